@@ -1,0 +1,98 @@
+# make run      set up .venv, install the package (compiled where a compiler is at hand), start the broker
+# make test     set up everything the tests need, then lint, types, tests interpreted, tests compiled
+# make help     the other targets
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
+CONFIG ?= etc/mqttbroker.toml
+
+# The product, installed as a user would; and the tools, which work on the tree and never see an installed copy.
+RUN := .venv
+TOOLS := .venv-test
+IN_TOOLS := $(TOOLS)/bin/python
+COMPILED := build/compiled
+
+SOURCES := $(shell find twisted_mqtt gateways twisted -type f -not -name '*.pyc' -not -name dropin.cache 2>/dev/null)
+PACKAGING := setup.cfg setup.py pyproject.toml
+
+# "-n 2" suits the two cores that the tests promise to run on.
+PYTEST := -m pytest -n $(or $(WORKERS),2) --hypothesis-profile=$(or $(PROFILE),ci)
+
+.PHONY: help run test lint types test-interpreted test-compiled compiled services bench docs clean
+
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+run: $(RUN)/.installed ## start the broker with etc/mqttbroker.toml (CONFIG=FILE for another)
+	exec $(RUN)/bin/twistd --nodaemon --pidfile= mqttbroker --config $(CONFIG)
+
+# What setuptools left of an earlier build would be installed again, so it goes first.
+$(RUN)/.installed: $(SOURCES) $(PACKAGING) | $(RUN)/bin/python
+	rm -rf build/lib* build/bdist*
+	$(RUN)/bin/python -m pip install --quiet --disable-pip-version-check .
+	touch $@
+
+$(RUN)/bin/python $(TOOLS)/bin/python: %/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed (or name it: make PYTHON=...)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11"; exit 1; }
+	$(PYTHON) -m venv $* || { rm -rf $*; echo "venv is missing (Debian: python3-venv)"; exit 1; }
+
+# Dependencies only, read from setup.cfg: the tests import the packages from the tree.
+$(TOOLS)/.installed: setup.cfg .ci/requirements | $(TOOLS)/bin/python
+	.ci/requirements test > $(TOOLS)/requirements.txt
+	$(IN_TOOLS) -m pip install --quiet --disable-pip-version-check -r $(TOOLS)/requirements.txt
+	touch $@
+
+$(TOOLS)/.bench: setup.cfg $(TOOLS)/.installed
+	.ci/requirements bench > $(TOOLS)/requirements-bench.txt
+	$(IN_TOOLS) -m pip install --quiet --disable-pip-version-check -r $(TOOLS)/requirements-bench.txt
+	touch $@
+
+services: ## install the brokers, clients and compilers that the tests use
+	tests/services
+
+tests/node_modules/.installed: tests/package.json | services
+	cd tests && npm install --no-package-lock --no-audit --no-fund --loglevel=error
+	touch $@
+
+# Each step on its own, in this order, so that the cheapest says first what is wrong.
+test: ## all set-up, then every check: lint, types, tests interpreted and compiled
+	$(MAKE) --no-print-directory services
+	$(MAKE) --no-print-directory $(TOOLS)/.installed tests/node_modules/.installed
+	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory types
+	$(MAKE) --no-print-directory test-compiled
+	$(MAKE) --no-print-directory test-interpreted
+
+lint: $(TOOLS)/.installed ## ruff
+	$(IN_TOOLS) -m ruff check .
+
+types: $(TOOLS)/.installed ## mypy, strict
+	$(IN_TOOLS) -m mypy
+
+test-interpreted: $(TOOLS)/.installed ## every test, from the tree
+	$(IN_TOOLS) $(PYTEST) $(TESTS)
+
+test-compiled: compiled ## all but the system tests on the compiled core
+	@if [ -e $(COMPILED)/.compiled ]; then \
+		cd $(COMPILED) && ../../$(IN_TOOLS) $(PYTEST) --compiled -m "not system" $(TESTS); \
+	fi
+
+compiled: $(TOOLS)/.installed ## a copy of the tree with the core compiled, in build/compiled
+	$(IN_TOOLS) .ci/compiled $(COMPILED)
+
+bench: compiled $(TOOLS)/.bench ## compare with other brokers; writes docs/performance.md
+	$(IN_TOOLS) -m bench
+
+docs: $(TOOLS)/.installed ## write the generated documents again
+	$(IN_TOOLS) -m twisted_mqtt.config.document
+	$(IN_TOOLS) -m tests.vectors_doc
+
+clean: ## remove environments, builds and caches
+	rm -rf $(RUN) $(TOOLS) build dist tests/node_modules *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find twisted_mqtt gateways twisted tests bench -name __pycache__ -prune -exec rm -rf {} +
+	find twisted -name dropin.cache -delete

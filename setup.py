@@ -1,0 +1,103 @@
+"""
+The one thing setup.cfg cannot say: compile the pure core with mypyc where that is possible.
+
+C{BUILD_EXTENSION=no} never compiles, C{BUILD_EXTENSION=yes} fails where it cannot; unset, a machine without mypy, a C
+compiler or Python's headers gets the same modules interpreted. Correctness never depends on the compiler.
+"""
+
+import importlib.util
+import os
+import shlex
+import shutil
+import sys
+import sysconfig
+import warnings
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import BaseError, CCompilerError
+
+CORE = Path("twisted_mqtt", "core")
+
+# Compiled along with the core. They must not hold interfaces or classes decorated with them.
+EXTRA_MODULES: list[str] = []
+
+# Commands that only ask about the distribution; generating C for them would be wasted.
+_ASKING = {"egg_info", "dist_info", "sdist", "clean", "--version", "--name"}
+
+
+def modules() -> list[str]:
+    """
+    Every source file that is compiled; all of them become one group, so that calls between them stay native.
+    """
+    core = sorted(path.as_posix() for path in CORE.glob("*.py") if path.name != "__init__.py")
+    return core + EXTRA_MODULES
+
+
+def obstacle() -> str | None:
+    """
+    Say what keeps this machine from compiling.
+
+    @return: C{None} if nothing does.
+    """
+    if importlib.util.find_spec("mypyc") is None:
+        return "mypy is not installed"
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[0]
+    if shutil.which(compiler) is None:
+        return f"there is no C compiler ({compiler})"
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        return "Python.h is missing (Debian: python3-dev)"
+    if not modules():
+        return "there is nothing to compile"
+    return None
+
+
+def extensions(required: bool) -> list[Extension]:
+    """
+    Generate C for L{modules}.
+
+    @param required: Fail rather than return an empty list.
+    """
+    reason = obstacle()
+    if reason is None:
+        from mypyc.build import mypycify
+
+        # No configuration file: the plugin it names is a tool of development and not installed in an isolated build.
+        options = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent", "--python-version=3.11"]
+        try:
+            return mypycify(options + modules(), opt_level="3", group_name="twisted_mqtt")
+        except SystemExit as error:  # how mypyc reports a source that it refuses
+            reason = f"mypyc refused it: {error}"
+    if required:
+        raise SystemExit(f"BUILD_EXTENSION=yes, but {reason}")
+    warnings.warn(f"The core will run interpreted: {reason}", stacklevel=2)
+    return []
+
+
+class BuildAllOrNone(build_ext):
+    """
+    Build every extension or, where they are not required, none: half a group cannot be imported.
+    """
+
+    def build_extensions(self) -> None:
+        try:
+            super().build_extensions()
+        except (BaseError, CCompilerError, OSError) as error:
+            if os.environ.get("BUILD_EXTENSION") == "yes":
+                raise
+            warnings.warn(f"The core will run interpreted: compiling failed: {error}", stacklevel=2)
+            for extension in self.extensions:
+                Path(self.get_ext_fullpath(extension.name)).unlink(missing_ok=True)
+            self.extensions = self.distribution.ext_modules = []
+
+
+if __name__ == "__main__":
+    wanted = os.environ.get("BUILD_EXTENSION", "")
+    if wanted not in ("", "no", "yes"):
+        raise SystemExit(f"BUILD_EXTENSION is {wanted!r}; it may be 'no', 'yes' or unset")
+    compiling = wanted != "no" and not _ASKING.intersection(sys.argv)
+    setup(
+        ext_modules=extensions(required=wanted == "yes") if compiling else [],
+        cmdclass={"build_ext": BuildAllOrNone},
+    )

@@ -1,0 +1,77 @@
+"""
+What holds for every test: which core is under test, how long properties are searched, and that nothing fails unseen.
+"""
+
+import gc
+import importlib
+import importlib.machinery
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).parents[1]
+
+# Everywhere: this suite shares two cores, so how long one example took says nothing.
+settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples every time: a red run means that the change under test is at fault.
+settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, max_examples=100)
+settings.load_profile("dev")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """
+    Add C{--compiled}.
+    """
+    parser.addoption("--compiled", action="store_true", help="fail unless the core under test is compiled")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """
+    Refuse to start when the core is not the one that was asked for.
+    """
+    wanted = importlib.machinery.ExtensionFileLoader if session.config.getoption("--compiled") else None
+    for path in sorted((ROOT / "twisted_mqtt" / "core").glob("[!_]*.py")):
+        name = f"twisted_mqtt.core.{path.stem}"
+        loader = importlib.import_module(name).__loader__
+        if wanted is not None and not isinstance(loader, wanted):
+            raise pytest.UsageError(f"{name} is not compiled")
+        if wanted is None and isinstance(loader, importlib.machinery.ExtensionFileLoader):
+            raise pytest.UsageError(f"{name} is compiled; the tree is to be tested as it is written")
+
+
+@pytest.fixture(autouse=True)
+def noErrorUnseen(request: pytest.FixtureRequest) -> Iterator[None]:
+    """
+    Fail a test during which an error was logged, a Deferred's unhandled failure among them.
+
+    trial's own cases are left alone: they do the same, and let a test take errors it expects with C{flushLoggedErrors}.
+    """
+    case = getattr(request.node, "cls", None)
+    if case is not None and issubclass(case, SynchronousTestCase):
+        yield
+        return
+    errors: list[LogEvent] = []
+
+    def observe(event: LogEvent) -> None:
+        if event.get("isError") or "log_failure" in event:
+            errors.append(event)
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        yield
+        # A Deferred tells of its failure only when it goes; collecting the youngest finds those of this test.
+        gc.collect(0)
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    assert not errors, "\n".join(_describe(event) for event in errors)
+
+
+def _describe(event: LogEvent) -> str:
+    failure: Any = event.get("log_failure")
+    text = formatEvent(event)
+    return f"{text}\n{failure.getTraceback()}" if failure is not None else text

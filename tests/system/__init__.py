@@ -1,0 +1,3 @@
+"""
+The broker as a process, driven by clients that other people wrote.
+"""
