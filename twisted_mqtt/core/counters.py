@@ -1,0 +1,195 @@
+"""
+What the broker counts, as plain attributes: a count costs one addition.
+
+An attribute is called like its metric, with underscores for the dots. C{messages_retained} and C{messages_delayed}
+say how many are stored now; everything else only grows.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: The names of all metrics, in alphabetical order.
+NAMES: Final[tuple[str, ...]] = (
+    "actions.success",
+    "bytes.received",
+    "bytes.sent",
+    "client.auth.anonymous",
+    "client.authenticate",
+    "client.check_acl",
+    "client.connack",
+    "client.connect",
+    "client.connected",
+    "client.disconnected",
+    "client.subscribe",
+    "client.unsubscribe",
+    "delivery.dropped",
+    "delivery.dropped.expired",
+    "delivery.dropped.no_local",
+    "delivery.dropped.qos0_msg",
+    "delivery.dropped.queue_full",
+    "delivery.dropped.too_large",
+    "messages.acked",
+    "messages.delayed",
+    "messages.delivered",
+    "messages.dropped",
+    "messages.dropped.expired",
+    "messages.dropped.no_subscriber",
+    "messages.forward",
+    "messages.publish",
+    "messages.qos0.received",
+    "messages.qos0.sent",
+    "messages.qos1.received",
+    "messages.qos1.sent",
+    "messages.qos2.received",
+    "messages.qos2.sent",
+    "messages.received",
+    "messages.retained",
+    "messages.sent",
+    "packets.auth.received",
+    "packets.auth.sent",
+    "packets.connack.auth_error",
+    "packets.connack.error",
+    "packets.connack.sent",
+    "packets.connect.received",
+    "packets.disconnect.received",
+    "packets.disconnect.sent",
+    "packets.pingreq.received",
+    "packets.pingresp.sent",
+    "packets.puback.inuse",
+    "packets.puback.missed",
+    "packets.puback.received",
+    "packets.puback.sent",
+    "packets.pubcomp.inuse",
+    "packets.pubcomp.missed",
+    "packets.pubcomp.received",
+    "packets.pubcomp.sent",
+    "packets.publish.auth_error",
+    "packets.publish.dropped",
+    "packets.publish.error",
+    "packets.publish.received",
+    "packets.publish.sent",
+    "packets.pubrec.inuse",
+    "packets.pubrec.missed",
+    "packets.pubrec.received",
+    "packets.pubrec.sent",
+    "packets.pubrel.missed",
+    "packets.pubrel.received",
+    "packets.pubrel.sent",
+    "packets.received",
+    "packets.sent",
+    "packets.suback.sent",
+    "packets.subscribe.auth_error",
+    "packets.subscribe.error",
+    "packets.subscribe.received",
+    "packets.unsuback.sent",
+    "packets.unsubscribe.error",
+    "packets.unsubscribe.received",
+    "rules.matched",
+    "session.created",
+    "session.discarded",
+    "session.resumed",
+    "session.takeovered",
+    "session.terminated",
+)
+
+#: The attribute that holds each metric.
+ATTRIBUTES: Final[dict[str, str]] = {name: name.replace(".", "_") for name in NAMES}
+
+
+class Counters:
+    """
+    The counts of one broker, from its start.
+    """
+
+    __slots__ = tuple(ATTRIBUTES.values())
+
+    def __init__(self) -> None:
+        self.actions_success: int = 0
+        self.bytes_received: int = 0
+        self.bytes_sent: int = 0
+        self.client_auth_anonymous: int = 0
+        self.client_authenticate: int = 0
+        self.client_check_acl: int = 0
+        self.client_connack: int = 0
+        self.client_connect: int = 0
+        self.client_connected: int = 0
+        self.client_disconnected: int = 0
+        self.client_subscribe: int = 0
+        self.client_unsubscribe: int = 0
+        self.delivery_dropped: int = 0
+        self.delivery_dropped_expired: int = 0
+        self.delivery_dropped_no_local: int = 0
+        self.delivery_dropped_qos0_msg: int = 0
+        self.delivery_dropped_queue_full: int = 0
+        self.delivery_dropped_too_large: int = 0
+        self.messages_acked: int = 0
+        self.messages_delayed: int = 0
+        self.messages_delivered: int = 0
+        self.messages_dropped: int = 0
+        self.messages_dropped_expired: int = 0
+        self.messages_dropped_no_subscriber: int = 0
+        self.messages_forward: int = 0
+        self.messages_publish: int = 0
+        self.messages_qos0_received: int = 0
+        self.messages_qos0_sent: int = 0
+        self.messages_qos1_received: int = 0
+        self.messages_qos1_sent: int = 0
+        self.messages_qos2_received: int = 0
+        self.messages_qos2_sent: int = 0
+        self.messages_received: int = 0
+        self.messages_retained: int = 0
+        self.messages_sent: int = 0
+        self.packets_auth_received: int = 0
+        self.packets_auth_sent: int = 0
+        self.packets_connack_auth_error: int = 0
+        self.packets_connack_error: int = 0
+        self.packets_connack_sent: int = 0
+        self.packets_connect_received: int = 0
+        self.packets_disconnect_received: int = 0
+        self.packets_disconnect_sent: int = 0
+        self.packets_pingreq_received: int = 0
+        self.packets_pingresp_sent: int = 0
+        self.packets_puback_inuse: int = 0
+        self.packets_puback_missed: int = 0
+        self.packets_puback_received: int = 0
+        self.packets_puback_sent: int = 0
+        self.packets_pubcomp_inuse: int = 0
+        self.packets_pubcomp_missed: int = 0
+        self.packets_pubcomp_received: int = 0
+        self.packets_pubcomp_sent: int = 0
+        self.packets_publish_auth_error: int = 0
+        self.packets_publish_dropped: int = 0
+        self.packets_publish_error: int = 0
+        self.packets_publish_received: int = 0
+        self.packets_publish_sent: int = 0
+        self.packets_pubrec_inuse: int = 0
+        self.packets_pubrec_missed: int = 0
+        self.packets_pubrec_received: int = 0
+        self.packets_pubrec_sent: int = 0
+        self.packets_pubrel_missed: int = 0
+        self.packets_pubrel_received: int = 0
+        self.packets_pubrel_sent: int = 0
+        self.packets_received: int = 0
+        self.packets_sent: int = 0
+        self.packets_suback_sent: int = 0
+        self.packets_subscribe_auth_error: int = 0
+        self.packets_subscribe_error: int = 0
+        self.packets_subscribe_received: int = 0
+        self.packets_unsuback_sent: int = 0
+        self.packets_unsubscribe_error: int = 0
+        self.packets_unsubscribe_received: int = 0
+        self.rules_matched: int = 0
+        self.session_created: int = 0
+        self.session_discarded: int = 0
+        self.session_resumed: int = 0
+        self.session_takeovered: int = 0
+        self.session_terminated: int = 0
+
+    def read(self) -> dict[str, int]:
+        """
+        Copy all counts.
+
+        @return: By name, in alphabetical order.
+        """
+        return {name: getattr(self, attribute) for name, attribute in ATTRIBUTES.items()}
