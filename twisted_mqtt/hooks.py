@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.hookchain import WAITS, Callback, FoldChain, RunChain, describe
 from twisted_mqtt.verdicts import (
     ALLOW,
@@ -334,8 +335,8 @@ class Hooks:
         self.timeout = timeout
         self._points: dict[str, HookPoint] = {}
 
-        self.clientConnect = self._point(FoldPoint("client.connect", self))
-        self.clientConnack = self._point(FoldPoint("client.connack", self))
+        self.clientConnect = self._point(FoldPoint("client.connect", self, _isProperties))
+        self.clientConnack = self._point(FoldPoint("client.connack", self, _isProperties))
         self.clientConnected = self._point(RunPoint("client.connected", self))
         self.clientDisconnected = self._point(RunPoint("client.disconnected", self))
         self.clientAuthenticate = self._point(
@@ -450,7 +451,11 @@ def _nothing(outcome: object) -> None:
 
 
 def _sameType(answer: object, value: object) -> bool:
-    return value is None or isinstance(answer, type(value))
+    return isinstance(answer, type(value))
+
+
+def _isProperties(answer: object, value: object) -> bool:
+    return isinstance(answer, Properties)
 
 
 def _isMessageOrDrop(answer: object, value: object) -> bool:

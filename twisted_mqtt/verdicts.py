@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from twisted_mqtt.core import reasons
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from twisted_mqtt.core.properties import Properties
 
 #: The two values of C{client.check_acl}.
 ALLOW: Final = "allow"
@@ -79,33 +83,30 @@ STOP: Final = Answer("STOP", True)
 #: The value of a message that is to go nowhere, at C{message.publish} and C{message.delivered}; it ends the chain.
 DROP: Final = _Drop()
 
-#: Names for C{AuthResult.result}, with the MQTT 5 reason code each stands for.
+#: Names for C{AuthResult.result}, with the MQTT 5 reason code each stands for: those a CONNACK can carry (MQTT 5
+#: 3.2.2.2), and EMQ X's words for four of them.
 REASONS: Final[Mapping[str, int]] = {
-    "success": 0x00,
-    "unspecified_error": 0x80,
-    "malformed_packet": 0x81,
-    "protocol_error": 0x82,
-    "implementation_specific_error": 0x83,
-    "unsupported_protocol_version": 0x84,
-    "client_identifier_not_valid": 0x85,
-    "bad_username_or_password": 0x86,
-    "bad_clientid_or_password": 0x86,
-    "username_or_password_undefined": 0x86,
-    "password_error": 0x86,
-    "not_authorized": 0x87,
-    "server_unavailable": 0x88,
-    "server_busy": 0x89,
-    "banned": 0x8A,
-    "bad_authentication_method": 0x8C,
-    "topic_name_invalid": 0x90,
-    "packet_too_large": 0x95,
-    "quota_exceeded": 0x97,
-    "payload_format_invalid": 0x99,
-    "retain_not_supported": 0x9A,
-    "qos_not_supported": 0x9B,
-    "use_another_server": 0x9C,
-    "server_moved": 0x9D,
-    "connection_rate_exceeded": 0x9F,
+    **{
+        reasons.NAMES[code]: code
+        for code in (
+            reasons.SUCCESS,
+            *range(reasons.UNSPECIFIED_ERROR, reasons.BANNED + 1),
+            reasons.BAD_AUTHENTICATION_METHOD,
+            reasons.TOPIC_NAME_INVALID,
+            reasons.PACKET_TOO_LARGE,
+            reasons.QUOTA_EXCEEDED,
+            reasons.PAYLOAD_FORMAT_INVALID,
+            reasons.RETAIN_NOT_SUPPORTED,
+            reasons.QOS_NOT_SUPPORTED,
+            reasons.USE_ANOTHER_SERVER,
+            reasons.SERVER_MOVED,
+            reasons.CONNECTION_RATE_EXCEEDED,
+        )
+    },
+    "bad_clientid_or_password": reasons.BAD_USERNAME_OR_PASSWORD,
+    "username_or_password_undefined": reasons.BAD_USERNAME_OR_PASSWORD,
+    "password_error": reasons.BAD_USERNAME_OR_PASSWORD,
+    "not_authorised": reasons.NOT_AUTHORIZED,
 }
 
 _CODES: Final = frozenset(REASONS.values())
@@ -132,12 +133,13 @@ class AuthResult:
         anonymous: bool = False,
         mountpoint: str | None = None,
         data: bytes | None = None,
-        properties: Mapping[str, Any] | None = None,
+        properties: Properties | None = None,
     ) -> None:
         """
         @raise ValueError: C{result} is not a reason that a CONNACK can carry.
         """
-        if result not in (REASONS if isinstance(result, str) else _CODES):
+        # A bool is an int, and False would pass for the code of success.
+        if isinstance(result, bool) or result not in (REASONS if isinstance(result, str) else _CODES):
             raise ValueError(f"{result!r} is no result of an authentication: use one of {', '.join(REASONS)}")
         self.result = result
         self.isSuperuser = isSuperuser
@@ -191,6 +193,6 @@ class Challenge:
 
     __slots__ = ("data", "properties")
 
-    def __init__(self, data: bytes, properties: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, data: bytes, properties: Properties | None = None) -> None:
         self.data = data
         self.properties = properties

@@ -1,0 +1,856 @@
+"""
+Tests for L{twisted_mqtt.hooks}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_mqtt.core.message import Message
+from twisted_mqtt.core.properties import Properties
+from twisted_mqtt.hooks import (
+    ALLOW,
+    DENY,
+    DROP,
+    OK,
+    STOP,
+    AuthResult,
+    Challenge,
+    FoldPoint,
+    HookExists,
+    Hooks,
+    HookTimeout,
+    RunPoint,
+    hookOwner,
+)
+
+POINTS = {
+    "client.connect": "fold",
+    "client.connack": "fold",
+    "client.connected": "run",
+    "client.disconnected": "run",
+    "client.authenticate": "fold",
+    "client.check_acl": "fold",
+    "client.subscribe": "fold",
+    "client.unsubscribe": "fold",
+    "session.created": "run",
+    "session.subscribed": "run",
+    "session.unsubscribed": "run",
+    "session.resumed": "run",
+    "session.discarded": "run",
+    "session.takeovered": "run",
+    "session.terminated": "run",
+    "message.publish": "fold",
+    "message.delivered": "fold",
+    "message.acked": "run",
+    "message.dropped": "run",
+}
+
+
+class Fault(Exception):
+    """
+    What a callback raises in these tests.
+    """
+
+
+def raising(*args: object) -> Any:
+    """
+    A callback that is at fault.
+    """
+    raise Fault
+
+
+def answering(answer: Any, heard: list[Any] | None = None) -> Callable[..., Any]:
+    """
+    Make a callback that notes what it was given and answers as told.
+    """
+
+    def callback(*args: Any) -> Any:
+        if heard is not None:
+            heard.append(args)
+        return answer
+
+    return callback
+
+
+class HooksTests(SynchronousTestCase):
+    """
+    Tests for L{Hooks} as a catalogue.
+    """
+
+    def setUp(self) -> None:
+        self.hooks = Hooks(Clock())
+
+    def test_points(self) -> None:
+        """
+        There are the nineteen points of the specification, each of its kind.
+        """
+        self.assertEqual({point.name: point.kind for point in self.hooks}, POINTS)
+        self.assertEqual(len(self.hooks), 19)
+
+    def test_attributes(self) -> None:
+        """
+        Each point is an attribute under its name in mixed case, and that is the same object.
+        """
+        for name in POINTS:
+            first, *rest = name.replace("_", ".").split(".")
+            attribute = first + "".join(word.capitalize() for word in rest)
+            self.assertIs(getattr(self.hooks, attribute), self.hooks[name])
+
+    def test_kinds(self) -> None:
+        """
+        Points that pass a value along have C{fold}, the others C{run}.
+        """
+        for point in self.hooks:
+            self.assertIsInstance(point, FoldPoint if point.kind == "fold" else RunPoint)
+
+    def test_olderName(self) -> None:
+        """
+        The older name of C{message.delivered} means the same point.
+        """
+        self.assertIs(self.hooks["message.deliver"], self.hooks.messageDelivered)
+        self.assertIn("message.deliver", self.hooks)
+
+    def test_misspelt(self) -> None:
+        """
+        A name that does not exist is an error that names the nearest one.
+        """
+        with self.assertRaises(KeyError) as raised:
+            self.hooks["message.publsh"]
+        self.assertEqual(raised.exception.args, ("no hook point 'message.publsh'; did you mean 'message.publish'?",))
+        self.assertNotIn("message.publsh", self.hooks)
+
+    def test_nowhereNear(self) -> None:
+        """
+        A name that resembles none is an error that lists them all.
+        """
+        with self.assertRaises(KeyError) as raised:
+            self.hooks["zzz"]
+        for name in POINTS:
+            self.assertIn(name, raised.exception.args[0])
+
+    def test_byName(self) -> None:
+        """
+        C{hook}, C{runHook}, C{runFoldHook} and C{unhook} do by name what the points do.
+        """
+        heard: list[Any] = []
+        tell, rename = answering(None, heard), answering({"a": 1}, heard)
+        self.hooks.hook("message.acked", tell, args=("env",))
+        self.hooks.hook("client.subscribe", answering(["b"]))
+        self.assertIs(self.hooks.runHook("message.acked", ["client", "message"]), OK)
+        self.assertEqual(heard, [("client", "message", "env")])
+        self.assertEqual(self.hooks.runFoldHook("client.subscribe", ["client", None], ["a"]), ["b"])
+        self.assertTrue(self.hooks.unhook("message.acked", tell))
+        self.assertFalse(self.hooks.unhook("message.acked", rename))
+        self.assertEqual(self.hooks.messageAcked.callbacks, ())
+
+    def test_runHookSaysStop(self) -> None:
+        """
+        C{runHook} says when a callback ended the chain, also when it had to wait for that.
+        """
+        waiting: Deferred[Any] = Deferred()
+        self.hooks.messageAcked.add(answering(waiting))
+        answer = self.hooks.runHook("message.acked", [])
+        self.assertNoResult(answer)
+        waiting.callback(STOP)
+        self.assertIs(self.successResultOf(answer), STOP)
+
+    def test_wrongKind(self) -> None:
+        """
+        Folding a point that only tells, or running one that folds, is an error.
+        """
+        self.assertRaises(TypeError, self.hooks.runHook, "message.publish", [])
+        self.assertRaises(TypeError, self.hooks.runFoldHook, "message.acked", [], None)
+
+    def test_ownedBy(self) -> None:
+        """
+        What was added while somebody was the owner, or is somebody's method, can be found.
+        """
+
+        class Extension:
+            def hear(self) -> None:
+                """
+                Added later, while nobody was the owner.
+                """
+
+        extension = Extension()
+        during = answering(None)
+        token = hookOwner.set(extension)
+        self.hooks.messagePublish.add(during)
+        hookOwner.reset(token)
+        self.hooks.messageAcked.add(extension.hear)
+        self.hooks.messageAcked.add(Extension().hear)
+        self.hooks.messageAcked.add(answering(None))
+        found = [(point.name, registration.action) for point, registration in self.hooks.ownedBy(extension)]
+        self.assertEqual(found, [("message.publish", during), ("message.acked", extension.hear)])
+
+
+class RegistrationTests(SynchronousTestCase):
+    """
+    Tests for adding to and removing from a point.
+    """
+
+    def setUp(self) -> None:
+        self.point = Hooks(Clock()).messageAcked
+        self.order: list[str] = []
+
+    def note(self, name: str) -> Callable[..., None]:
+        """
+        Make a callback that notes that it was called.
+        """
+        return lambda *args: self.order.append(name)
+
+    def test_empty(self) -> None:
+        """
+        A point nobody is interested in holds an empty tuple, and again after the last callback has gone.
+        """
+        self.assertEqual(self.point.callbacks, ())
+        callback = self.note("a")
+        self.point.add(callback)
+        self.assertEqual(len(self.point.callbacks), 1)
+        self.assertTrue(self.point.remove(callback))
+        self.assertEqual(self.point.callbacks, ())
+
+    def test_order(self) -> None:
+        """
+        Higher priorities are called first, equal ones in the order in which they were added.
+        """
+        for name, priority in (("d", -1), ("b", 0), ("a", 7), ("c", 0)):
+            self.point.add(self.note(name), priority=priority)
+        self.point.run()
+        self.assertEqual(self.order, ["a", "b", "c", "d"])
+
+    def test_exists(self) -> None:
+        """
+        One action stands on one point once, whatever its priority; the refused one changes nothing.
+        """
+        callback = self.note("a")
+        self.point.add(callback)
+        self.assertRaises(HookExists, self.point.add, callback, priority=1)
+        self.point.run()
+        self.assertEqual(self.order, ["a"])
+
+    def test_sameMethod(self) -> None:
+        """
+        A method is the same action each time it is looked up, and can be removed by looking it up again.
+        """
+        self.point.add(self.hear)
+        with self.assertRaises(HookExists) as raised:
+            self.point.add(self.hear)
+        self.assertIn("hear is already a callback of message.acked", str(raised.exception))
+        self.assertTrue(self.point.remove(self.hear))
+
+    def hear(self, *args: object) -> None:
+        """
+        A callback that is a method.
+        """
+
+    def test_args(self) -> None:
+        """
+        A callback's own arguments come after those of the point.
+        """
+        heard: list[Any] = []
+        self.point.add(answering(None, heard), args=["x", "y"])
+        self.point.run("client", "message")
+        self.assertEqual(heard, [("client", "message", "x", "y")])
+
+    def test_filter(self) -> None:
+        """
+        A callback whose filter says no is passed over; the filter sees the point's arguments only.
+        """
+        heard: list[Any] = []
+        self.point.add(answering(None, heard), filter=lambda number: number > 1, args=("env",))
+        for number in (1, 2):
+            self.point.run(number)
+        self.assertEqual(heard, [(2, "env")])
+
+    def test_removeWithFilter(self) -> None:
+        """
+        An action is known by itself, whatever filter and arguments it was added with.
+        """
+        callback = self.note("a")
+        self.point.add(callback, filter=bool, args=("env",))
+        self.assertTrue(self.point.remove(callback))
+        self.assertEqual(self.point.callbacks, ())
+
+    def test_filterRaises(self) -> None:
+        """
+        A filter that raises counts as its callback failing.
+        """
+        self.point.add(self.note("a"), filter=raising)
+        self.point.add(self.note("b"))
+        self.point.run()
+        self.assertEqual(self.order, ["b"])
+        self.assertEqual(self.point.failures, 1)
+        self.assertEqual(len(self.flushLoggedErrors(Fault)), 1)
+
+    def test_changeWhileRunning(self) -> None:
+        """
+        A chain that is running calls those that were there when it began.
+        """
+        late = self.note("late")
+
+        def change(*args: object) -> None:
+            self.point.remove(gone)
+            self.point.add(late)
+
+        gone = self.note("gone")
+        self.point.add(change)
+        self.point.add(gone)
+        self.point.run()
+        self.assertEqual(self.order, ["gone"])
+        self.point.remove(change)
+        self.point.run()
+        self.assertEqual(self.order, ["gone", "late"])
+
+    def test_listed(self) -> None:
+        """
+        What was added can be listed in the order of calling.
+        """
+        first, second = self.note("a"), self.note("b")
+        self.point.add(second, args=(1,))
+        self.point.add(first, priority=2)
+        listed = [(each.action, each.priority, each.args) for each in self.point]
+        self.assertEqual(listed, [(first, 2, ()), (second, 0, (1,))])
+
+
+class RunTests(SynchronousTestCase):
+    """
+    Tests for L{RunPoint.run}.
+    """
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.point = Hooks(self.clock, 5).clientConnected
+        self.heard: list[Any] = []
+
+    def test_nobody(self) -> None:
+        """
+        With no callback there is nothing to wait for.
+        """
+        self.assertIsNone(self.point.run("client", "connection"))
+
+    def test_answersDoNotMatter(self) -> None:
+        """
+        Whatever a callback answers, the next one is told.
+        """
+        for answer in (None, OK, OK(1), "x", False, DROP):
+            self.point.add(answering(answer, self.heard))
+        self.assertIsNone(self.point.run("client", "connection"))
+        self.assertEqual(self.heard, [("client", "connection")] * 6)
+
+    def test_stop(self) -> None:
+        """
+        C{STOP}, with a value or without, ends the chain.
+        """
+        for stop in (STOP, STOP(1)):
+            point = Hooks(self.clock).clientConnected
+            point.add(answering(stop, self.heard))
+            point.add(answering(None, self.heard))
+            self.assertIsNone(point.run(stop))
+        self.assertEqual(self.heard, [(STOP,), self.heard[1]])
+
+    def test_raises(self) -> None:
+        """
+        A callback that raises is logged and counted, and the next one is told.
+        """
+        self.point.add(raising)
+        self.point.add(answering(None, self.heard))
+        self.assertIsNone(self.point.run(1))
+        self.assertEqual(self.heard, [(1,)])
+        self.assertEqual((self.point.failures, self.point.timeouts), (1, 0))
+        self.assertEqual(len(self.flushLoggedErrors(Fault)), 1)
+
+    def test_waits(self) -> None:
+        """
+        The callbacks after one that waits are told once it has finished, and only then the caller goes on.
+        """
+        waiting: Deferred[Any] = Deferred()
+        self.point.add(answering(waiting, self.heard))
+        self.point.add(answering(None, self.heard))
+        outcome = self.point.run(1)
+        self.assertNoResult(outcome)
+        self.assertEqual(self.heard, [(1,)])
+        waiting.callback("whatever")
+        self.assertIsNone(self.successResultOf(outcome))
+        self.assertEqual(self.heard, [(1,), (1,)])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_deferredFails(self) -> None:
+        """
+        A Deferred that fails, at once or later, is logged and counted, and the chain goes on.
+        """
+        waiting: Deferred[Any] = Deferred()
+        self.point.add(lambda number: fail(Fault()))
+        self.point.add(answering(waiting))
+        self.point.add(answering(None, self.heard))
+        outcome = self.point.run(1)
+        waiting.errback(Fault())
+        self.assertIsNone(self.successResultOf(outcome))
+        self.assertEqual(self.heard, [(1,)])
+        self.assertEqual(self.point.failures, 2)
+        self.assertEqual(len(self.flushLoggedErrors(Fault)), 2)
+
+    def test_timesOut(self) -> None:
+        """
+        A callback that does not finish in time is cancelled, logged and counted, and the chain goes on.
+        """
+        cancelled: list[Any] = []
+        waiting: Deferred[Any] = Deferred(cancelled.append)
+        self.point.add(answering(waiting))
+        self.point.add(answering(None, self.heard))
+        outcome = self.point.run(1)
+        self.clock.advance(4.9)
+        self.assertNoResult(outcome)
+        self.clock.advance(0.2)
+        self.assertIsNone(self.successResultOf(outcome))
+        self.assertEqual((cancelled, self.heard), ([waiting], [(1,)]))
+        self.assertEqual((self.point.failures, self.point.timeouts), (1, 1))
+        self.assertEqual(len(self.flushLoggedErrors(HookTimeout)), 1)
+
+    def test_eachHasItsTime(self) -> None:
+        """
+        The time is for each callback, not for the chain.
+        """
+        slow: list[Deferred[Any]] = [Deferred(), Deferred()]
+        for waiting in slow:
+            self.point.add(answering(waiting))
+        outcome = self.point.run()
+        for waiting in slow:
+            self.clock.advance(4)
+            waiting.callback(None)
+        self.assertIsNone(self.successResultOf(outcome))
+        self.assertEqual(self.point.failures, 0)
+
+    def test_manyThatHaveFired(self) -> None:
+        """
+        However many callbacks answer with a Deferred that has fired, no Deferred comes out and no stack is needed.
+        """
+        for number in range(3000):
+            self.point.add(partial(succeed, number))
+        self.assertIsNone(self.point.run())
+
+    def test_partialFails(self) -> None:
+        """
+        A callback without a name of its own is logged like any other.
+        """
+        self.point.add(partial(raising, 1))
+        self.point.run()
+        self.assertEqual(len(self.flushLoggedErrors(Fault)), 1)
+
+    def test_manyThatWait(self) -> None:
+        """
+        Neither is stack needed when callbacks that wait and callbacks that have fired alternate.
+        """
+        waiting: Deferred[Any] = Deferred()
+        self.point.add(answering(waiting))
+        count: list[int] = []
+        for number in range(3000):
+            self.point.add(partial(lambda number: succeed(count.append(number)), number))
+        outcome = self.point.run()
+        waiting.callback(None)
+        self.assertIsNone(self.successResultOf(outcome))
+        self.assertEqual(count, list(range(3000)))
+
+    def test_cancelled(self) -> None:
+        """
+        Cancelling what C{run} returned cancels the callback that waits, and leaves the others untold.
+        """
+        waiting: Deferred[Any] = Deferred()
+        self.point.add(answering(waiting))
+        self.point.add(answering(None, self.heard))
+        outcome = self.point.run()
+        assert outcome is not None
+        outcome.cancel()
+        self.failureResultOf(outcome, CancelledError)
+        self.assertTrue(waiting.called)
+        self.assertEqual((self.heard, self.point.failures), ([], 0))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class FoldTests(SynchronousTestCase):
+    """
+    Tests for L{FoldPoint.fold}.
+    """
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.hooks = Hooks(self.clock, 5)
+        self.point = self.hooks.clientUnsubscribe
+        self.heard: list[Any] = []
+
+    def fold(self, *answers: Any) -> Any:
+        """
+        Pass C{["a"]} through callbacks that give these answers.
+        """
+        for answer in answers:
+            self.point.add(answering(answer, self.heard))
+        return self.point.fold("client", None, ["a"])
+
+    def test_nobody(self) -> None:
+        """
+        With no callback the value stays, and no Deferred is made.
+        """
+        self.assertEqual(self.fold(), ["a"])
+
+    def test_unchanged(self) -> None:
+        """
+        C{None} and C{OK}, also with C{None} as value, leave the value.
+        """
+        self.assertEqual(self.fold(None, OK, OK(None)), ["a"])
+        self.assertEqual(self.heard, [("client", None, ["a"])] * 3)
+
+    def test_changed(self) -> None:
+        """
+        A value, and C{OK} with a value, are what the next callback and the caller get.
+        """
+        self.assertEqual(self.fold(["b"], OK(["c"]), None), ["c"])
+        self.assertEqual([value for _, _, value in self.heard], [["a"], ["b"], ["c"]])
+
+    def test_stop(self) -> None:
+        """
+        C{STOP} ends the chain with the value as it is.
+        """
+        self.assertEqual(self.fold(["b"], STOP, ["c"]), ["b"])
+        self.assertEqual(len(self.heard), 2)
+
+    def test_stopWithValue(self) -> None:
+        """
+        C{STOP} with a value ends the chain with that; with C{None} it is as without.
+        """
+        self.assertEqual(self.fold(STOP(["b"]), ["c"]), ["b"])
+        self.assertEqual(len(self.heard), 1)
+        self.point = self.hooks.clientSubscribe
+        self.assertEqual(self.fold(STOP(None), ["c"]), ["a"])
+
+    def test_raises(self) -> None:
+        """
+        A callback that raises is logged and counted, and the next one gets the value it got.
+        """
+        self.point.add(raising)
+        self.assertEqual(self.fold(None), ["a"])
+        self.assertEqual(self.heard, [("client", None, ["a"])])
+        self.assertEqual(self.point.failures, 1)
+        self.assertEqual(len(self.flushLoggedErrors(Fault)), 1)
+
+    def test_wrongType(self) -> None:
+        """
+        A value of another type is the callback's failure: it never gets into the broker.
+        """
+        self.assertEqual(self.fold(True, "b", STOP(7), OK(DROP), None), ["a"])
+        self.assertEqual(len(self.heard), 5)
+        self.assertEqual(self.point.failures, 4)
+        logged = self.flushLoggedErrors(TypeError)
+        self.assertIn("client.unsubscribe cannot make anything of the answer True", str(logged[0].value))
+
+    def test_waits(self) -> None:
+        """
+        The value goes through a callback that waits as through any other.
+        """
+        waiting: Deferred[Any] = Deferred()
+        outcome = self.fold(["b"], waiting, None)
+        self.assertNoResult(outcome)
+        self.assertEqual(len(self.heard), 2)
+        waiting.callback(["c"])
+        self.assertEqual(self.successResultOf(outcome), ["c"])
+        self.assertEqual([value for _, _, value in self.heard], [["a"], ["b"], ["c"]])
+
+    def test_fired(self) -> None:
+        """
+        A Deferred that has fired is as good as its result, every kind of it.
+        """
+        self.assertEqual(self.fold(succeed(None), succeed(OK), succeed(["b"]), succeed(STOP(["c"])), ["d"]), ["c"])
+        self.assertEqual(len(self.heard), 4)
+
+    def test_coroutine(self) -> None:
+        """
+        An C{async def} is a callback like any other.
+        """
+        waiting: Deferred[Any] = Deferred()
+
+        async def extend(client: object, properties: object, filters: list[str]) -> list[str]:
+            return [*filters, await waiting]
+
+        async def atOnce(client: object, properties: object, filters: list[str]) -> Any:
+            return STOP([*filters, "c"])
+
+        self.point.add(extend)
+        self.point.add(atOnce)
+        outcome = self.fold(["never"])
+        self.assertNoResult(outcome)
+        waiting.callback("b")
+        self.assertEqual(self.successResultOf(outcome), ["a", "b", "c"])
+        self.assertEqual(self.heard, [])
+
+    def test_coroutineThatNeverWaits(self) -> None:
+        """
+        A coroutine that has its answer at once makes nobody wait, with arguments of its own too.
+        """
+
+        async def extend(client: object, properties: object, filters: list[str], more: str) -> list[str]:
+            return [*filters, more]
+
+        self.point.add(extend, args=("b",))
+        self.assertEqual(self.fold(), ["a", "b"])
+
+    def test_coroutineRaises(self) -> None:
+        """
+        A coroutine that raises is a callback that fails.
+        """
+
+        async def fault(*args: object) -> None:
+            raise Fault
+
+        self.point.add(fault)
+        self.assertEqual(self.fold(["b"]), ["b"])
+        self.assertEqual(self.point.failures, 1)
+        self.assertEqual(len(self.flushLoggedErrors(Fault)), 1)
+
+    def test_timesOut(self) -> None:
+        """
+        A callback that does not answer in time changes nothing, also when its answer comes after all.
+        """
+        # A canceller that does not make the Deferred fire would be unusual; cancel() then does it. So the late answer
+        # comes from a coroutine that does not let itself be cancelled.
+        first: Deferred[Any] = Deferred()
+        second: Deferred[Any] = Deferred()
+
+        async def stubborn(*args: object) -> list[str]:
+            try:
+                await first
+            except CancelledError:
+                await second
+            return ["late"]
+
+        self.point.add(stubborn)
+        outcome = self.fold(None)
+        self.clock.advance(6)
+        self.assertEqual(self.successResultOf(outcome), ["a"])
+        self.assertEqual((self.point.failures, self.point.timeouts), (1, 1))
+        second.callback(None)
+        self.assertEqual(self.heard, [("client", None, ["a"])])
+        self.assertEqual(len(self.flushLoggedErrors(HookTimeout)), 1)
+
+    def test_failsLate(self) -> None:
+        """
+        A failure that comes after its time is up disturbs nobody.
+        """
+        waiting: Deferred[Any] = Deferred(lambda deferred: deferred.errback(Fault()))
+        outcome = self.fold(waiting, ["b"])
+        self.clock.advance(6)
+        self.assertEqual(self.successResultOf(outcome), ["b"])
+        self.assertEqual(self.point.failures, 1)
+        self.assertEqual(len(self.flushLoggedErrors(HookTimeout)), 1)
+        self.assertEqual(self.flushLoggedErrors(Fault), [])
+
+    def test_cancellingRaises(self) -> None:
+        """
+        A canceller that raises is logged, and the chain goes on all the same.
+        """
+        outcome = self.fold(Deferred(raising), ["b"])
+        self.clock.advance(6)
+        self.assertEqual(self.successResultOf(outcome), ["b"])
+        self.assertEqual(len(self.flushLoggedErrors(Fault, HookTimeout)), 2)
+
+    def test_noTimeLimit(self) -> None:
+        """
+        A time of 0, or no clock, is no limit.
+        """
+        self.hooks.timeout = 0
+        waiting: Deferred[Any] = Deferred()
+        outcome = self.fold(waiting)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        waiting.callback(["b"])
+        self.assertEqual(self.successResultOf(outcome), ["b"])
+        clockless = Hooks().clientUnsubscribe
+        clockless.add(answering(Deferred()))
+        self.assertNoResult(clockless.fold("client", None, []))
+
+    def test_connectProperties(self) -> None:
+        """
+        Where there were no properties a callback may bring some, and nothing else.
+        """
+        properties = Properties()
+        self.hooks.clientConnect.add(answering(properties))
+        self.hooks.clientConnect.add(answering({"user": "property"}))
+        self.assertIs(self.hooks.clientConnect.fold("connection", None), properties)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+
+
+class MessagePointTests(SynchronousTestCase):
+    """
+    Tests for the points whose value is a message.
+    """
+
+    def setUp(self) -> None:
+        self.hooks = Hooks(Clock())
+        self.message = Message("a/b", b"payload")
+
+    def test_dropped(self) -> None:
+        """
+        C{DROP}, alone or said with C{OK} or C{STOP}, now or later, is the value in the end: no callback follows.
+        """
+        for answer in (lambda: DROP, lambda: OK(DROP), lambda: STOP(DROP), lambda: succeed(DROP)):
+            hooks = Hooks()
+            for point, given in (
+                (hooks.messagePublish, (self.message,)),
+                (hooks.messageDelivered, ("client", self.message)),
+            ):
+                point.add(lambda *args, answer=answer: answer())
+                point.add(raising)
+                self.assertIs(point.fold(*given), DROP)
+
+    def test_replaced(self) -> None:
+        """
+        The next callback gets the message that the one before made.
+        """
+        heard: list[Any] = []
+        self.hooks.messagePublish.add(lambda message: message.replace(topic="c"))
+        self.hooks.messagePublish.add(answering(None, heard))
+        self.assertEqual(self.hooks.messagePublish.fold(self.message).topic, "c")
+        self.assertEqual([message.topic for (message,) in heard], ["c"])
+
+    def test_notAMessage(self) -> None:
+        """
+        What is no message does not get into the broker.
+        """
+        self.hooks.messagePublish.add(answering(b"payload"))
+        self.hooks.messagePublish.add(answering(False))
+        self.assertIs(self.hooks.messagePublish.fold(self.message), self.message)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 2)
+
+
+class VerdictPointTests(SynchronousTestCase):
+    """
+    Tests for the points that decide: they refuse where others go on.
+    """
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.hooks = Hooks(self.clock, 5)
+        self.heard: list[Any] = []
+
+    def authenticate(self, *callbacks: Callable[..., Any]) -> Any:
+        """
+        Let a client come in that these callbacks let in.
+        """
+        for callback in callbacks:
+            self.hooks.clientAuthenticate.add(callback)
+        return self.hooks.clientAuthenticate.fold("client", AuthResult("success", anonymous=True))
+
+    def checkAcl(self, *callbacks: Callable[..., Any]) -> Any:
+        """
+        Ask these callbacks whether a client may publish, which it may if nobody minds.
+        """
+        for callback in callbacks:
+            self.hooks.clientCheckAcl.add(callback)
+        return self.hooks.clientCheckAcl.fold("client", "publish", "a/b", ALLOW)
+
+    def test_verdicts(self) -> None:
+        """
+        The last verdict stands; C{STOP} makes one final.
+        """
+        self.assertEqual(self.checkAcl(answering(DENY), answering(ALLOW)), ALLOW)
+        self.assertEqual(self.checkAcl(answering(STOP(DENY)), answering(ALLOW)), DENY)
+
+    def test_raises(self) -> None:
+        """
+        A callback that raises refuses, and nobody further is asked.
+        """
+        self.assertEqual(self.checkAcl(raising, answering(ALLOW, self.heard)), DENY)
+        refused = self.authenticate(raising, answering(AuthResult(), self.heard))
+        self.assertEqual(refused, AuthResult("server_unavailable"))
+        self.assertEqual(self.heard, [])
+        self.assertEqual(len(self.flushLoggedErrors(Fault)), 2)
+
+    def test_fails(self) -> None:
+        """
+        So does a Deferred that fails.
+        """
+        waiting: list[Deferred[Any]] = [Deferred(), Deferred()]
+        permission = self.checkAcl(answering(waiting[0]), answering(ALLOW, self.heard))
+        result = self.authenticate(answering(waiting[1]), answering(AuthResult(), self.heard))
+        for each in waiting:
+            each.errback(Fault())
+        self.assertEqual(self.successResultOf(permission), DENY)
+        self.assertFalse(self.successResultOf(result).success)
+        self.assertEqual(self.heard, [])
+        self.assertEqual(len(self.flushLoggedErrors(Fault)), 2)
+
+    def test_timesOut(self) -> None:
+        """
+        So does one that does not answer in time.
+        """
+        permission = self.checkAcl(answering(Deferred()), answering(ALLOW, self.heard))
+        result = self.authenticate(answering(Deferred()), answering(AuthResult(), self.heard))
+        self.clock.advance(5)
+        self.assertEqual(self.successResultOf(permission), DENY)
+        self.assertEqual(self.successResultOf(result).reasonCode, 0x88)
+        self.assertEqual(self.heard, [])
+        self.assertEqual(len(self.flushLoggedErrors(HookTimeout)), 2)
+
+    def test_nonsense(self) -> None:
+        """
+        So does one that answers something that is no verdict, such as C{True}.
+        """
+        self.assertEqual(self.checkAcl(answering(True)), DENY)
+        self.assertEqual(self.authenticate(answering(succeed(True))), AuthResult("server_unavailable"))
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 2)
+
+    def test_challenge(self) -> None:
+        """
+        A challenge is the value in the end: nobody is asked before the client has replied.
+        """
+        challenge = Challenge(b"nonce")
+        self.assertIs(self.authenticate(answering(challenge), raising), challenge)
+
+
+class AuthResultTests(SynchronousTestCase):
+    """
+    Tests for L{AuthResult}.
+    """
+
+    def test_default(self) -> None:
+        """
+        Made of nothing it is a plain success.
+        """
+        result = AuthResult()
+        self.assertTrue(result.success)
+        self.assertEqual((result.reasonCode, result.isSuperuser, result.anonymous), (0, False, False))
+        self.assertIsNone(result.mountpoint)
+
+    def test_reasons(self) -> None:
+        """
+        A reason is named or given as a code.
+        """
+        for reason, code in (("not_authorized", 0x87), (0x86, 0x86), ("password_error", 0x86), ("banned", 0x8A)):
+            self.assertEqual(AuthResult(reason).reasonCode, code)
+            self.assertFalse(AuthResult(reason).success)
+
+    def test_noReason(self) -> None:
+        """
+        What a CONNACK cannot say is an error where the callback makes it; C{False} is not the code of success.
+        """
+        for wrong in ("no such reason", 1, 0x8E, True, False, ""):
+            self.assertRaises(ValueError, AuthResult, wrong)
+
+    def test_shown(self) -> None:
+        """
+        Its text has what matters in a log, and no authentication data.
+        """
+        shown = repr(AuthResult("success", isSuperuser=True, data=b"secret proof"))
+        self.assertEqual(shown, "AuthResult('success', isSuperuser=True)")
+
+    def test_equal(self) -> None:
+        """
+        Results are equal that say the same.
+        """
+        self.assertEqual(AuthResult(anonymous=True), AuthResult(anonymous=True))
+        self.assertNotEqual(AuthResult(anonymous=True), AuthResult())
+        self.assertNotEqual(AuthResult(), "success")

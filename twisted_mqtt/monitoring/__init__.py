@@ -1,0 +1,3 @@
+"""
+Watching the broker: what it says of itself, and to whom.
+"""

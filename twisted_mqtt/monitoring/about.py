@@ -1,0 +1,40 @@
+"""
+What the broker says it is, and for how long it has been running.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+DESCRIPTION: Final = "Twisted MQTT Broker"
+
+
+def versionText() -> str:
+    """
+    Name the release, as in C{v4.0.0}.
+    """
+    try:
+        return f"v{version('twisted-mqtt')}"
+    except PackageNotFoundError:
+        # Run from a source tree that was never installed.
+        return "unreleased"
+
+
+def uptimeText(seconds: float) -> str:
+    """
+    Say for how long, from the greatest unit that is needed down to the seconds.
+
+    EMQ X writes no blank after the days; scripts that read C{ctl broker} may rely on it.
+    """
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    text = f"{second} seconds"
+    if minutes:
+        text = f"{minute} minutes, {text}"
+    if hours:
+        text = f"{hour} hours, {text}"
+    if days:
+        text = f"{days} days,{text}"
+    return text

@@ -1,0 +1,158 @@
+"""
+The C{$SYS} topics: the broker's own state, published to whoever may listen.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from twisted_mqtt.core.counters import NAMES
+from twisted_mqtt.core.message import Message
+from twisted_mqtt.monitoring.about import DESCRIPTION, uptimeText, versionText
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from twisted_mqtt.interfaces import IBroker
+    from twisted_mqtt.monitoring.stats import Stats
+
+_log = Logger()
+
+#: How often the gauges are read between two publications, so that a maximum is not missed by much; in seconds.
+SAMPLE_INTERVAL: Final = 1.0
+
+#: The metrics that are topics too. The others are for the command line and the REST API.
+METRICS: Final[tuple[str, ...]] = tuple(
+    name
+    for name in NAMES
+    if name.startswith(("bytes.", "messages.", "packets."))
+    and name not in ("packets.connack.auth_error", "packets.connack.error", "packets.pubcomp.inuse")
+)
+
+#: The gauges that are topics too.
+STATS: Final[tuple[str, ...]] = (
+    "connections",
+    "sessions",
+    "suboptions",
+    "subscribers",
+    "subscriptions",
+    "subscriptions.shared",
+    "topics",
+    "routes",
+)
+
+
+class SysTopics(Service):
+    """
+    Publishes the broker's state: what changes with time at every heartbeat, the rest at every interval.
+
+    Both happen once when the service starts, so that nobody waits a minute for a retained version.
+    """
+
+    name = "systopics"
+
+    def __init__(
+        self,
+        broker: IBroker,
+        stats: Stats,
+        interval: float = 60.0,
+        heartbeat: float = 30.0,
+        nodes: Callable[[], Sequence[str]] | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """
+        @param interval: Seconds between publications of version, nodes, statistics and metrics; 0 is never.
+        @param heartbeat: Seconds between publications of uptime and date; 0 is never.
+        @param nodes: Names the nodes of the cluster; without it there is this one.
+        @param now: What a calendar says, in seconds since the epoch.
+        """
+        self._broker = broker
+        self._stats = stats
+        self._now = now
+        self._nodes: Callable[[], Sequence[str]] = (lambda: (broker.nodeName,)) if nodes is None else nodes
+        self._prefix = f"$SYS/brokers/{broker.nodeName}/"
+        self._periods = (
+            (self._sample, SAMPLE_INTERVAL),
+            (self._publishState, interval),
+            (self._publishTime, heartbeat),
+        )
+        self._calls: list[LoopingCall] = []
+        self._started = 0.0
+
+    def startService(self) -> None:
+        """
+        Publish everything once, then each at its period.
+        """
+        Service.startService(self)
+        self._started = self._broker.clock.seconds()
+        for publish, period in self._periods:
+            if period <= 0:
+                continue
+            call = LoopingCall(self._guarded, publish)
+            call.clock = self._broker.clock
+            # It cannot fail: _guarded keeps what is raised.
+            call.start(period)
+            self._calls.append(call)
+
+    def stopService(self) -> None:
+        """
+        Publish no more.
+        """
+        while self._calls:
+            self._calls.pop().stop()
+        Service.stopService(self)
+
+    def uptime(self) -> float:
+        """
+        For how many seconds the service has been running.
+        """
+        uptime: float = self._broker.clock.seconds() - self._started
+        return uptime
+
+    def _guarded(self, publish: Callable[[], None]) -> None:
+        """
+        Keep one failure from ending all later publications.
+        """
+        try:
+            publish()
+        except Exception:
+            _log.failure("Publishing $SYS topics failed")
+
+    def _sample(self) -> None:
+        self._stats.sample(self._broker.stats())
+
+    def _publishState(self) -> None:
+        self._sample()
+        self._publish("$SYS/brokers", ",".join(self._nodes()), retain=True)
+        self._publish(self._prefix + "version", versionText(), retain=True)
+        self._publish(self._prefix + "sysdescr", DESCRIPTION, retain=True)
+        gauges = self._stats.read()
+        for name in STATS:
+            for aspect in ("count", "max"):
+                self._publishNumber("stats/", f"{name}.{aspect}", gauges[f"{name}.{aspect}"])
+        metrics = self._broker.counters.read()
+        for name in METRICS:
+            self._publishNumber("metrics/", name, metrics[name])
+
+    def _publishTime(self) -> None:
+        self._publish(self._prefix + "uptime", uptimeText(self.uptime()))
+        date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self._now()))
+        self._publish(self._prefix + "datetime", date)
+
+    def _publishNumber(self, group: str, name: str, value: int) -> None:
+        self._publish(f"{self._prefix}{group}{name.replace('.', '/')}", str(value))
+
+    def _publish(self, topic: str, payload: str, retain: bool = False) -> None:
+        message = Message(topic, payload.encode(), retain=retain, timestamp=self._now(), system=True)
+        waiting = self._broker.publish(message)
+        if isinstance(waiting, Deferred):
+            waiting.addErrback(self._ebPublish, topic)
+
+    def _ebPublish(self, failure: object, topic: str) -> None:
+        _log.error("Publishing {topic} failed: {failure}", topic=topic, failure=failure)
