@@ -1,0 +1,51 @@
+"""
+What can be set for a port and for its connections.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class TransportOptions:
+    """
+    How the connections of a port behave; one object for all of them.
+
+    @ivar highWater: With more bytes pending than this, a streaming producer is paused.
+    @ivar lowWater: With no more than this, it is resumed.
+    @ivar sendTimeout: Seconds in which some of the pending output must have left, or the connection is aborted; 0 waits
+        for ever.
+    @ivar closeTimeout: The same while closing, when pending output is all that keeps the connection.
+    @ivar lingerTimeout: Seconds in which the peer must have answered our FIN with its own.
+    """
+
+    highWater: int = 65536
+    lowWater: int = 0
+    sendTimeout: float = 0.0
+    closeTimeout: float = 15.0
+    lingerTimeout: float = 2.0
+
+
+@dataclass(slots=True)
+class PortOptions:
+    """
+    How a port listens. What concerns its connections is set on the listening socket: they inherit it without a system
+    call.
+
+    @ivar backlog: How many connections the kernel completes before they are accepted.
+    @ivar receiveBuffer: Bytes; C{None} leaves the kernel to tune it.
+    @ivar sendBuffer: The same.
+    @ivar acceptsPerTurn: How many connections are accepted before those that are open have their turn again.
+    @ivar transport: How the connections behave.
+    """
+
+    backlog: int = 1024
+    reuseAddress: bool = True
+    reusePort: bool = False
+    noDelay: bool = True
+    keepAlive: bool = False
+    receiveBuffer: int | None = None
+    sendBuffer: int | None = None
+    acceptsPerTurn: int = 100
+    transport: TransportOptions = field(default_factory=TransportOptions)
