@@ -25,23 +25,23 @@ settings.load_profile("dev")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """
-    Add C{--compiled}.
+    Add C{--compiled} and C{--reference}.
     """
     parser.addoption("--compiled", action="store_true", help="fail unless the core under test is compiled")
+    parser.addoption("--reference", action="store_true", help="drive Mosquitto with the system tests' clients instead")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """
     Refuse to start when the core is not the one that was asked for.
     """
-    wanted = importlib.machinery.ExtensionFileLoader if session.config.getoption("--compiled") else None
-    for path in sorted((ROOT / "twisted_mqtt" / "core").glob("[!_]*.py")):
-        name = f"twisted_mqtt.core.{path.stem}"
+    wanted = bool(session.config.getoption("--compiled"))
+    modules = {path.stem for path in (ROOT / "twisted_mqtt" / "core").glob("*.py")} - {"__init__"}
+    for module in sorted(modules):
+        name = f"twisted_mqtt.core.{module}"
         loader = importlib.import_module(name).__loader__
-        if wanted is not None and not isinstance(loader, wanted):
-            raise pytest.UsageError(f"{name} is not compiled")
-        if wanted is None and isinstance(loader, importlib.machinery.ExtensionFileLoader):
-            raise pytest.UsageError(f"{name} is compiled; the tree is to be tested as it is written")
+        if isinstance(loader, importlib.machinery.ExtensionFileLoader) is not wanted:
+            raise pytest.UsageError(f"{name} is {'not ' if wanted else ''}compiled")
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,91 @@
+"""
+Brokers for the system tests: one that most tests share, others as a test wants them.
+"""
+
+import gc
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.system.process import Broker, startMosquitto, startTwistd
+
+_HERE = Path(__file__).parent
+_numbers = itertools.count(1)
+
+# Starts a broker with these tables added to the usual ones; C{listeners} says how many listeners they make.
+StartBroker = Callable[..., Broker]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """
+    Mark every test of this folder, and take no offence at sockets that other people's clients forget to close.
+    """
+    for item in items:
+        if _HERE in item.path.parents:
+            item.add_marker(pytest.mark.system)
+            item.add_marker(pytest.mark.filterwarnings("ignore::ResourceWarning"))
+
+
+@pytest.fixture(autouse=True)
+def clientsCollected() -> Iterator[None]:
+    """
+    Collect what a client left behind here, not during somebody else's test.
+    """
+    yield
+    gc.collect()
+
+
+def configuration(folder: Path) -> dict[str, object]:
+    """
+    One plain listener on a port that the kernel picks.
+    """
+    return {
+        "allow_anonymous": True,
+        "node": {"name": "test@127.0.0.1", "data_dir": str(folder / "data")},
+        "listener": {"tcp": {"external": {"bind": "127.0.0.1:0"}}},
+    }
+
+
+@pytest.fixture(scope="session")
+def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """
+    The broker that tests share; they keep out of each other's way by C{name}.
+    """
+    folder = tmp_path_factory.mktemp("broker")
+    reference = request.config.getoption("--reference")
+    broker = startMosquitto(folder) if reference else startTwistd(folder, configuration(folder))
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def startBroker(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartBroker]:
+    """
+    Start brokers of a test's own, which are stopped after it.
+    """
+    if request.config.getoption("--reference"):
+        pytest.skip("needs a broker configured for it, and the reference is not")
+    started: list[Broker] = []
+
+    def start(tables: Mapping[str, object] | None = None, listeners: int = 1) -> Broker:
+        folder = tmp_path / f"broker{len(started)}"
+        folder.mkdir()
+        broker = startTwistd(folder, {**configuration(folder), **(tables or {})}, listeners)
+        started.append(broker)
+        return broker
+
+    yield start
+    for broker in started:
+        broker.stop()
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """
+    A word of this test's own, to begin client identifiers and topics with; short enough for MQTT 3.1.
+    """
+    word = re.sub(r"\W", "", request.node.originalname.removeprefix("test_"))[:10]
+    return f"{word}{next(_numbers)}"
