@@ -1,0 +1,301 @@
+"""
+The written forms of single settings: addresses, address rules, policies, topics, file names, ciphers.
+
+Built on L{twisted_mqtt.config.grammar}, which has the general ones.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import ssl
+
+from twisted_mqtt.config.grammar import (
+    Grammar,
+    Unfit,
+    listOf,
+    parseDuration,
+    parseSize,
+    parts,
+    text,
+    whole,
+    writeDuration,
+    writeSize,
+)
+from twisted_mqtt.config.values import AccessRule, Bind, FlappingPolicy, RewriteRule, TwoLimits, filterFault
+
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+_ALL_ADDRESSES = "0.0.0.0"
+
+
+def parseBind(value: object) -> Bind:
+    """
+    A port on every address, or a host and port; IPv6 addresses with or without brackets.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    written = text(value).strip()
+    host, colon, port = written.rpartition(":")
+    if not re.fullmatch(r"\d{1,5}", port) or int(port) > 65535:
+        raise Unfit
+    if not colon:
+        return Bind(_ALL_ADDRESSES, int(port))
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        # Digits and dots only is a mistyped address, not a name.
+        if not _HOST.fullmatch(host) or re.fullmatch(r"[\d.]+", host):
+            raise Unfit from None
+    return Bind(host, int(port))
+
+
+def parseSocketPath(value: object) -> Bind:
+    """
+    The path of a UNIX socket.
+    """
+    path = text(value)
+    # sun_path has 108 bytes with its closing NUL on Linux.
+    if not path or "\0" in path or len(os.fsencode(path)) > 107:
+        raise Unfit
+    return Bind(path=path)
+
+
+def parseMode(value: object) -> int:
+    """
+    File permissions from octal digits.
+    """
+    written = text(value)
+    if not re.fullmatch(r"0?[0-7]{3}", written):
+        raise Unfit
+    return int(written, 8)
+
+
+def parseAccessRule(value: object) -> AccessRule:
+    """
+    C{allow} or C{deny}, then C{all}, an address or a network.
+    """
+    words = text(value).split()
+    if len(words) != 2 or words[0].lower() not in ("allow", "deny"):
+        raise Unfit
+    allow = words[0].lower() == "allow"
+    if words[1].lower() == "all":
+        return AccessRule(allow)
+    try:
+        return AccessRule(allow, ipaddress.ip_network(words[1], strict=False))
+    except ValueError:
+        raise Unfit from None
+
+
+def parseFlappingPolicy(value: object) -> FlappingPolicy:
+    """
+    C{"<threshold>, <window>, <banned>"}.
+    """
+    threshold, window, banned = parts(value, 3)
+    policy = FlappingPolicy(whole(1).parse(threshold), parseDuration(window), parseDuration(banned))
+    if not (policy.window and policy.banned):
+        raise Unfit
+    return policy
+
+
+def parseTwoLimits(value: object) -> TwoLimits:
+    """
+    C{"<count>|<size>"}.
+    """
+    count, bar, size = text(value).partition("|")
+    if not bar:
+        raise Unfit
+    return TwoLimits(whole().parse(count.strip()), parseSize(size.strip()))
+
+
+def parsePriorities(value: object) -> dict[str, int]:
+    """
+    C{"<topic>=<priority>,..."} or a TOML table; C{"none"} for an empty one.
+    """
+    if isinstance(value, str):
+        if value.strip().lower() in ("none", ""):
+            return {}
+        pairs: list[tuple[str, object]] = []
+        for item in value.split(","):
+            topic, _, priority = item.strip().rpartition("=")
+            pairs.append((topic, priority))
+    elif isinstance(value, dict):
+        pairs = list(value.items())
+    else:
+        raise Unfit
+    if not all(topic and "+" not in topic and "#" not in topic for topic, _ in pairs):
+        raise Unfit
+    try:
+        return {topic: whole(0, 255).parse(priority) for topic, priority in pairs}
+    except Unfit:
+        # The advice of the whole table says more than that of one number.
+        raise Unfit from None
+
+
+def parseTopicFilter(value: object) -> str:
+    """
+    A topic filter, with or without placeholders.
+    """
+    topicFilter = text(value)
+    if fault := filterFault(topicFilter):
+        raise Unfit(f"must be a topic filter: {fault}")
+    return topicFilter
+
+
+def parseTopicName(value: object) -> str:
+    """
+    A topic, or the first part of one: no wildcards.
+    """
+    topic = text(value)
+    if re.search(r"[+#\0]", topic):
+        raise Unfit
+    return topic
+
+
+def parseTopicTable(value: object) -> dict[int, str]:
+    """
+    A TOML table of topic identifiers and their topics.
+    """
+    if not isinstance(value, dict):
+        raise Unfit
+    table = {whole(0, 65535).parse(number): parseTopicName(topic) for number, topic in value.items()}
+    if not all(table.values()):
+        raise Unfit
+    return table
+
+
+def parseRewriteRule(value: object) -> RewriteRule:
+    """
+    C{"<filter> <regular expression> <destination>"}, separated by blanks.
+    """
+    words = text(value).split()
+    if len(words) != 3:
+        raise Unfit
+    topicFilter, pattern, destination = words
+    if fault := filterFault(topicFilter):
+        raise Unfit(f"must start with a topic filter: {fault}")
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise Unfit(f"must have a regular expression as its second word: {error}") from None
+    used = max((int(group) for group in re.findall(r"\$(\d+)", destination)), default=0)
+    if used > groups:
+        raise Unfit(f"must have a group in its regular expression for each of its destination's: there is no ${used}")
+    return RewriteRule(topicFilter, pattern, destination)
+
+
+def parseNodeName(value: object) -> str:
+    """
+    C{name@host}.
+    """
+    written = text(value)
+    if not re.fullmatch(r"[^\s@/+#]+@[^\s@/+#]+", written):
+        raise Unfit
+    return written
+
+
+def parseReadableFile(value: object) -> str:
+    """
+    The name of a file that is there and can be read.
+    """
+    path = text(value)
+    if not path:
+        raise Unfit
+    try:
+        with open(path, "rb"):
+            return path
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a file name"
+        raise Unfit(f"must name a file that can be read ({reason}; seen from {os.getcwd()})") from None
+
+
+def parseURLPath(value: object) -> str:
+    """
+    The path of a URL, without query and fragment.
+    """
+    path = text(value)
+    if not re.fullmatch(r"/[^\s?#]*", path):
+        raise Unfit
+    return path
+
+
+def parseTLSVersion(value: object) -> str:
+    """
+    The name of a TLS version; SSL has been broken for too long to be listened to.
+    """
+    version = text(value).lower()
+    if version not in TLS_VERSIONS:
+        raise Unfit
+    return version
+
+
+def unknownCiphers(ciphers: tuple[str, ...]) -> list[str]:
+    """
+    Those cipher suites that the OpenSSL at hand does not offer.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    unknown = []
+    for cipher in ciphers:
+        if cipher.startswith("TLS_"):
+            # The suites of TLS 1.3 are always on and cannot be chosen by this list.
+            continue
+        try:
+            context.set_ciphers(cipher)
+        except ssl.SSLError:
+            unknown.append(cipher)
+    return unknown
+
+
+TLS_VERSIONS = ("tlsv1", "tlsv1.1", "tlsv1.2", "tlsv1.3")
+
+BIND = Grammar(
+    "port or address", 'a port, or an address and port such as "127.0.0.1:1883" or "[::1]:1883"', parseBind
+)
+SOCKET_PATH = Grammar("path", "the path of a UNIX socket, of at most 107 bytes", parseSocketPath)
+MODE = Grammar("permissions", 'file permissions in octal, such as "660"', parseMode, lambda mode: f"{mode:03o}")
+ACCESS_RULE = Grammar(
+    "access rule",
+    '"allow" or "deny", then "all", an address or a network, such as "allow 192.168.0.0/24"',
+    parseAccessRule,
+)
+FLAPPING_POLICY = Grammar(
+    "threshold, window, ban",
+    '"<connections>, <time>, <time of the ban>", such as "30, 1m, 5m"',
+    parseFlappingPolicy,
+    lambda policy: f"{policy.threshold}, {writeDuration(policy.window)}, {writeDuration(policy.banned)}",
+)
+TWO_LIMITS = Grammar(
+    "number|size",
+    '"<number>|<size>", such as "1000|1MB"',
+    parseTwoLimits,
+    lambda limits: f"{limits.count}|{writeSize(limits.size)}",
+)
+PRIORITIES = Grammar(
+    "priority table",
+    'topics without wildcards and their priorities from 0 to 255, such as "topic/1=10,topic/2=8", or "none"',
+    parsePriorities,
+    lambda table: ",".join(f"{topic}={priority}" for topic, priority in table.items()) or "none",
+)
+TOPIC_FILTER = Grammar("topic filter", "a topic filter", parseTopicFilter)
+TOPIC_NAME = Grammar("topic", "a topic without + and #", parseTopicName)
+TOPIC_TABLE = Grammar(
+    "numbered topics",
+    'a table of numbers from 0 to 65535 and topics, such as 1 = "some/topic"',
+    parseTopicTable,
+    lambda table: ", ".join(f"{number}={topic}" for number, topic in table.items()) or "none",
+)
+REWRITE_RULE = Grammar(
+    "rewrite rule",
+    '"<topic filter> <regular expression> <destination>", such as "x/# ^x/y/(.+)$ z/y/$1"',
+    parseRewriteRule,
+)
+NODE_NAME = Grammar("name@host", 'a name and a host, such as "mqttbroker@127.0.0.1"', parseNodeName)
+FILE = Grammar("file", "the name of a file", parseReadableFile)
+URL_PATH = Grammar("URL path", 'a path that begins with a slash, such as "/mqtt"', parseURLPath)
+TLS_VERSION = Grammar("TLS version", f"one of {', '.join(TLS_VERSIONS)}", parseTLSVersion)
+TLS_VERSION_LIST = listOf(TLS_VERSION)
+CIPHER = Grammar("cipher suite", "the OpenSSL name of a cipher suite", text)
+CIPHER_LIST = listOf(CIPHER, ",:")
+PROTOCOL_VERSIONS = listOf(whole(3, 5))

@@ -1,0 +1,210 @@
+"""
+Reading a configuration: the file, the environment over it, and out come L{Settings} or every problem at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from twisted_mqtt.config.checks import check
+from twisted_mqtt.config.convert import Conversion
+from twisted_mqtt.config.keys import keysOf
+from twisted_mqtt.config.problems import ConfigurationError, Problem, nearest
+from twisted_mqtt.config.registry import BUILT_IN, WELL_KNOWN_TABLES, Declaration, Registry
+from twisted_mqtt.config.schema_listeners import USUAL_BINDS
+from twisted_mqtt.config.schema_mqtt import MQTT, Zone
+from twisted_mqtt.config.settings import Settings
+from twisted_mqtt.config.source import Source
+from twisted_mqtt.config.zones import USUAL_ZONES, resolved
+
+
+def readSettings(
+    path: str | os.PathLike[str] | None, environ: Mapping[str, str], registry: Registry = BUILT_IN
+) -> Settings:
+    """
+    Read the configuration.
+
+    @param path: The file; C{None} for the defaults.
+    @param environ: The environment, such as C{os.environ}.
+    @param registry: The extensions that are installed.
+
+    @raise ConfigurationError: It cannot be used; the error has all that is wrong.
+    """
+    source = Source("the defaults" if path is None else os.fspath(path))
+    if path is not None:
+        _addFile(source, path)
+    return _settings(source, environ, registry)
+
+
+def settingsFrom(
+    tables: Mapping[str, Any], environ: Mapping[str, str] | None = None, registry: Registry = BUILT_IN
+) -> Settings:
+    """
+    Settings from Python, for a C{.tac} file or a test: the same tables and values as in the file.
+
+    @raise ConfigurationError: They cannot be used.
+    """
+    source = Source("the settings")
+    source.tables = _copied(tables)
+    return _settings(source, environ or {}, registry)
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copied(item) for item in value]
+    return value
+
+
+def _addFile(source: Source, path: str | os.PathLike[str]) -> None:
+    try:
+        with open(path, "rb") as file:
+            text = file.read().decode("utf-8-sig")
+    except OSError as error:
+        message = f"cannot be read ({error.strerror}): name an existing file"
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        source.problems.append(Problem(source.name, line, "", None, "is not UTF-8 text: save it as UTF-8"))
+        return
+    else:
+        source.addText(text)
+        return
+    source.problems.append(Problem(source.name, None, "", None, message))
+
+
+def _settings(source: Source, environ: Mapping[str, str], registry: Registry) -> Settings:
+    if not source.problems:
+        source.tables.setdefault("listener", {"tcp": {"external": {}}, "ws": {"external": {}}})
+        source.addEnvironment(environ)
+        reading = _Reading(source, registry)
+        settings = reading.settings()
+        check(settings, source, registry)
+    if source.problems:
+        raise ConfigurationError(sorted(source.problems, key=lambda problem: (problem.file, problem.line or 0)))
+    settings.warnings.extend(source.warnings)
+    return settings
+
+
+class _Reading:
+    """
+    One pass over a source.
+    """
+
+    def __init__(self, source: Source, registry: Registry) -> None:
+        self._source = source
+        self._registry = registry
+        tables = [declaration.table.partition(".")[0] for declaration in registry if declaration.table]
+        self._conversion = Conversion(source, Settings, tables)
+
+    def settings(self) -> Settings:
+        """
+        The settings, as far as they can be read.
+        """
+        tables = self._source.tables
+        extensions = self._extensions()
+        self._refuseMissingExtensions()
+        zones = tables.pop("zone", {})
+        self._fillBinds()
+        values = self._conversion.values(Settings, tables, ())
+        mqtt = values.setdefault("mqtt", MQTT())
+        values["zone"] = self._zones(zones, mqtt, values)
+        starting = self._starting(values.get("plugins", Settings().plugins).load, extensions)
+        for declaration in self._registry:
+            if declaration.name in starting and declaration.name not in extensions and declaration.table:
+                table = self._conversion.built(declaration.load(), {}, tuple(declaration.table.split(".")))
+                if table is not None:
+                    extensions[declaration.name] = table
+        return Settings(extensions=extensions, startingExtensions=starting, warnings=self._warnings(), **values)
+
+    def _extensions(self) -> dict[str, Any]:
+        """
+        Take the tables of extensions out of the tree.
+        """
+        found = {}
+        for declaration in self._registry:
+            raw = self._taken(declaration)
+            if raw is not None:
+                path = tuple(declaration.table.split("."))
+                table = self._conversion.built(declaration.load(), raw, path, declaration.short)
+                if table is not None:
+                    found[declaration.name] = table
+        return found
+
+    def _taken(self, declaration: Declaration) -> Any:
+        if not declaration.table:
+            return None
+        *outer, last = declaration.table.split(".")
+        within = [self._source.tables]
+        for name in outer:
+            inner = within[-1].get(name)
+            if not isinstance(inner, dict):
+                return None
+            within.append(inner)
+        raw = within[-1].pop(last, None)
+        # A table that is now empty and only held extensions must not look like a key of its own.
+        for table, name in zip(reversed(within[:-1]), reversed(outer), strict=True):
+            if not table[name] and name not in keysOf(Settings):
+                del table[name]
+        return raw
+
+    def _refuseMissingExtensions(self) -> None:
+        """
+        Say of the tables that belong to an extension which one is missing.
+        """
+        for dotted, extension in WELL_KNOWN_TABLES.items():
+            path = tuple(dotted.split("."))
+            within: Any = self._source.tables
+            for name in path[:-1]:
+                within = within.get(name, {}) if isinstance(within, dict) else {}
+            if isinstance(within, dict) and path[-1] in within:
+                del within[path[-1]]
+                self._source.problem(path, None, f'no extension "{extension}" is installed')
+                if not within and path[0] in self._source.tables and not self._source.tables[path[0]]:
+                    del self._source.tables[path[0]]
+
+    def _fillBinds(self) -> None:
+        """
+        Give the listeners with the usual names their usual address on this machine.
+        """
+        listeners = self._source.tables.get("listener")
+        for (kind, name), bind in USUAL_BINDS.items():
+            within = listeners.get(kind) if isinstance(listeners, dict) else None
+            table = within.get(name) if isinstance(within, dict) else None
+            if isinstance(table, dict):
+                table.setdefault("bind", str(bind))
+
+    def _zones(self, raw: Any, mqtt: MQTT, top: Mapping[str, Any]) -> dict[str, Zone]:
+        tables: dict[str, Any] = {name: {} for name in USUAL_ZONES}
+        if isinstance(raw, dict):
+            tables.update(raw)
+        else:
+            self._source.problem(("zone",), raw, "must be a table: write its keys under [zone.<name>]")
+        return {
+            name: resolved(name, self._conversion.values(Zone, table, ("zone", name)), mqtt, top)
+            for name, table in tables.items()
+        }
+
+    def _starting(self, names: Sequence[str], extensions: Mapping[str, Any]) -> tuple[str, ...]:
+        """
+        The extensions that start: those that are named, then those whose own table says so.
+        """
+        starting = []
+        for name in names:
+            declaration = self._registry.find(name)
+            if declaration:
+                starting.append(declaration.name)
+            else:
+                close = nearest(name, self._registry.names())
+                message = f'no extension "{name}" is installed; '
+                message += f'the nearest is "{close}"' if close else f"there are {', '.join(self._registry.names())}"
+                self._source.problem(("plugins", "load"), name, message)
+        starting.extend(name for name, table in extensions.items() if getattr(table, "enable", False))
+        return tuple(dict.fromkeys(starting))
+
+    def _warnings(self) -> list[str]:
+        if not self._conversion.idle:
+            return []
+        return [f"accepted, but without effect here: {', '.join(self._conversion.idle)}"]

@@ -1,0 +1,265 @@
+"""
+The tables of the extensions and gateways that come with the broker.
+
+An extension of somebody else declares its own table, see L{twisted_mqtt.config.registry}.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Struct
+
+from twisted_mqtt.config.forms import BIND, TOPIC_TABLE
+from twisted_mqtt.config.grammar import whole
+from twisted_mqtt.config.keys import (
+    Address,
+    Alias,
+    Duration,
+    Entries,
+    File,
+    Flag,
+    Numbered,
+    Positive,
+    QoS,
+    Rewrites,
+    Short,
+    Size,
+    TopicFilter,
+    TopicName,
+    Whole,
+)
+from twisted_mqtt.config.values import MB, Bind
+
+
+class Retainer(Struct, frozen=True, kw_only=True):
+    """
+    C{[retainer]}: limits of retained messages.
+    """
+
+    storage_type: Annotated[
+        Literal["ram", "disc", "disc_only"], "Kept in memory, on disk as well, or on disk only"
+    ] = "disc"
+    max_retained_messages: Annotated[
+        Whole,
+        Alias("max_message_num"),
+        "Most retained messages; above it only existing ones are replaced; 0 for no limit",
+    ] = 0
+    max_payload_size: Annotated[Size, "Largest payload that is retained; a larger one is only delivered"] = MB
+    expiry_interval: Annotated[Duration, "Life of a retained message without an expiry of its own; 0 for ever"] = 0.0
+
+
+class DelayedPublish(Struct, frozen=True, kw_only=True):
+    """
+    C{[delayed_publish]}: limits of `$delayed/<seconds>/<topic>`.
+    """
+
+    max_delayed_messages: Annotated[Whole, "Most messages waiting for their time; 0 for no limit"] = 0
+
+
+class Presence(Struct, frozen=True, kw_only=True):
+    """
+    C{[module.presence]}: messages about clients that come and go.
+    """
+
+    enable: Annotated[Flag, "Whether it starts with the broker although `plugins.load` does not name it"] = False
+    qos: Annotated[QoS, "Quality of service of these messages"] = 1
+
+
+class ProxySubscription(Struct, frozen=True, kw_only=True):
+    """
+    C{[module.subscription.<number>]}: one subscription made for every client.
+    """
+
+    topic: Annotated[TopicFilter, "The topic filter; %c is the client identifier, %u the user name"]
+    qos: Annotated[QoS, "The subscription's quality of service"] = 0
+
+
+class Subscription(Struct, frozen=True, kw_only=True):
+    """
+    C{[module.subscription]}: subscriptions that the broker makes for every client.
+    """
+
+    enable: Annotated[Flag, "Whether it starts with the broker although `plugins.load` does not name it"] = False
+    entries: Annotated[tuple[ProxySubscription, ...], Entries(), "The subscriptions"] = ()
+
+
+class Rewrite(Struct, frozen=True, kw_only=True):
+    """
+    C{[module.rewrite]}: topics that are replaced.
+    """
+
+    enable: Annotated[Flag, "Whether it starts with the broker although `plugins.load` does not name it"] = False
+    rule: Annotated[
+        Rewrites, "`<topic filter> <regular expression> <destination>`; $1 is what the first group matched"
+    ] = ()
+
+
+class PSKFileTable(Struct, frozen=True, kw_only=True):
+    """
+    C{[psk.file]}.
+    """
+
+    path: Annotated[File, "File of lines `identity:key`, the key in hexadecimal digits"] = "etc/psk.txt"
+
+
+class PSK(Struct, frozen=True, kw_only=True):
+    """
+    C{[psk]}: pre-shared keys for TLS and DTLS.
+    """
+
+    file: Annotated[PSKFileTable, Short("path"), "Where the keys stand"] = PSKFileTable()
+
+
+class StompUser(Struct, frozen=True, kw_only=True):
+    """
+    C{[stomp.default_user]}.
+    """
+
+    login: Annotated[str, "Name of the built-in account; empty for none"] = "guest"
+    passcode: Annotated[str, "Its password"] = "guest"
+
+
+class StompFrame(Struct, frozen=True, kw_only=True):
+    """
+    C{[stomp.frame]}.
+    """
+
+    max_headers: Annotated[Positive, "Most headers of a frame"] = 10
+    max_header_length: Annotated[Positive, "Longest header, in bytes"] = 1024
+    max_body_length: Annotated[Positive, "Longest body, in bytes"] = 8192
+
+
+class StompListener(Struct, frozen=True, kw_only=True):
+    """
+    C{[stomp.listener]}.
+    """
+
+    bind: Annotated[Address, "Where to listen; a port alone means every IPv4 address"] = Bind("127.0.0.1", 61613)
+    acceptors: Annotated[Positive, "Connections accepted in one turn of the reactor"] = 4
+    max_clients: Annotated[Positive, Alias("max_connections"), "Most connections at once"] = 512
+
+
+class Stomp(Struct, frozen=True, kw_only=True):
+    """
+    C{[stomp]}: the STOMP gateway.
+    """
+
+    default_user: Annotated[StompUser, "The built-in account"] = StompUser()
+    allow_anonymous: Annotated[Flag, "Whether clients may connect without a login"] = True
+    frame: Annotated[StompFrame, "Limits of frames"] = StompFrame()
+    listener: Annotated[StompListener, Short("bind"), "Where the gateway listens"] = StompListener()
+    zone: Annotated[str, "The zone whose options hold for its clients"] = "external"
+
+
+class PredefinedTopics(Struct, frozen=True, kw_only=True):
+    """
+    C{[mqtt.sn.predefined]}.
+    """
+
+    topic: Annotated[
+        dict[int, str], TOPIC_TABLE, "Topic identifiers that clients know beforehand: `topic.1 = \"/some/topic\"`"
+    ] = {}
+
+
+class MQTTSN(Struct, frozen=True, kw_only=True):
+    """
+    C{[mqtt.sn]}: the MQTT-SN gateway.
+    """
+
+    port: Annotated[Address, "UDP port or address; a port alone means every IPv4 address"] = Bind("127.0.0.1", 1884)
+    advertise_duration: Annotated[Duration, "Time between ADVERTISE messages; 0 for none"] = 900.0
+    gateway_id: Annotated[int, whole(0, 255), "The gateway's identifier in ADVERTISE and GWINFO"] = 1
+    username: Annotated[str, "User name of every client of the gateway; empty for none"] = ""
+    password: Annotated[str, "Its password"] = ""
+    enable_stats: Annotated[Flag, "Whether figures are kept for every client"] = False
+    enable_qos3: Annotated[Flag, "Whether messages of QoS -1 are taken from clients that are not connected"] = False
+    idle_timeout: Annotated[Duration, "Time for the CONNECT of a new address"] = 30.0
+    predefined: Annotated[PredefinedTopics, "Topics that clients know beforehand"] = PredefinedTopics()
+    zone: Annotated[str, "The zone whose options hold for its clients"] = "external"
+
+
+class DTLS(Struct, frozen=True, kw_only=True):
+    """
+    C{[coap.dtls]}.
+    """
+
+    port: Annotated[Address | None, "UDP port or address with DTLS; `none` for no such listener"] = None
+    keyfile: Annotated[File, "The server's private key (PEM)"] = "etc/certs/key.pem"
+    certfile: Annotated[File, "The server's certificate (PEM)"] = "etc/certs/cert.pem"
+    verify: Annotated[
+        Literal["verify_none", "verify_peer"], "Whether clients are asked for a certificate, and it is checked"
+    ] = "verify_none"
+    cacertfile: Annotated[File | None, "The authorities whose client certificates are accepted (PEM)"] = None
+    fail_if_no_peer_cert: Annotated[
+        Flag, "With `verify_peer`: whether a client without a certificate is refused"
+    ] = False
+
+
+class CoAP(Struct, frozen=True, kw_only=True):
+    """
+    C{[coap]}: the CoAP gateway.
+    """
+
+    port: Annotated[
+        Address, Alias("server"), "UDP port or address; a port alone means every IPv4 address"
+    ] = Bind("127.0.0.1", 5683)
+    keepalive: Annotated[Duration, "How long a client counts as connected after its last request"] = 120.0
+    enable_stats: Annotated[Flag, "Whether figures are kept for every client"] = False
+    dtls: Annotated[DTLS, "The same with DTLS"] = DTLS()
+    zone: Annotated[str, "The zone whose options hold for its clients"] = "external"
+
+
+class LwM2MTopics(Struct, frozen=True, kw_only=True):
+    """
+    C{[lwm2m.topics]}.
+    """
+
+    command: Annotated[TopicFilter, "Where commands for a device are published"] = "dn/#"
+    response: Annotated[TopicName, "Where its answers go"] = "up/resp"
+    notify: Annotated[TopicName, "Where its notifications go"] = "up/notify"
+    register: Annotated[TopicName, "Where its registrations are told"] = "up/resp"
+    update: Annotated[TopicName, "Where changes of its registration are told"] = "up/resp"
+
+
+class LwM2MBinds(Struct, frozen=True, kw_only=True):
+    """
+    C{[lwm2m.bind]}.
+    """
+
+    udp: Annotated[tuple[Bind, ...], BIND, Numbered(), "UDP addresses besides `lwm2m.port`"] = ()
+    dtls: Annotated[tuple[Bind, ...], BIND, Numbered(), "UDP addresses with DTLS"] = ()
+
+
+class LwM2MOptions(Struct, frozen=True, kw_only=True):
+    """
+    C{[lwm2m.opts]}.
+    """
+
+    buffer: Annotated[Size, "Size of the buffer above the kernel's"] = MB
+    recbuf: Annotated[Size, "Size of the kernel's receive buffer"] = MB
+    sndbuf: Annotated[Size, "Size of the kernel's send buffer"] = MB
+    read_packets: Annotated[Positive, "Datagrams read in one turn of the reactor"] = 20
+
+
+class LwM2M(Struct, frozen=True, kw_only=True):
+    """
+    C{[lwm2m]}: the LwM2M gateway.
+    """
+
+    port: Annotated[Address, "UDP port or address; a port alone means every IPv4 address"] = Bind("127.0.0.1", 5783)
+    lifetime_min: Annotated[Duration, "Shortest lifetime that a device may register for"] = 1.0
+    lifetime_max: Annotated[Duration, "Longest lifetime that a device may register for"] = 86400.0
+    qmode_time_window: Annotated[Duration, "How long a device in queue mode listens after its last message"] = 22.0
+    lb: Annotated[
+        Literal["undefined", "coaproxy"], "The proxy in front of the gateway"
+    ] = "undefined"
+    auto_observe: Annotated[Flag, "Whether every object of a new device is observed"] = False
+    mountpoint: Annotated[TopicName, "Put before every topic; %e is the device's endpoint name"] = "lwm2m/%e/"
+    topics: Annotated[LwM2MTopics, "Topics after the mountpoint"] = LwM2MTopics()
+    xml_dir: Annotated[str, "Folder of object definitions; empty for the standard ones"] = ""
+    certfile: Annotated[File, "The server's certificate (PEM), for DTLS"] = "etc/certs/cert.pem"
+    keyfile: Annotated[File, "Its private key (PEM)"] = "etc/certs/key.pem"
+    bind: Annotated[LwM2MBinds, "Further addresses"] = LwM2MBinds()
+    opts: Annotated[LwM2MOptions, "The gateway's sockets"] = LwM2MOptions()
+    zone: Annotated[str, "The zone whose options hold for its clients"] = "external"

@@ -1,0 +1,277 @@
+"""
+The keys of listeners: C{[listener.<kind>.<name>]}, where kind is tcp, ssl, ws, wss or unix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from msgspec import Struct
+
+from twisted_mqtt.config.forms import CIPHER_LIST, MODE, PROTOCOL_VERSIONS, TLS_VERSION_LIST, URL_PATH
+from twisted_mqtt.config.grammar import choice, whole
+from twisted_mqtt.config.keys import (
+    Access,
+    Address,
+    Alias,
+    Duration,
+    File,
+    Flag,
+    NoEffect,
+    Positive,
+    Rate,
+    Short,
+    Size,
+    SocketPath,
+    Texts,
+    Whole,
+    Window,
+)
+from twisted_mqtt.config.values import AccessRule, Bind
+
+_BUFFERS = "buffers above the kernel's grow and shrink by themselves"
+
+PeerCertificate = Annotated[Literal["cn", "dn", "crt"], "Which part of the client's certificate is its user name"]
+
+
+class Listener(Struct, frozen=True, kw_only=True):
+    """
+    What every kind of listener has.
+
+    @ivar name: The name its user gave it.
+    @ivar listenerKind: C{"tcp"}, C{"ssl"}, C{"ws"}, C{"wss"} or C{"unix"}.
+    """
+
+    name: str = ""
+    listenerKind: str = ""
+
+    zone: Annotated[str, "The zone whose options hold for its clients"] = "external"
+    max_connections: Annotated[
+        Positive, Alias("max_clients"), "Most connections at once; further ones are closed and counted"
+    ] = 102400
+    max_conn_rate: Annotated[Positive, "Most new connections a second; further ones wait"] = 1000
+    rate_limit: Annotated[
+        Rate | None,
+        "Most bytes taken from one connection: `100KB,10s` is 100 KB in 10 seconds, `1024,4096` is 1024 a second "
+        "and 4096 at once. Above it the broker pauses reading from that connection",
+    ] = None
+    max_publish_rate: Annotated[
+        Window | None, "Most messages taken from one connection: `10,60` is 10 a minute. As the zone's `publish_limit`"
+    ] = None
+    access: Annotated[
+        Access, "Which addresses may connect; the first rule that names the address decides, and none means no"
+    ] = (AccessRule(True),)
+    allowed_protocol_versions: Annotated[
+        tuple[int, ...], PROTOCOL_VERSIONS, "MQTT versions that are served: 3 is 3.1, 4 is 3.1.1"
+    ] = (3, 4, 5)
+    acceptors: Annotated[Positive, "Connections accepted in one turn of the reactor"] = 8
+    proxy_protocol: Annotated[
+        Flag, "Whether a load balancer puts a PROXY header, version 1 or 2, before each connection"
+    ] = False
+    proxy_protocol_timeout: Annotated[Duration, "Time for that header to arrive"] = 3.0
+    backlog: Annotated[Positive, "Connections waiting in the kernel to be accepted"] = 1024
+    send_timeout: Annotated[Duration, "How long a client may take nothing of what waits for it"] = 15.0
+    send_timeout_close: Annotated[Flag, "Whether such a client is disconnected"] = True
+    recbuf: Annotated[Size | None, "Size of the kernel's receive buffer; `none` leaves it to the kernel"] = None
+    sndbuf: Annotated[Size | None, "Size of the kernel's send buffer; `none` leaves it to the kernel"] = None
+    buffer: Annotated[Size | None, NoEffect(_BUFFERS), "Size of the buffer above the kernel's"] = None
+    tune_buffer: Annotated[Flag, NoEffect(_BUFFERS), "Whether that buffer follows the kernel's"] = False
+    active_n: Annotated[
+        Whole, NoEffect("each ready socket is read once a turn"), "Packets a socket hands over before it is asked again"
+    ] = 100
+
+    @property
+    def path(self) -> str:
+        """
+        The table it was read from, such as C{"listener.tcp.external"}.
+        """
+        return f"listener.{self.listenerKind}.{self.name}"
+
+
+class TCPListener(Listener, frozen=True, kw_only=True):
+    """
+    C{[listener.tcp.<name>]}: MQTT over TCP.
+    """
+
+    listenerKind: str = "tcp"
+
+    bind: Annotated[Address, "Where to listen; a port alone means every IPv4 address, port 0 any free one"]
+    max_connections: Annotated[
+        Positive, Alias("max_clients"), "Most connections at once; further ones are closed and counted"
+    ] = 1024000
+    peer_cert_as_username: Annotated[
+        PeerCertificate | None,
+        "Which part of the client's certificate, passed on by a PROXY header of version 2, is its user name",
+    ] = None
+    nodelay: Annotated[Flag, "Send small packets at once (TCP_NODELAY)"] = True
+    reuseaddr: Annotated[Flag, "Listen although old connections to the port linger (SO_REUSEADDR)"] = True
+
+
+class UNIXListener(Listener, frozen=True, kw_only=True):
+    """
+    C{[listener.unix.<name>]}: MQTT over a UNIX socket.
+    """
+
+    listenerKind: str = "unix"
+
+    bind: Annotated[SocketPath, "The path of the socket"]
+    mode: Annotated[int, MODE, "The permissions of the socket's file"] = 0o660
+
+
+class SecureListener(Listener, frozen=True, kw_only=True):
+    """
+    What listeners with TLS have.
+    """
+
+    bind: Annotated[Address, "Where to listen; a port alone means every IPv4 address, port 0 any free one"]
+    peer_cert_as_username: Annotated[
+        PeerCertificate | None,
+        "Which part of the client's certificate is its user name: common name, whole subject, or the certificate; "
+        "needs `verify = verify_peer`",
+    ] = None
+    nodelay: Annotated[Flag, "Send small packets at once (TCP_NODELAY)"] = True
+    reuseaddr: Annotated[Flag, "Listen although old connections to the port linger (SO_REUSEADDR)"] = True
+    tls_versions: Annotated[
+        tuple[str, ...], TLS_VERSION_LIST, "TLS versions that are spoken: tlsv1, tlsv1.1, tlsv1.2, tlsv1.3"
+    ] = ("tlsv1.2", "tlsv1.3")
+    handshake_timeout: Annotated[Duration, "Time for the TLS handshake"] = 15.0
+    keyfile: Annotated[File, "The server's private key (PEM)"] = "etc/certs/key.pem"
+    certfile: Annotated[File, "The server's certificate and those between it and the root (PEM)"] = "etc/certs/cert.pem"
+    cacertfile: Annotated[File | None, "The authorities whose client certificates are accepted (PEM)"] = None
+    crlfile: Annotated[File | None, "Certificates that are revoked (PEM)"] = None
+    dhfile: Annotated[File | None, "Diffie-Hellman parameters (PEM), for clients without elliptic curves"] = None
+    verify: Annotated[
+        Literal["verify_none", "verify_peer"], "Whether clients are asked for a certificate, and it is checked"
+    ] = "verify_none"
+    fail_if_no_peer_cert: Annotated[
+        Flag, "With `verify_peer`: whether a client without a certificate is refused"
+    ] = False
+    ciphers: Annotated[
+        tuple[str, ...], CIPHER_LIST, "Cipher suites up to TLS 1.2, best first; empty for OpenSSL's secure choice"
+    ] = ()
+    psk_ciphers: Annotated[
+        tuple[str, ...], CIPHER_LIST, "Cipher suites with pre-shared keys; not together with `ciphers`"
+    ] = ()
+    secure_renegotiate: Annotated[Flag, "Whether clients may renegotiate a connection"] = False
+    reuse_sessions: Annotated[Flag, "Whether a returning client may resume its TLS session"] = True
+    honor_cipher_order: Annotated[Flag, "Whether the server's order of cipher suites decides"] = True
+
+
+class TLSListener(SecureListener, frozen=True, kw_only=True):
+    """
+    C{[listener.ssl.<name>]}: MQTT over TLS.
+    """
+
+    listenerKind: str = "ssl"
+
+    max_conn_rate: Annotated[Positive, "Most new connections a second; further ones wait"] = 500
+    acceptors: Annotated[Positive, "Connections accepted in one turn of the reactor"] = 16
+
+
+class Deflate(Struct, frozen=True, kw_only=True):
+    """
+    C{deflate_opts}: how WebSocket messages are compressed.
+    """
+
+    level: Annotated[
+        str, choice(["default", "none", "best_speed", "best_compression", *map(str, range(10))]), "The effort of zlib"
+    ] = "default"
+    mem_level: Annotated[int, whole(1, 9), "The memory of zlib"] = 8
+    strategy: Annotated[
+        Literal["default", "filtered", "huffman_only", "rle"], "What kind of data zlib expects"
+    ] = "default"
+    server_context_takeover: Annotated[
+        Literal["takeover", "no_takeover"], "Whether the broker's messages refer to earlier ones"
+    ] = "takeover"
+    client_context_takeover: Annotated[
+        Literal["takeover", "no_takeover"], "Whether the client's messages refer to earlier ones"
+    ] = "takeover"
+    server_max_window_bits: Annotated[int, whole(9, 15), "How far back the broker's messages refer"] = 15
+    client_max_window_bits: Annotated[int, whole(9, 15), "How far back the client's messages refer"] = 15
+
+
+# The WebSocket keys stand in two structures that cannot share a base: a msgspec structure has one line of ancestors,
+# and wss has that of TLS.
+MQTTPath = Annotated[str, URL_PATH, "Path of the URL that speaks MQTT"]
+VerifyHeader = Annotated[Flag, "Whether the client must ask for an MQTT sub-protocol (`Sec-WebSocket-Protocol`)"]
+Origins = Annotated[Texts, "Web pages that may connect, such as `https://example.org`; empty for all"]
+AddressHeader = Annotated[str | None, "Header in which a proxy passes on the client's address"]
+PortHeader = Annotated[str | None, "Header in which a proxy passes on the client's port"]
+Compress = Annotated[Flag, "Whether messages may be compressed (permessage-deflate)"]
+DeflateOptions = Annotated[Deflate, "How messages are compressed"]
+IdleTimeout = Annotated[Duration, "Time after which a silent WebSocket is closed; 0 leaves that to the keep-alive"]
+MaxFrameSize = Annotated[Size, "Largest WebSocket message; 0 leaves that to the limit on MQTT packets"]
+
+
+class WebSocketListener(TCPListener, frozen=True, kw_only=True):
+    """
+    C{[listener.ws.<name>]}: MQTT over WebSocket.
+    """
+
+    listenerKind: str = "ws"
+
+    max_connections: Annotated[
+        Positive, Alias("max_clients"), "Most connections at once; further ones are closed and counted"
+    ] = 102400
+    acceptors: Annotated[Positive, "Connections accepted in one turn of the reactor"] = 4
+    mqtt_path: MQTTPath = "/mqtt"
+    verify_protocol_header: VerifyHeader = True
+    allowed_origins: Origins = ()
+    proxy_address_header: AddressHeader = None
+    proxy_port_header: PortHeader = None
+    compress: Compress = False
+    deflate_opts: DeflateOptions = Deflate()
+    idle_timeout: IdleTimeout = 0.0
+    max_frame_size: MaxFrameSize = 0
+
+
+class SecureWebSocketListener(SecureListener, frozen=True, kw_only=True):
+    """
+    C{[listener.wss.<name>]}: MQTT over WebSocket over TLS.
+    """
+
+    listenerKind: str = "wss"
+
+    acceptors: Annotated[Positive, "Connections accepted in one turn of the reactor"] = 4
+    mqtt_path: MQTTPath = "/mqtt"
+    verify_protocol_header: VerifyHeader = True
+    allowed_origins: Origins = ()
+    proxy_address_header: AddressHeader = None
+    proxy_port_header: PortHeader = None
+    compress: Compress = False
+    deflate_opts: DeflateOptions = Deflate()
+    idle_timeout: IdleTimeout = 0.0
+    max_frame_size: MaxFrameSize = 0
+
+
+#: Where the listeners with the usual names listen when nobody says so: never beyond this machine.
+USUAL_BINDS: dict[tuple[str, str], Bind] = {
+    ("tcp", "external"): Bind("127.0.0.1", 1883),
+    ("tcp", "internal"): Bind("127.0.0.1", 11883),
+    ("ssl", "external"): Bind("127.0.0.1", 8883),
+    ("ws", "external"): Bind("127.0.0.1", 8083),
+    ("wss", "external"): Bind("127.0.0.1", 8084),
+}
+
+
+class Listeners(Struct, frozen=True, kw_only=True):
+    """
+    C{[listener]}: every listener by kind and name. A file that has none gets C{tcp.external} and C{ws.external}.
+    """
+
+    tcp: Annotated[dict[str, TCPListener], Short("bind"), "MQTT over TCP"] = {}
+    ssl: Annotated[dict[str, TLSListener], Short("bind"), "MQTT over TLS"] = {}
+    ws: Annotated[dict[str, WebSocketListener], Short("bind"), "MQTT over WebSocket"] = {}
+    wss: Annotated[dict[str, SecureWebSocketListener], Short("bind"), "MQTT over WebSocket over TLS"] = {}
+    unix: Annotated[dict[str, UNIXListener], Short("bind"), "MQTT over UNIX sockets"] = {}
+
+    def __iter__(self) -> Iterator[AnyListener]:
+        yield from self.tcp.values()
+        yield from self.ssl.values()
+        yield from self.ws.values()
+        yield from self.wss.values()
+        yield from self.unix.values()
+
+
+AnyListener = TCPListener | TLSListener | WebSocketListener | SecureWebSocketListener | UNIXListener

@@ -1,0 +1,149 @@
+"""
+The keys of the MQTT protocol and of sessions: C{[mqtt]} and C{[zone.<name>]}.
+
+A zone stands here with every value resolved; L{twisted_mqtt.config.zones} does that.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Struct
+
+from twisted_mqtt.config.grammar import fraction, whole
+from twisted_mqtt.config.keys import (
+    Duration,
+    Flag,
+    Limits,
+    NoEffect,
+    Priorities,
+    QoS,
+    Rate,
+    Size,
+    TopicName,
+    Whole,
+)
+from twisted_mqtt.config.values import MB, TwoLimits
+
+
+class MQTT(Struct, frozen=True, kw_only=True):
+    """
+    C{[mqtt]}: what holds in every zone that does not say otherwise.
+    """
+
+    max_packet_size: Annotated[Size, "Largest packet taken from a client"] = MB
+    max_clientid_len: Annotated[
+        int, whole(1, 65535), "Longest client identifier, in bytes"
+    ] = 65535
+    max_topic_levels: Annotated[Whole, "Most levels in a topic or topic filter; 0 for no limit"] = 0
+    max_qos_allowed: Annotated[QoS, "Highest quality of service for publishing"] = 2
+    max_topic_alias: Annotated[
+        int, whole(0, 65535), "Topic aliases a client may use in each direction; 0 for none"
+    ] = 0
+    retain_available: Annotated[Flag, "Whether clients may publish retained messages"] = True
+    wildcard_subscription: Annotated[Flag, "Whether topic filters may have + and #"] = True
+    shared_subscription: Annotated[Flag, "Whether `$share/<group>/...` and `$queue/...` are served"] = True
+    ignore_loop_deliver: Annotated[
+        Flag, "Keep a client's own messages from coming back to it, as No Local does for MQTT 5.0 clients"
+    ] = False
+    strict_mode: Annotated[Flag, "Refuse packets that a lenient reading would let pass"] = False
+
+
+class Zone(Struct, frozen=True, kw_only=True):
+    """
+    C{[zone.<name>]}: the session and protocol options of the listeners that name the zone.
+
+    @ivar name: The zone's name.
+    """
+
+    name: str = ""
+
+    idle_timeout: Annotated[Duration, "Time from the connection to the CONNECT packet"] = 15.0
+    publish_limit: Annotated[
+        Rate | None,
+        "Most messages a client may publish: `10,60s` is 10 in a minute, `10,100` is 10 a second and 100 at once. "
+        "Above it the broker pauses reading from that client",
+    ] = None
+    allow_anonymous: Annotated[
+        Flag | None,
+        "Whether clients without credentials come in. If neither zone nor file says so, they do on listeners "
+        "bound to a loopback address and nowhere else",
+    ] = None
+    enable_acl: Annotated[Flag, "Whether publishing and subscribing are checked by the access rules"] = True
+    enable_ban: Annotated[Flag, "Whether banned clients are refused"] = True
+    enable_stats: Annotated[Flag, "Whether figures are kept for every connection"] = True
+    acl_deny_action: Annotated[
+        Literal["ignore", "disconnect"], "What follows a refused publish or subscription"
+    ] = "ignore"
+    force_gc_policy: Annotated[
+        Limits, NoEffect("Python frees memory by itself"), "Messages or bytes after which memory is cleaned up"
+    ] = TwoLimits(1000, MB)
+    force_shutdown_policy: Annotated[
+        Limits | None, "Queued messages or waiting bytes at which a connection is closed at once"
+    ] = None
+    max_packet_size: Annotated[Size, "As `mqtt.max_packet_size`"] = MB
+    max_clientid_len: Annotated[int, whole(1, 65535), "As `mqtt.max_clientid_len`"] = 65535
+    max_topic_levels: Annotated[Whole, "As `mqtt.max_topic_levels`"] = 0
+    max_qos_allowed: Annotated[QoS, "As `mqtt.max_qos_allowed`"] = 2
+    max_topic_alias: Annotated[int, whole(0, 65535), "As `mqtt.max_topic_alias`"] = 0
+    retain_available: Annotated[Flag, "As `mqtt.retain_available`"] = True
+    wildcard_subscription: Annotated[Flag, "As `mqtt.wildcard_subscription`"] = True
+    shared_subscription: Annotated[Flag, "As `mqtt.shared_subscription`"] = True
+    server_keepalive: Annotated[
+        int, whole(0, 65535, unit="seconds"), "Keep-alive that the broker imposes, in seconds; 0 lets the client decide"
+    ] = 0
+    keepalive_backoff: Annotated[
+        float, fraction(0.5, 10), "A silent client is gone after its keep-alive times this times two"
+    ] = 0.75
+    max_subscriptions: Annotated[Whole, "Most subscriptions of a client; 0 for no limit"] = 0
+    upgrade_qos: Annotated[
+        Flag, "Deliver at the subscription's quality of service when it is above the message's"
+    ] = False
+    max_inflight: Annotated[
+        int, whole(1, 65535), "Messages of QoS 1 and 2 on their way to a client without acknowledgement"
+    ] = 32
+    retry_interval: Annotated[
+        Duration, "Time after which an unacknowledged message goes out again, where the protocol allows it"
+    ] = 30.0
+    max_awaiting_rel: Annotated[
+        int, whole(0, 65535), "Messages of QoS 2 from a client waiting for their PUBREL; 0 for no limit"
+    ] = 100
+    await_rel_timeout: Annotated[Duration, "Time after which such a message is dropped"] = 300.0
+    session_expiry_interval: Annotated[
+        Duration, "How long the session of an MQTT 3 client outlives its connection"
+    ] = 7200.0
+    max_mqueue_len: Annotated[
+        Whole,
+        "Messages waiting for a client that is away or has its window full; 0 for no limit. "
+        "When full, messages of QoS 0 or else the oldest are dropped",
+    ] = 1000
+    mqueue_priorities: Annotated[
+        Priorities, "Priorities of topics in that queue: larger numbers leave first; `none` for one order"
+    ] = {}
+    mqueue_default_priority: Annotated[
+        Literal["lowest", "highest"], "Where topics stand that `mqueue_priorities` does not name"
+    ] = "lowest"
+    mqueue_store_qos0: Annotated[Flag, "Whether messages of QoS 0 wait in that queue too"] = True
+    enable_flapping_detect: Annotated[Flag, "Whether `flapping_detect_policy` is applied"] = False
+    mountpoint: Annotated[
+        TopicName,
+        "Put before every topic of a client, and taken off again on delivery; %c is the client identifier, "
+        "%u the user name",
+    ] = ""
+    use_username_as_clientid: Annotated[Flag, "Whether the user name replaces the client identifier"] = False
+    ignore_loop_deliver: Annotated[Flag, "As `mqtt.ignore_loop_deliver`"] = False
+    strict_mode: Annotated[Flag, "As `mqtt.strict_mode`"] = False
+    max_pending_bytes: Annotated[
+        Size, "Bytes waiting to be sent to one connection before it counts as congested"
+    ] = MB
+    hook_timeout: Annotated[
+        Duration, "Time an extension has to answer at a hook point before the broker goes on without it"
+    ] = 10.0
+
+    def allowsAnonymous(self, onLoopback: bool) -> bool:
+        """
+        Whether clients without credentials come in.
+
+        @param onLoopback: Whether the listener can only be reached from this machine.
+        """
+        return onLoopback if self.allow_anonymous is None else self.allow_anonymous

@@ -1,0 +1,185 @@
+"""
+The keys of the broker as a process: C{[broker]}, C{[node]}, C{[persistence]}, C{[log]}, C{[plugins]}, its monitors.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Struct
+
+from twisted_mqtt.config.forms import NODE_NAME
+from twisted_mqtt.config.grammar import whole
+from twisted_mqtt.config.keys import Duration, Flag, NoEffect, Percent, Port, Positive, Size, Texts, Whole
+from twisted_mqtt.config.values import MB
+
+_ERLANG = "only the Erlang VM has such a thing"
+
+
+class Broker(Struct, frozen=True, kw_only=True):
+    """
+    C{[broker]}.
+    """
+
+    sys_interval: Annotated[Duration, "Period of the statistics under `$SYS`; 0 for none"] = 60.0
+    sys_heartbeat: Annotated[Duration, "Period of up-time and date under `$SYS`; 0 for none"] = 30.0
+    enable_session_registry: Annotated[Flag, "Whether a client has one session in the whole cluster"] = True
+    session_locking_strategy: Annotated[
+        Literal["local", "one", "quorum", "all"], "Which nodes are asked before a session is opened or taken over"
+    ] = "quorum"
+    shared_subscription_strategy: Annotated[
+        Literal["random", "round_robin", "sticky", "hash"],
+        "Which member of a shared subscription gets a message: any, the next, the one before, or by its publisher",
+    ] = "random"
+    shared_dispatch_ack_enabled: Annotated[
+        Flag, "Whether a message goes to another member if the first does not acknowledge it"
+    ] = False
+    route_batch_clean: Annotated[Flag, "Whether the routes of a lost node are removed in one go"] = False
+
+
+class Node(Struct, frozen=True, kw_only=True):
+    """
+    C{[node]}.
+    """
+
+    name: Annotated[str, NODE_NAME, "The node's name, unique in the cluster; part of the `$SYS` topics"] = (
+        "mqttbroker@127.0.0.1"
+    )
+    data_dir: Annotated[str, "Folder of everything that must survive a restart"] = "data"
+    shutdown_timeout: Annotated[Duration, "Longest time for a clean stop"] = 10.0
+    cookie: Annotated[str, "The secret that the nodes of a cluster share"] = ""
+    max_ports: Annotated[
+        Positive | None, "Files and sockets the process may have open; raises the limit as far as the system allows"
+    ] = None
+    async_threads: Annotated[int, whole(1, 1024), "Most threads for blocking work"] = 32
+    crash_dump: Annotated[str, "File for the stacks of all threads after a fatal fault; empty for none"] = ""
+    heartbeat: Annotated[Flag, NoEffect("the systemd unit has a watchdog"), "Restart a node that hangs"] = True
+    process_limit: Annotated[Positive, NoEffect(_ERLANG), "Most processes of the VM"] = 2048000
+    dist_buffer_size: Annotated[Size, NoEffect(_ERLANG), "Bytes waiting for another node"] = 8 * MB
+    max_ets_tables: Annotated[Positive, NoEffect(_ERLANG), "Most tables in memory"] = 256000
+    fullsweep_after: Annotated[Whole, NoEffect(_ERLANG), "Small clean-ups of memory before a full one"] = 1000
+    ssl_dist_optfile: Annotated[str, NoEffect("nodes meet through NATS"), "TLS options between nodes"] = ""
+    proto_dist: Annotated[
+        Literal["inet_tcp", "inet6_tcp", "inet_tls"], NoEffect("nodes meet through NATS"), "Transport between nodes"
+    ] = "inet_tcp"
+    dist_net_ticktime: Annotated[
+        int, whole(1, unit="seconds"), NoEffect("nodes meet through NATS"), "Silence after which a node is lost"
+    ] = 60
+    dist_listen_min: Annotated[Port, NoEffect("nodes meet through NATS"), "First port between nodes"] = 6369
+    dist_listen_max: Annotated[Port, NoEffect("nodes meet through NATS"), "Last port between nodes"] = 7369
+
+
+class Persistence(Struct, frozen=True, kw_only=True):
+    """
+    C{[persistence]}: what survives a restart, and when it is on disk.
+    """
+
+    store: Annotated[
+        Literal["memory", "sqlite"], "Where sessions, queues and retained messages are kept: only `sqlite` survives"
+    ] = "memory"
+    file: Annotated[str, "The store's file, in `node.data_dir` unless it is an absolute path"] = "mqttbroker.db"
+    commit: Annotated[
+        Literal["always", "interval", "never"],
+        "When an acknowledged message is on disk: before its acknowledgement, at latest after `interval`, or whenever "
+        "the system pleases",
+    ] = "always"
+    interval: Annotated[Duration, "Longest time between writes with `commit = interval`"] = 1.0
+
+
+class LogRotation(Struct, frozen=True, kw_only=True):
+    """
+    C{[log.rotation]}.
+    """
+
+    size: Annotated[Size, "Size at which a log file is put aside"] = 10 * MB
+    count: Annotated[Positive, "Log files that are kept"] = 5
+
+
+class LogLevelFile(Struct, frozen=True, kw_only=True):
+    """
+    C{[log.<level>]}.
+    """
+
+    file: Annotated[str, "An extra file for messages of this level and above; empty for none"] = ""
+
+
+LevelFile = Annotated[LogLevelFile, "An extra file"]
+
+
+class Log(Struct, frozen=True, kw_only=True):
+    """
+    C{[log]}.
+    """
+
+    to: Annotated[Literal["off", "file", "console", "both"], "Where log messages go"] = "console"
+    level: Annotated[
+        Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"],
+        "The least important messages that are logged",
+    ] = "info"
+    dir: Annotated[str, "Folder of the log files"] = "log"
+    file: Annotated[str, "Name of the main log file"] = "mqttbroker.log"
+    rotation: Annotated[LogRotation, "When log files are put aside"] = LogRotation()
+    debug: LevelFile = LogLevelFile()
+    info: LevelFile = LogLevelFile()
+    notice: LevelFile = LogLevelFile()
+    warning: LevelFile = LogLevelFile()
+    error: LevelFile = LogLevelFile()
+    critical: LevelFile = LogLevelFile()
+    alert: LevelFile = LogLevelFile()
+    emergency: LevelFile = LogLevelFile()
+
+
+class Plugins(Struct, frozen=True, kw_only=True):
+    """
+    C{[plugins]}.
+    """
+
+    load: Annotated[
+        Texts, "Extensions and gateways that start with the broker, in this order; their names may begin with `emqx_`"
+    ] = ("presence",)
+    loaded_file: Annotated[
+        str, NoEffect("`load` names them"), "File with the extensions that start with the broker"
+    ] = "data/loaded_plugins"
+    etc_dir: Annotated[
+        str, NoEffect("extensions have their tables in the one file"), "Folder of the extensions' own files"
+    ] = "etc/plugins/"
+
+
+class SystemMonitor(Struct, frozen=True, kw_only=True):
+    """
+    C{[sysmon]}.
+    """
+
+    long_gc: Annotated[
+        int, whole(0, unit="milliseconds"), "Report a clean-up of memory that takes longer; 0 for never"
+    ] = 0
+    long_schedule: Annotated[
+        int, whole(0, unit="milliseconds"), "Report a turn of the reactor that takes longer; 0 for never"
+    ] = 240
+    large_heap: Annotated[Size, "Report a connection for which more bytes wait"] = 8 * MB
+    busy_port: Annotated[Flag, "Report a client that takes its messages too slowly"] = False
+    busy_dist_port: Annotated[Flag, "Report a node that takes its messages too slowly"] = True
+
+
+class OSMonitor(Struct, frozen=True, kw_only=True):
+    """
+    C{[os_mon]}.
+    """
+
+    cpu_check_interval: Annotated[Duration, "How often the processors are looked at"] = 60.0
+    cpu_high_watermark: Annotated[Percent, "Load of the processors that raises an alarm"] = 0.8
+    cpu_low_watermark: Annotated[Percent, "Load that clears it"] = 0.6
+    mem_check_interval: Annotated[Duration, "How often memory is looked at"] = 60.0
+    sysmem_high_watermark: Annotated[Percent, "Memory in use on the machine that raises an alarm"] = 0.7
+    procmem_high_watermark: Annotated[Percent, "Share of it in use by the broker that raises an alarm"] = 0.05
+
+
+class VMMonitor(Struct, frozen=True, kw_only=True):
+    """
+    C{[vm_mon]}: processes of the Erlang VM there, connections here.
+    """
+
+    check_interval: Annotated[Duration, "How often connections are counted"] = 30.0
+    process_high_watermark: Annotated[Percent, "Share of the connections allowed that raises an alarm"] = 0.8
+    process_low_watermark: Annotated[Percent, "Share that clears it"] = 0.6
+

@@ -1,0 +1,113 @@
+"""
+All settings of a broker, as one frozen structure whose attributes are named like the keys.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from msgspec import Struct
+
+from twisted_mqtt.config.keys import Duration, File, Flag, Flapping, NoEffect, Whole
+from twisted_mqtt.config.registry import BUILT_IN
+from twisted_mqtt.config.schema_cluster import RPC, Cluster
+from twisted_mqtt.config.schema_listeners import AnyListener, Listeners
+from twisted_mqtt.config.schema_mqtt import MQTT, Zone
+from twisted_mqtt.config.schema_node import (
+    Broker,
+    Log,
+    Node,
+    OSMonitor,
+    Persistence,
+    Plugins,
+    SystemMonitor,
+    VMMonitor,
+)
+from twisted_mqtt.config.values import FlappingPolicy
+
+S = TypeVar("S", bound=Struct)
+
+_ONE_NODE = "this broker runs as a single node"
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """
+    The settings of a broker.
+
+    @ivar extensions: The tables of extensions by extension name.
+    @ivar startingExtensions: The names of the extensions that start with the broker, in order, in their short form.
+    @ivar warnings: What whoever reads the settings should tell the person who wrote them.
+    """
+
+    extensions: dict[str, Any] = {}
+    startingExtensions: tuple[str, ...] = ()
+    warnings: list[str] = []
+
+    allow_anonymous: Annotated[
+        Flag | None,
+        "Whether clients without credentials come in. If nothing is said, they do on listeners bound to a loopback "
+        "address and nowhere else; a zone may say otherwise",
+    ] = None
+    acl_nomatch: Annotated[
+        Literal["allow", "deny"], "What happens to a publish or subscription that no access rule names"
+    ] = "allow"
+    acl_file: Annotated[File | None, "The access rules; `none` for the rules built in"] = None
+    enable_acl_cache: Annotated[Flag, "Whether each client's last access decisions are remembered"] = True
+    acl_cache_max_size: Annotated[Whole, "How many decisions are remembered for a client"] = 32
+    acl_cache_ttl: Annotated[Duration, "How long a decision is remembered"] = 60.0
+    flapping_detect_policy: Annotated[
+        Flapping,
+        "A client that connects more often than this within this time is banned for this time, in zones with "
+        "`enable_flapping_detect`",
+    ] = FlappingPolicy(30, 60.0, 300.0)
+    mqtt: Annotated[MQTT, "The protocol, in every zone that does not say otherwise"] = MQTT()
+    zone: Annotated[dict[str, Zone], "Session and protocol options of the listeners that name the zone"] = {}
+    listener: Annotated[Listeners, "Where clients connect"] = Listeners()
+    broker: Annotated[Broker, "The broker"] = Broker()
+    persistence: Annotated[Persistence, "What survives a restart"] = Persistence()
+    node: Annotated[Node, "The process"] = Node()
+    log: Annotated[Log, "Log messages"] = Log()
+    plugins: Annotated[Plugins, "Extensions and gateways"] = Plugins()
+    sysmon: Annotated[SystemMonitor, "Reports about the process, under `$SYS`"] = SystemMonitor()
+    os_mon: Annotated[OSMonitor, "Alarms about the machine"] = OSMonitor()
+    vm_mon: Annotated[VMMonitor, "Alarms about connections"] = VMMonitor()
+    cluster: Annotated[Cluster, NoEffect(_ONE_NODE), "How nodes find each other"] = Cluster()
+    rpc: Annotated[RPC, NoEffect(_ONE_NODE), "How nodes forward messages"] = RPC()
+
+    def resolveZone(self, name: str) -> Zone:
+        """
+        The options of a zone: what the zone says, else what holds for all, else the default.
+
+        @raise KeyError: There is no such zone.
+        """
+        try:
+            return self.zone[name]
+        except KeyError:
+            raise KeyError(f"there is no zone {name!r}; there are {', '.join(sorted(self.zone))}") from None
+
+    def zoneOf(self, listener: AnyListener) -> Zone:
+        """
+        The options of a listener's zone.
+        """
+        return self.resolveZone(listener.zone)
+
+    def allowsAnonymous(self, listener: AnyListener) -> bool:
+        """
+        Whether clients without credentials come in at a listener.
+        """
+        return self.zoneOf(listener).allowsAnonymous(listener.bind.isLoopback)
+
+    def extension(self, name: str, structure: type[S]) -> S:
+        """
+        The table of an extension, with its defaults if the file has none.
+
+        @param name: The extension's name, in any of its forms.
+        @param structure: What it is known to be; another structure raises L{TypeError}.
+        """
+        declaration = BUILT_IN.find(name)
+        table = self.extensions.get(declaration.name if declaration else name)
+        if table is None:
+            return structure()
+        if not isinstance(table, structure):
+            raise TypeError(f"the table of {name} is a {type(table).__name__}, not a {structure.__name__}")
+        return table

@@ -1,0 +1,188 @@
+"""
+Where settings come from: the text of the file and the environment, merged into one tree of tables.
+
+Nothing is judged here but the syntax. L{Source} remembers where each key stood, for the messages.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+from twisted_mqtt.config.problems import Problem
+
+PREFIX = "MQTTBROKER_"
+
+#: The key under which a single value waits that stood, or was put by the environment, where a table is.
+SINGLE = ""
+
+Path = tuple[str, ...]
+
+# What Kubernetes puts into the environment of every container beside a service called "mqttbroker".
+_KUBERNETES = re.compile(r"(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+
+_WORD = r"""(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)"""
+_DOTTED = rf"{_WORD}(?:\s*\.\s*{_WORD})*"
+_HEADER = re.compile(rf"\s*\[\[?\s*({_DOTTED})\s*\]")
+_PAIR = re.compile(rf"\s*({_DOTTED})\s*=\s*(.*)")
+
+#: EMQ X's own variables: the keys that they set, by themselves or as the port of an address.
+_EMQX_KEYS: dict[str, Path] = {
+    "EMQX_NODE_NAME": ("node", "name"),
+    "EMQX_NODE_COOKIE": ("node", "cookie"),
+    "EMQX_MAX_PORTS": ("node", "max_ports"),
+}
+_EMQX_PORTS = {"EMQX_TCP_PORT": "tcp", "EMQX_SSL_PORT": "ssl", "EMQX_WS_PORT": "ws", "EMQX_WSS_PORT": "wss"}
+
+
+class Source:
+    """
+    One tree of tables with the places of its keys.
+
+    @ivar tables: The tree.
+    @ivar problems: What is wrong with the syntax.
+    @ivar warnings: What was passed over.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.tables: dict[str, Any] = {}
+        self.problems: list[Problem] = []
+        self.warnings: list[str] = []
+        self._lines: dict[Path, int] = {}
+        self._variables: dict[Path, str] = {}
+
+    def place(self, path: Path) -> tuple[str, int | None]:
+        """
+        Where a key stands.
+
+        @return: The environment variable, or the file and the line of the key or of the table that holds it.
+        """
+        for length in range(len(path), 0, -1):
+            if variable := self._variables.get(path[:length]):
+                return f"environment variable {variable}", None
+            if line := self._lines.get(path[:length]):
+                return self.name, line
+        return self.name, None
+
+    def problem(self, path: Path, value: object, message: str) -> None:
+        """
+        Note that something is wrong with a key.
+        """
+        file, line = self.place(path)
+        self.problems.append(Problem(file, line, ".".join(path), value, message))
+
+    def faulty(self, path: Path) -> bool:
+        """
+        Whether there is a problem with a table or anything in it.
+        """
+        dotted = ".".join(path)
+        return any(problem.key == dotted or problem.key.startswith(f"{dotted}.") for problem in self.problems)
+
+    def addText(self, text: str) -> None:
+        """
+        Read a TOML text.
+        """
+        try:
+            self.tables = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            self.problems.append(syntaxProblem(self.name, text, error))
+        else:
+            self._lines = linesOf(text)
+
+    def addEnvironment(self, environ: Mapping[str, str]) -> None:
+        """
+        Put the values of environment variables over those of the file.
+        """
+        for variable, path in _EMQX_KEYS.items():
+            if variable in environ:
+                self._put(path, environ[variable], variable)
+        for variable, kind in _EMQX_PORTS.items():
+            if variable in environ:
+                self._putPort(kind, environ[variable], variable)
+        for variable in sorted(environ):
+            rest = variable[len(PREFIX) :]
+            if variable.startswith(PREFIX) and rest and not _KUBERNETES.fullmatch(rest):
+                self._put(tuple(rest.split("__")), environ[variable], variable)
+
+    def _put(self, words: Path, value: str, variable: str) -> None:
+        table = self.tables
+        path: Path = ()
+        for word in words[:-1]:
+            name = _sameWord(word, table)
+            inner = table.get(name, {})
+            if isinstance(inner, list):
+                inner = {str(number): item for number, item in enumerate(inner, 1)}
+            elif not isinstance(inner, dict):
+                inner = {SINGLE: inner}
+            table[name] = inner
+            table = inner
+            path = (*path, name)
+        name = _sameWord(words[-1], table)
+        if isinstance(table.get(name), dict):
+            table[name][SINGLE] = value
+        else:
+            table[name] = value
+        self._variables[(*path, name)] = variable
+
+    def _putPort(self, kind: str, port: str, variable: str) -> None:
+        listener = self.tables.get("listener", {}).get(kind, {}).get("external")
+        if listener is None:
+            self.warnings.append(f"{variable} has no effect: there is no listener.{kind}.external")
+            return
+        bound = listener.get("bind", "") if isinstance(listener, dict) else listener
+        host = bound.rpartition(":")[0] if isinstance(bound, str) else ""
+        self._put(("listener", kind, "external", "bind"), f"{host}:{port}" if host else port, variable)
+
+
+def _sameWord(word: str, table: Mapping[str, Any]) -> str:
+    """
+    The key of a table that is the same but for its case; names of listeners and zones may have capitals.
+    """
+    return next((key for key in table if key.lower() == word.lower()), word.lower())
+
+
+def splitKey(dotted: str) -> Path:
+    """
+    The words of a dotted TOML key.
+    """
+    return tuple(word[1:-1] if word[0] in "\"'" else word for word in re.findall(_WORD, dotted))
+
+
+def linesOf(text: str) -> dict[Path, int]:
+    """
+    The line of each key and table. Only for messages, so a guess will do inside strings of several lines.
+    """
+    lines: dict[Path, int] = {}
+    table: Path = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            table = path = splitKey(header[1])
+        elif pair := _PAIR.match(line):
+            path = table + splitKey(pair[1])
+        else:
+            continue
+        # A table that is never named by itself stands where its first key does.
+        for length in range(1, len(path) + 1):
+            lines.setdefault(path[:length], number)
+    return lines
+
+
+def syntaxProblem(name: str, text: str, error: tomllib.TOMLDecodeError) -> Problem:
+    """
+    What TOML says about a text, with a remedy for what people write who know the C{key = value} files.
+    """
+    message = str(error)
+    line = None
+    if place := re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message):
+        line = int(place[1]) if place[1] else len(text.splitlines())
+        message = message[: place.start()]
+    message = f"this is not TOML: {message[:1].lower()}{message[1:]}"
+    written = _PAIR.match(text.splitlines()[line - 1]) if line else None
+    if written and "verwrite" in message:
+        message += f"; a value that is also a table is called bind: {written[1]}.bind"
+    elif written and written[2] and written[2][0] not in "\"'[{":
+        message += f'; text stands in quotes: {written[1]} = "{written[2].split("#")[0].strip()}"'
+    return Problem(name, line, "", None, message)
