@@ -19,6 +19,8 @@ from twisted_mqtt.monitoring.about import DESCRIPTION, uptimeText, versionText
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from twisted.python.failure import Failure
+
     from twisted_mqtt.interfaces import IBroker
     from twisted_mqtt.monitoring.stats import Stats
 
@@ -154,5 +156,5 @@ class SysTopics(Service):
         if isinstance(waiting, Deferred):
             waiting.addErrback(self._ebPublish, topic)
 
-    def _ebPublish(self, failure: object, topic: str) -> None:
-        _log.error("Publishing {topic} failed: {failure}", topic=topic, failure=failure)
+    def _ebPublish(self, failure: Failure, topic: str) -> None:
+        _log.failure("Publishing {topic} failed", failure=failure, topic=topic)

@@ -1,0 +1,74 @@
+"""
+A broker that only notes what it is told, for tests of extensions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+
+from twisted_mqtt.core.counters import Counters
+from twisted_mqtt.core.message import Message
+from twisted_mqtt.hooks import Hooks
+
+
+class RecordingBroker:
+    """
+    What extensions rely on of L{twisted_mqtt.interfaces.IBroker}.
+
+    @ivar published: The messages, in order.
+    @ivar subscribed: The subscriptions, in order.
+    @ivar answer: What C{publish} returns.
+    @ivar counts: What C{stats} returns.
+    """
+
+    nodeName = "node@127.0.0.1"
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.hooks = Hooks(self.clock)
+        self.counters = Counters()
+        self.published: list[Message] = []
+        self.subscribed: list[Any] = []
+        self.answer: Any = None
+        self.counts: dict[str, int] = {}
+
+    def publish(self, message: Message, client: object = None) -> Any:
+        """
+        Note a message.
+        """
+        self.published.append(message)
+        return self.answer
+
+    def stats(self) -> dict[str, int]:
+        """
+        Say how many there are.
+        """
+        return dict(self.counts)
+
+    def payloads(self) -> dict[str, str]:
+        """
+        What was published last, by topic.
+        """
+        return {message.topic: message.payload.decode() for message in self.published}
+
+
+class Client:
+    """
+    A client as callbacks see it.
+    """
+
+    def __init__(self, **changed: Any) -> None:
+        self.clientID = "c1"
+        self.username: str | None = "u"
+        self.peerHost = "127.0.0.1"
+        self.sockPort = 1883
+        self.protoName = "MQTT"
+        self.protoVersion = 5
+        self.cleanStart = True
+        self.keepAlive = 60
+        self.connectedAt = 1554047291.7
+        self.expiryInterval = 0
+        self.mountpoint = ""
+        self.__dict__.update(changed)

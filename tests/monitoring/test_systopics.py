@@ -1,0 +1,189 @@
+"""
+Tests for L{twisted_mqtt.monitoring.systopics}.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from twisted.internet.defer import fail
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.modules.recording import RecordingBroker
+from twisted_mqtt.monitoring.stats import Stats
+from twisted_mqtt.monitoring.systopics import METRICS, SysTopics
+
+PREFIX = "$SYS/brokers/node@127.0.0.1/"
+
+# The topics of the specification's tables of metrics, as they stand there.
+METRIC_TOPICS = """
+bytes/received bytes/sent packets/received packets/sent packets/connect/received packets/connack/sent
+packets/publish/received packets/publish/sent packets/publish/error packets/publish/auth_error packets/publish/dropped
+packets/puback/received packets/puback/sent packets/puback/inuse packets/puback/missed
+packets/pubrec/received packets/pubrec/sent packets/pubrec/inuse packets/pubrec/missed
+packets/pubrel/received packets/pubrel/sent packets/pubrel/missed
+packets/pubcomp/received packets/pubcomp/sent packets/pubcomp/missed
+packets/subscribe/received packets/subscribe/error packets/subscribe/auth_error packets/suback/sent
+packets/unsubscribe/received packets/unsubscribe/error packets/unsuback/sent
+packets/pingreq/received packets/pingresp/sent packets/disconnect/received packets/disconnect/sent
+packets/auth/received packets/auth/sent
+messages/received messages/sent messages/qos0/received messages/qos0/sent messages/qos1/received messages/qos1/sent
+messages/qos2/received messages/qos2/sent messages/publish messages/dropped messages/dropped/expired
+messages/dropped/no_subscriber messages/forward messages/retained messages/delayed messages/delivered messages/acked
+""".split()
+
+
+class SysTopicsTests(SynchronousTestCase):
+    """
+    Tests for L{SysTopics}.
+    """
+
+    def setUp(self) -> None:
+        self.broker = RecordingBroker()
+        self.stats = Stats()
+
+    def start(self, **options: Any) -> SysTopics:
+        """
+        Start the service, to be stopped when the test ends.
+        """
+        service = SysTopics(self.broker, self.stats, now=lambda: 1576737259.0, **options)
+        service.startService()
+        self.addCleanup(lambda: service.running and service.stopService())
+        return service
+
+    def published(self) -> list[str]:
+        """
+        The topics below the prefix since last asked, sorted.
+        """
+        topics = sorted(message.topic.removeprefix(PREFIX) for message in self.broker.published)
+        self.broker.published.clear()
+        return topics
+
+    def test_state(self) -> None:
+        """
+        At the start there is everything: nodes, version, description, gauges and metrics.
+        """
+        self.broker.counts = {"connections": 3, "subscriptions.shared": 2}
+        self.broker.counters.messages_qos1_received = 17
+        self.start()
+        payloads = self.broker.payloads()
+        self.assertEqual(payloads["$SYS/brokers"], "node@127.0.0.1")
+        self.assertIn(PREFIX + "version", payloads)
+        self.assertIn(PREFIX + "sysdescr", payloads)
+        self.assertEqual(payloads[PREFIX + "stats/connections/count"], "3")
+        self.assertEqual(payloads[PREFIX + "stats/subscriptions/shared/max"], "2")
+        self.assertEqual(payloads[PREFIX + "metrics/messages/qos1/received"], "17")
+
+    def test_metricTopics(self) -> None:
+        """
+        The metrics published are those of the specification, no more and no less.
+        """
+        self.assertEqual(sorted(name.replace(".", "/") for name in METRICS), sorted(METRIC_TOPICS))
+        self.start()
+        metrics = [topic for topic in self.published() if topic.startswith("metrics/")]
+        self.assertEqual(metrics, sorted(f"metrics/{topic}" for topic in METRIC_TOPICS))
+
+    def test_statTopics(self) -> None:
+        """
+        So are the gauges.
+        """
+        self.start()
+        gauges = "connections sessions suboptions subscribers subscriptions subscriptions/shared topics routes".split()
+        expected = sorted(f"stats/{gauge}/{aspect}" for gauge in gauges for aspect in ("count", "max"))
+        self.assertEqual([topic for topic in self.published() if topic.startswith("stats/")], expected)
+
+    def test_retained(self) -> None:
+        """
+        The nodes, the version and the description are retained, nothing else; all are the broker's own, at QoS 0.
+        """
+        self.start()
+        retained = {message.topic.removeprefix(PREFIX) for message in self.broker.published if message.retain}
+        self.assertEqual(retained, {"$SYS/brokers", "version", "sysdescr"})
+        self.assertEqual({(message.system, message.qos) for message in self.broker.published}, {(True, 0)})
+
+    def test_heartbeat(self) -> None:
+        """
+        Uptime and date are published at each heartbeat, and only they.
+        """
+        service = self.start(interval=3600, heartbeat=30)
+        self.published()
+        self.broker.clock.advance(29)
+        self.assertEqual(self.published(), [])
+        self.broker.clock.advance(1)
+        payloads = self.broker.payloads()
+        self.assertEqual(payloads[PREFIX + "uptime"], "30 seconds")
+        local = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1576737259.0))
+        self.assertEqual(payloads[PREFIX + "datetime"], local)
+        self.assertEqual(self.published(), ["datetime", "uptime"])
+        self.assertEqual(service.uptime(), 30)
+
+    def test_interval(self) -> None:
+        """
+        The rest is published at each interval, and only that.
+        """
+        self.start(interval=60, heartbeat=0)
+        atStart = self.published()
+        self.broker.clock.pump([1] * 60)
+        self.assertEqual(self.published(), atStart)
+        self.assertNotIn("uptime", atStart)
+
+    def test_never(self) -> None:
+        """
+        A period of 0 publishes nothing.
+        """
+        self.start(interval=0, heartbeat=0)
+        self.broker.clock.pump([60] * 3)
+        self.assertEqual(self.published(), [])
+
+    def test_maximumBetween(self) -> None:
+        """
+        A maximum that came and went between two publications is published.
+        """
+        self.start(interval=60)
+        self.broker.counts = {"connections": 9}
+        self.broker.clock.advance(1)
+        self.broker.counts = {"connections": 1}
+        self.broker.clock.pump([1] * 60)
+        payloads = self.broker.payloads()
+        self.assertEqual(payloads[PREFIX + "stats/connections/max"], "9")
+        self.assertEqual(payloads[PREFIX + "stats/connections/count"], "1")
+
+    def test_nodes(self) -> None:
+        """
+        In a cluster all nodes are named.
+        """
+        self.start(nodes=lambda: ["a@x", "b@y"])
+        self.assertEqual(self.broker.payloads()["$SYS/brokers"], "a@x,b@y")
+
+    def test_stopped(self) -> None:
+        """
+        A service that has stopped leaves no call behind, and can be started again.
+        """
+        service = self.start()
+        service.stopService()
+        self.assertEqual(self.broker.clock.getDelayedCalls(), [])
+        self.published()
+        service.startService()
+        self.assertNotEqual(self.published(), [])
+
+    def test_failures(self) -> None:
+        """
+        A publication that fails is logged, and does not end the later ones.
+        """
+        self.start(interval=60, heartbeat=0)
+        self.broker.counts = {"no such gauge": 1}
+        self.broker.clock.advance(1)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        self.broker.counts = {}
+        self.published()
+        self.broker.clock.pump([1] * 60)
+        self.assertNotEqual(self.published(), [])
+
+    def test_publishingFails(self) -> None:
+        """
+        So is one that fails later.
+        """
+        self.broker.answer = fail(ValueError("no"))
+        self.start(interval=0)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
