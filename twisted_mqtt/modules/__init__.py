@@ -1,0 +1,3 @@
+"""
+Extensions that come with the broker and need no outside system.
+"""

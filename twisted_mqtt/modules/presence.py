@@ -1,0 +1,118 @@
+"""
+Tells who comes and who goes, in messages under C{$SYS/brokers/<node>/clients/}.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from twisted_mqtt.core.message import Message
+from twisted_mqtt.core.reasons import nameOf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.python.failure import Failure
+
+    from twisted_mqtt.config.schema_extensions import Presence as PresenceSettings
+    from twisted_mqtt.interfaces import IBroker
+
+_log = Logger()
+
+
+class Presence:
+    """
+    The extension C{presence}.
+    """
+
+    def __init__(self, settings: PresenceSettings, now: Callable[[], float] = time.time) -> None:
+        """
+        @param now: Seconds since the epoch.
+        """
+        self._qos = settings.qos
+        self._now = now
+
+    def start(self, broker: IBroker) -> None:
+        """
+        Listen for clients that connect and disconnect.
+        """
+        self._broker = broker
+        self._prefix = f"$SYS/brokers/{broker.nodeName}/clients/"
+        broker.hooks.clientConnected.add(self._connected)
+        broker.hooks.clientDisconnected.add(self._disconnected)
+
+    def stop(self) -> None:
+        """
+        Listen no longer.
+        """
+        self._broker.hooks.clientConnected.remove(self._connected)
+        self._broker.hooks.clientDisconnected.remove(self._disconnected)
+
+    def _connected(self, client: Any, connection: object) -> None:
+        self._publish(
+            client.clientID,
+            "connected",
+            {
+                **self._common(client),
+                "connack": 0,
+                "ts": int(client.connectedAt),
+                "clean_start": client.cleanStart,
+                "keepalive": client.keepAlive,
+                "sockport": client.sockPort,
+                "expiry_interval": client.expiryInterval,
+                "connected_at": int(client.connectedAt),
+            },
+        )
+
+    def _disconnected(self, client: Any, reason: int | str, connection: object) -> None:
+        now = int(self._now())
+        self._publish(
+            client.clientID,
+            "disconnected",
+            {**self._common(client), "reason": reasonText(reason), "ts": now, "disconnected_at": now},
+        )
+
+    def _common(self, client: Any) -> dict[str, object]:
+        return {
+            "clientid": client.clientID,
+            # EMQ X writes the word for a client without a user name, and consumers look for it.
+            "username": "undefined" if client.username is None else client.username,
+            "ipaddress": client.peerHost,
+            "proto_name": client.protoName,
+            "proto_ver": client.protoVersion,
+        }
+
+    def _publish(self, clientID: str, event: str, content: dict[str, object]) -> None:
+        topic = f"{self._prefix}{asLevels(clientID)}/{event}"
+        message = Message(topic, msgspec.json.encode(content), self._qos, timestamp=self._now(), system=True)
+        waiting = self._broker.publish(message)
+        if isinstance(waiting, Deferred):
+            # Nobody is kept waiting for it: a client is not to wait for those who watch it.
+            waiting.addErrback(self._ebPublish, topic)
+
+    def _ebPublish(self, failure: Failure, topic: str) -> None:
+        _log.failure("Publishing {topic} failed", failure=failure, topic=topic)
+
+
+def reasonText(reason: int | str) -> str:
+    """
+    Say why a connection ended.
+    """
+    if isinstance(reason, str):
+        return reason
+    return "normal" if reason == 0 else nameOf(reason)
+
+
+def asLevels(clientID: str) -> str:
+    """
+    Make a part of a topic name of a client identifier.
+
+    A slash stays and makes levels, as in EMQ X. A wildcard would make the name one that nobody may send, so it is
+    written as in a URL.
+    """
+    return clientID.replace("+", "%2B").replace("#", "%23")

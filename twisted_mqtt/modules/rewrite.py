@@ -1,0 +1,125 @@
+"""
+Replaces topics by rule, wherever a client names one: in PUBLISH, SUBSCRIBE and UNSUBSCRIBE.
+
+Access is judged where the order of the hook points puts it: a publication by the topic the client used, a
+subscription by the topic the rule made.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from twisted_mqtt.core.packets import Request
+from twisted_mqtt.core.topics import LOCAL, QUEUE, SHARE, isTopicFilter, isTopicName, matches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from twisted_mqtt.config.schema_extensions import Rewrite as RewriteSettings
+    from twisted_mqtt.config.values import RewriteRule
+    from twisted_mqtt.core.message import Message
+    from twisted_mqtt.interfaces import IBroker
+
+#: How many topics are remembered with what becomes of them.
+_REMEMBERED: Final = 4096
+
+_REFERENCE: Final = re.compile(r"\$(\d+)")
+
+
+class Rewriter:
+    """
+    The rules, applied to one topic at a time.
+    """
+
+    def __init__(self, rules: Sequence[RewriteRule]) -> None:
+        # The last rule that matches a topic is the only one applied to it.
+        self._rules = [(rule.topicFilter, rule.compiled(), rule.destination) for rule in reversed(rules)]
+        #: The topic that a topic becomes. Bounded, because clients choose the topics.
+        self.rewritten = lru_cache(_REMEMBERED)(self._rewritten)
+
+    def _rewritten(self, topic: str) -> str:
+        for topicFilter, pattern, destination in self._rules:
+            if matches(topicFilter, topic):
+                found = pattern.search(topic)
+                return topic if found is None else _filled(destination, found)
+        return topic
+
+
+def _filled(destination: str, found: re.Match[str]) -> str:
+    """
+    Put what the groups matched into a destination; a group that matched nothing is empty, one that is not there stays.
+    """
+
+    def group(reference: re.Match[str]) -> str:
+        number = int(reference[1])
+        return (found[number] or "") if 1 <= number <= found.re.groups else reference[0]
+
+    return _REFERENCE.sub(group, destination)
+
+
+def _splitPrefix(topicFilter: str) -> tuple[str, str]:
+    """
+    Split what makes a subscription a shared or local one from the filter.
+    """
+    if topicFilter.startswith(SHARE):
+        share, name, rest = (topicFilter.split("/", 2) + ["", ""])[:3]
+        return f"{share}/{name}/", rest
+    for prefix in (QUEUE, LOCAL):
+        if topicFilter.startswith(prefix):
+            return prefix, topicFilter[len(prefix) :]
+    return "", topicFilter
+
+
+class Rewrite:
+    """
+    The extension C{rewrite}.
+    """
+
+    def __init__(self, settings: RewriteSettings) -> None:
+        self._rewriter = Rewriter(settings.rule)
+
+    def start(self, broker: IBroker) -> None:
+        """
+        Rewrite from now on.
+        """
+        self._broker = broker
+        broker.hooks.messagePublish.add(self._publish)
+        broker.hooks.clientSubscribe.add(self._subscribe)
+        broker.hooks.clientUnsubscribe.add(self._unsubscribe)
+
+    def stop(self) -> None:
+        """
+        Leave topics as they are. Subscriptions that were made stay where the rules put them.
+        """
+        self._broker.hooks.messagePublish.remove(self._publish)
+        self._broker.hooks.clientSubscribe.remove(self._subscribe)
+        self._broker.hooks.clientUnsubscribe.remove(self._unsubscribe)
+
+    def _publish(self, message: Message) -> Message:
+        topic = self._rewriter.rewritten(message.topic)
+        # The broker's own messages stay where people look for them; a rule that makes a name nobody may use is void.
+        if topic == message.topic or message.system or not isTopicName(topic):
+            return message
+        return message.replace(topic=topic)
+
+    def _filter(self, topicFilter: str) -> str:
+        prefix, rest = _splitPrefix(topicFilter)
+        rewritten = self._rewriter.rewritten(rest)
+        return prefix + rewritten if isTopicFilter(rewritten) else topicFilter
+
+    def _subscribe(self, client: object, properties: object, requests: list[Request]) -> list[Request]:
+        return [
+            Request(
+                self._filter(request.topicFilter),
+                request.qos,
+                request.noLocal,
+                request.retainAsPublished,
+                request.retainHandling,
+            )
+            for request in requests
+        ]
+
+    def _unsubscribe(self, client: object, properties: object, topicFilters: list[str]) -> list[str]:
+        return [self._filter(topicFilter) for topicFilter in topicFilters]
