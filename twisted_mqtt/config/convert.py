@@ -82,9 +82,7 @@ class Conversion:
             found[entries.attribute] = self._entries(entries, numbered, path)
         return found
 
-    def _asTable(
-        self, raw: object, path: Path, short: str | None, keys: dict[str, Key]
-    ) -> dict[str, Any] | None:
+    def _asTable(self, raw: object, path: Path, short: str | None, keys: dict[str, Key]) -> dict[str, Any] | None:
         if isinstance(raw, dict):
             if SINGLE not in raw:
                 return raw

@@ -156,11 +156,17 @@ def parseTopicName(value: object) -> str:
 
 def parseTopicTable(value: object) -> dict[int, str]:
     """
-    A TOML table of topic identifiers and their topics.
+    A TOML table of topic identifiers and their topics; C{"none"} for an empty one.
     """
+    if value in ("none", ""):
+        return {}
     if not isinstance(value, dict):
         raise Unfit
-    table = {whole(0, 65535).parse(number): parseTopicName(topic) for number, topic in value.items()}
+    try:
+        table = {whole(0, 65535).parse(number): parseTopicName(topic) for number, topic in value.items()}
+    except Unfit:
+        # The advice of the whole table says more than that of one number.
+        raise Unfit from None
     if not all(table.values()):
         raise Unfit
     return table
@@ -250,9 +256,7 @@ def unknownCiphers(ciphers: tuple[str, ...]) -> list[str]:
 
 TLS_VERSIONS = ("tlsv1", "tlsv1.1", "tlsv1.2", "tlsv1.3")
 
-BIND = Grammar(
-    "port or address", 'a port, or an address and port such as "127.0.0.1:1883" or "[::1]:1883"', parseBind
-)
+BIND = Grammar("port or address", 'a port, or an address and port such as "127.0.0.1:1883" or "[::1]:1883"', parseBind)
 SOCKET_PATH = Grammar("path", "the path of a UNIX socket, of at most 107 bytes", parseSocketPath)
 MODE = Grammar("permissions", 'file permissions in octal, such as "660"', parseMode, lambda mode: f"{mode:03o}")
 ACCESS_RULE = Grammar(

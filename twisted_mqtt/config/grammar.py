@@ -33,9 +33,7 @@ class Grammar(Generic[T]):
     @ivar wants: What would be right; completes the sentence "must be ...".
     """
 
-    def __init__(
-        self, name: str, wants: str, parse: Callable[[object], T], write: Callable[[T], str] = str
-    ) -> None:
+    def __init__(self, name: str, wants: str, parse: Callable[[object], T], write: Callable[[T], str] = str) -> None:
         self.name = name
         self.wants = wants
         self._parse = parse
@@ -122,8 +120,10 @@ def writeDuration(seconds: float) -> str:
     """
     The shortest exact way to write a duration.
     """
+    if not seconds:
+        return "0"
     for unit, size in (("h", 3600), ("m", 60), ("s", 1)):
-        if seconds and seconds % size == 0:
+        if seconds % size == 0:
             return f"{seconds / size:.0f}{unit}"
     # All digits of the number, without the exponent that the grammar does not know.
     return f"{Decimal(repr(seconds)):f}s"
@@ -248,7 +248,7 @@ def fraction(low: float, high: float) -> Grammar[float]:
             raise Unfit
         return parsed
 
-    return Grammar("number", f"a number from {low:g} to {high:g}", parse, lambda value: f"{value:g}")
+    return Grammar(f"{low:g} to {high:g}", f"a number from {low:g} to {high:g}", parse, lambda value: f"{value:g}")
 
 
 def choice(words: Sequence[str]) -> Grammar[Any]:

@@ -126,6 +126,9 @@ class _Reading:
         found = {}
         for declaration in self._registry:
             raw = self._taken(declaration)
+            if raw is None and declaration.short == "enable":
+                # It may start although nothing mentions it.
+                raw = {}
             if raw is not None:
                 path = tuple(declaration.table.split("."))
                 table = self._conversion.built(declaration.load(), raw, path, declaration.short)

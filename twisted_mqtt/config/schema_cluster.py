@@ -82,9 +82,9 @@ class Cluster(Struct, frozen=True, kw_only=True):
 
     name: Annotated[str, "The cluster's name"] = "mqttbrokercl"
     proto_dist: Annotated[Literal["inet_tcp", "inet6_tcp", "inet_tls"], "Transport between nodes"] = "inet_tcp"
-    discovery: Annotated[
-        Literal["manual", "static", "mcast", "dns", "etcd", "k8s"], "How nodes find each other"
-    ] = "manual"
+    discovery: Annotated[Literal["manual", "static", "mcast", "dns", "etcd", "k8s"], "How nodes find each other"] = (
+        "manual"
+    )
     autoheal: Annotated[Flag, "Whether a split cluster joins again by itself"] = True
     autoclean: Annotated[Duration, "Time after which a dead node is forgotten"] = 300.0
     static: Annotated[StaticDiscovery, "Nodes by name"] = StaticDiscovery()

@@ -37,9 +37,9 @@ class Retainer(Struct, frozen=True, kw_only=True):
     C{[retainer]}: limits of retained messages.
     """
 
-    storage_type: Annotated[
-        Literal["ram", "disc", "disc_only"], "Kept in memory, on disk as well, or on disk only"
-    ] = "disc"
+    storage_type: Annotated[Literal["ram", "disc", "disc_only"], "Kept in memory, on disk as well, or on disk only"] = (
+        "disc"
+    )
     max_retained_messages: Annotated[
         Whole,
         Alias("max_message_num"),
@@ -62,7 +62,7 @@ class Presence(Struct, frozen=True, kw_only=True):
     C{[module.presence]}: messages about clients that come and go.
     """
 
-    enable: Annotated[Flag, "Whether it starts with the broker although `plugins.load` does not name it"] = False
+    enable: Annotated[Flag, "Whether it starts with the broker although `plugins.load` does not name it"] = True
     qos: Annotated[QoS, "Quality of service of these messages"] = 1
 
 
@@ -146,7 +146,9 @@ class Stomp(Struct, frozen=True, kw_only=True):
     """
 
     default_user: Annotated[StompUser, "The built-in account"] = StompUser()
-    allow_anonymous: Annotated[Flag, "Whether clients may connect without a login"] = True
+    allow_anonymous: Annotated[
+        Flag | None, "Whether clients may connect without a login; if nothing is said, as MQTT clients of the zone"
+    ] = None
     frame: Annotated[StompFrame, "Limits of frames"] = StompFrame()
     listener: Annotated[StompListener, Short("bind"), "Where the gateway listens"] = StompListener()
     zone: Annotated[str, "The zone whose options hold for its clients"] = "external"
@@ -158,7 +160,7 @@ class PredefinedTopics(Struct, frozen=True, kw_only=True):
     """
 
     topic: Annotated[
-        dict[int, str], TOPIC_TABLE, "Topic identifiers that clients know beforehand: `topic.1 = \"/some/topic\"`"
+        dict[int, str], TOPIC_TABLE, 'Topic identifiers that clients know beforehand: `topic.1 = "/some/topic"`'
     ] = {}
 
 
@@ -191,9 +193,9 @@ class DTLS(Struct, frozen=True, kw_only=True):
         Literal["verify_none", "verify_peer"], "Whether clients are asked for a certificate, and it is checked"
     ] = "verify_none"
     cacertfile: Annotated[File | None, "The authorities whose client certificates are accepted (PEM)"] = None
-    fail_if_no_peer_cert: Annotated[
-        Flag, "With `verify_peer`: whether a client without a certificate is refused"
-    ] = False
+    fail_if_no_peer_cert: Annotated[Flag, "With `verify_peer`: whether a client without a certificate is refused"] = (
+        False
+    )
 
 
 class CoAP(Struct, frozen=True, kw_only=True):
@@ -201,9 +203,9 @@ class CoAP(Struct, frozen=True, kw_only=True):
     C{[coap]}: the CoAP gateway.
     """
 
-    port: Annotated[
-        Address, Alias("server"), "UDP port or address; a port alone means every IPv4 address"
-    ] = Bind("127.0.0.1", 5683)
+    port: Annotated[Address, Alias("server"), "UDP port or address; a port alone means every IPv4 address"] = Bind(
+        "127.0.0.1", 5683
+    )
     keepalive: Annotated[Duration, "How long a client counts as connected after its last request"] = 120.0
     enable_stats: Annotated[Flag, "Whether figures are kept for every client"] = False
     dtls: Annotated[DTLS, "The same with DTLS"] = DTLS()
@@ -251,9 +253,7 @@ class LwM2M(Struct, frozen=True, kw_only=True):
     lifetime_min: Annotated[Duration, "Shortest lifetime that a device may register for"] = 1.0
     lifetime_max: Annotated[Duration, "Longest lifetime that a device may register for"] = 86400.0
     qmode_time_window: Annotated[Duration, "How long a device in queue mode listens after its last message"] = 22.0
-    lb: Annotated[
-        Literal["undefined", "coaproxy"], "The proxy in front of the gateway"
-    ] = "undefined"
+    lb: Annotated[Literal["undefined", "coaproxy"], "The proxy in front of the gateway"] = "undefined"
     auto_observe: Annotated[Flag, "Whether every object of a new device is observed"] = False
     mountpoint: Annotated[TopicName, "Put before every topic; %e is the device's endpoint name"] = "lwm2m/%e/"
     topics: Annotated[LwM2MTopics, "Topics after the mountpoint"] = LwM2MTopics()

@@ -144,9 +144,9 @@ class SecureListener(Listener, frozen=True, kw_only=True):
     verify: Annotated[
         Literal["verify_none", "verify_peer"], "Whether clients are asked for a certificate, and it is checked"
     ] = "verify_none"
-    fail_if_no_peer_cert: Annotated[
-        Flag, "With `verify_peer`: whether a client without a certificate is refused"
-    ] = False
+    fail_if_no_peer_cert: Annotated[Flag, "With `verify_peer`: whether a client without a certificate is refused"] = (
+        False
+    )
     ciphers: Annotated[
         tuple[str, ...], CIPHER_LIST, "Cipher suites up to TLS 1.2, best first; empty for OpenSSL's secure choice"
     ] = ()
@@ -178,9 +178,9 @@ class Deflate(Struct, frozen=True, kw_only=True):
         str, choice(["default", "none", "best_speed", "best_compression", *map(str, range(10))]), "The effort of zlib"
     ] = "default"
     mem_level: Annotated[int, whole(1, 9), "The memory of zlib"] = 8
-    strategy: Annotated[
-        Literal["default", "filtered", "huffman_only", "rle"], "What kind of data zlib expects"
-    ] = "default"
+    strategy: Annotated[Literal["default", "filtered", "huffman_only", "rle"], "What kind of data zlib expects"] = (
+        "default"
+    )
     server_context_takeover: Annotated[
         Literal["takeover", "no_takeover"], "Whether the broker's messages refer to earlier ones"
     ] = "takeover"

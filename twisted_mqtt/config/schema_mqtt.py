@@ -32,14 +32,10 @@ class MQTT(Struct, frozen=True, kw_only=True):
     """
 
     max_packet_size: Annotated[Size, "Largest packet taken from a client"] = MB
-    max_clientid_len: Annotated[
-        int, whole(1, 65535), "Longest client identifier, in bytes"
-    ] = 65535
+    max_clientid_len: Annotated[int, whole(1, 65535), "Longest client identifier, in bytes"] = 65535
     max_topic_levels: Annotated[Whole, "Most levels in a topic or topic filter; 0 for no limit"] = 0
     max_qos_allowed: Annotated[QoS, "Highest quality of service for publishing"] = 2
-    max_topic_alias: Annotated[
-        int, whole(0, 65535), "Topic aliases a client may use in each direction; 0 for none"
-    ] = 0
+    max_topic_alias: Annotated[int, whole(0, 65535), "Topic aliases a client may use in each direction; 0 for none"] = 0
     retain_available: Annotated[Flag, "Whether clients may publish retained messages"] = True
     wildcard_subscription: Annotated[Flag, "Whether topic filters may have + and #"] = True
     shared_subscription: Annotated[Flag, "Whether `$share/<group>/...` and `$queue/...` are served"] = True
@@ -72,9 +68,9 @@ class Zone(Struct, frozen=True, kw_only=True):
     enable_acl: Annotated[Flag, "Whether publishing and subscribing are checked by the access rules"] = True
     enable_ban: Annotated[Flag, "Whether banned clients are refused"] = True
     enable_stats: Annotated[Flag, "Whether figures are kept for every connection"] = True
-    acl_deny_action: Annotated[
-        Literal["ignore", "disconnect"], "What follows a refused publish or subscription"
-    ] = "ignore"
+    acl_deny_action: Annotated[Literal["ignore", "disconnect"], "What follows a refused publish or subscription"] = (
+        "ignore"
+    )
     force_gc_policy: Annotated[
         Limits, NoEffect("Python frees memory by itself"), "Messages or bytes after which memory is cleaned up"
     ] = TwoLimits(1000, MB)
@@ -96,9 +92,9 @@ class Zone(Struct, frozen=True, kw_only=True):
         float, fraction(0.5, 10), "A silent client is gone after its keep-alive times this times two"
     ] = 0.75
     max_subscriptions: Annotated[Whole, "Most subscriptions of a client; 0 for no limit"] = 0
-    upgrade_qos: Annotated[
-        Flag, "Deliver at the subscription's quality of service when it is above the message's"
-    ] = False
+    upgrade_qos: Annotated[Flag, "Deliver at the subscription's quality of service when it is above the message's"] = (
+        False
+    )
     max_inflight: Annotated[
         int, whole(1, 65535), "Messages of QoS 1 and 2 on their way to a client without acknowledgement"
     ] = 32
@@ -109,9 +105,9 @@ class Zone(Struct, frozen=True, kw_only=True):
         int, whole(0, 65535), "Messages of QoS 2 from a client waiting for their PUBREL; 0 for no limit"
     ] = 100
     await_rel_timeout: Annotated[Duration, "Time after which such a message is dropped"] = 300.0
-    session_expiry_interval: Annotated[
-        Duration, "How long the session of an MQTT 3 client outlives its connection"
-    ] = 7200.0
+    session_expiry_interval: Annotated[Duration, "How long the session of an MQTT 3 client outlives its connection"] = (
+        7200.0
+    )
     max_mqueue_len: Annotated[
         Whole,
         "Messages waiting for a client that is away or has its window full; 0 for no limit. "
@@ -133,9 +129,7 @@ class Zone(Struct, frozen=True, kw_only=True):
     use_username_as_clientid: Annotated[Flag, "Whether the user name replaces the client identifier"] = False
     ignore_loop_deliver: Annotated[Flag, "As `mqtt.ignore_loop_deliver`"] = False
     strict_mode: Annotated[Flag, "As `mqtt.strict_mode`"] = False
-    max_pending_bytes: Annotated[
-        Size, "Bytes waiting to be sent to one connection before it counts as congested"
-    ] = MB
+    max_pending_bytes: Annotated[Size, "Bytes waiting to be sent to one connection before it counts as congested"] = MB
     hook_timeout: Annotated[
         Duration, "Time an extension has to answer at a hook point before the broker goes on without it"
     ] = 10.0

@@ -13,6 +13,7 @@ from twisted_mqtt.config.grammar import whole
 from twisted_mqtt.config.keys import Duration, Flag, NoEffect, Percent, Port, Positive, Size, Texts, Whole
 from twisted_mqtt.config.values import MB
 
+ONE_NODE = "this broker runs as a single node"
 _ERLANG = "only the Erlang VM has such a thing"
 
 
@@ -23,9 +24,13 @@ class Broker(Struct, frozen=True, kw_only=True):
 
     sys_interval: Annotated[Duration, "Period of the statistics under `$SYS`; 0 for none"] = 60.0
     sys_heartbeat: Annotated[Duration, "Period of up-time and date under `$SYS`; 0 for none"] = 30.0
-    enable_session_registry: Annotated[Flag, "Whether a client has one session in the whole cluster"] = True
+    enable_session_registry: Annotated[Flag, NoEffect(ONE_NODE), "Whether a client has one session in the cluster"] = (
+        True
+    )
     session_locking_strategy: Annotated[
-        Literal["local", "one", "quorum", "all"], "Which nodes are asked before a session is opened or taken over"
+        Literal["local", "one", "quorum", "all"],
+        NoEffect(ONE_NODE),
+        "Which nodes are asked before a session is opened or taken over",
     ] = "quorum"
     shared_subscription_strategy: Annotated[
         Literal["random", "round_robin", "sticky", "hash"],
@@ -34,7 +39,7 @@ class Broker(Struct, frozen=True, kw_only=True):
     shared_dispatch_ack_enabled: Annotated[
         Flag, "Whether a message goes to another member if the first does not acknowledge it"
     ] = False
-    route_batch_clean: Annotated[Flag, "Whether the routes of a lost node are removed in one go"] = False
+    route_batch_clean: Annotated[Flag, NoEffect(ONE_NODE), "Whether a lost node's routes go all at once"] = False
 
 
 class Node(Struct, frozen=True, kw_only=True):
@@ -47,7 +52,7 @@ class Node(Struct, frozen=True, kw_only=True):
     )
     data_dir: Annotated[str, "Folder of everything that must survive a restart"] = "data"
     shutdown_timeout: Annotated[Duration, "Longest time for a clean stop"] = 10.0
-    cookie: Annotated[str, "The secret that the nodes of a cluster share"] = ""
+    cookie: Annotated[str, NoEffect(ONE_NODE), "The secret that the nodes of a cluster share"] = ""
     max_ports: Annotated[
         Positive | None, "Files and sockets the process may have open; raises the limit as far as the system allows"
     ] = None
@@ -58,15 +63,15 @@ class Node(Struct, frozen=True, kw_only=True):
     dist_buffer_size: Annotated[Size, NoEffect(_ERLANG), "Bytes waiting for another node"] = 8 * MB
     max_ets_tables: Annotated[Positive, NoEffect(_ERLANG), "Most tables in memory"] = 256000
     fullsweep_after: Annotated[Whole, NoEffect(_ERLANG), "Small clean-ups of memory before a full one"] = 1000
-    ssl_dist_optfile: Annotated[str, NoEffect("nodes meet through NATS"), "TLS options between nodes"] = ""
+    ssl_dist_optfile: Annotated[str, NoEffect(ONE_NODE), "TLS options between nodes"] = ""
     proto_dist: Annotated[
-        Literal["inet_tcp", "inet6_tcp", "inet_tls"], NoEffect("nodes meet through NATS"), "Transport between nodes"
+        Literal["inet_tcp", "inet6_tcp", "inet_tls"], NoEffect(ONE_NODE), "Transport between nodes"
     ] = "inet_tcp"
     dist_net_ticktime: Annotated[
-        int, whole(1, unit="seconds"), NoEffect("nodes meet through NATS"), "Silence after which a node is lost"
+        int, whole(1, unit="seconds"), NoEffect(ONE_NODE), "Silence after which a node is lost"
     ] = 60
-    dist_listen_min: Annotated[Port, NoEffect("nodes meet through NATS"), "First port between nodes"] = 6369
-    dist_listen_max: Annotated[Port, NoEffect("nodes meet through NATS"), "Last port between nodes"] = 7369
+    dist_listen_min: Annotated[Port, NoEffect(ONE_NODE), "First port between nodes"] = 6369
+    dist_listen_max: Annotated[Port, NoEffect(ONE_NODE), "Last port between nodes"] = 7369
 
 
 class Persistence(Struct, frozen=True, kw_only=True):
@@ -136,7 +141,7 @@ class Plugins(Struct, frozen=True, kw_only=True):
 
     load: Annotated[
         Texts, "Extensions and gateways that start with the broker, in this order; their names may begin with `emqx_`"
-    ] = ("presence",)
+    ] = ()
     loaded_file: Annotated[
         str, NoEffect("`load` names them"), "File with the extensions that start with the broker"
     ] = "data/loaded_plugins"
@@ -182,4 +187,3 @@ class VMMonitor(Struct, frozen=True, kw_only=True):
     check_interval: Annotated[Duration, "How often connections are counted"] = 30.0
     process_high_watermark: Annotated[Percent, "Share of the connections allowed that raises an alarm"] = 0.8
     process_low_watermark: Annotated[Percent, "Share that clears it"] = 0.6
-

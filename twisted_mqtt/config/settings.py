@@ -14,6 +14,7 @@ from twisted_mqtt.config.schema_cluster import RPC, Cluster
 from twisted_mqtt.config.schema_listeners import AnyListener, Listeners
 from twisted_mqtt.config.schema_mqtt import MQTT, Zone
 from twisted_mqtt.config.schema_node import (
+    ONE_NODE,
     Broker,
     Log,
     Node,
@@ -26,8 +27,6 @@ from twisted_mqtt.config.schema_node import (
 from twisted_mqtt.config.values import FlappingPolicy
 
 S = TypeVar("S", bound=Struct)
-
-_ONE_NODE = "this broker runs as a single node"
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -71,8 +70,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     sysmon: Annotated[SystemMonitor, "Reports about the process, under `$SYS`"] = SystemMonitor()
     os_mon: Annotated[OSMonitor, "Alarms about the machine"] = OSMonitor()
     vm_mon: Annotated[VMMonitor, "Alarms about connections"] = VMMonitor()
-    cluster: Annotated[Cluster, NoEffect(_ONE_NODE), "How nodes find each other"] = Cluster()
-    rpc: Annotated[RPC, NoEffect(_ONE_NODE), "How nodes forward messages"] = RPC()
+    cluster: Annotated[Cluster, NoEffect(ONE_NODE), "How nodes find each other"] = Cluster()
+    rpc: Annotated[RPC, NoEffect(ONE_NODE), "How nodes forward messages"] = RPC()
 
     def resolveZone(self, name: str) -> Zone:
         """

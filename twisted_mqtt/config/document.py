@@ -1,0 +1,243 @@
+"""
+The reference of the configuration, written from the schema: C{python -m twisted_mqtt.config.document}.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from msgspec import NODEFAULT, Struct
+
+from twisted_mqtt.config.keys import Key, keysOf
+from twisted_mqtt.config.registry import BUILT_IN, Declaration
+from twisted_mqtt.config.schema_listeners import USUAL_BINDS, Listeners
+from twisted_mqtt.config.schema_mqtt import Zone
+from twisted_mqtt.config.settings import Settings
+from twisted_mqtt.config.zones import FROM_MQTT, FROM_TOP
+
+DEFAULT_PATH = "docs/configuration.md"
+
+INTRODUCTION = """\
+# Configuration
+
+<!-- Written by `python -m twisted_mqtt.config.document` from the schema: change that, not this. -->
+
+`twistd mqttbroker --config FILE` reads one TOML file. `etc/mqttbroker.toml` is a commented one to start from. Without a
+file everything has its default: MQTT on 127.0.0.1:1883, MQTT over WebSocket on 127.0.0.1:8083, both for this machine
+only. `--check` reads the file, prints everything that is wrong with it, and starts nothing.
+
+A key `zone.external.max_inflight` stands under `[zone.external]`, or is written in full: TOML takes both. Every key is
+known: a misspelt one is refused, and the message names the nearest. File names are relative to the folder in which
+the broker is started.
+
+An environment variable overrides a key of the file: `MQTTBROKER_` and the key in capitals, with two underscores for
+each dot.
+
+    MQTTBROKER_ZONE__EXTERNAL__MAX_INFLIGHT=64
+    MQTTBROKER_LISTENER__TCP__EXTERNAL__BIND=0.0.0.0:1883
+    MQTTBROKER_LISTENER__TCP__EXTERNAL__ACCESS__1="allow 10.0.0.0/8"
+
+`EMQX_NODE_NAME`, `EMQX_NODE_COOKIE` and `EMQX_MAX_PORTS` set the keys of `[node]`; `EMQX_TCP_PORT`, `EMQX_SSL_PORT`,
+`EMQX_WS_PORT` and `EMQX_WSS_PORT` the port of the `external` listener of that kind, if there is one.
+
+## How values are written
+
+Numbers may stand as TOML numbers or as text; everything else but flags is text in quotes.
+
+| type | examples |
+|---|---|
+| flag | `true`, `false`, `"on"`, `"off"` |
+| duration | `"500ms"`, `"15s"`, `"5m"`, `"1h30m"`, `"2d"`; a plain number is seconds |
+| size | `"64KB"`, `"1MB"`, `"2GB"` (1 KB is 1024 bytes); a plain number is bytes |
+| percentage | `"80%"`; a plain number is percent as well |
+| rate | `"100KB,10s"`: so much in a time; `"1024,4096"`: so much a second, and so much at once after a pause |
+| number\\|size | `"1000\\|1MB"`: whichever is reached first |
+| threshold, window, ban | `"30, 1m, 5m"` |
+| priority table | `"alarm/fire=10,alarm/door=8"`, or a TOML table; `"none"` for an empty one |
+| list of ... | `["tlsv1.2", "tlsv1.3"]`, or `"tlsv1.2,tlsv1.3"` |
+| numbered list of ... | `["allow 10.0.0.0/8", "deny all"]`, or a table with `1 = "allow 10.0.0.0/8"` and so on |
+| access rule | `"allow all"`, `"deny 192.168.0.0/24"`, `"allow 2001:db8::1"`; the first one that fits decides |
+| port or address | `1883` (on every IPv4 address), `"127.0.0.1:1883"`, `"[::1]:1883"`, `"localhost:1883"` |
+
+Where a default is `none`, the text `"none"` may be written as well.
+
+Where a table holds one main value, that value may stand in place of the table: `external = "0.0.0.0:1883"` under
+`[listener.tcp]` is `[listener.tcp.external]` with that `bind`.
+"""
+
+ZONES = """\
+A listener names its zone; several may share one. Each option is looked up in the zone, then in `[mqtt]` or at the top
+of the file, where it stands there, then it has its default. The zones `external` and `internal` exist without being
+written; any other name may be added.
+"""
+
+LISTENERS = """\
+`[listener.<kind>.<name>]`, with as many names of each kind as you like. Kinds are `tcp`, `ssl` (MQTT over TLS), `ws`
+and `wss` (MQTT over WebSocket, without and with TLS) and `unix` (whose `bind` is the path of a socket). A file without
+any listener has `tcp.external` and `ws.external`; an empty `[listener]` has none. The last columns are the defaults; a
+dash means that the kind has no such key. Listeners with the usual names need no `bind`:
+"""
+
+EXTENSIONS = """\
+Extensions and gateways start if `plugins.load` names them. Each has its table; an extension of somebody else brings its
+own.
+"""
+
+
+def escaped(text: str) -> str:
+    """
+    A text for a cell of a Markdown table.
+    """
+    return text.replace("|", "\\|")
+
+
+def default(key: Key) -> str:
+    """
+    The default of a key, as it would stand in the file.
+    """
+    if key.default is NODEFAULT:
+        return "must be given"
+    written = key.write(key.default)
+    return f"`{escaped(written)}`" if written else "empty"
+
+
+def rows(structure: type[Struct], table: str = "") -> Iterator[tuple[str, Key]]:
+    """
+    The keys of a table that are values, also those of tables within it, with their names seen from the outer one.
+    """
+    for key in keysOf(structure).values():
+        if key.entries:
+            assert key.table is not None
+            yield from rows(key.table, f"{table}<number>.")
+        elif key.table is not None:
+            yield from rows(key.table, f"{table}{key.name}.")
+        else:
+            yield f"{table}{key.name}", key
+
+
+def tableOf(structure: type[Struct]) -> Iterator[str]:
+    """
+    One table of the reference. Keys without effect stand elsewhere.
+    """
+    yield "| key | type | default | meaning |"
+    yield "|---|---|---|---|"
+    for name, key in rows(structure):
+        if key.noEffect:
+            continue
+        standing = default(key)
+        if structure is Zone and name in (*FROM_MQTT, *FROM_TOP):
+            standing = f"that of `{'mqtt.' if name in FROM_MQTT else ''}{name}`"
+        yield f"| `{name}` | {escaped(key.kind)} | {standing} | {escaped(meaningOf(key))} |"
+
+
+def meaningOf(key: Key) -> str:
+    """
+    What a key does, and what else it is called.
+    """
+    also = "".join(f". Also called `{alias}`" for alias in key.aliases)
+    return key.meaning + also
+
+
+def listenerTable() -> Iterator[str]:
+    """
+    The keys of all kinds of listeners side by side.
+    """
+    kinds: dict[str, dict[str, Key]] = {}
+    for kind, key in keysOf(Listeners).items():
+        assert key.table is not None
+        kinds[kind] = dict(rows(key.table))
+    names = dict.fromkeys(name for keys in kinds.values() for name in keys)
+    yield f"| key | type | meaning | {' | '.join(kinds)} |"
+    yield f"|---|---|---|{'---|' * len(kinds)}"
+    for name in ["bind", *(name for name in names if name != "bind")]:
+        found = [keys.get(name) for keys in kinds.values()]
+        key = next(key for key in found if key)
+        if key.noEffect:
+            continue
+        defaults = " | ".join(default(key) if key else "-" for key in found)
+        yield f"| `{name}` | {escaped(key.kind)} | {escaped(meaningOf(key))} | {defaults} |"
+
+
+def withoutEffect(structure: type[Struct], path: str = "", why: str | None = None) -> Iterator[tuple[str, str]]:
+    """
+    Every key that is accepted and changes nothing, with the reason.
+    """
+    for key in keysOf(structure).values():
+        name = f"{path}{key.name}"
+        reason = key.noEffect or why
+        if key.table is not None:
+            inner = f"{name}.<name>." if key.named else f"{name}."
+            yield from withoutEffect(key.table, inner, reason)
+        elif reason:
+            yield name, reason
+
+
+def extensionOf(declaration: Declaration) -> Iterator[str]:
+    """
+    The part about one extension.
+    """
+    yield f"### `[{declaration.table}]` (`{declaration.name}`)"
+    yield ""
+    yield from tableOf(declaration.load())
+    yield ""
+
+
+def document() -> str:
+    """
+    The whole reference.
+    """
+    lines = [INTRODUCTION]
+    top = keysOf(Settings)
+    lines += ["## At the top of the file", "", "| key | type | default | meaning |", "|---|---|---|---|"]
+    lines += [
+        f"| `{name}` | {escaped(key.kind)} | {default(key)} | {escaped(meaningOf(key))} |"
+        for name, key in top.items()
+        if key.table is None
+    ]
+    for name, key in top.items():
+        if key.table is None or key.noEffect:
+            continue
+        lines += ["", f"## `[{name}]`" if not key.named else f"## `[{name}.<name>]`", ""]
+        if key.table is Listeners:
+            lines += [LISTENERS]
+            lines += [f"- `{kind}.{usual}`: {bind}" for (kind, usual), bind in USUAL_BINDS.items()]
+            lines += ["", *listenerTable()]
+        else:
+            lines += [ZONES if key.table is Zone else f"{key.meaning}.\n", *tableOf(key.table)]
+    lines += ["", "## Extensions and gateways", "", EXTENSIONS]
+    for declaration in sorted(BUILT_IN, key=lambda declaration: declaration.name):
+        lines += extensionOf(declaration)
+    lines += ["## Accepted without effect", ""]
+    lines += ["A configuration of EMQ X may have these keys; the broker says once that they change nothing.", ""]
+    lines += ["| key | why |", "|---|---|"]
+    lines += [f"| `{escaped(name)}` | {escaped(why)} |" for name, why in _gathered(withoutEffect(Settings))]
+    return "\n".join(lines) + "\n"
+
+
+def _gathered(keys: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """
+    Keys of several kinds of listeners as one.
+    """
+    seen: dict[str, str] = {}
+    for name, why in keys:
+        words = name.split(".")
+        if words[0] == "listener":
+            words[1] = "<kind>"
+        seen.setdefault(".".join(words), why)
+    yield from seen.items()
+
+
+def main(arguments: list[str]) -> None:
+    """
+    Write the reference.
+
+    @param arguments: The file to write; none for the usual one.
+    """
+    path = arguments[0] if arguments else DEFAULT_PATH
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(document())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
