@@ -20,7 +20,7 @@ SOURCES := $(shell find twisted_mqtt gateways twisted -type f -not -name '*.pyc'
 PACKAGING := setup.cfg setup.py pyproject.toml
 
 # "-n 2" suits the two cores that the tests promise to run on.
-PYTEST := -m pytest -n $(or $(WORKERS),2) --hypothesis-profile=$(or $(PROFILE),ci)
+PYTEST := -m pytest -n $(or $(WORKERS),2) --dist loadgroup --hypothesis-profile=$(or $(PROFILE),ci)
 
 .PHONY: help run test lint types test-interpreted test-compiled compiled services bench docs clean
 

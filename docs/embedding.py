@@ -1,0 +1,27 @@
+"""
+A broker in a Twisted program of your own, beside a service that it had before: here a web page.
+"""
+
+import os
+import sys
+
+from twisted.application import service, strports
+from twisted.internet import reactor
+from twisted.python.log import startLogging
+from twisted.web.server import Site
+from twisted.web.static import Data
+
+from twisted_mqtt.config import settingsFrom
+from twisted_mqtt.tap import makeBrokerService
+
+startLogging(sys.stdout)
+services = service.MultiService()
+page = Site(Data(b"still here\n", "text/plain"))
+strports.service("tcp:0:interface=127.0.0.1", page, reactor).setServiceParent(services)
+
+settings = settingsFrom({"listener": {"tcp": {"external": "127.0.0.1:1883"}}}, os.environ)
+makeBrokerService(settings, reactor).setServiceParent(services)
+
+services.startService()
+reactor.addSystemEventTrigger("before", "shutdown", services.stopService)
+reactor.run()
