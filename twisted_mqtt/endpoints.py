@@ -36,10 +36,11 @@ else:
     HAVE_EPOLL = True
 
 if HAVE_EPOLL or TYPE_CHECKING:
-    from twisted_mqtt.poller import Poller, Reactor
+    from twisted_mqtt.poller import Poller
     from twisted_mqtt.port import FastPort
     from twisted_mqtt.shell import TwistedShell
     from twisted_mqtt.transport import FastConnection
+    from twisted_mqtt.transportroles import Reactor
 
 # A poller knows its reactor, so that an entry lives as long as the process: so do reactors.
 _pollers: WeakKeyDictionary[object, Poller] = WeakKeyDictionary()

@@ -12,11 +12,12 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IProtocolFactory
 from twisted.logger import Logger
 
-from twisted_mqtt.poller import DelayedCall, Poller
+from twisted_mqtt.poller import Poller
 from twisted_mqtt.portoptions import PortOptions
 from twisted_mqtt.shell import addressOf
 from twisted_mqtt.sockets import SocketSource
 from twisted_mqtt.transport import FastConnection
+from twisted_mqtt.transportroles import DelayedCall
 
 _log = Logger()
 
@@ -135,7 +136,7 @@ class FastPort:
 
     def ready(self, events: int) -> None:
         """
-        See L{twisted_mqtt.poller.Descriptor}.
+        See L{twisted_mqtt.transportroles.Descriptor}.
         """
         for _ in range(self._options.acceptsPerTurn):
             # Either may have changed in the factory's or a protocol's code.
@@ -158,7 +159,7 @@ class FastPort:
 
     def reactorStopped(self) -> None:
         """
-        See L{twisted_mqtt.poller.Descriptor}.
+        See L{twisted_mqtt.transportroles.Descriptor}.
         """
         self._close()
 

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_mqtt.poller import ABORTED, DONE, TIMED_OUT
+from twisted_mqtt.transportroles import ABORTED, DONE, TIMED_OUT
 
 _log = Logger()
 
@@ -40,12 +40,12 @@ def addressOf(name: object) -> IAddress:
 
 class TwistedShell:
     """
-    A L{twisted_mqtt.poller.Shell}.
+    A L{twisted_mqtt.transportroles.Shell}.
     """
 
     def reason(self, kind: int, error: OSError | None) -> Failure:
         """
-        See L{twisted_mqtt.poller.Shell.reason}.
+        See L{twisted_mqtt.transportroles.Shell.reason}.
         """
         if kind == DONE:
             return _DONE
@@ -59,7 +59,7 @@ class TwistedShell:
 
     def raised(self, culprit: str) -> Failure:
         """
-        See L{twisted_mqtt.poller.Shell.raised}.
+        See L{twisted_mqtt.transportroles.Shell.raised}.
         """
         failure = Failure()
         _log.failure("Unhandled error in {culprit}", failure, culprit=culprit)
@@ -67,6 +67,6 @@ class TwistedShell:
 
     def address(self, name: object) -> IAddress:
         """
-        See L{twisted_mqtt.poller.Shell.address}.
+        See L{twisted_mqtt.transportroles.Shell.address}.
         """
         return addressOf(name)

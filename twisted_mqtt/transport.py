@@ -15,16 +15,15 @@ Standard library only, as in L{twisted_mqtt.poller}, so that this module compile
 from __future__ import annotations
 
 from collections.abc import Iterable
-from errno import EBADF
-from os import strerror
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
-from socket import IPPROTO_TCP, SHUT_WR, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SOL_SOCKET, TCP_NODELAY, socket
-from struct import pack
-from typing import Any, Final, Protocol
+from socket import socket
+from typing import Any, Final
 
 from twisted_mqtt.pending import PendingOutput, sendSome
-from twisted_mqtt.poller import ABORTED, DONE, LOST, TIMED_OUT, Poller
+from twisted_mqtt.poller import Poller
 from twisted_mqtt.portoptions import TransportOptions
+from twisted_mqtt.streamsocket import StreamSocket
+from twisted_mqtt.transportroles import ABORTED, DONE, LOST, TIMED_OUT, Producer, Receiver
 
 RECEIVE_AT_ONCE: Final = 65536
 """
@@ -41,34 +40,8 @@ LINGER_BYTES: Final = 1 << 20
 So much is read and thrown away while waiting for the peer's FIN.
 """
 
-_RESET_ON_CLOSE: Final = pack("ii", 1, 0)
 
-
-class Receiver(Protocol):
-    """
-    The part of C{IProtocol} needed here.
-    """
-
-    def makeConnection(self, transport: Any) -> object: ...
-
-    def dataReceived(self, data: bytes) -> object: ...
-
-    def connectionLost(self, reason: Any) -> object: ...
-
-
-class Producer(Protocol):
-    """
-    C{IPushProducer}; of one that does not stream, only C{resumeProducing} and C{stopProducing} are called.
-    """
-
-    def pauseProducing(self) -> object: ...
-
-    def resumeProducing(self) -> object: ...
-
-    def stopProducing(self) -> object: ...
-
-
-class FastConnection:
+class FastConnection(StreamSocket):
     """
     One accepted connection: C{ITCPTransport}, C{IConsumer}, C{IPushProducer}, C{ISystemHandle}.
 
@@ -88,14 +61,10 @@ class FastConnection:
         "_interest",
         "_lingered",
         "_options",
-        "_peerFinished",
-        "_peerName",
         "_pending",
-        "_poller",
         "_producerPaused",
         "_reading",
         "_settling",
-        "_socket",
         "_streaming",
         "connected",
         "disconnected",
@@ -109,9 +78,7 @@ class FastConnection:
         @param accepted: Connected, and not blocking.
         @param peerName: As C{accept} gave it.
         """
-        self._poller = poller
-        self._socket: socket | None = accepted
-        self._peerName = peerName
+        StreamSocket.__init__(self, poller, accepted, peerName)
         self._options = options
         self._pending: PendingOutput | None = None
         self._interest = 0
@@ -120,7 +87,6 @@ class FastConnection:
         self._aborting = False
         self._error: OSError | None = None
         self._halfClosing = False
-        self._peerFinished = False
         self._lingered = 0
         self._streaming = False
         self._producerPaused = False
@@ -235,54 +201,6 @@ class FastConnection:
         self._pending = None
         self._settleLater()
 
-    def getPeer(self) -> Any:
-        """
-        @return: The address of the other side; known even when the connection is lost.
-        """
-        return self._poller.shell.address(self._peerName)
-
-    def getHost(self) -> Any:
-        """
-        @return: The address of this side; known until C{connectionLost} has returned.
-        """
-        return self._poller.shell.address(self._open().getsockname())
-
-    def getHandle(self) -> object:
-        """
-        @return: The socket, or C{None} when it is closed.
-        """
-        return self._socket
-
-    def getTcpNoDelay(self) -> bool:
-        """
-        @return: Whether small writes leave at once.
-        """
-        return bool(self._open().getsockopt(IPPROTO_TCP, TCP_NODELAY))
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """
-        Let small writes leave at once; of no effect on a socket that is not TCP.
-        """
-        if self._socket is not None:
-            try:
-                self._socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, int(enabled))
-            except OSError:
-                # A UNIX socket, or already reset: nothing that the caller could do better.
-                pass
-
-    def getTcpKeepAlive(self) -> bool:
-        """
-        @return: Whether the kernel probes an idle peer.
-        """
-        return bool(self._open().getsockopt(SOL_SOCKET, SO_KEEPALIVE))
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        """
-        Have the kernel probe an idle peer.
-        """
-        if self._socket is not None:
-            self._socket.setsockopt(SOL_SOCKET, SO_KEEPALIVE, int(enabled))
-
     # IConsumer
 
     @property
@@ -348,14 +266,13 @@ class FastConnection:
 
     def ready(self, events: int) -> None:
         """
-        See L{twisted_mqtt.poller.Descriptor}.
+        See L{twisted_mqtt.transportroles.Descriptor}.
         """
         if events & ~EPOLLOUT:
             if self._reading:
                 self._receive()
             elif events & (EPOLLHUP | EPOLLERR):
-                code = self._open().getsockopt(SOL_SOCKET, SO_ERROR)
-                self._lose(LOST, OSError(code, strerror(code)) if code else None)
+                self._lose(LOST, self._pendingError())
             else:
                 self._watch()
         if events & EPOLLOUT and self._socket is not None:
@@ -363,7 +280,7 @@ class FastConnection:
 
     def settle(self) -> None:
         """
-        See L{twisted_mqtt.poller.Closing}.
+        See L{twisted_mqtt.transportroles.Closing}.
         """
         self._settling = False
         if self.disconnected:
@@ -380,7 +297,7 @@ class FastConnection:
 
     def timedOut(self) -> None:
         """
-        See L{twisted_mqtt.poller.Closing}.
+        See L{twisted_mqtt.transportroles.Closing}.
         """
         # What is pending now would stay in the kernel: reset rather than wait on.
         self._aborting = self._aborting or self._pending is not None
@@ -388,7 +305,7 @@ class FastConnection:
 
     def reactorStopped(self) -> None:
         """
-        See L{twisted_mqtt.poller.Descriptor}.
+        See L{twisted_mqtt.transportroles.Descriptor}.
         """
         self._lose(LOST, None)
 
@@ -418,7 +335,6 @@ class FastConnection:
         """
         The peer has sent FIN. It may still read what is on its way to it.
         """
-        self._peerFinished = True
         self._reading = False
         self._tell(self._poller.shell.reason(DONE, None))
         if self._pending is None:
@@ -452,11 +368,6 @@ class FastConnection:
             self._settleLater()
 
     # Parts
-
-    def _open(self) -> socket:
-        if self._socket is None:
-            raise OSError(EBADF, "The connection is closed")
-        return self._socket
 
     def _watch(self) -> None:
         """
@@ -529,14 +440,6 @@ class FastConnection:
             self._settling = True
             self._poller.settleLater(self)
 
-    def _sendFIN(self) -> bool:
-        try:
-            self._open().shutdown(SHUT_WR)
-        except OSError:
-            # Already reset by the peer.
-            return False
-        return True
-
     def _finish(self) -> None:
         """
         All is flushed: send FIN, and wait a moment for the peer's.
@@ -584,16 +487,5 @@ class FastConnection:
                 shell.raised("a protocol's connectionLost")
 
     def _close(self) -> None:
-        closing = self._socket
-        if closing is None:
-            return
-        self._socket = None
         self._poller.clearDeadline(self)
-        self._poller.remove(closing.fileno())
-        if self._aborting:
-            try:
-                closing.setsockopt(SOL_SOCKET, SO_LINGER, _RESET_ON_CLOSE)
-            except OSError:
-                # Reset already, by the peer.
-                pass
-        closing.close()
+        self._closeSocket(reset=self._aborting)

@@ -1,0 +1,125 @@
+"""
+A connected socket and what there is to know and to set about it.
+
+Standard library only, as in L{twisted_mqtt.poller}, so that this module compiles.
+"""
+
+from __future__ import annotations
+
+from errno import EBADF
+from os import strerror
+from socket import IPPROTO_TCP, SHUT_WR, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SOL_SOCKET, TCP_NODELAY, socket
+from struct import pack
+from typing import Any, Final
+
+from twisted_mqtt.poller import Poller
+
+_RESET_ON_CLOSE: Final = pack("ii", 1, 0)
+
+
+class StreamSocket:
+    """
+    The part of C{ITCPTransport} that only asks the socket, and C{ISystemHandle}.
+    """
+
+    __slots__ = ("_peerName", "_poller", "_socket")
+
+    def __init__(self, poller: Poller, accepted: socket, peerName: object) -> None:
+        """
+        @param accepted: Connected, and not blocking.
+        @param peerName: As C{accept} gave it.
+        """
+        self._poller = poller
+        self._socket: socket | None = accepted
+        self._peerName = peerName
+
+    def getPeer(self) -> Any:
+        """
+        @return: The address of the other side; known even when the connection is lost.
+        """
+        return self._poller.shell.address(self._peerName)
+
+    def getHost(self) -> Any:
+        """
+        @return: The address of this side; known until C{connectionLost} has returned.
+        """
+        return self._poller.shell.address(self._open().getsockname())
+
+    def getHandle(self) -> object:
+        """
+        @return: The socket, or C{None} when it is closed.
+        """
+        return self._socket
+
+    def getTcpNoDelay(self) -> bool:
+        """
+        @return: Whether small writes leave at once.
+        """
+        return bool(self._open().getsockopt(IPPROTO_TCP, TCP_NODELAY))
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """
+        Let small writes leave at once; of no effect on a socket that is not TCP.
+        """
+        if self._socket is not None:
+            try:
+                self._socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, int(enabled))
+            except OSError:
+                # A UNIX socket, or already reset: nothing that the caller could do better.
+                pass
+
+    def getTcpKeepAlive(self) -> bool:
+        """
+        @return: Whether the kernel probes an idle peer.
+        """
+        return bool(self._open().getsockopt(SOL_SOCKET, SO_KEEPALIVE))
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """
+        Have the kernel probe an idle peer.
+        """
+        if self._socket is not None:
+            self._socket.setsockopt(SOL_SOCKET, SO_KEEPALIVE, int(enabled))
+
+    def _open(self) -> socket:
+        """
+        @return: The socket.
+        @raise OSError: If it is closed.
+        """
+        if self._socket is None:
+            raise OSError(EBADF, "The connection is closed")
+        return self._socket
+
+    def _pendingError(self) -> OSError | None:
+        """
+        @return: What went wrong since the socket was last used.
+        """
+        code = self._open().getsockopt(SOL_SOCKET, SO_ERROR)
+        return OSError(code, strerror(code)) if code else None
+
+    def _sendFIN(self) -> bool:
+        """
+        @return: Whether there was still somebody to send it to.
+        """
+        try:
+            self._open().shutdown(SHUT_WR)
+        except OSError:
+            return False
+        return True
+
+    def _closeSocket(self, reset: bool) -> None:
+        """
+        @param reset: Send RST rather than FIN.
+        """
+        closing = self._socket
+        if closing is None:
+            return
+        self._socket = None
+        self._poller.remove(closing.fileno())
+        if reset:
+            try:
+                closing.setsockopt(SOL_SOCKET, SO_LINGER, _RESET_ON_CLOSE)
+            except OSError:
+                # Reset already, by the peer.
+                pass
+        closing.close()

@@ -1,0 +1,117 @@
+"""
+What poller and connections need of their neighbours.
+
+Standard library only, so that the modules that import this compile where Twisted is not installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+# What a connection was lost by, for Shell.reason.
+DONE: Final = 0
+LOST: Final = 1
+ABORTED: Final = 2
+TIMED_OUT: Final = 3
+
+
+class Shell(Protocol):
+    """
+    What the transport has to say in Twisted's own types.
+    """
+
+    def reason(self, kind: int, error: OSError | None) -> Any:
+        """
+        @return: The C{Failure} that tells a protocol why its connection is gone.
+        """
+
+    def raised(self, culprit: str) -> Any:
+        """
+        Log the exception being handled.
+
+        @return: It, as a C{Failure}.
+        """
+
+    def address(self, name: object) -> Any:
+        """
+        @return: The C{IAddress} of what C{getpeername} or C{getsockname} gave.
+        """
+
+
+class DelayedCall(Protocol):
+    """
+    The part of C{IDelayedCall} needed here.
+    """
+
+    def cancel(self) -> None: ...
+
+
+class Reactor(Protocol):
+    """
+    The parts of C{IReactorFDSet} and C{IReactorTime} needed here.
+    """
+
+    def addReader(self, reader: object, /) -> object: ...
+
+    def removeReader(self, reader: object, /) -> object: ...
+
+    def callLater(self, delay: float, callable: Callable[[], object], /) -> DelayedCall: ...
+
+    def seconds(self) -> float: ...
+
+
+class Descriptor(Protocol):
+    """
+    What a poller can watch.
+    """
+
+    def ready(self, events: int) -> None:
+        """
+        The descriptor is in one of these states, or was when the turn began: the system call decides.
+        """
+
+    def reactorStopped(self) -> None:
+        """
+        Nothing will be polled any more: close.
+        """
+
+
+class Closing(Protocol):
+    """
+    A connection that waits for something before it can go.
+    """
+
+    def settle(self) -> None:
+        """
+        Do what could not be done while the protocol's own code was running.
+        """
+
+    def timedOut(self) -> None:
+        """
+        What was waited for did not come in time.
+        """
+
+
+class Receiver(Protocol):
+    """
+    The part of C{IProtocol} needed here.
+    """
+
+    def makeConnection(self, transport: Any) -> object: ...
+
+    def dataReceived(self, data: bytes) -> object: ...
+
+    def connectionLost(self, reason: Any) -> object: ...
+
+
+class Producer(Protocol):
+    """
+    C{IPushProducer}; of one that does not stream, only C{resumeProducing} and C{stopProducing} are called.
+    """
+
+    def pauseProducing(self) -> object: ...
+
+    def resumeProducing(self) -> object: ...
+
+    def stopProducing(self) -> object: ...
