@@ -4,8 +4,10 @@ Tests for L{twisted_mqtt.hooks}.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -101,6 +103,17 @@ class HooksTests(SynchronousTestCase):
         for name in POINTS:
             first, *rest = name.replace("_", ".").split(".")
             attribute = first + "".join(word.capitalize() for word in rest)
+            self.assertIs(getattr(self.hooks, attribute), self.hooks[name])
+
+    def test_described(self) -> None:
+        """
+        The documentation's table has each point once, with its attribute and kind.
+        """
+        text = (Path(__file__).parents[1] / "docs" / "hooks.md").read_text(encoding="utf-8")
+        rows = re.findall(r"^\| `([a-z]+\.[a-z_]+)` \| `(\w+)` \| (\w+) \|", text, re.MULTILINE)
+        self.assertEqual({name: kind for name, _, kind in rows}, POINTS)
+        self.assertEqual(len(rows), 19)
+        for name, attribute, _ in rows:
             self.assertIs(getattr(self.hooks, attribute), self.hooks[name])
 
     def test_kinds(self) -> None:
@@ -381,6 +394,20 @@ class RunTests(SynchronousTestCase):
         self.assertIsNone(self.successResultOf(outcome))
         self.assertEqual(self.heard, [(1,), (1,)])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_failsAgain(self) -> None:
+        """
+        A callback that fails for every message is counted each time, and logged once a second.
+        """
+        self.point.add(raising)
+        self.point.add(partial(raising, "another"))
+        for _ in range(100):
+            self.point.run()
+        self.assertEqual(self.point.failures, 200)
+        self.assertEqual(len(self.flushLoggedErrors(Fault)), 2)
+        self.clock.advance(1)
+        self.point.run()
+        self.assertEqual(len(self.flushLoggedErrors(Fault)), 2)
 
     def test_deferredFails(self) -> None:
         """

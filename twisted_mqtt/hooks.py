@@ -58,6 +58,9 @@ __all__ = [
 
 _log = Logger()
 
+#: A callback that fails for every message is shown once in so many seconds, or it would fill the disk.
+LOG_INTERVAL: Final = 1.0
+
 _P = TypeVar("_P", bound="HookPoint")
 
 #: On whose behalf callbacks are being added: L{twisted_mqtt.extensions} sets it while an extension starts, so that
@@ -111,7 +114,7 @@ class HookPoint:
     @ivar timeouts: How many of those did not answer in time.
     """
 
-    __slots__ = ("_hooks", "_registrations", "callbacks", "failures", "name", "timeouts")
+    __slots__ = ("_hooks", "_quietUntil", "_registrations", "callbacks", "failures", "name", "timeouts")
 
     kind: Literal["fold", "run"]
 
@@ -122,6 +125,8 @@ class HookPoint:
         self.timeouts = 0
         self._hooks = hooks
         self._registrations: tuple[Registration, ...] = ()
+        # By identity, for not everything that can be called can be a key.
+        self._quietUntil: dict[int, float] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {len(self.callbacks)} callbacks>"
@@ -184,19 +189,26 @@ class HookPoint:
     def _install(self, registrations: Sequence[Registration]) -> None:
         self._registrations = tuple(registrations)
         self.callbacks = tuple(registration.call for registration in registrations)
+        self._quietUntil.clear()
 
     def failed(self, callback: Callback, failure: Failure) -> None:
         """
-        Count and log that a callback did not do its work.
+        Count that a callback did not do its work, and log it unless it was logged just now.
         """
         self.failures += 1
         if failure.check(HookTimeout):
             self.timeouts += 1
+        if self.clock is not None:
+            now = self.clock.seconds()
+            if now < self._quietUntil.get(id(callback), now):
+                return
+            self._quietUntil[id(callback)] = now + LOG_INTERVAL
         _log.failure(
-            "Callback {callback} of hook point {point} failed",
+            "Callback {callback} of hook point {point} failed ({failures} failures there by now)",
             failure=failure,
             callback=describe(callback),
             point=self.name,
+            failures=self.failures,
         )
 
 
