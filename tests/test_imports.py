@@ -14,9 +14,13 @@ ROOT = Path(__file__).parents[1]
 # From the bottom up. A module may import its own layer and those below.
 LAYERS = [
     {"core"},
-    {"interfaces", "verdicts", "config", "poller", "port", "transport", "endpoints"},
-    {"hookchain", "hooks", "stores", "extensions"},
-    {"broker"},
+    # Building blocks that know nothing of a broker: waiting, timing, settings, and a stream transport.
+    {"config", "verdicts", "waiting", "wheel"}
+    | {"transportroles", "portoptions", "pending", "sockets", "streamsocket", "shell", "poller", "port"}
+    | {"transport", "endpoints"},
+    {"interfaces", "listening"},
+    {"client", "extensions", "hookchain", "hooks", "retained", "stores"},
+    {"admission", "broker"},
     {"protocol", "websocket", "listeners"},
     {"tap", "testing"},
 ]
