@@ -53,7 +53,7 @@ $(TOOLS)/.bench: setup.cfg $(TOOLS)/.installed
 	touch $@
 
 services: ## install the brokers, clients and compilers that the tests use
-	tests/services
+	PYTHON="$(PYTHON)" tests/services
 
 tests/node_modules/.installed: tests/package.json | services
 	cd tests && npm install --no-package-lock --no-audit --no-fund --loglevel=error
