@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -30,10 +30,17 @@ def properties(packetType: int, **values: object) -> Properties:
 
     @param packetType: One of L{PacketTypes}.
     """
-    made = Properties(packetType)
+    made: Properties = Properties(packetType)  # type: ignore[no-untyped-call]  # Paho's constructor has no annotations
     for name, value in values.items():
         setattr(made, name, value)
     return made
+
+
+def propertiesOf(message: paho.MQTTMessage) -> dict[str, Any]:
+    """
+    The properties that came with a message, by Paho's names.
+    """
+    return {name: value for name, value in vars(message.properties).items() if name[0].isupper()}
 
 
 class Peer:
@@ -43,6 +50,7 @@ class Peer:
     @ivar sessionPresent: What the last CONNACK said.
     @ivar granted: The properties of the last CONNACK, by Paho's names.
     @ivar ended: The reasons of the connections that ended, oldest first.
+    @ivar reasons: What the broker said to each message published, by packet identifier.
     """
 
     def __init__(
@@ -52,7 +60,7 @@ class Peer:
         version: int = V5,
         clean: bool = True,
         manualAck: bool = False,
-        **connectProperties: object,
+        **connectProperties: Any,
     ) -> None:
         self._broker = broker
         self._version = version
@@ -68,7 +76,7 @@ class Peer:
         self.client = paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id=clientID,
-            protocol=version,  # type: ignore[arg-type]  # an int where Paho names an enumeration of ints
+            protocol=MQTTProtocolVersion(version),
             reconnect_on_failure=False,
             manual_ack=manualAck,
             **arguments,
@@ -76,6 +84,8 @@ class Peer:
         self.client.on_connect = lambda c, u, flags, reason, given: self._answers.put((flags, reason, given))
         self.client.on_subscribe = lambda c, u, mid, reasons, given: self._answers.put([r.value for r in reasons])
         self.client.on_unsubscribe = lambda c, u, mid, reasons, given: self._answers.put([r.value for r in reasons])
+        self.reasons: dict[int, int] = {}
+        self.client.on_publish = lambda c, u, mid, reason, given: self.reasons.update({mid: reason.value})
         self.client.on_message = lambda c, u, message: self._messages.put(message)
         self.client.on_disconnect = lambda c, u, flags, reason, given: self.ended.put(reason.value)
 
@@ -150,21 +160,29 @@ class Peer:
         (reason,) = self._answers.get(timeout=PATIENCE)
         return int(reason)
 
-    def unsubscribe(self, topicFilter: str) -> None:
+    def unsubscribe(self, topicFilter: str) -> list[int]:
         """
         Unsubscribe and wait for UNSUBACK.
+
+        @return: Its reason codes; there are none before 5.0.
         """
         self.client.unsubscribe(topicFilter)
-        self._answers.get(timeout=PATIENCE)
+        reasons: list[int] = self._answers.get(timeout=PATIENCE)
+        return reasons
 
     def publish(
-        self, topicName: str, payload: str | bytes, qos: int = 1, retain: bool = False, **given: object
-    ) -> None:
+        self, topicName: str, payload: str | bytes, qos: int = 1, retain: bool = False, **given: Any
+    ) -> int:
         """
         Publish and wait until the broker has it, as far as C{qos} can tell.
+
+        @return: The reason code of its last acknowledgement.
         """
         arguments = {"properties": properties(PacketTypes.PUBLISH, **given)} if given else {}
-        self.client.publish(topicName, payload, qos, retain, **arguments).wait_for_publish(PATIENCE)
+        published = self.client.publish(topicName, payload, qos, retain, **arguments)
+        published.wait_for_publish(PATIENCE)
+        assert published.is_published()
+        return self.reasons[published.mid]
 
     def receive(self) -> paho.MQTTMessage:
         """

@@ -128,7 +128,7 @@ def test_gmqttSessionAndWill(broker: Broker, name: str) -> None:
 
     async def steps() -> None:
         will = gmqtt.Message(f"{name}/gone", "vanished", qos=1)
-        lasting = {"clean": False, "session_expiry_interval": 300}
+        lasting: dict[str, Any] = {"clean": False, "session_expiry_interval": 300}
         async with GmqttPeer(broker, f"{name}p") as sender:
             await sender.subscribe(f"{name}/gone")
             peer = GmqttPeer(broker, f"{name}s", will_message=will, **lasting)

@@ -146,7 +146,7 @@ def test_embedding(tmp_path: Path, name: str) -> None:
     """
     The embedding example serves MQTT and its own page in one process.
     """
-    command = [sys.executable, ROOT / "docs" / "embedding.py"]
+    command: list[str | Path] = [sys.executable, ROOT / "docs" / "embedding.py"]
     program = Broker(command, tmp_path, {**fromTree(), **ANY_PORT, "MQTTBROKER_NODE__DATA_DIR": str(tmp_path)})
     program.started(1)
     (page,) = program.waitFor(r"Site starting on (\d+)")
