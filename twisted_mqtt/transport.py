@@ -27,7 +27,7 @@ from twisted_mqtt.transportroles import ABORTED, DONE, LOST, TIMED_OUT, Producer
 
 RECEIVE_AT_ONCE: Final = 65536
 """
-Read from a socket per turn at most, so that nobody waits long for a peer that sends much.
+Read from a socket in a round at most, so that nobody waits long for a peer that sends much.
 """
 
 JOINED_UP_TO: Final = 16384
@@ -268,6 +268,9 @@ class FastConnection(StreamSocket):
         """
         See L{twisted_mqtt.transportroles.Descriptor}.
         """
+        if self._error is not None:
+            # A write has failed already in this turn; it is told when the turn ends.
+            return
         if events & ~EPOLLOUT:
             if self._reading:
                 self._receive()
@@ -288,6 +291,7 @@ class FastConnection(StreamSocket):
         if self._aborting:
             self._lose(ABORTED, None)
         elif self._error is not None:
+            self._receiveRest()
             self._lose(LOST, self._error)
         elif self._pending is None and self.producer is None:
             if self.disconnecting:
@@ -320,16 +324,35 @@ class FastConnection(StreamSocket):
         if not data:
             self._peerFinishes()
         elif self.protocol is not None:
-            try:
-                self.protocol.dataReceived(data)
-            except BaseException:
-                self._pending = None
-                self._tell(self._poller.shell.raised("a protocol's dataReceived"))
-                self._close()
+            self._deliver(self.protocol, data)
         else:
             self._lingered += len(data)
             if self._lingered > LINGER_BYTES:
                 self._close()
+
+    def _deliver(self, protocol: Receiver, data: bytes) -> None:
+        try:
+            protocol.dataReceived(data)
+        except BaseException:
+            self._pending = None
+            self._tell(self._poller.shell.raised("a protocol's dataReceived"))
+            self._close()
+
+    def _receiveRest(self) -> None:
+        """
+        Deliver what the peer sent before a write to it failed: it may have said good-bye, and its will must not be
+        published then.
+        """
+        received = 0
+        while received < LINGER_BYTES and self._reading and self.protocol is not None:
+            try:
+                data = self._open().recv(RECEIVE_AT_ONCE)
+            except OSError:
+                return
+            if not data:
+                return
+            received += len(data)
+            self._deliver(self.protocol, data)
 
     def _peerFinishes(self) -> None:
         """
@@ -351,7 +374,7 @@ class FastConnection(StreamSocket):
             try:
                 sent = self._pending.sendTo(self._open())
             except OSError as error:
-                self._lose(LOST, error)
+                self._broken(error)
                 return
             if not self._pending.size:
                 self._pending = None
