@@ -48,6 +48,7 @@ $(TOOLS)/.installed: setup.cfg .ci/requirements | $(TOOLS)/bin/python
 	touch $@
 
 $(TOOLS)/.bench: setup.cfg $(TOOLS)/.installed
+	PYTHON="$(PYTHON)" tests/services bench
 	.ci/requirements bench > $(TOOLS)/requirements-bench.txt
 	$(IN_TOOLS) -m pip install --quiet --disable-pip-version-check -r $(TOOLS)/requirements-bench.txt
 	touch $@
