@@ -7,13 +7,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import twisted
 from twisted.internet.defer import Deferred, TimeoutError
-from twisted.plugin import IPlugin
+from twisted.plugin import IPlugin, getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.modules.recording import RecordingBroker
+from twisted_mqtt.config.registry import BUILT_IN
 from twisted_mqtt.config.schema_extensions import Presence as PresenceSettings
 from twisted_mqtt.extensions import (
     STOP_TIMEOUT,
@@ -359,9 +361,29 @@ class ExtensionMakerTests(SynchronousTestCase):
         """
         It can stand in a module of C{twisted.plugins}.
         """
-        maker = ExtensionMaker("presence", "no.such.module:Class", "Tells who comes and goes", "0.1.0")
+        maker = ExtensionMaker("presence", "no.such.module:Class", "Tells who comes and goes", "twisted")
         verifyObject(IExtensionMaker, maker)
         self.assertTrue(IPlugin.providedBy(maker))
+
+    def test_version(self) -> None:
+        """
+        Its version is that of the distribution it comes in; a tree that was never installed has one too.
+        """
+        self.assertEqual(ExtensionMaker("a", "b:C", "d", "twisted").version, twisted.__version__)
+        self.assertEqual(ExtensionMaker("a", "b:C", "d", "no-such-distribution").version, "0.0.0")
+
+    def test_builtIn(self) -> None:
+        """
+        The extensions that come with the broker are found, can be made of their settings, and say what they do.
+        """
+        makers = {maker.name: maker for maker in getPlugins(IExtensionMaker)}
+        for name in ("presence", "subscription", "rewrite"):
+            declaration = BUILT_IN.find(name)
+            assert declaration is not None
+            verifyObject(IExtensionMaker, makers[name])
+            extension = makers[name].makeExtension(declaration.load()())
+            verifyObject(IExtension, extension)
+            self.assertTrue(makers[name].description)
 
     def test_imports(self) -> None:
         """
@@ -377,5 +399,5 @@ class ExtensionMakerTests(SynchronousTestCase):
         """
         An extension without settings is made of nothing.
         """
-        maker = ExtensionMaker("dict", "builtins:dict", "Not really an extension", "1")
+        maker = ExtensionMaker("dict", "builtins:dict", "Not really an extension", "no-such-distribution")
         self.assertEqual(maker.makeExtension(None), {})

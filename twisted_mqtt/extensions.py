@@ -8,7 +8,7 @@ what it leaves on the hook points after that is removed here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from importlib import import_module
+from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
@@ -37,6 +37,18 @@ class ExtensionError(Exception):
     """
 
 
+def releaseOf(distribution: str) -> str:
+    """
+    Find the version of an installed distribution.
+
+    @return: C{"0.0.0"} for a source tree that was never installed: something that reads as a version all the same.
+    """
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "0.0.0"
+
+
 @implementer(IExtensionMaker, IPlugin)
 class ExtensionMaker:
     """
@@ -46,18 +58,25 @@ class ExtensionMaker:
 
     @ivar name: What the extension is called, without a prefix.
     @ivar description: What it does, in a few words.
-    @ivar version: Its version, as in C{1.0}.
     """
 
-    def __init__(self, name: str, target: str, description: str, version: str) -> None:
+    def __init__(self, name: str, target: str, description: str, distribution: str) -> None:
         """
         @param target: The class of the extension, C{"package.module:Class"}. It is called with the extension's
             settings, or with nothing if there are none.
+        @param distribution: What is installed to have it; its version is the extension's.
         """
         self.name = name
         self.description = description
-        self.version = version
         self._module, _, self._class = target.partition(":")
+        self._distribution = distribution
+
+    @property
+    def version(self) -> str:
+        """
+        The version, as in C{1.0}.
+        """
+        return releaseOf(self._distribution)
 
     def makeExtension(self, settings: object) -> IExtension:
         """

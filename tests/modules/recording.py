@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 
 from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.message import Message
+from twisted_mqtt.core.packets import Subscribe
 from twisted_mqtt.hooks import Hooks
 
 
@@ -18,7 +19,8 @@ class RecordingBroker:
     What extensions rely on of L{twisted_mqtt.interfaces.IBroker}.
 
     @ivar published: The messages, in order.
-    @ivar subscribed: The subscriptions, in order.
+    @ivar subscribed: What clients were subscribed to, in order: client identifier, filter, QoS, retain handling, trust;
+        and C{"retained"} where retained messages were to follow.
     @ivar answer: What C{publish} returns.
     @ivar counts: What C{stats} returns.
     """
@@ -30,7 +32,7 @@ class RecordingBroker:
         self.hooks = Hooks(self.clock)
         self.counters = Counters()
         self.published: list[Message] = []
-        self.subscribed: list[Any] = []
+        self.subscribed: list[tuple[str | int, ...]] = []
         self.answer: Any = None
         self.counts: dict[str, int] = {}
 
@@ -40,6 +42,20 @@ class RecordingBroker:
         """
         self.published.append(message)
         return self.answer
+
+    def subscribeClient(self, client: Any, packet: Subscribe, trusted: bool = False) -> RecordingBroker:
+        """
+        Note what a client is subscribed to.
+        """
+        for each in packet.requests:
+            self.subscribed.append((client.clientID, each.topicFilter, each.qos, each.retainHandling, trusted))
+        return self
+
+    def deliverRetained(self) -> None:
+        """
+        Note it.
+        """
+        self.subscribed.append(("retained",))
 
     def stats(self) -> dict[str, int]:
         """

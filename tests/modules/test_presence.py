@@ -25,7 +25,8 @@ class PresenceTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.broker = RecordingBroker()
-        self.presence = Presence(PresenceSettings(), now=lambda: 1554047300.9)
+        self.presence = Presence(PresenceSettings())
+        self.broker.clock.advance(1554047300.9)
         self.presence.start(self.broker)
 
     def connect(self, **changed: Any) -> Any:

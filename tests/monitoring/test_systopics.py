@@ -14,6 +14,9 @@ from tests.modules.recording import RecordingBroker
 from twisted_mqtt.monitoring.stats import Stats
 from twisted_mqtt.monitoring.systopics import METRICS, SysTopics
 
+# As on every reactor, the clock counts from the epoch.
+STARTED = 1576737259.0
+
 PREFIX = "$SYS/brokers/node@127.0.0.1/"
 
 # The topics of the specification's tables of metrics, as they stand there.
@@ -41,13 +44,14 @@ class SysTopicsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.broker = RecordingBroker()
+        self.broker.clock.advance(STARTED)
         self.stats = Stats()
 
     def start(self, **options: Any) -> SysTopics:
         """
         Start the service, to be stopped when the test ends.
         """
-        service = SysTopics(self.broker, self.stats, now=lambda: 1576737259.0, **options)
+        service = SysTopics(self.broker, self.stats, **options)
         service.startService()
         self.addCleanup(lambda: service.running and service.stopService())
         return service
@@ -113,7 +117,7 @@ class SysTopicsTests(SynchronousTestCase):
         self.broker.clock.advance(1)
         payloads = self.broker.payloads()
         self.assertEqual(payloads[PREFIX + "uptime"], "30 seconds")
-        local = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1576737259.0))
+        local = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(STARTED + 30))
         self.assertEqual(payloads[PREFIX + "datetime"], local)
         self.assertEqual(self.published(), ["datetime", "uptime"])
         self.assertEqual(service.uptime(), 30)

@@ -4,38 +4,34 @@ Tells who comes and who goes, in messages under C{$SYS/brokers/<node>/clients/}.
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.reasons import nameOf
+from twisted_mqtt.interfaces import IExtension
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from twisted.python.failure import Failure
 
     from twisted_mqtt.config.schema_extensions import Presence as PresenceSettings
-    from twisted_mqtt.interfaces import IBroker
+    from twisted_mqtt.interfaces import IBroker, IClient
 
 _log = Logger()
 
 
+@implementer(IExtension)
 class Presence:
     """
     The extension C{presence}.
     """
 
-    def __init__(self, settings: PresenceSettings, now: Callable[[], float] = time.time) -> None:
-        """
-        @param now: Seconds since the epoch.
-        """
+    def __init__(self, settings: PresenceSettings) -> None:
         self._qos = settings.qos
-        self._now = now
 
     def start(self, broker: IBroker) -> None:
         """
@@ -53,7 +49,7 @@ class Presence:
         self._broker.hooks.clientConnected.remove(self._connected)
         self._broker.hooks.clientDisconnected.remove(self._disconnected)
 
-    def _connected(self, client: Any, connection: object) -> None:
+    def _connected(self, client: IClient, connection: object) -> None:
         self._publish(
             client.clientID,
             "connected",
@@ -69,15 +65,15 @@ class Presence:
             },
         )
 
-    def _disconnected(self, client: Any, reason: int | str, connection: object) -> None:
-        now = int(self._now())
+    def _disconnected(self, client: IClient, reason: int | str, connection: object) -> None:
+        now = int(self._broker.clock.seconds())
         self._publish(
             client.clientID,
             "disconnected",
             {**self._common(client), "reason": reasonText(reason), "ts": now, "disconnected_at": now},
         )
 
-    def _common(self, client: Any) -> dict[str, object]:
+    def _common(self, client: IClient) -> dict[str, object]:
         return {
             "clientid": client.clientID,
             # EMQ X writes the word for a client without a user name, and consumers look for it.
@@ -89,7 +85,9 @@ class Presence:
 
     def _publish(self, clientID: str, event: str, content: dict[str, object]) -> None:
         topic = f"{self._prefix}{asLevels(clientID)}/{event}"
-        message = Message(topic, msgspec.json.encode(content), self._qos, timestamp=self._now(), system=True)
+        message = Message(
+            topic, msgspec.json.encode(content), self._qos, timestamp=self._broker.clock.seconds(), system=True
+        )
         waiting = self._broker.publish(message)
         if isinstance(waiting, Deferred):
             # Nobody is kept waiting for it: a client is not to wait for those who watch it.

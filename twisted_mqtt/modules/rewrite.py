@@ -11,8 +11,11 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from zope.interface import implementer
+
 from twisted_mqtt.core.packets import Request
 from twisted_mqtt.core.topics import LOCAL, QUEUE, SHARE, isTopicFilter, isTopicName, matches
+from twisted_mqtt.interfaces import IExtension
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +75,7 @@ def _splitPrefix(topicFilter: str) -> tuple[str, str]:
     return "", topicFilter
 
 
+@implementer(IExtension)
 class Rewrite:
     """
     The extension C{rewrite}.

@@ -4,8 +4,9 @@ What the broker says it is, and for how long it has been running.
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
+
+from twisted_mqtt.extensions import releaseOf
 
 DESCRIPTION: Final = "Twisted MQTT Broker"
 
@@ -14,11 +15,7 @@ def versionText() -> str:
     """
     Name the release, as in C{v4.0.0}.
     """
-    try:
-        return f"v{version('twisted-mqtt')}"
-    except PackageNotFoundError:
-        # Run from a source tree that was never installed.
-        return "unreleased"
+    return f"v{releaseOf('twisted-mqtt')}"
 
 
 def uptimeText(seconds: float) -> str:

@@ -66,17 +66,14 @@ class SysTopics(Service):
         interval: float = 60.0,
         heartbeat: float = 30.0,
         nodes: Callable[[], Sequence[str]] | None = None,
-        now: Callable[[], float] = time.time,
     ) -> None:
         """
         @param interval: Seconds between publications of version, nodes, statistics and metrics; 0 is never.
         @param heartbeat: Seconds between publications of uptime and date; 0 is never.
         @param nodes: Names the nodes of the cluster; without it there is this one.
-        @param now: What a calendar says, in seconds since the epoch.
         """
         self._broker = broker
         self._stats = stats
-        self._now = now
         self._nodes: Callable[[], Sequence[str]] = (lambda: (broker.nodeName,)) if nodes is None else nodes
         self._prefix = f"$SYS/brokers/{broker.nodeName}/"
         self._periods = (
@@ -144,14 +141,14 @@ class SysTopics(Service):
 
     def _publishTime(self) -> None:
         self._publish(self._prefix + "uptime", uptimeText(self.uptime()))
-        date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self._now()))
+        date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self._broker.clock.seconds()))
         self._publish(self._prefix + "datetime", date)
 
     def _publishNumber(self, group: str, name: str, value: int) -> None:
         self._publish(f"{self._prefix}{group}{name.replace('.', '/')}", str(value))
 
     def _publish(self, topic: str, payload: str, retain: bool = False) -> None:
-        message = Message(topic, payload.encode(), retain=retain, timestamp=self._now(), system=True)
+        message = Message(topic, payload.encode(), retain=retain, timestamp=self._broker.clock.seconds(), system=True)
         waiting = self._broker.publish(message)
         if isinstance(waiting, Deferred):
             waiting.addErrback(self._ebPublish, topic)

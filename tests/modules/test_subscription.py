@@ -1,0 +1,98 @@
+"""
+Tests for L{twisted_mqtt.modules.subscription}.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.modules.recording import Client, RecordingBroker
+from twisted_mqtt.config.schema_extensions import ProxySubscription
+from twisted_mqtt.config.schema_extensions import Subscription as SubscriptionSettings
+from twisted_mqtt.modules.subscription import Subscription
+
+
+class SubscriptionTests(SynchronousTestCase):
+    """
+    Tests for L{Subscription}.
+    """
+
+    def setUp(self) -> None:
+        self.broker = RecordingBroker()
+
+    def connect(self, *entries: tuple[str, int], **changed: Any) -> list[tuple[str | int, ...]]:
+        """
+        Let a client connect where these filters are configured.
+
+        @return: What it is subscribed to.
+        """
+        settings = SubscriptionSettings(
+            entries=tuple(ProxySubscription(topic=topic, qos=qos) for topic, qos in entries)
+        )
+        self.extension = Subscription(settings)
+        self.extension.start(self.broker)
+        self.broker.hooks.clientConnected.run(Client(**changed), None)
+        return self.broker.subscribed
+
+    def test_subscribed(self) -> None:
+        """
+        A client that connects is subscribed to all filters, with its names filled in. No access rule is asked, and
+        retained messages come for new subscriptions only.
+        """
+        subscribed = self.connect(("$client/%c", 0), ("$user/%u/+", 1), ("news/#", 2))
+        self.assertEqual(
+            subscribed,
+            [
+                ("c1", "$client/c1", 0, 1, True),
+                ("c1", "$user/u/+", 1, 1, True),
+                ("c1", "news/#", 2, 1, True),
+                ("retained",),
+            ],
+        )
+
+    def test_noName(self) -> None:
+        """
+        A filter with the user name is passed over for a client without one.
+        """
+        for username in (None, ""):
+            subscribed = self.connect(("$user/%u", 0), ("$client/%c", 0), username=username)
+            self.assertEqual(subscribed[0][1], "$client/c1")
+            self.assertEqual(len(subscribed), 2)
+            self.extension.stop()
+            subscribed.clear()
+
+    def test_wildcards(self) -> None:
+        """
+        No client gets more by calling itself a wildcard.
+        """
+        for name in ("+", "#", "a/+", "a#"):
+            self.assertEqual(self.connect(("$user/%u", 0), username=name), [])
+            self.extension.stop()
+
+    def test_levels(self) -> None:
+        """
+        A name with slashes is as many levels.
+        """
+        self.assertEqual(self.connect(("$client/%c/in", 0), clientID="a/b")[0][1], "$client/a/b/in")
+
+    def test_nameLikeAMark(self) -> None:
+        """
+        A name that looks like a mark is only a name.
+        """
+        self.assertEqual(self.connect(("%c/%u", 0), clientID="%u", username="%c")[0][1], "%u/%c")
+
+    def test_nothing(self) -> None:
+        """
+        With nothing to subscribe the broker is not asked.
+        """
+        self.assertEqual(self.connect(), [])
+
+    def test_stopped(self) -> None:
+        """
+        Nothing is left on the hook points.
+        """
+        self.connect(("a", 0))
+        self.extension.stop()
+        self.assertEqual([point for point in self.broker.hooks if point.callbacks], [])

@@ -1,0 +1,13 @@
+"""
+Makes the extensions that come with the broker known. They are imported when they are wanted.
+"""
+
+from twisted_mqtt.extensions import ExtensionMaker
+
+presence = ExtensionMaker(
+    "presence", "twisted_mqtt.modules.presence:Presence", "Client Presence Events", "twisted-mqtt"
+)
+subscription = ExtensionMaker(
+    "subscription", "twisted_mqtt.modules.subscription:Subscription", "Proxy Subscriptions", "twisted-mqtt"
+)
+rewrite = ExtensionMaker("rewrite", "twisted_mqtt.modules.rewrite:Rewrite", "Topic Rewriting", "twisted-mqtt")

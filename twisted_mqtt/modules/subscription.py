@@ -1,0 +1,69 @@
+"""
+Subscribes clients to what they did not ask for: the same filters for every client that connects.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from zope.interface import implementer
+
+from twisted_mqtt.core.packets import Request, Subscribe
+from twisted_mqtt.interfaces import IExtension
+
+if TYPE_CHECKING:
+    from twisted_mqtt.config.schema_extensions import Subscription as SubscriptionSettings
+    from twisted_mqtt.interfaces import IBroker, IClient
+
+_MARK: Final = re.compile("%[cu]")
+
+
+@implementer(IExtension)
+class Subscription:
+    """
+    The extension C{subscription}.
+
+    A client has its subscriptions before anything that waited for it is delivered. No access rule is asked: what the
+    operator wrote down is allowed.
+    """
+
+    def __init__(self, settings: SubscriptionSettings) -> None:
+        self._entries = settings.entries
+
+    def start(self, broker: IBroker) -> None:
+        """
+        Subscribe the clients that connect from now on.
+        """
+        self._broker = broker
+        broker.hooks.clientConnected.add(self._connected)
+
+    def stop(self) -> None:
+        """
+        Subscribe no more. Subscriptions that were made stay for as long as their sessions.
+        """
+        self._broker.hooks.clientConnected.remove(self._connected)
+
+    def _connected(self, client: IClient, connection: object) -> None:
+        requests = []
+        for entry in self._entries:
+            topicFilter = filled(entry.topic, client)
+            if topicFilter is not None:
+                # A client that comes back to its session has its subscriptions already, and what is retained too.
+                requests.append(Request(topicFilter, entry.qos, retainHandling=1))
+        if requests:
+            self._broker.subscribeClient(client, Subscribe(0, requests), trusted=True).deliverRetained()
+
+
+def filled(template: str, client: IClient) -> str | None:
+    """
+    Put a client's names in place of C{%c} and C{%u}.
+
+    @return: C{None} if the client has no such name, or one with wildcards, which would let it choose its filter.
+    """
+    names = {"%c": client.clientID, "%u": client.username}
+    used = [names[mark] for mark in _MARK.findall(template)]
+    if any(not name or "+" in name or "#" in name for name in used):
+        return None
+    # In one pass: a name that looks like a mark is not filled in again.
+    return _MARK.sub(lambda mark: names[mark[0]] or "", template)
