@@ -18,6 +18,9 @@ from twisted_mqtt.config.source import SINGLE, Path, Source
 
 S = TypeVar("S", bound=Struct)
 
+# So many keys a message lists; of more it says where they are listed.
+_FEW = 8
+
 _KIND = re.compile(r"^listener\.\w+")
 
 
@@ -70,7 +73,7 @@ class Conversion:
         aliases = {alias: key for key in keys.values() for alias in key.aliases}
         for name, value in table.items():
             key = keys.get(name) or aliases.get(name)
-            if entries and name.isdigit():
+            if entries and _isNumber(name):
                 numbered[name] = value
             elif key is None or key.entries:
                 self._unknown(name, value, keys, path)
@@ -167,18 +170,18 @@ class Conversion:
         if SINGLE in raw:
             return self._inOrder(raw[SINGLE], path)
         for name, value in raw.items():
-            if not name.isdigit():
+            if not _isNumber(name):
                 self.source.problem((*path, name), value, "must have a number as its name, such as 1")
-        return sorted(((name, value) for name, value in raw.items() if name.isdigit()), key=lambda item: int(item[0]))
+        return sorted(((name, value) for name, value in raw.items() if _isNumber(name)), key=lambda item: int(item[0]))
 
     def _unknown(self, name: str, value: object, keys: dict[str, Key], path: Path) -> None:
         known = [key.name for key in keys.values() if not key.entries]
-        message = self.advice(name, known if path else [*known, *self.elsewhere])
-        if not path and isinstance(value, dict) and "nearest" not in message:
-            message = f"there is no such table, and no extension that has one [{name}] is installed"
+        message = self.advice(name, known if path else [*known, *self.elsewhere], path)
+        if not path and "nearest" not in message and "belongs" not in message:
+            message = f"there is no such key, and no extension with a table [{name}] is installed"
         self.source.problem((*path, name), None if isinstance(value, dict) else value, message)
 
-    def advice(self, name: str, known: Sequence[str]) -> str:
+    def advice(self, name: str, known: Sequence[str], path: Path) -> str:
         """
         What to write in place of a key that does not exist.
         """
@@ -186,13 +189,19 @@ class Conversion:
             return f"there is no such key here; it belongs {' or '.join(homes)}"
         if close := nearest(name, known):
             return f'there is no such key; the nearest is "{close}"'
-        return "there is no such key; docs/configuration.md lists all"
+        if len(known) <= _FEW:
+            return f"there is no such key; there are {', '.join(known)}"
+        return f"there is no such key; docs/configuration.md lists those of [{'.'.join(path)}]"
 
     def _noted(self, path: Path) -> bool:
         """
         Whether a key has a problem already.
         """
         return ".".join(path) in {problem.key for problem in self.source.problems}
+
+
+def _isNumber(name: str) -> bool:
+    return re.fullmatch("[0-9]{1,9}", name) is not None
 
 
 @functools.cache

@@ -10,11 +10,13 @@ import ipaddress
 import os
 import re
 import ssl
+from collections.abc import Callable
 
 from twisted_mqtt.config.grammar import (
     Grammar,
     Unfit,
     listOf,
+    natural,
     parseDuration,
     parseSize,
     parts,
@@ -37,7 +39,7 @@ def parseBind(value: object) -> Bind:
         value = str(value)
     written = text(value).strip()
     host, colon, port = written.rpartition(":")
-    if not re.fullmatch(r"\d{1,5}", port) or int(port) > 65535:
+    if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise Unfit
     if not colon:
         return Bind(_ALL_ADDRESSES, int(port))
@@ -47,7 +49,7 @@ def parseBind(value: object) -> Bind:
         ipaddress.ip_address(host)
     except ValueError:
         # Digits and dots only is a mistyped address, not a name.
-        if not _HOST.fullmatch(host) or re.fullmatch(r"[\d.]+", host):
+        if not _HOST.fullmatch(host) or re.fullmatch(r"[0-9.]+", host):
             raise Unfit from None
     return Bind(host, int(port))
 
@@ -94,7 +96,7 @@ def parseFlappingPolicy(value: object) -> FlappingPolicy:
     C{"<threshold>, <window>, <banned>"}.
     """
     threshold, window, banned = parts(value, 3)
-    policy = FlappingPolicy(whole(1).parse(threshold), parseDuration(window), parseDuration(banned))
+    policy = FlappingPolicy(natural(threshold, 1), parseDuration(window), parseDuration(banned))
     if not (policy.window and policy.banned):
         raise Unfit
     return policy
@@ -107,31 +109,34 @@ def parseTwoLimits(value: object) -> TwoLimits:
     count, bar, size = text(value).partition("|")
     if not bar:
         raise Unfit
-    return TwoLimits(whole().parse(count.strip()), parseSize(size.strip()))
+    return TwoLimits(natural(count.strip()), parseSize(size.strip()))
+
+
+def _pairs(value: object, split: Callable[[str, str], tuple[str, str, str]]) -> list[tuple[str, str, object]]:
+    """
+    The pairs of a TOML table, or of a text of items with an equals sign; C{"none"} has none.
+
+    @param split: Which equals sign counts: C{str.partition} or C{str.rpartition}.
+    """
+    if isinstance(value, dict):
+        return [(name, "=", item) for name, item in value.items()]
+    written = text(value).strip()
+    if written.lower() in ("none", ""):
+        return []
+    return [split(item.strip(), "=") for item in written.split(",")]
 
 
 def parsePriorities(value: object) -> dict[str, int]:
     """
     C{"<topic>=<priority>,..."} or a TOML table; C{"none"} for an empty one.
     """
-    if isinstance(value, str):
-        if value.strip().lower() in ("none", ""):
-            return {}
-        pairs: list[tuple[str, object]] = []
-        for item in value.split(","):
-            topic, _, priority = item.strip().rpartition("=")
-            pairs.append((topic, priority))
-    elif isinstance(value, dict):
-        pairs = list(value.items())
-    else:
-        raise Unfit
+    pairs = [(topic, priority) for topic, _, priority in _pairs(value, str.rpartition)]
     if not all(topic and "+" not in topic and "#" not in topic for topic, _ in pairs):
         raise Unfit
-    try:
-        return {topic: whole(0, 255).parse(priority) for topic, priority in pairs}
-    except Unfit:
-        # The advice of the whole table says more than that of one number.
-        raise Unfit from None
+    priorities = {topic: natural(priority) for topic, priority in pairs}
+    if any(priority > 255 for priority in priorities.values()):
+        raise Unfit
+    return priorities
 
 
 def parseTopicFilter(value: object) -> str:
@@ -156,18 +161,10 @@ def parseTopicName(value: object) -> str:
 
 def parseTopicTable(value: object) -> dict[int, str]:
     """
-    A TOML table of topic identifiers and their topics; C{"none"} for an empty one.
+    Topic identifiers and their topics: C{"<number>=<topic>,..."} or a TOML table.
     """
-    if value in ("none", ""):
-        return {}
-    if not isinstance(value, dict):
-        raise Unfit
-    try:
-        table = {whole(0, 65535).parse(number): parseTopicName(topic) for number, topic in value.items()}
-    except Unfit:
-        # The advice of the whole table says more than that of one number.
-        raise Unfit from None
-    if not all(table.values()):
+    table = {natural(number): parseTopicName(topic) for number, _, topic in _pairs(value, str.partition)}
+    if not all(table.values()) or any(number > 65535 for number in table):
         raise Unfit
     return table
 
@@ -186,7 +183,7 @@ def parseRewriteRule(value: object) -> RewriteRule:
         groups = re.compile(pattern).groups
     except re.error as error:
         raise Unfit(f"must have a regular expression as its second word: {error}") from None
-    used = max((int(group) for group in re.findall(r"\$(\d+)", destination)), default=0)
+    used = max((int(group) for group in re.findall(r"\$([0-9]{1,9})", destination)), default=0)
     if used > groups:
         raise Unfit(f"must have a group in its regular expression for each of its destination's: there is no ${used}")
     return RewriteRule(topicFilter, pattern, destination)
@@ -286,9 +283,9 @@ TOPIC_FILTER = Grammar("topic filter", "a topic filter", parseTopicFilter)
 TOPIC_NAME = Grammar("topic", "a topic without + and #", parseTopicName)
 TOPIC_TABLE = Grammar(
     "numbered topics",
-    'a table of numbers from 0 to 65535 and topics, such as 1 = "some/topic"',
+    'numbers from 0 to 65535 and topics without wildcards, such as "1=some/topic,2=other"',
     parseTopicTable,
-    lambda table: ", ".join(f"{number}={topic}" for number, topic in table.items()) or "none",
+    lambda table: ",".join(f"{number}={topic}" for number, topic in table.items()) or "none",
 )
 REWRITE_RULE = Grammar(
     "rewrite rule",

@@ -16,6 +16,8 @@ from twisted_mqtt.config.values import GB, KB, MB, RateLimit
 
 T = TypeVar("T")
 
+_HUGE = 2**63
+
 
 class Unfit(ValueError):
     """
@@ -64,12 +66,13 @@ def number(value: object) -> float:
     @raise Unfit: For a boolean, an infinity, and anything else.
     """
     if isinstance(value, str):
-        if not re.fullmatch(r"-?\d+(\.\d+)?", value.strip()):
+        if not re.fullmatch(r"-?[0-9]{1,18}(\.[0-9]{1,30})?", value.strip()):
             raise Unfit
         return float(value) if "." in value else int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Unfit
-    if value - value != 0:  # inf and nan, which TOML has and no setting wants
+    # Infinities and nan, which TOML has, and whole numbers without end, which Python has.
+    if not -_HUGE < value < _HUGE:
         raise Unfit
     return value
 
@@ -81,6 +84,18 @@ def text(value: object) -> str:
     if not isinstance(value, str):
         raise Unfit
     return value
+
+
+def natural(value: object, low: int = 0) -> int:
+    """
+    A whole number as part of a longer value.
+
+    @raise Unfit: Without advice: that of the whole value says more.
+    """
+    parsed = number(value)
+    if not isinstance(parsed, int) or parsed < low:
+        raise Unfit
+    return parsed
 
 
 def parts(value: object, count: int) -> list[str]:
@@ -96,9 +111,9 @@ def parts(value: object, count: int) -> list[str]:
     return items
 
 
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SPAN = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,30})?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE = re.compile(r"(\d+)\s*(B|KB|MB|GB)?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,18})\s*(B|KB|MB|GB)?", re.IGNORECASE)
 _BYTES = {"": 1, "B": 1, "KB": KB, "MB": MB, "GB": GB}
 
 
@@ -189,7 +204,7 @@ def parseRate(value: object) -> RateLimit:
     A token bucket from C{"100KB,10s"} (amount and window) or C{"100,200"} (per second and burst).
     """
     first, second = parts(value, 2)
-    if re.fullmatch(r"\d+", second):
+    if re.fullmatch(r"[0-9]+", second):
         # The older form; config.md 14, A1: no unit means a burst, not a time.
         limit = RateLimit(parseSize(first), 1.0, parseSize(second))
     else:
@@ -274,11 +289,15 @@ def listOf(item: Grammar[T], separators: str = ",") -> Grammar[tuple[T, ...]]:
 
     def parse(value: object) -> tuple[T, ...]:
         if isinstance(value, str):
-            split = re.split(f"[{separators}]", value) if value.strip() else []
-            return tuple(item.parse(piece.strip()) for piece in split)
-        if not isinstance(value, list):
+            pieces: list[object] = [piece.strip() for piece in re.split(f"[{separators}]", value) if value.strip()]
+        elif isinstance(value, list):
+            pieces = value
+        else:
             raise Unfit
-        return tuple(item.parse(piece) for piece in value)
+        try:
+            return tuple(item.parse(piece) for piece in pieces)
+        except Unfit as unfit:
+            raise Unfit(f"each item {unfit}") from None
 
     return Grammar(
         f"list of {item.name}",

@@ -16,7 +16,7 @@ from twisted_mqtt.config.registry import BUILT_IN, WELL_KNOWN_TABLES, Declaratio
 from twisted_mqtt.config.schema_listeners import USUAL_BINDS
 from twisted_mqtt.config.schema_mqtt import MQTT, Zone
 from twisted_mqtt.config.settings import Settings
-from twisted_mqtt.config.source import Source
+from twisted_mqtt.config.source import SINGLE, Source
 from twisted_mqtt.config.zones import USUAL_ZONES, resolved
 
 
@@ -78,7 +78,10 @@ def _addFile(source: Source, path: str | os.PathLike[str]) -> None:
 def _settings(source: Source, environ: Mapping[str, str], registry: Registry) -> Settings:
     if not source.problems:
         source.tables.setdefault("listener", {"tcp": {"external": {}}, "ws": {"external": {}}})
+        # Before the environment, which may change the port only; after it, which may add listeners.
+        _fillBinds(source.tables)
         source.addEnvironment(environ)
+        _fillBinds(source.tables)
         reading = _Reading(source, registry)
         settings = reading.settings()
         check(settings, source, registry)
@@ -86,6 +89,18 @@ def _settings(source: Source, environ: Mapping[str, str], registry: Registry) ->
         raise ConfigurationError(sorted(source.problems, key=lambda problem: (problem.file, problem.line or 0)))
     settings.warnings.extend(source.warnings)
     return settings
+
+
+def _fillBinds(tables: Mapping[str, Any]) -> None:
+    """
+    Give the listeners with the usual names their usual address on this machine.
+    """
+    listeners = tables.get("listener")
+    for (kind, name), bind in USUAL_BINDS.items():
+        within = listeners.get(kind) if isinstance(listeners, dict) else None
+        table = within.get(name) if isinstance(within, dict) else None
+        if isinstance(table, dict) and SINGLE not in table:
+            table.setdefault("bind", str(bind))
 
 
 class _Reading:
@@ -107,7 +122,6 @@ class _Reading:
         extensions = self._extensions()
         self._refuseMissingExtensions()
         zones = tables.pop("zone", {})
-        self._fillBinds()
         values = self._conversion.values(Settings, tables, ())
         mqtt = values.setdefault("mqtt", MQTT())
         values["zone"] = self._zones(zones, mqtt, values)
@@ -164,20 +178,11 @@ class _Reading:
                 within = within.get(name, {}) if isinstance(within, dict) else {}
             if isinstance(within, dict) and path[-1] in within:
                 del within[path[-1]]
-                self._source.problem(path, None, f'no extension "{extension}" is installed')
+                self._source.problem(
+                    path, None, f'no extension "{extension}" is installed: install it, or remove the table'
+                )
                 if not within and path[0] in self._source.tables and not self._source.tables[path[0]]:
                     del self._source.tables[path[0]]
-
-    def _fillBinds(self) -> None:
-        """
-        Give the listeners with the usual names their usual address on this machine.
-        """
-        listeners = self._source.tables.get("listener")
-        for (kind, name), bind in USUAL_BINDS.items():
-            within = listeners.get(kind) if isinstance(listeners, dict) else None
-            table = within.get(name) if isinstance(within, dict) else None
-            if isinstance(table, dict):
-                table.setdefault("bind", str(bind))
 
     def _zones(self, raw: Any, mqtt: MQTT, top: Mapping[str, Any]) -> dict[str, Zone]:
         tables: dict[str, Any] = {name: {} for name in USUAL_ZONES}

@@ -128,7 +128,9 @@ class Source:
         self._variables[(*path, name)] = variable
 
     def _putPort(self, kind: str, port: str, variable: str) -> None:
-        listener = self.tables.get("listener", {}).get(kind, {}).get("external")
+        listener: Any = self.tables
+        for name in ("listener", kind, "external"):
+            listener = listener.get(name) if isinstance(listener, dict) else None
         if listener is None:
             self.warnings.append(f"{variable} has no effect: there is no listener.{kind}.external")
             return
@@ -179,10 +181,32 @@ def syntaxProblem(name: str, text: str, error: tomllib.TOMLDecodeError) -> Probl
     if place := re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message):
         line = int(place[1]) if place[1] else len(text.splitlines())
         message = message[: place.start()]
+    written = text.splitlines()[line - 1] if line and line <= len(text.splitlines()) else ""
+    remedy = _remedy(message, written)
     message = f"this is not TOML: {message[:1].lower()}{message[1:]}"
-    written = _PAIR.match(text.splitlines()[line - 1]) if line else None
-    if written and "verwrite" in message:
-        message += f"; a value that is also a table is called bind: {written[1]}.bind"
-    elif written and written[2] and written[2][0] not in "\"'[{":
-        message += f'; text stands in quotes: {written[1]} = "{written[2].split("#")[0].strip()}"'
-    return Problem(name, line, "", None, message)
+    return Problem(name, line, "", None, f"{message}; {remedy}" if remedy else message)
+
+
+def _remedy(message: str, written: str) -> str:
+    """
+    What to write in place of a line that is not TOML.
+    """
+    pair = _PAIR.match(written)
+    header = _HEADER.match(written)
+    if header and "verwrite" in message:
+        return f"a value that is also a table is called bind: write it under [{header[1]}] as bind"
+    if not pair:
+        return ""
+    key, value = pair[1], pair[2].split("#")[0].strip()
+    if "verwrite" in message:
+        outer = ".".join(splitKey(key)[:-1])
+        return (
+            f"a value that is also a table is called bind: {outer}.bind" if outer else "a key stands once in its table"
+        )
+    if not value:
+        return f"a value follows the sign: {key} = 1"
+    if value.count('"') == 1:
+        return 'text has a quote at both ends: "..."'
+    if value[0] not in "\"'[{":
+        return f'text stands in quotes: {key} = "{value}"'
+    return ""
