@@ -20,7 +20,7 @@ LAYERS = [
     | {"transport", "endpoints"},
     {"interfaces", "listening"},
     {"client", "extensions", "hookchain", "hooks", "retained", "stores"},
-    {"admission", "broker"},
+    {"admission", "broker", "reauthentication", "subscribing", "wills"},
     {"protocol", "websocket", "listeners"},
     {"tap", "testing"},
 ]
