@@ -181,6 +181,17 @@ class HooksTests(SynchronousTestCase):
         self.assertRaises(TypeError, self.hooks.runHook, "message.publish", [])
         self.assertRaises(TypeError, self.hooks.runFoldHook, "message.acked", [], None)
 
+    def test_changed(self) -> None:
+        """
+        Whoever wants to know is told of each point whose callbacks have changed, after the change.
+        """
+        changes: list[Any] = []
+        self.hooks.changed = lambda point: changes.append((point.name, len(point.callbacks)))
+        callback = answering(None)
+        self.hooks.messagePublish.add(callback)
+        self.hooks.messagePublish.remove(callback)
+        self.assertEqual(changes, [("message.publish", 1), ("message.publish", 0)])
+
     def test_ownedBy(self) -> None:
         """
         What was added while somebody was the owner, or is somebody's method, can be found.

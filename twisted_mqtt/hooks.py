@@ -190,6 +190,8 @@ class HookPoint:
         self._registrations = tuple(registrations)
         self.callbacks = tuple(registration.call for registration in registrations)
         self._quietUntil.clear()
+        if self._hooks.changed is not None:
+            self._hooks.changed(self)
 
     def failed(self, callback: Callback, failure: Failure) -> None:
         """
@@ -340,11 +342,13 @@ class Hooks:
 
     @ivar clock: What measures how long callbacks wait; without one they may wait for ever.
     @ivar timeout: For how many seconds a callback may wait; 0 is no limit.
+    @ivar changed: Called with a point whose callbacks have changed, so that the broker can pass by those without any.
     """
 
     def __init__(self, clock: IReactorTime | None = None, timeout: float = 10.0) -> None:
         self.clock = clock
         self.timeout = timeout
+        self.changed: Callable[[HookPoint], None] | None = None
         self._points: dict[str, HookPoint] = {}
 
         self.clientConnect = self._point(FoldPoint("client.connect", self, _isProperties))
