@@ -37,7 +37,7 @@ class ProducerTests(SiteTestCase):
 
     def test_streaming(self) -> None:
         """
-        A streaming producer is paused once when too much is pending, and resumed when it has left.
+        A streaming producer is paused by each write while too much is pending, and resumed once when it has left.
         """
         client, recorder = self.connect()
         source = Source()
@@ -46,12 +46,12 @@ class ProducerTests(SiteTestCase):
         self.assertEqual(source.told, [])
         recorder.transport.write(BIG)
         recorder.transport.write(BIG)
-        self.assertEqual(source.told, ["pause"])
+        self.assertEqual(source.told, ["pause", "pause"])
         self.whileReading(client, 2 * len(BIG) + 1)
-        self.site.until(lambda: len(source.told) > 1)
-        self.assertEqual(source.told, ["pause", "resume"])
+        self.site.until(lambda: len(source.told) > 2)
+        self.assertEqual(source.told, ["pause", "pause", "resume"])
         recorder.transport.write(BIG)
-        self.assertEqual(source.told, ["pause", "resume", "pause"])
+        self.assertEqual(source.told, ["pause", "pause", "resume", "pause"])
 
     def test_lowWater(self) -> None:
         """

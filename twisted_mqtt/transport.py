@@ -424,10 +424,10 @@ class FastConnection(StreamSocket):
             self._poller.setDeadline(self, seconds)
 
     def _pauseProducer(self) -> None:
+        # At each write, as Twisted's transports do: Twisted's TLS resumes its producer for reasons of its own.
         if (
             self.producer is not None
             and self._streaming
-            and not self._producerPaused
             and self._pending is not None
             and self._pending.size > self._options.highWater
         ):
