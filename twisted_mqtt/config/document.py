@@ -41,6 +41,11 @@ each dot.
 `EMQX_NODE_NAME`, `EMQX_NODE_COOKIE` and `EMQX_MAX_PORTS` set the keys of `[node]`; `EMQX_TCP_PORT`, `EMQX_SSL_PORT`,
 `EMQX_WS_PORT` and `EMQX_WSS_PORT` the port of the `external` listener of that kind, if there is one.
 
+A `.tac` file or a program makes the same settings from a dictionary with the same keys and values:
+
+    from twisted_mqtt.config import settingsFrom
+    settings = settingsFrom({"listener": {"tcp": {"external": "127.0.0.1:1883"}}})
+
 ## How values are written
 
 Numbers may stand as TOML numbers or as text; everything else but flags is text in quotes.

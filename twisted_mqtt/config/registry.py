@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
-_PREFIXES = ("emqx_mod_", "emqx_")
+_PREFIXES = ("emqx_mod_", "emqx_", "emq_mod_", "emq_")
 
 #: Where the tables of well-known extensions stand, so that a table of one that is missing can be named.
 WELL_KNOWN_TABLES = {

@@ -1,0 +1,3 @@
+"""
+A multi-protocol message broker for Twisted: MQTT, and the ground on which the gateways stand.
+"""

@@ -1,0 +1,527 @@
+"""
+The broker service: clients come and go, sessions live and expire, messages are published.
+
+It is the policy above L{twisted_mqtt.core}; it knows no transport. What waits does so for one client alone.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from twisted_mqtt.admission import Admission
+from twisted_mqtt.core.counters import Counters
+from twisted_mqtt.core.outbox import Outbox
+from twisted_mqtt.core.reasons import (
+    NO_MATCHING_SUBSCRIBERS,
+    QUOTA_EXCEEDED,
+    SERVER_SHUTTING_DOWN,
+    SESSION_TAKEN_OVER,
+    SUCCESS,
+)
+from twisted_mqtt.core.router import Router
+from twisted_mqtt.core.session import DELIVER, DISCARD, NEVER, WAIT, Session, Switches
+from twisted_mqtt.core.subscription import STRATEGIES, Subscription
+from twisted_mqtt.core.topics import splitShare
+from twisted_mqtt.hooks import ALLOW, DENY, DROP, HookPoint, Hooks
+from twisted_mqtt.interfaces import IBroker
+from twisted_mqtt.retained import RetainedMessages
+from twisted_mqtt.stores.memory import MemoryStore
+from twisted_mqtt.subscribing import Subscribing, unsubscribing
+from twisted_mqtt.waiting import then
+from twisted_mqtt.wheel import DeadlineWheel
+from twisted_mqtt.wills import Wills
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IReactorTime
+
+    from twisted_mqtt.client import ClientInfo
+    from twisted_mqtt.config.schema_extensions import Retainer
+    from twisted_mqtt.config.settings import Settings
+    from twisted_mqtt.core.connection import Connection
+    from twisted_mqtt.core.message import Message
+    from twisted_mqtt.core.packets import Connect, Subscribe, Unsubscribe
+    from twisted_mqtt.core.queue import Entry
+    from twisted_mqtt.interfaces import IClient
+
+_log = Logger()
+
+
+@implementer(IBroker)
+class Broker(Service):
+    """
+    One broker.
+
+    @ivar clients: those that are connected, by client identifier.
+    @ivar sessions: all that live, by client identifier.
+    @ivar stopping: whether no client is let in any more.
+    @ivar outbox: collects the connections with output; L{writeSoon} sees to it that it is flushed.
+    """
+
+    name = "broker"
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: IReactorTime,
+        store: Any = None,
+        chance: Callable[[], float] = random.random,
+        retainer: Retainer | None = None,
+    ) -> None:
+        """
+        @param store: provides L{IStore<twisted_mqtt.interfaces.IStore>}; without one nothing survives the process.
+        @param chance: gives numbers from 0 to below 1.
+        @param retainer: limits of retained messages.
+        """
+        self.settings = settings
+        self.clock = clock
+        self.nodeName = settings.node.name
+        self.store = MemoryStore() if store is None else store
+        self.counters = Counters()
+        self.switches = Switches()
+        self.hooks = Hooks(clock, settings.resolveZone("external").hook_timeout)
+        self.hooks.changed = self._hooksChanged
+        self.router = Router(self.counters, self.switches, self, chance)
+        self.router.progress = self.store.progress
+        self.router.strategy = STRATEGIES[settings.broker.shared_subscription_strategy]
+        self.retained = RetainedMessages(self.counters, retainer)
+        self.wheel = DeadlineWheel(clock)
+        self.wills = Wills(self)
+        self.outbox = Outbox(self._flushLater)
+        self.writeSoon: Callable[[], bool] = lambda: False
+        self.clients: dict[str, ClientInfo] = {}
+        self.sessions: dict[str, Session] = {}
+        self.stopping = False
+        self._nomatch = ALLOW if settings.acl_nomatch == "allow" else DENY
+        self.switches.acl = self._nomatch == DENY
+        self._ending: list[tuple[float, int, Session]] = []
+        self._endings = 0
+        self._housekeeping = LoopingCall(self._keepHouse)
+        self._housekeeping.clock = clock
+
+    # Service
+
+    def startService(self) -> None:
+        """
+        Begin; listeners are services of their own and start after this one.
+        """
+        Service.startService(self)
+        self.stopping = False
+        self.switches.now = self.clock.seconds()
+        self._housekeeping.start(1.0, now=False)
+
+    def open(self) -> Deferred[None]:
+        """
+        Open the store and take over what it holds.
+
+        @return: fires when the broker may let clients in; fails where the store can't be used.
+        """
+        opening: Deferred[None] = maybeDeferred(self.store.open, self)
+        return opening
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Send all clients away (0x8B) and close the store.
+
+        @return: fires when everything is on disk.
+        """
+        self.stopping = True
+        Service.stopService(self)
+        for client in list(self.clients.values()):
+            self._sendAway(client, SERVER_SHUTTING_DOWN)
+        self.outbox.flush()
+        if self._housekeeping.running:
+            self._housekeeping.stop()
+        self.wheel.stop()
+        self.wills.stop()
+        closing: Deferred[None] = maybeDeferred(self.store.close)
+        return closing
+
+    # Clients come and go
+
+    def connect(self, client: ClientInfo, request: Connect, connection: Connection) -> Any:
+        """
+        See L{IBroker}.
+        """
+        return Admission(self, client, request, connection).begin()
+
+    def refusalOf(self, client: ClientInfo) -> int:
+        """
+        A reason to refuse a client before anything is known of its credentials; 0 for none.
+        """
+        return SUCCESS
+
+    def openSession(self, client: ClientInfo, connection: Connection, cleanStart: bool, window: int) -> bool:
+        """
+        Give a client its session, the one it had or a new one, and send away who had it before.
+
+        @return: whether it had one.
+        """
+        clientID = client.clientID
+        client.connection = connection
+        client.window = window
+        old = self.clients.get(clientID)
+        session = self.sessions.get(clientID)
+        if old is not None:
+            goesOn = not cleanStart and session is not None and session.expiryInterval > 0
+            if goesOn and old.willDelay:
+                old.will = None  # the session goes on before its time ([MQTT-3.1.3-9])
+            self._sendAway(old, SESSION_TAKEN_OVER)
+            session = self.sessions.get(clientID)
+            if session is not None:
+                self.hooks.sessionTakeovered.run(old, session)
+        now = self.clock.seconds()
+        if session is not None:
+            ended = session.expiresAt != 0.0 and session.expiresAt <= now
+            if cleanStart or ended or session.mountpoint != client.mountpoint:  # [MQTT-3.1.2-4]
+                self._endSession(session, "discarded" if cleanStart else "expired")
+                session = None
+        present = session is not None
+        if session is None:
+            session = Session(clientID, client.limits, self.counters, self.switches, self, now, client.mountpoint)
+            self.sessions[clientID] = session
+        else:
+            self.wills.cancel(clientID)
+            session.limits = client.limits
+        session.username = client.username
+        session.info = client
+        session.expiryInterval = client.expiryInterval
+        # From here on it does not expire, though nothing goes out before the client has been told that it is in.
+        session.expiresAt = 0.0
+        client.session = session
+        self.clients[clientID] = client
+        self._persist(session, client)
+        if present:
+            self.hooks.sessionResumed.run(client, session)
+        else:
+            self.hooks.sessionCreated.run(client, session)
+        return present
+
+    def opened(self, client: ClientInfo) -> Any:
+        """
+        See L{IBroker}.
+        """
+        self.counters.client_connected += 1
+        if self.switches.acl:
+            self._refreshExemption(client)
+        return then(self.hooks.clientConnected.run(client, client), self._resume, client)
+
+    def _resume(self, _: object, client: ClientInfo) -> None:
+        session, connection = client.session, client.connection
+        if session is not None and connection is not None and not connection.closed:
+            session.attach(connection, client.window)
+            session.resume(self.clock.seconds())
+
+    def disconnect(self, client: ClientInfo, reason: int | str) -> None:
+        """
+        See L{IBroker}.
+        """
+        session = client.session
+        if session is None:
+            return
+        client.session = None
+        now = client.disconnectedAt = self.clock.seconds()
+        if self.clients.get(client.clientID) is client:
+            del self.clients[client.clientID]
+        if client.connection is not None:
+            client.connection.lost(now)
+        # A client that goes before its session was attached has left no connection there to notice it.
+        session.detach(now)
+        self.counters.client_disconnected += 1
+        self.hooks.clientDisconnected.run(client, reason, client)
+        self.wills.leave(client, session)
+        if session.expiryInterval == 0:
+            self._endSession(session, "terminated", reason)
+            return
+        if session.journal is not None:
+            self.store.saveSession(session)
+        self._endLater(session)
+        if self.settings.broker.shared_dispatch_ack_enabled:
+            self._passOn(session)
+
+    def kick(self, clientID: str, reason: int, text: str = "") -> bool:
+        """
+        Send a client away; returns whether it was connected.
+        """
+        client = self.clients.get(clientID)
+        if client is None:
+            return False
+        self._sendAway(client, reason, text)
+        return True
+
+    def endSession(self, clientID: str) -> bool:
+        """
+        End the session of a client that is not connected; returns whether there was one.
+        """
+        session = self.sessions.get(clientID)
+        if session is None or clientID in self.clients:
+            return False
+        self._endSession(session, "terminated", "kicked")
+        return True
+
+    def setExpiry(self, client: ClientInfo, interval: int) -> None:
+        """
+        Change for how many seconds a client's session outlives its connection.
+        """
+        session = client.session
+        if session is not None:
+            client.expiryInterval = session.expiryInterval = interval
+            self._persist(session, client)
+
+    def _sendAway(self, client: ClientInfo, reason: int, text: str = "") -> None:
+        shell: Any = client.shell
+        try:
+            shell.disconnectClient(reason, text)
+        except Exception:
+            _log.failure("Disconnecting {client} failed", client=client)
+        self.disconnect(client, reason)
+
+    def _persist(self, session: Session, client: ClientInfo) -> None:
+        """
+        Have the store keep a session as long as it can outlive its connection, and no longer.
+        """
+        if not self.store.durable:
+            return
+        if session.expiryInterval:
+            session.journal = self.store
+            self.store.saveSession(session)
+            if client.will is not None:
+                self.store.saveWill(client.clientID, client.will, 0.0)
+        elif session.journal is not None:
+            session.journal = None
+            self.store.removeSession(session)
+
+    def _endLater(self, session: Session) -> None:
+        if session.expiryInterval != NEVER:
+            self._endings += 1
+            heapq.heappush(self._ending, (session.expiresAt, self._endings, session))
+
+    def _endSession(self, session: Session, how: str, reason: int | str = "expired") -> None:
+        if session.shut:
+            return
+        session.shut = True
+        if self.sessions.get(session.clientID) is session:
+            del self.sessions[session.clientID]
+        for subscription in session.subscriptions.values():
+            share = subscription.share
+            self.router.tree.remove(subscription.matching, session, None if share is None else share.name)
+        session.subscriptions.clear()
+        left = session.undelivered()
+        if session.journal is not None:
+            self.store.removeSession(session)
+            session.journal = None
+        if left:
+            self.router.redispatch(left, session)
+        if self.switches.dropped:
+            for entry in [*session.inflight.values(), *(session.queue.entries() if session.queue else ())]:
+                self.dropped(session, entry.message, "session_terminated")
+        self.wills.sessionEnded(session.clientID)
+        if how == "discarded":
+            self.hooks.sessionDiscarded.run(session.info, session)
+        else:
+            self.hooks.sessionTerminated.run(session.info, reason, session)
+
+    def _passOn(self, session: Session) -> None:
+        """
+        Give what waits for an absent member of a shared subscription to a member that is there.
+        """
+        for subscription in list(session.subscriptions.values()):
+            share = subscription.share
+            if share is not None and any(member.subscriber.online for member in share.members.values()):
+                self.router.redispatch(session.undelivered(share), session)
+
+    def _keepHouse(self) -> None:
+        now = self.clock.seconds()
+        self.switches.now = now
+        while self._ending and self._ending[0][0] <= now:
+            session = heapq.heappop(self._ending)[2]
+            if not session.shut and session.expiresAt != 0.0 and session.expiresAt <= now:
+                self._endSession(session, "expired")
+        for topic in self.retained.expire(now):
+            self.store.removeRetained(topic)
+
+    # Messages
+
+    def publish(self, message: Message, client: IClient | None = None) -> Any:
+        """
+        See L{IBroker}.
+        """
+        point = self.hooks.messagePublish
+        if point.callbacks:
+            return then(point.fold(message), self._publish)
+        return self._publish(message)
+
+    def _publish(self, message: Any) -> int:
+        if message is DROP:
+            self.counters.messages_dropped += 1
+            return SUCCESS
+        if self.router.progress.broken and message.qos:
+            return QUOTA_EXCEEDED
+        if message.retain and self.retained.put(message):
+            if message.payload:
+                self.store.putRetained(message)
+            else:
+                self.store.removeRetained(message.topic)
+        return SUCCESS if self.router.route(message) else NO_MATCHING_SUBSCRIBERS
+
+    def authorize(self, client: Any, action: str, topic: str) -> Any:
+        """
+        See L{IBroker}.
+        """
+        if client.isSuperuser or not client.options.enable_acl or not self.switches.acl:
+            return True
+        cache = client.aclCache
+        if cache is not None and client.aclGeneration == self.switches.aclGeneration:
+            known = cache.get((action, topic))
+            if known is not None and known[1] > self.clock.seconds():
+                return known[0]
+        self.counters.client_check_acl += 1
+        point = self.hooks.clientCheckAcl
+        verdict = point.fold(client, action, topic, self._nomatch) if point.callbacks else self._nomatch
+        return then(verdict, self._authorized, client, action, topic)
+
+    def _authorized(self, verdict: str, client: ClientInfo, action: str, topic: str) -> bool:
+        allowed = verdict == ALLOW
+        settings = self.settings
+        if settings.enable_acl_cache and settings.acl_cache_max_size:
+            cache = client.aclCache
+            if cache is None or client.aclGeneration != self.switches.aclGeneration:
+                cache = client.aclCache = {}
+                client.aclGeneration = self.switches.aclGeneration
+            connection = client.connection
+            if len(cache) >= settings.acl_cache_max_size and (action, topic) not in cache:
+                oldest = next(iter(cache))
+                del cache[oldest]
+                if connection is not None and connection.allowed is not None:
+                    connection.allowed.pop(oldest[1], None)
+            until = self.clock.seconds() + settings.acl_cache_ttl
+            cache[action, topic] = (allowed, until)
+            if allowed and action == "publish" and connection is not None:
+                # With this the core lets the next messages of this topic through by itself.
+                if connection.allowed is None:
+                    connection.allowed = {}
+                connection.allowed[topic] = until
+        return allowed
+
+    def forgetPermissions(self) -> None:
+        """
+        Access rules have changed: ask them afresh.
+        """
+        self.switches.aclGeneration += 1
+
+    def subscribe(self, subscriber: Any, subscription: Subscription) -> bool:
+        """
+        See L{IBroker}.
+        """
+        group, subscription.matching = splitShare(subscription.topicFilter)
+        return self.router.tree.add(subscription, group)
+
+    def unsubscribe(self, subscriber: Any, topicFilter: str) -> bool:
+        """
+        See L{IBroker}.
+        """
+        group, matching = splitShare(topicFilter)
+        return self.router.tree.remove(matching, subscriber, group)
+
+    def subscribeClient(self, client: ClientInfo, packet: Subscribe, trusted: bool = False) -> Any:
+        """
+        Subscribe for a client, as a SUBSCRIBE asks.
+
+        @param trusted: whether the broker itself wants it, so that neither hooks nor access rules are asked.
+
+        @return: a L{Subscribing} that is done, or a Deferred of it. It does not fail.
+
+        @raise twisted_mqtt.core.reasons.ProtocolError: the packet is against the specification.
+        """
+        return Subscribing(self, client, packet, trusted).begin()
+
+    def unsubscribeClient(self, client: ClientInfo, packet: Unsubscribe) -> Any:
+        """
+        Unsubscribe for a client, as an UNSUBSCRIBE asks.
+
+        @return: the reason codes, or a Deferred of them. It does not fail.
+
+        @raise twisted_mqtt.core.reasons.ProtocolError: the packet is against the specification.
+        """
+        return unsubscribing(self, client, packet)
+
+    # What the core asks and tells
+
+    def delivering(self, session: Session, entry: Entry) -> int:
+        """
+        See L{twisted_mqtt.core.session.Events}.
+        """
+        outcome = self.hooks.messageDelivered.fold(session.info, entry.message)
+        if isinstance(outcome, Deferred):
+            outcome.addCallback(self._delivering, session, entry)
+            return WAIT
+        return self._decided(outcome, entry)
+
+    def _delivering(self, outcome: Any, session: Session, entry: Entry) -> None:
+        session.decided(entry, self._decided(outcome, entry), self.clock.seconds())
+
+    def _decided(self, outcome: Any, entry: Entry) -> int:
+        if outcome is DROP:
+            return DISCARD
+        entry.message = outcome
+        return DELIVER
+
+    def acked(self, session: Session, message: Message) -> None:
+        """
+        See L{twisted_mqtt.core.session.Events}.
+        """
+        self.hooks.messageAcked.run(session.info, message)
+
+    def dropped(self, session: Session | None, message: Message, reason: str) -> None:
+        """
+        See L{twisted_mqtt.core.session.Events}.
+        """
+        self.hooks.messageDropped.run(message, None if session is None else session.info, reason)
+
+    # Inside
+
+    def stats(self) -> dict[str, int]:
+        """
+        See L{IBroker}.
+        """
+        tree = self.router.tree
+        connections = len(self.clients)
+        return {
+            "connections": connections,
+            "channels": connections,
+            "sessions": len(self.sessions),
+            "suboptions": tree.count,
+            "subscribers": tree.count,
+            "subscriptions": tree.count,
+            "subscriptions.shared": tree.sharedCount,
+            "topics": tree.filterCount,
+            "routes": tree.filterCount,
+            "retained": len(self.retained),
+        }
+
+    def _flushLater(self) -> None:
+        if not self.writeSoon():
+            self.clock.callLater(0, self.outbox.flush)
+
+    def _hooksChanged(self, point: HookPoint) -> None:
+        switches, hooks = self.switches, self.hooks
+        switches.publish = bool(hooks.messagePublish.callbacks)
+        switches.delivered = bool(hooks.messageDelivered.callbacks)
+        switches.acked = bool(hooks.messageAcked.callbacks)
+        switches.dropped = bool(hooks.messageDropped.callbacks)
+        switches.acl = bool(hooks.clientCheckAcl.callbacks) or self._nomatch == DENY
+        if point is hooks.clientCheckAcl:
+            self.forgetPermissions()
+
+    def _refreshExemption(self, client: ClientInfo) -> None:
+        if client.connection is not None:
+            client.connection.exempt = client.isSuperuser or not client.options.enable_acl

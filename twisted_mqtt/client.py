@@ -1,0 +1,115 @@
+"""
+What the broker knows of one connected client.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zope.interface import implementer
+
+from twisted_mqtt.interfaces import IClient
+
+if TYPE_CHECKING:
+    from twisted_mqtt.config.schema_mqtt import Zone
+    from twisted_mqtt.core.connection import Connection
+    from twisted_mqtt.core.limits import Limits
+    from twisted_mqtt.core.message import Message
+    from twisted_mqtt.core.properties import Properties
+    from twisted_mqtt.core.session import Session
+    from twisted_mqtt.listening import Place
+
+
+@implementer(IClient)
+class ClientInfo:
+    """
+    One connected client. Hooks are given it as C{ClientInfo} and as C{ConnInfo} alike.
+
+    @ivar place: the listener and zone that it came by.
+    @ivar shell: its L{IClientShell<twisted_mqtt.interfaces.IClientShell>}.
+    @ivar will: what is published if it goes without a word, or L{None}.
+    @ivar willDelay: how long that waits, in seconds.
+    @ivar window: how many messages may be in flight to it.
+    """
+
+    __slots__ = (
+        "__weakref__", "aclCache", "aclGeneration", "anonymous",
+        "authData", "authMethod", "cleanStart", "clientID", "cn", "connectedAt", "connection",
+        "disconnectedAt", "dn", "expiryInterval", "isSuperuser", "keepAlive", "mountpoint", "password", "peerHost",
+        "peerPort", "place", "properties", "protoName", "protoVersion", "protocol", "session", "shell", "sockPort",
+        "username", "will", "willDelay", "window", "wsCookie",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        place: Place,
+        shell: object,
+        protocol: str = "mqtt",
+        peerHost: str | None = None,
+        peerPort: int = 0,
+        sockPort: int = 0,
+    ) -> None:
+        self.place = place
+        self.shell = shell
+        self.protocol = protocol
+        self.peerHost = peerHost
+        self.peerPort = peerPort
+        self.sockPort = sockPort
+        self.clientID = ""
+        self.username: str | None = None
+        self.password: bytes | None = None
+        self.protoName = ""
+        self.protoVersion = 0
+        self.mountpoint = ""
+        self.isSuperuser = False
+        self.anonymous = False
+        self.cn: str | None = None
+        self.dn: str | None = None
+        self.wsCookie: str | None = None
+        self.cleanStart = True
+        self.keepAlive = 0
+        self.connectedAt = 0.0
+        self.disconnectedAt = 0.0
+        self.expiryInterval = 0
+        self.properties: Properties | None = None
+        self.authMethod: str | None = None
+        self.authData: bytes | None = None
+        self.session: Session | None = None
+        self.connection: Connection | None = None
+        self.will: Message | None = None
+        self.willDelay = 0
+        self.window = 0
+        # What access rules have said lately: (action, topic) -> (allowed, until).
+        self.aclCache: dict[tuple[str, str], tuple[bool, float]] | None = None
+        self.aclGeneration = 0
+
+    @property
+    def zone(self) -> str:
+        """
+        The name of its zone.
+        """
+        return self.place.zone.name
+
+    @property
+    def listener(self) -> str:
+        """
+        The name of its listener.
+        """
+        return self.place.name
+
+    @property
+    def options(self) -> Zone:
+        """
+        The options of its zone.
+        """
+        return self.place.zone
+
+    @property
+    def limits(self) -> Limits:
+        """
+        The limits of its zone.
+        """
+        return self.place.limits
+
+    def __repr__(self) -> str:
+        return f"<ClientInfo {self.clientID!r} {self.protocol} from {self.peerHost}:{self.peerPort}>"

@@ -1,0 +1,69 @@
+"""
+What a durable store is told by the core, and how the core knows what is safe.
+
+Acknowledgements wait until C{committed} has reached what C{sequence} was when the message had been taken
+(DESIGN.md 5). This journal keeps nothing, so everything it was told is as safe as it will ever be.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from twisted_mqtt.core.queue import Entry
+    from twisted_mqtt.core.session import Session
+
+
+class Journal(Protocol):
+    """
+    The write side of a store, called for persistent sessions only, in order, from the reactor's thread.
+
+    None of its methods waits or raises.
+    """
+
+    def queued(self, session: Session, entry: Entry) -> None:
+        """
+        A message of QoS 1 or 2 now waits in the session's queue or window; the store may set C{entry.number}.
+        """
+
+    def sent(self, session: Session, entry: Entry) -> None:
+        """
+        The entry is in flight with a packet identifier.
+        """
+
+    def released(self, session: Session, entry: Entry) -> None:
+        """
+        PUBREC has come for the entry.
+        """
+
+    def settled(self, session: Session, entry: Entry) -> None:
+        """
+        The entry is done: acknowledged, expired or dropped.
+        """
+
+    def received(self, session: Session, packetID: int, now: float) -> None:
+        """
+        A QoS 2 message with this identifier was taken from the client; a repetition is not a new message.
+        """
+
+    def completed(self, session: Session, packetID: int) -> None:
+        """
+        PUBREL has come for an identifier of the client.
+        """
+
+
+class Progress:
+    """
+    How far a store has come.
+
+    @ivar sequence: grows with each write that was asked for.
+    @ivar committed: the C{sequence} up to which everything would survive a crash.
+    @ivar broken: whether the store can't keep anything at present; then nothing of QoS 1 or 2 is accepted.
+    """
+
+    __slots__ = ("sequence", "committed", "broken")
+
+    def __init__(self) -> None:
+        self.sequence: int = 0
+        self.committed: int = 0
+        self.broken: bool = False

@@ -1,0 +1,53 @@
+"""
+What one zone allows its clients: the zone keys that the core obeys, as plain numbers.
+"""
+
+from __future__ import annotations
+
+
+class Limits:
+    """
+    The limits of a zone; one object serves all its clients.
+
+    @ivar maxPacketSize: of packets from clients, in bytes.
+    @ivar maxTopicLevels: 0 for no limit.
+    @ivar maxTopicAlias: how many aliases a client may set, and how many are set towards it at most; 0 for none.
+    @ivar maxInflight: QoS 1 and 2 messages on their way to a client; 0 for what the protocol allows.
+    @ivar maxQueue: messages waiting for a client, offline or with its window full; 0 for no limit.
+    @ivar maxAwaitingRel: QoS 2 messages from a client whose PUBREL is awaited; 0 for what the protocol allows.
+    @ivar awaitRelTimeout: after how many seconds such a message is forgotten; 0 for never.
+    @ivar priorities: of topics in the queue, greater first; others have C{defaultPriority}.
+    @ivar ignoreLoop: whether a client's own messages are kept from it, as if by No Local.
+    @ivar maxPendingBytes: bytes waiting to be sent to a client before it counts as congested.
+    @ivar keepAliveBackoff: half the number of keep-alive periods after which a silent client is gone.
+    """
+
+    __slots__ = (
+        "maxPacketSize", "maxClientIDLength", "maxTopicLevels", "maxQoS", "maxTopicAlias", "retainAvailable",
+        "wildcardAvailable", "sharedAvailable", "maxInflight", "maxQueue", "storeQoS0", "priorities",
+        "defaultPriority", "maxAwaitingRel", "awaitRelTimeout", "upgradeQoS", "ignoreLoop", "maxSubscriptions",
+        "maxPendingBytes", "keepAliveBackoff", "strict",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.maxPacketSize: int = 1 << 20
+        self.maxClientIDLength: int = 65535
+        self.maxTopicLevels: int = 0
+        self.maxQoS: int = 2
+        self.maxTopicAlias: int = 0
+        self.retainAvailable: bool = True
+        self.wildcardAvailable: bool = True
+        self.sharedAvailable: bool = True
+        self.maxInflight: int = 32
+        self.maxQueue: int = 1000
+        self.storeQoS0: bool = True
+        self.priorities: dict[str, int] = {}
+        self.defaultPriority: int = 0
+        self.maxAwaitingRel: int = 100
+        self.awaitRelTimeout: float = 300.0
+        self.upgradeQoS: bool = False
+        self.ignoreLoop: bool = False
+        self.maxSubscriptions: int = 0
+        self.maxPendingBytes: int = 1 << 20
+        self.keepAliveBackoff: float = 0.75
+        self.strict: bool = False

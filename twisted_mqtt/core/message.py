@@ -1,0 +1,192 @@
+"""
+A message on its way: what was published, by whom, and its encoded forms, each made once however many receive it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from twisted_mqtt.core.codec import encodePublish
+from twisted_mqtt.core.properties import IN_PUBLISH, Properties, encodeProperties, encodeVarint
+
+_NONE: Final = b"\x00"
+
+
+class Message:
+    """
+    A message, whatever protocol it came by.
+
+    It must not be changed once it has been routed; a hook that wants another one makes a copy with C{replace}.
+
+    @ivar topic: the topic name in the broker's one topic space, mount points included.
+    @ivar qos: as published.
+    @ivar retain: as published.
+    @ivar properties: those that travel with a message (payload format, content type, response topic, correlation
+        data, user properties, message expiry), or L{None}.
+    @ivar clientID: of the publisher; empty for the broker's own messages.
+    @ivar timestamp: when it was received, in seconds since the epoch.
+    @ivar expiresAt: when it is not to be delivered any more, in seconds since the epoch; 0 for never.
+    @ivar system: whether the broker itself says it (C{$SYS}); such messages stay out of the publish counters.
+    @ivar number: the order in which the process made its messages: with C{timestamp}, what makes an identifier.
+    """
+
+    __slots__ = (
+        "topic", "payload", "qos", "retain", "properties", "clientID", "username", "peerHost", "protocol", "timestamp",
+        "expiresAt", "system", "number", "stored", "headers", "whole4", "whole5", "key4", "head4", "tail4", "key5",
+        "head5", "tail5", "_mount", "_mounted",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int = 0,
+        retain: bool = False,
+        properties: Properties | None = None,
+        clientID: str = "",
+        timestamp: float = 0.0,
+        expiresAt: float = 0.0,
+        system: bool = False,
+    ) -> None:
+        self.topic: str = topic
+        self.payload: bytes = payload
+        self.qos: int = qos
+        self.retain: bool = retain
+        self.properties: Properties | None = properties
+        self.clientID: str = clientID
+        self.username: str | None = None
+        self.peerHost: str | None = None
+        self.protocol: str = "mqtt"
+        self.timestamp: float = timestamp
+        self.expiresAt: float = expiresAt
+        self.system: bool = system
+        self.number: int = 0
+        # What a store knows it by; 0 while it is not stored. Used by the store alone.
+        self.stored: int = 0
+        self.headers: dict[str, object] | None = None
+        self.whole4: bytes | None = None
+        self.whole5: bytes | None = None
+        self.key4: int = 0
+        self.head4: bytes = b""
+        self.tail4: bytes = b""
+        self.key5: int = 0
+        self.head5: bytes = b""
+        self.tail5: bytes = b""
+        self._mount: str = ""
+        self._mounted: Message | None = None
+
+    def replace(
+        self,
+        topic: str | None = None,
+        payload: bytes | None = None,
+        qos: int | None = None,
+        retain: bool | None = None,
+        properties: Properties | None = None,
+    ) -> Message:
+        """
+        A copy with some fields changed, for hooks; what is L{None} stays as it is.
+        """
+        other = Message(
+            self.topic if topic is None else topic,
+            self.payload if payload is None else payload,
+            self.qos if qos is None else qos,
+            self.retain if retain is None else retain,
+            self.properties if properties is None else properties,
+            self.clientID,
+            self.timestamp,
+            self.expiresAt,
+            self.system,
+        )
+        other.username = self.username
+        other.peerHost = self.peerHost
+        other.protocol = self.protocol
+        other.number = self.number
+        other.headers = None if self.headers is None else dict(self.headers)
+        return other
+
+    def withoutPrefix(self, prefix: str) -> Message:
+        """
+        The message as clients behind the mount point C{prefix} see it; the last one made is kept.
+        """
+        if self._mounted is None or self._mount != prefix:
+            topic = self.topic
+            self._mounted = self.replace(topic=topic[len(prefix) :] if topic.startswith(prefix) else topic)
+            self._mount = prefix
+        return self._mounted
+
+    def encodedProperties(self, identifiers: list[int] | None, now: float) -> bytes:
+        """
+        The properties of an outgoing PUBLISH of MQTT 5.
+
+        @param identifiers: of the subscriptions that it answers.
+        @param now: for the rest of its life ([MQTT-3.3.2-6]), in seconds since the epoch.
+        """
+        properties = self.properties
+        if identifiers is None and self.expiresAt == 0.0:
+            return _NONE if properties is None else encodeProperties(properties, IN_PUBLISH)
+        properties = Properties() if properties is None else properties.copy()
+        properties.subscriptionIDs = identifiers
+        if self.expiresAt != 0.0:
+            properties.messageExpiry = max(0, int(self.expiresAt - now + 0.999))
+        return encodeProperties(properties, IN_PUBLISH)
+
+    def encoded(
+        self, version5: bool, first: int, packetID: int, identifiers: list[int] | None, now: float
+    ) -> bytes:
+        """
+        An outgoing PUBLISH that shares nothing with others.
+
+        @param first: the first byte of the packet.
+        """
+        extra = self.encodedProperties(identifiers, now) if version5 else b""
+        return encodePublish(first, self.topic.encode("utf-8"), packetID, extra, self.payload)
+
+    def encodedAliased(
+        self, first: int, packetID: int, identifiers: list[int] | None, now: float, alias: int, known: bool
+    ) -> bytes:
+        """
+        An outgoing PUBLISH with a topic alias.
+
+        @param known: whether the client knows the alias: then the topic is left out.
+        """
+        properties = Properties() if self.properties is None else self.properties.copy()
+        properties.topicAlias = alias
+        properties.subscriptionIDs = identifiers
+        if self.expiresAt != 0.0:
+            properties.messageExpiry = max(0, int(self.expiresAt - now + 0.999))
+        topic = b"" if known else self.topic.encode("utf-8")
+        return encodePublish(first, topic, packetID, encodeProperties(properties, IN_PUBLISH), self.payload)
+
+    def whole(self, version5: bool) -> bytes:
+        """
+        The packet for a subscriber at QoS 0, as just published and with RETAIN clear.
+        """
+        made = self.whole5 if version5 else self.whole4
+        if made is None:
+            made = self.encoded(version5, 0x30, 0, None, self.timestamp)
+            if version5:
+                self.whole5 = made
+            else:
+                self.whole4 = made
+        return made
+
+    def shape(self, version5: bool, first: int) -> None:
+        """
+        Make C{head4} and C{tail4}, or C{head5} and C{tail5}: what stands before and after the packet identifier of a
+        PUBLISH with this first byte, as just published. C{key4} or C{key5} says for which first byte they are.
+        """
+        topic = self.topic.encode("utf-8")
+        tail = self.encodedProperties(None, self.timestamp) + self.payload if version5 else self.payload
+        remaining = 4 + len(topic) + len(tail)
+        head = b"".join((bytes((first,)), encodeVarint(remaining), len(topic).to_bytes(2, "big"), topic))
+        if version5:
+            self.key5 = first
+            self.head5 = head
+            self.tail5 = tail
+        else:
+            self.key4 = first
+            self.head4 = head
+            self.tail4 = tail
+
+    def __repr__(self) -> str:
+        return f"<Message {self.topic!r} qos={self.qos} retain={self.retain} {len(self.payload)} bytes>"

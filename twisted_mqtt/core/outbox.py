@@ -1,0 +1,53 @@
+"""
+The connections that have something to write: flushed together, once a turn of the reactor.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted_mqtt.core.connection import Connection
+
+
+class Outbox:
+    """
+    Collects connections with output.
+
+    @ivar schedule: called with the first connection of a turn; it sees to it that L{flush} is called.
+    """
+
+    __slots__ = ("schedule", "_waiting", "_flushing")
+
+    def __init__(self, schedule: Callable[[], None]) -> None:
+        self.schedule: Callable[[], None] = schedule
+        self._waiting: list[Connection] = []
+        self._flushing: bool = False
+
+    def add(self, connection: Connection) -> None:
+        """
+        A connection has its first output of this turn.
+        """
+        waiting = self._waiting
+        if not waiting and not self._flushing:
+            self.schedule()
+        waiting.append(connection)
+
+    def flush(self) -> None:
+        """
+        Write everything. What writing causes to be written (a connection that drains at once) goes out too, but no
+        more than a few times over, so that the reactor gets its turn.
+        """
+        self._flushing = True
+        rounds = 0
+        while self._waiting and rounds < 4:
+            waiting = self._waiting
+            self._waiting = []
+            for connection in waiting:
+                connection.flush()
+            rounds += 1
+        self._flushing = False
+        if self._waiting:
+            self.schedule()

@@ -1,0 +1,226 @@
+"""
+Messages waiting for one subscriber: bounded, by priority, oldest first, QoS 0 the first to go when there are too many.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from twisted_mqtt.core.limits import Limits
+from twisted_mqtt.core.message import Message
+from twisted_mqtt.core.subscription import SharedGroup
+
+
+class Entry:
+    """
+    One message on its way to one subscriber.
+
+    @ivar qos: of this delivery.
+    @ivar retain: of this delivery: whether the PUBLISH has RETAIN set.
+    @ivar identifiers: of the subscriptions it answers, or L{None}.
+    @ivar share: the group through which it came, or L{None}.
+    @ivar packetID: once it is in flight; 0 before.
+    @ivar released: for QoS 2: PUBREC has come and PUBCOMP is awaited.
+    @ivar number: what a store knows it by; 0 where it is not stored.
+    @ivar order: its place in the queue.
+    """
+
+    __slots__ = ("message", "qos", "retain", "identifiers", "share", "packetID", "released", "number", "order")
+
+    def __init__(
+        self,
+        message: Message,
+        qos: int,
+        retain: bool,
+        identifiers: list[int] | None,
+        share: SharedGroup | None,
+    ) -> None:
+        self.message: Message = message
+        self.qos: int = qos
+        self.retain: bool = retain
+        self.identifiers: list[int] | None = identifiers
+        self.share: SharedGroup | None = share
+        self.packetID: int = 0
+        self.released: bool = False
+        self.number: int = 0
+        self.order: int = 0
+
+    def __repr__(self) -> str:
+        return f"<Entry {self.message.topic!r} qos={self.qos} packetID={self.packetID}>"
+
+
+class _Lane:
+    """
+    The entries of one priority. QoS 0 stands apart so that the oldest of it can be dropped without a search.
+    """
+
+    __slots__ = ("qos0", "others")
+
+    def __init__(self) -> None:
+        self.qos0: deque[Entry] = deque()
+        self.others: deque[Entry] = deque()
+
+
+class MessageQueue:
+    """
+    The queue of a session.
+
+    @ivar qos0: how many entries of QoS 0 wait.
+    """
+
+    __slots__ = ("limits", "qos0", "_lanes", "_priorities", "_count", "_next")
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits: Limits = limits
+        self.qos0: int = 0
+        self._lanes: dict[int, _Lane] = {}
+        self._priorities: list[int] = []
+        self._count: int = 0
+        self._next: int = 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def length(self) -> int:
+        """
+        How many entries wait; what C{len} says, for compiled callers.
+        """
+        return self._count
+
+    def push(self, entry: Entry) -> Entry | None:
+        """
+        Add an entry behind the others of its priority.
+
+        @return: what had to go to make room: the oldest of QoS 0 in the lowest priority that has one, else the oldest
+            of the lowest priority; it may be the new entry itself.
+        """
+        limits = self.limits
+        priority = limits.priorities.get(entry.message.topic, limits.defaultPriority) if limits.priorities else 0
+        lane = self._lanes.get(priority)
+        if lane is None:
+            lane = self._lanes[priority] = _Lane()
+            self._priorities = sorted(self._lanes, reverse=True)
+        entry.order = self._next
+        self._next += 1
+        if entry.qos == 0:
+            lane.qos0.append(entry)
+            self.qos0 += 1
+        else:
+            lane.others.append(entry)
+        self._count += 1
+        if limits.maxQueue and self._count > limits.maxQueue:
+            return self._overflow()
+        return None
+
+    def pop(self) -> Entry | None:
+        """
+        Take the next entry: greatest priority first, oldest first.
+        """
+        for priority in self._priorities:
+            lane = self._lanes[priority]
+            qos0 = lane.qos0
+            others = lane.others
+            if qos0:
+                if not others or qos0[0].order < others[0].order:
+                    self.qos0 -= 1
+                    self._count -= 1
+                    return qos0.popleft()
+            elif not others:
+                continue
+            self._count -= 1
+            return others.popleft()
+        return None
+
+    def putBack(self, entry: Entry) -> None:
+        """
+        Put an entry that was popped back to the front of its lane; never overflows.
+        """
+        limits = self.limits
+        priority = limits.priorities.get(entry.message.topic, limits.defaultPriority) if limits.priorities else 0
+        lane = self._lanes.get(priority)
+        if lane is None:
+            lane = self._lanes[priority] = _Lane()
+            self._priorities = sorted(self._lanes, reverse=True)
+        if entry.qos == 0:
+            lane.qos0.appendleft(entry)
+            self.qos0 += 1
+        else:
+            lane.others.appendleft(entry)
+        self._count += 1
+
+    def popQoS0(self) -> Entry | None:
+        """
+        Take the next entry of QoS 0, for which the in-flight window does not count.
+        """
+        for priority in self._priorities:
+            qos0 = self._lanes[priority].qos0
+            if qos0:
+                self.qos0 -= 1
+                self._count -= 1
+                return qos0.popleft()
+        return None
+
+    def takeShared(self, group: SharedGroup | None) -> list[Entry]:
+        """
+        Take out the entries that came through a shared subscription: of this group, or of any.
+        """
+        found = [
+            entry for entry in self.entries() if entry.share is not None and (group is None or entry.share is group)
+        ]
+        if found:
+            gone = set(map(id, found))
+            for lane in self._lanes.values():
+                lane.qos0 = deque([entry for entry in lane.qos0 if id(entry) not in gone])
+                lane.others = deque([entry for entry in lane.others if id(entry) not in gone])
+            self._count -= len(found)
+            self.qos0 -= sum(1 for entry in found if entry.qos == 0)
+        return found
+
+    def dropQoS0(self) -> None:
+        """
+        Forget the entries of QoS 0.
+        """
+        for lane in self._lanes.values():
+            lane.qos0.clear()
+        self._count -= self.qos0
+        self.qos0 = 0
+
+    def entries(self) -> list[Entry]:
+        """
+        All entries in the order in which C{pop} would give them.
+        """
+        found: list[Entry] = []
+        for priority in self._priorities:
+            lane = self._lanes[priority]
+            found.extend(sorted([*lane.qos0, *lane.others], key=_orderOf))
+        return found
+
+    def clear(self) -> None:
+        """
+        Forget everything.
+        """
+        self._lanes.clear()
+        self._priorities = []
+        self._count = 0
+        self.qos0 = 0
+
+    def _overflow(self) -> Entry | None:
+        lowest = self._priorities[::-1]
+        if self.qos0:
+            for priority in lowest:
+                qos0 = self._lanes[priority].qos0
+                if qos0:
+                    self.qos0 -= 1
+                    self._count -= 1
+                    return qos0.popleft()
+        for priority in lowest:
+            others = self._lanes[priority].others
+            if others:
+                self._count -= 1
+                return others.popleft()
+        return None
+
+
+def _orderOf(entry: Entry) -> int:
+    return entry.order

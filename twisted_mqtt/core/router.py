@@ -1,0 +1,110 @@
+"""
+From a message to its subscribers: match, then deliver.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted_mqtt.core.counters import Counters
+from twisted_mqtt.core.journal import Progress
+from twisted_mqtt.core.message import Message
+from twisted_mqtt.core.queue import Entry
+from twisted_mqtt.core.session import Events, Switches
+from twisted_mqtt.core.subscription import RANDOM, SharedGroup
+from twisted_mqtt.core.tree import SubscriptionTree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted_mqtt.core.connection import Connection
+
+
+class Router:
+    """
+    Routes messages. It delivers to this node's subscribers; what a cluster needs is a subscriber like others.
+
+    @ivar strategy: how a member of a shared subscription is chosen.
+    @ivar random: gives numbers from 0 to below 1.
+    @ivar progress: of the store, for those who acknowledge.
+    @ivar waiting: connections with replies that wait for the store.
+    """
+
+    __slots__ = ("tree", "counters", "switches", "events", "strategy", "random", "progress", "waiting", "_number")
+
+    def __init__(
+        self, counters: Counters, switches: Switches, events: Events, random: Callable[[], float]
+    ) -> None:
+        self.tree: SubscriptionTree = SubscriptionTree()
+        self.counters: Counters = counters
+        self.switches: Switches = switches
+        self.events: Events = events
+        self.strategy: int = RANDOM
+        self.random: Callable[[], float] = random
+        self.progress: Progress = Progress()
+        self.waiting: list[Connection] = []
+        self._number: int = 0
+
+    def route(self, message: Message) -> int:
+        """
+        Deliver a message to everybody who subscribed its topic.
+
+        @return: to how many subscribers; 0 where nobody did.
+        """
+        self._number += 1
+        message.number = self._number
+        match = self.tree.match(message.topic)
+        subscriptions = match.subscriptions
+        for subscription in subscriptions:
+            session = subscription.session
+            if session is not None:
+                session.deliver(message, subscription)
+            else:
+                subscription.subscriber.deliver(message, subscription)
+        delivered = len(subscriptions)
+        if match.groups:
+            for group in list(match.groups):
+                chosen = group.choose(message, self.strategy, self.random)
+                if chosen is not None:
+                    delivered += 1
+                    session = chosen.session
+                    if session is not None:
+                        session.deliver(message, chosen)
+                    else:
+                        chosen.subscriber.deliver(message, chosen)
+        if delivered == 0 and not message.system:
+            self.counters.messages_dropped += 1
+            self.counters.messages_dropped_no_subscriber += 1
+            if self.switches.dropped:
+                self.events.dropped(None, message, "no_subscribers")
+        return delivered
+
+    def committed(self) -> None:
+        """
+        The store has come further: send the replies that waited for it.
+        """
+        waiting = self.waiting
+        self.waiting = []
+        for connection in waiting:
+            if not connection.committed():
+                self.waiting.append(connection)
+
+    def redispatch(self, entries: list[Entry], besides: object) -> None:
+        """
+        Give what a member of shared subscriptions has left undelivered to other members, in the same order.
+
+        @param besides: the member that left.
+        """
+        for entry in entries:
+            group: SharedGroup | None = entry.share
+            if group is None:
+                continue
+            chosen = group.choose(entry.message, self.strategy, self.random, besides)
+            if chosen is None:
+                self.counters.messages_dropped += 1
+                if self.switches.dropped:
+                    self.events.dropped(None, entry.message, "no_subscribers")
+            elif chosen.session is not None:
+                chosen.session.redeliver(entry, chosen)
+            else:
+                chosen.subscriber.deliver(entry.message, chosen)

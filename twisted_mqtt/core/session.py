@@ -1,0 +1,589 @@
+"""
+What survives a connection: subscriptions, messages in flight and waiting, packet identifiers, QoS 1 and 2 (4.1).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from twisted_mqtt.core.counters import Counters
+from twisted_mqtt.core.journal import Journal
+from twisted_mqtt.core.limits import Limits
+from twisted_mqtt.core.message import Message
+from twisted_mqtt.core.packets import PUBREL
+from twisted_mqtt.core.queue import Entry, MessageQueue
+from twisted_mqtt.core.reasons import PACKET_ID_NOT_FOUND
+from twisted_mqtt.core.subscription import SharedGroup, Subscription
+
+if TYPE_CHECKING:
+    from twisted_mqtt.core.connection import Connection
+
+NEVER: Final = 0xFFFFFFFF
+
+# What a deliver hook says of a message.
+DELIVER: Final = 0
+DISCARD: Final = 1
+WAIT: Final = 2
+
+
+class Switches:
+    """
+    What all sessions and connections of a broker look at: which hook points have callbacks, so that the core asks
+    nobody where nobody listens, and the time.
+    """
+
+    __slots__ = ("publish", "acl", "delivered", "acked", "dropped", "aclGeneration", "now")
+
+    def __init__(self) -> None:
+        self.publish: bool = False
+        self.acl: bool = False
+        self.delivered: bool = False
+        self.acked: bool = False
+        self.dropped: bool = False
+        # Grows when what was allowed before may be so no more.
+        self.aclGeneration: int = 0
+        # The time, as the core was last told it, in seconds since the epoch.
+        self.now: float = 0.0
+
+
+class Events(Protocol):
+    """
+    Who is told what happens to a session's messages; asked only where L{Switches} say so.
+    """
+
+    def delivering(self, session: Session, entry: Entry) -> int:
+        """
+        A message is about to be sent. The entry's message may be exchanged.
+
+        @return: L{DELIVER}, L{DISCARD}, or L{WAIT}: then L{Session.decided} is called later.
+        """
+
+    def acked(self, session: Session, message: Message) -> None:
+        """
+        The client has acknowledged a message.
+        """
+
+    def dropped(self, session: Session | None, message: Message, reason: str) -> None:
+        """
+        A message will not reach a client.
+        """
+
+
+class Session:
+    """
+    The session of one client. It is an L{ISubscriber<twisted_mqtt.interfaces.ISubscriber>}.
+
+    @ivar connection: where the client is now, or L{None}.
+    @ivar expiryInterval: for how many seconds it outlives its connection; L{NEVER} for ever.
+    @ivar expiresAt: when it ends, while there is no connection; 0 while there is one or for ever.
+    @ivar subscriptions: by the filter as the client named it.
+    @ivar inflight: messages on their way to the client, by packet identifier, in the order of sending.
+    @ivar awaiting: QoS 2 packet identifiers of the client whose PUBREL has not come, and since when.
+    @ivar window: how many messages may be in flight on the present connection.
+    @ivar journal: where it is kept, or L{None} for one that ends with its connection or with the process.
+    @ivar mountpoint: the prefix of all its topics; empty for none.
+    """
+
+    __slots__ = (
+        "clientID", "limits", "counters", "switches", "events", "journal", "connection", "expiryInterval", "expiresAt",
+        "createdAt", "subscriptions", "inflight", "queue", "awaiting", "window", "mountpoint", "username", "info",
+        "shut", "_nextID", "_resend", "_backlog", "_held", "_filling", "deliveries",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        clientID: str,
+        limits: Limits,
+        counters: Counters,
+        switches: Switches,
+        events: Events,
+        now: float,
+        mountpoint: str = "",
+    ) -> None:
+        self.clientID: str = clientID
+        self.limits: Limits = limits
+        self.counters: Counters = counters
+        self.switches: Switches = switches
+        self.events: Events = events
+        self.journal: Journal | None = None
+        self.connection: Connection | None = None
+        self.expiryInterval: int = 0
+        self.expiresAt: float = 0.0
+        self.createdAt: float = now
+        self.mountpoint: str = mountpoint
+        self.username: str | None = None
+        # What the broker knows of the client; none of the core's business.
+        self.info: object = None
+        # Whether it has ended: nothing is delivered to it any more.
+        self.shut: bool = False
+        self.subscriptions: dict[str, Subscription] = {}
+        self.inflight: dict[int, Entry] = {}
+        self.queue: MessageQueue | None = None
+        self.awaiting: dict[int, float] | None = None
+        self.window: int = 0
+        self.deliveries: int = 0
+        self._nextID: int = 1
+        # In flight before the connection was lost, and to be sent again before anything new.
+        self._resend: list[Entry] | None = None
+        # Retained messages to come: (message, subscription), consumed from the end.
+        self._backlog: list[tuple[list[Message], Subscription]] | None = None
+        # The entry that a deliver hook has not decided on yet.
+        self._held: Entry | None = None
+        self._filling: bool = False
+
+    @property
+    def online(self) -> bool:
+        """
+        Whether the client is connected.
+        """
+        return self.connection is not None
+
+    @property
+    def queueLength(self) -> int:
+        """
+        How many messages wait.
+        """
+        return 0 if self.queue is None else self.queue.length
+
+    # Delivery
+
+    def deliver(self, message: Message, subscription: Subscription) -> None:
+        """
+        Take a message: send it, queue it or drop it.
+        """
+        limits = self.limits
+        if (subscription.noLocal or limits.ignoreLoop) and message.clientID == self.clientID:
+            # [MQTT-3.8.3-3]
+            other = subscription.local
+            if other is None or limits.ignoreLoop:
+                self._drop(message, "no_local")
+                return
+            subscription = other
+        qos = message.qos
+        if qos > subscription.qos or limits.upgradeQoS:
+            qos = subscription.qos
+        connection = self.connection
+        if qos == 0:
+            if connection is not None and connection.room > 0 and self._held is None and self._backlog is None:
+                queue = self.queue
+                if (queue is None or queue.qos0 == 0) and not self.switches.delivered:
+                    self.deliveries += 1
+                    if connection.plain and subscription.plain and not self.mountpoint:
+                        version5 = connection.version5
+                        wire = message.whole5 if version5 else message.whole4
+                        if wire is None:
+                            wire = message.whole(version5)
+                        connection.sendPublish(wire, 0, message)
+                    else:
+                        retain = message.retain and subscription.retainAsPublished
+                        connection.sendEncoded(
+                            self._seen(message), 0, 0, retain, False, subscription.identifiers, message.timestamp
+                        )
+                    return
+            elif not limits.storeQoS0:
+                self._drop(message, "qos0_msg")
+                return
+        elif (
+            connection is not None
+            and subscription.plain
+            and len(self.inflight) < self.window
+            and connection.room > 0
+            and (self.queue is None or self.queue.length == 0)
+            and self._resend is None
+            and self._held is None
+            and self._backlog is None
+            and not self.switches.delivered
+        ):
+            entry = Entry(message, qos, False, None, subscription.share)
+            journal = self.journal
+            if journal is not None:
+                journal.queued(self, entry)
+            self._send(entry, connection, message.timestamp)
+            return
+        retain = message.retain and subscription.retainAsPublished  # [MQTT-3.3.1-12], [MQTT-3.3.1-13]
+        self._enqueue(Entry(message, qos, retain, subscription.identifiers, subscription.share))
+
+    def deliverRetained(self, messages: list[Message], subscription: Subscription, now: float) -> None:
+        """
+        Take the retained messages that a new subscription asks for (3.3.1.3); they go out as fast as the client reads.
+
+        @param messages: a list that nobody changes.
+        """
+        if not messages:
+            return
+        backlog = self._backlog
+        if backlog is None:
+            backlog = self._backlog = []
+        # The same subscription again replaces what is left of it: a client can't pile up work.
+        backlog[:] = [item for item in backlog if item[1].topicFilter != subscription.topicFilter]
+        backlog.append((list(reversed(messages)), subscription))
+        self.refill(now)
+
+    def redeliver(self, entry: Entry, subscription: Subscription) -> None:
+        """
+        Take a message of a shared subscription that another member has left undelivered.
+        """
+        qos = min(entry.message.qos, subscription.qos)
+        if qos == 0 and not self.online and not self.limits.storeQoS0:
+            self._drop(entry.message, "qos0_msg")
+            return
+        self._enqueue(Entry(entry.message, qos, False, subscription.identifiers, subscription.share))
+
+    def refill(self, now: float) -> None:
+        """
+        Send what waits, as far as the window and the connection let it.
+        """
+        connection = self.connection
+        if connection is None or self._filling:
+            return
+        self._filling = True
+        # Retransmissions first; then retained messages, which are older than what has come since; then what waits.
+        while connection.room > 0 and self._held is None:
+            resend = self._resend
+            if resend is not None:
+                if len(self.inflight) - len(resend) >= self.window:
+                    break
+                entry = resend.pop()
+                if not resend:
+                    self._resend = None
+                self._sendAgain(entry, connection, now)
+                continue
+            queue = self.queue
+            if self._backlog is not None:
+                if len(self.inflight) >= self.window:
+                    break
+                taken = self._nextRetained()
+                if taken is None:
+                    continue
+                entry = taken
+                if entry.qos and self.journal is not None:
+                    self.journal.queued(self, entry)
+            elif queue is not None and queue.length:
+                # With a full window only QoS 0 may pass: order is promised per topic and QoS.
+                next_ = queue.pop() if len(self.inflight) < self.window else queue.popQoS0()
+                if next_ is None:
+                    break
+                entry = next_
+            else:
+                break
+            self._pass(entry, connection, now)
+        self._filling = False
+
+    def decided(self, entry: Entry, verdict: int, now: float) -> None:
+        """
+        A deliver hook that had to wait has decided on the entry.
+        """
+        if self._held is not entry:
+            return
+        self._held = None
+        connection = self.connection
+        if verdict == DISCARD:
+            self._discard(entry)
+        elif connection is None:
+            self._requeue(entry)
+        else:
+            self._send(entry, connection, now)
+        self.refill(now)
+
+    # What the client answers
+
+    def acknowledged(self, packetID: int, now: float) -> None:
+        """
+        PUBACK has come.
+        """
+        entry = self.inflight.get(packetID)
+        if entry is None or entry.qos != 1:
+            self.counters.packets_puback_missed += 1
+            return
+        del self.inflight[packetID]
+        self.counters.messages_acked += 1
+        if self.switches.acked:
+            self.events.acked(self, entry.message)
+        journal = self.journal
+        if journal is not None:
+            journal.settled(self, entry)
+        if self.queue is not None or self._backlog is not None or self._resend is not None:
+            self.refill(now)
+
+    def pubrec(self, packetID: int, reason: int, now: float) -> int:
+        """
+        PUBREC has come.
+
+        @return: the reason code of the PUBREL to send, or -1 for none.
+        """
+        entry = self.inflight.get(packetID)
+        if entry is None or entry.qos != 2:
+            self.counters.packets_pubrec_missed += 1
+            # A client that was told before a crash of ours, say, can finish its side.
+            return -1 if reason >= 0x80 else PACKET_ID_NOT_FOUND
+        journal = self.journal
+        if reason >= 0x80:  # the message is done for this receiver: [MQTT-4.8.2-6] says for the whole group
+            del self.inflight[packetID]
+            if journal is not None:
+                journal.settled(self, entry)
+            self.refill(now)
+            return -1
+        if not entry.released:
+            entry.released = True
+            self.counters.messages_acked += 1
+            if self.switches.acked:
+                self.events.acked(self, entry.message)
+            if journal is not None:
+                journal.released(self, entry)
+        else:
+            self.counters.packets_pubrec_inuse += 1
+        return 0
+
+    def pubcomp(self, packetID: int, now: float) -> None:
+        """
+        PUBCOMP has come.
+        """
+        entry = self.inflight.get(packetID)
+        if entry is None or not entry.released:
+            self.counters.packets_pubcomp_missed += 1
+            return
+        del self.inflight[packetID]
+        journal = self.journal
+        if journal is not None:
+            journal.settled(self, entry)
+        if self.queue is not None or self._backlog is not None or self._resend is not None:
+            self.refill(now)
+
+    # QoS 2 from the client
+
+    def isRepeated(self, packetID: int) -> bool:
+        """
+        Whether a QoS 2 message with this identifier was taken and its PUBREL has not come ([MQTT-4.3.3-10]).
+        """
+        awaiting = self.awaiting
+        return awaiting is not None and packetID in awaiting
+
+    def receive(self, packetID: int, now: float) -> bool:
+        """
+        Remember a QoS 2 message of the client.
+
+        @return: whether there was room for it.
+        """
+        awaiting = self.awaiting
+        if awaiting is None:
+            awaiting = self.awaiting = {}
+        limit = self.limits.maxAwaitingRel
+        if limit and len(awaiting) >= limit:
+            self._forgetReceived(now)
+            if len(awaiting) >= limit:
+                return False
+        awaiting[packetID] = now
+        journal = self.journal
+        if journal is not None:
+            journal.received(self, packetID, now)
+        return True
+
+    def release(self, packetID: int) -> bool:
+        """
+        PUBREL has come; returns whether its message was known.
+        """
+        awaiting = self.awaiting
+        if awaiting is None or awaiting.pop(packetID, None) is None:
+            self.counters.packets_pubrel_missed += 1
+            return False
+        journal = self.journal
+        if journal is not None:
+            journal.completed(self, packetID)
+        return True
+
+    # Connections come and go
+
+    def attach(self, connection: Connection, window: int) -> None:
+        """
+        The client is here. Nothing is sent until L{resume}.
+
+        @param window: how many messages may be in flight: the lesser of ours and the client's receive maximum.
+        """
+        self.connection = connection
+        self.window = window
+        self.expiresAt = 0.0
+
+    def resume(self, now: float) -> None:
+        """
+        Send again what was in flight when the client left ([MQTT-4.4.0-1]), in the same order, then what has waited.
+        """
+        if self.inflight:
+            self._resend = list(reversed(self.inflight.values()))
+        self.refill(now)
+
+    def detach(self, now: float) -> None:
+        """
+        The client is gone.
+        """
+        self.connection = None
+        self._resend = None
+        while self._backlog is not None:
+            entry = self._nextRetained()
+            if entry is not None and entry.qos and self.expiryInterval:
+                self._enqueue(entry)
+        self.expiresAt = 0.0 if self.expiryInterval == NEVER else now + self.expiryInterval
+        queue = self.queue
+        if queue is not None and queue.qos0 and not self.limits.storeQoS0:
+            for entry in queue.entries():
+                if entry.qos == 0:
+                    self._drop(entry.message, "qos0_msg")
+            queue.dropQoS0()
+
+    def undelivered(self, group: SharedGroup | None = None) -> list[Entry]:
+        """
+        Take out what came through shared subscriptions and may still go to another member: what waits, and what is
+        in flight at QoS 1; a QoS 2 message in flight stays with its receiver ([MQTT-4.8.2-5]).
+
+        @param group: of this group only.
+        """
+        found: list[Entry] = []
+        for entry in list(self.inflight.values()):
+            if entry.share is not None and (group is None or entry.share is group) and entry.qos == 1:
+                found.append(entry)
+                del self.inflight[entry.packetID]
+        queue = self.queue
+        if queue is not None:
+            found.extend(queue.takeShared(group))
+        if self._resend is not None:
+            self._resend = [entry for entry in self._resend if entry.packetID in self.inflight] or None
+        journal = self.journal
+        if journal is not None:
+            for entry in found:
+                journal.settled(self, entry)
+        return found
+
+    # Inside
+
+    def _seen(self, message: Message) -> Message:
+        return message.withoutPrefix(self.mountpoint) if self.mountpoint else message
+
+    def _enqueue(self, entry: Entry) -> None:
+        if self.shut:
+            return
+        queue = self.queue
+        if queue is None:
+            queue = self.queue = MessageQueue(self.limits)
+        journal = self.journal
+        if journal is not None and entry.qos:
+            journal.queued(self, entry)
+        lost = queue.push(entry)
+        if lost is not None:
+            if journal is not None and lost.qos:
+                journal.settled(self, lost)
+            self._drop(lost.message, "queue_full")
+        if self.connection is not None:
+            self.refill(self.switches.now)
+
+    def _requeue(self, entry: Entry) -> None:
+        queue = self.queue
+        if queue is None:
+            queue = self.queue = MessageQueue(self.limits)
+        queue.putBack(entry)
+
+    def _nextRetained(self) -> Entry | None:
+        backlog = self._backlog
+        if backlog is None:
+            return None
+        messages, subscription = backlog[0]
+        if not messages:
+            del backlog[0]
+            if not backlog:
+                self._backlog = None
+            return None
+        message = messages.pop()
+        qos = min(message.qos, subscription.qos) if not self.limits.upgradeQoS else subscription.qos
+        entry = Entry(message, qos, True, subscription.identifiers, None)  # [MQTT-3.3.1-8]
+        return entry
+
+    def _pass(self, entry: Entry, connection: Connection, now: float) -> None:
+        """
+        Send an entry that has waited, unless it is too old or a hook is against it.
+        """
+        expiresAt = entry.message.expiresAt
+        if expiresAt != 0.0 and expiresAt <= now:  # [MQTT-3.3.2-5]
+            self.counters.messages_dropped_expired += 1
+            self._discard(entry)
+            self._drop(entry.message, "expired")
+            return
+        if self.switches.delivered:
+            verdict = self.events.delivering(self, entry)
+            if verdict == WAIT:
+                self._held = entry
+                return
+            if verdict == DISCARD:
+                self._discard(entry)
+                return
+        self._send(entry, connection, now)
+
+    def _discard(self, entry: Entry) -> None:
+        journal = self.journal
+        if journal is not None and entry.qos:
+            journal.settled(self, entry)
+
+    def _send(self, entry: Entry, connection: Connection, now: float) -> None:
+        qos = entry.qos
+        message = entry.message
+        if self.mountpoint:
+            message = message.withoutPrefix(self.mountpoint)
+        self.deliveries += 1
+        if qos == 0:
+            connection.sendEncoded(message, 0, 0, entry.retain, False, entry.identifiers, now)
+            return
+        packetID = self._nextID
+        inflight = self.inflight
+        while packetID in inflight:
+            packetID = packetID + 1 if packetID < 0xFFFF else 1
+        self._nextID = packetID + 1 if packetID < 0xFFFF else 1
+        entry.packetID = packetID
+        inflight[packetID] = entry
+        if connection.plain and entry.identifiers is None and not entry.retain and message.expiresAt == 0.0:
+            fits = connection.sendShaped(message, qos, packetID)
+        else:
+            fits = connection.sendEncoded(message, qos, packetID, entry.retain, False, entry.identifiers, now)
+        journal = self.journal
+        if not fits:  # [MQTT-3.1.2-25]: as if it had been delivered
+            del inflight[packetID]
+            if journal is not None:
+                journal.settled(self, entry)
+        elif journal is not None:
+            journal.sent(self, entry)
+
+    def _sendAgain(self, entry: Entry, connection: Connection, now: float) -> None:
+        if entry.released:
+            connection.sendAck(PUBREL, entry.packetID, 0)
+            return
+        message = self._seen(entry.message)
+        fits = connection.sendEncoded(message, entry.qos, entry.packetID, entry.retain, True, entry.identifiers, now)
+        if not fits:
+            del self.inflight[entry.packetID]
+            self._discard(entry)
+
+    def _drop(self, message: Message, reason: str) -> None:
+        counters = self.counters
+        counters.delivery_dropped += 1
+        if reason == "no_local":
+            counters.delivery_dropped_no_local += 1
+        elif reason == "qos0_msg":
+            counters.delivery_dropped_qos0_msg += 1
+        elif reason == "queue_full":
+            counters.delivery_dropped_queue_full += 1
+        elif reason == "too_large":
+            counters.delivery_dropped_too_large += 1
+        elif reason == "expired":
+            counters.delivery_dropped_expired += 1
+        if reason != "no_local":
+            counters.messages_dropped += 1
+        if self.switches.dropped:
+            self.events.dropped(self, message, reason)
+
+    def _forgetReceived(self, now: float) -> None:
+        timeout = self.limits.awaitRelTimeout
+        awaiting = self.awaiting
+        if timeout <= 0.0 or awaiting is None:
+            return
+        for packetID, since in list(awaiting.items()):
+            if since + timeout > now:
+                break
+            del awaiting[packetID]
+            if self.journal is not None:
+                self.journal.completed(self, packetID)

@@ -1,0 +1,133 @@
+"""
+Listeners: from the tables of the configuration to ports, and from ports to protocols.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.logger import Logger
+
+from twisted_mqtt.config.schema_listeners import TCPListener, UNIXListener
+from twisted_mqtt.endpoints import canBeFast, pollerOf, tcpEndpoint, unixEndpoint
+from twisted_mqtt.listening import Place, limitsOf
+from twisted_mqtt.portoptions import PortOptions, TransportOptions
+from twisted_mqtt.protocol import MQTTFactory
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+
+    from twisted_mqtt.broker import Broker
+    from twisted_mqtt.config.schema_listeners import AnyListener
+    from twisted_mqtt.core.limits import Limits
+
+_log = Logger()
+
+
+class Listeners(Service):
+    """
+    The listeners of a broker. They start when they are told to, which is once its store is open.
+
+    @ivar ports: the open ones, by the name of their listener.
+    """
+
+    name = "listeners"
+
+    def __init__(self, broker: Broker, reactor: Any) -> None:
+        self._broker = broker
+        self._reactor = reactor
+        self.ports: dict[str, IListeningPort] = {}
+        self.factories: dict[str, MQTTFactory] = {}
+        # Zones are few, and all their clients share their limits.
+        self._limits: dict[str, Limits] = {}
+
+    def open(self) -> Deferred[None]:
+        """
+        Open every listener of the configuration.
+
+        @return: fires when all listen; fails with the first that can't, after which none does.
+        """
+
+        async def each() -> None:
+            if canBeFast(self._reactor):
+                poller = pollerOf(self._reactor)
+                # What a turn of the poller makes is written in that turn.
+                poller.turnEnded.append(self._broker.outbox.flush)
+                self._broker.writeSoon = lambda: poller.inTurn
+            try:
+                for listener in self._broker.settings.listener:
+                    await self._open(listener)
+            except BaseException:
+                await self.stopService()
+                raise
+
+        return Deferred.fromCoroutine(each())
+
+    async def _open(self, listener: AnyListener) -> None:
+        factory = MQTTFactory(self._broker, self._placeOf(listener))
+        endpoint = self._endpointOf(listener)
+        port = await endpoint.listen(factory)
+        name = factory.place.name
+        self.ports[name] = port
+        self.factories[name] = factory
+        host: Any = port.getHost()
+        where = f"{host.host}:{host.port}" if hasattr(host, "port") else str(getattr(host, "name", host))
+        _log.info(
+            "listening: mqtt:{kind} on {where} ({path})", kind=listener.listenerKind, where=where, path=listener.path
+        )
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Close all ports; open connections stay.
+
+        @return: fires when nothing listens any more.
+        """
+        Service.stopService(self)
+
+        async def each() -> None:
+            while self.ports:
+                _, port = self.ports.popitem()
+                await maybeDeferred(port.stopListening)
+
+        if canBeFast(self._reactor):
+            flush = self._broker.outbox.flush
+            callbacks = pollerOf(self._reactor).turnEnded
+            if flush in callbacks:
+                callbacks.remove(flush)
+            self._broker.writeSoon = lambda: False
+        return Deferred.fromCoroutine(each()) if self.ports else succeed(None)
+
+    def _placeOf(self, listener: AnyListener) -> Place:
+        zone = self._broker.settings.zoneOf(listener)
+        limits = self._limits.setdefault(zone.name, limitsOf(zone))
+        return Place(
+            f"{listener.listenerKind}.{listener.name}",
+            zone,
+            limits,
+            listener.bind.isLoopback,
+            listener.allowed_protocol_versions,
+            listener.send_timeout if listener.send_timeout_close else 0.0,
+        )
+
+    def _endpointOf(self, listener: AnyListener) -> IStreamServerEndpoint:
+        zone = self._broker.settings.zoneOf(listener)
+        transport = TransportOptions(
+            highWater=zone.max_pending_bytes,
+            lowWater=zone.max_pending_bytes // 4,
+            sendTimeout=listener.send_timeout if listener.send_timeout_close else 0.0,
+        )
+        options = PortOptions(
+            backlog=listener.backlog,
+            receiveBuffer=listener.recbuf,
+            sendBuffer=listener.sndbuf,
+            acceptsPerTurn=max(16, listener.acceptors),
+            transport=transport,
+        )
+        if isinstance(listener, UNIXListener):
+            return unixEndpoint(self._reactor, listener.bind.path or "", listener.mode, options)
+        if isinstance(listener, TCPListener):
+            options.noDelay = listener.nodelay
+            options.reuseAddress = listener.reuseaddr
+        return tcpEndpoint(self._reactor, listener.bind.port, listener.bind.host, options)

@@ -1,0 +1,82 @@
+"""
+Where clients come in, as the broker sees it: a listener's name, its zone, and the zone's limits.
+"""
+
+from __future__ import annotations
+
+from twisted_mqtt.config.schema_mqtt import Zone
+from twisted_mqtt.core.limits import Limits
+
+
+def limitsOf(zone: Zone) -> Limits:
+    """
+    The limits of a zone as the core wants them.
+    """
+    limits = Limits()
+    limits.maxPacketSize = zone.max_packet_size
+    limits.maxClientIDLength = zone.max_clientid_len
+    limits.maxTopicLevels = zone.max_topic_levels
+    limits.maxQoS = zone.max_qos_allowed
+    limits.maxTopicAlias = zone.max_topic_alias
+    limits.retainAvailable = zone.retain_available
+    limits.wildcardAvailable = zone.wildcard_subscription
+    limits.sharedAvailable = zone.shared_subscription
+    limits.maxInflight = zone.max_inflight
+    limits.maxQueue = zone.max_mqueue_len
+    limits.storeQoS0 = zone.mqueue_store_qos0
+    limits.priorities = dict(zone.mqueue_priorities)
+    # Topics that the table does not name stand below all that it does, or above.
+    if zone.mqueue_priorities:
+        lowest = zone.mqueue_default_priority == "lowest"
+        named = zone.mqueue_priorities.values()
+        limits.defaultPriority = min(named) - 1 if lowest else max(named) + 1
+    limits.maxAwaitingRel = zone.max_awaiting_rel
+    limits.awaitRelTimeout = zone.await_rel_timeout
+    limits.upgradeQoS = zone.upgrade_qos
+    limits.ignoreLoop = zone.ignore_loop_deliver
+    limits.maxSubscriptions = zone.max_subscriptions
+    limits.maxPendingBytes = zone.max_pending_bytes
+    limits.keepAliveBackoff = zone.keepalive_backoff
+    limits.strict = zone.strict_mode
+    return limits
+
+
+class Place:
+    """
+    A listener as its clients' place of origin.
+
+    @ivar name: such as C{"tcp.external"}.
+    @ivar zone: the options that hold for its clients.
+    @ivar limits: the same for the core; one object for all its clients.
+    @ivar onLoopback: whether it can be reached from this machine alone.
+    @ivar versions: the versions of MQTT that are spoken.
+    @ivar sendTimeout: for how many seconds a client may take nothing of what waits for it; 0 for ever.
+    """
+
+    __slots__ = ("limits", "name", "onLoopback", "sendTimeout", "versions", "zone")
+
+    def __init__(
+        self,
+        name: str,
+        zone: Zone,
+        limits: Limits | None = None,
+        onLoopback: bool = True,
+        versions: tuple[int, ...] = (3, 4, 5),
+        sendTimeout: float = 15.0,
+    ) -> None:
+        self.name = name
+        self.zone = zone
+        self.limits = limitsOf(zone) if limits is None else limits
+        self.onLoopback = onLoopback
+        self.versions = versions
+        self.sendTimeout = sendTimeout
+
+    @property
+    def allowsAnonymous(self) -> bool:
+        """
+        Whether clients without credentials come in.
+        """
+        return self.zone.allowsAnonymous(self.onLoopback)
+
+    def __repr__(self) -> str:
+        return f"<Place {self.name} zone={self.zone.name}>"

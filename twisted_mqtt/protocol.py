@@ -1,0 +1,656 @@
+"""
+The Twisted shell of an MQTT connection: reads, parks while a hook waits, writes, closes.
+
+All that the protocol itself demands is decided in L{twisted_mqtt.core.connection}; what the broker wants, in
+L{twisted_mqtt.broker}. Every fault of a peer is answered in one place, L{MQTTProtocol._refuse}.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IPushProducer
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from twisted_mqtt.client import ClientInfo
+from twisted_mqtt.core.connection import Connection
+from twisted_mqtt.core.packets import (
+    AUTH,
+    CONNECT,
+    DISCONNECT,
+    PINGREQ,
+    PUBACK,
+    PUBCOMP,
+    PUBLISH,
+    PUBREC,
+    PUBREL,
+    SUBACK,
+    SUBSCRIBE,
+    UNSUBACK,
+    UNSUBSCRIBE,
+    VERSION_5,
+    Ack,
+    Auth,
+    Connack,
+    Connect,
+    Disconnect,
+    Packet,
+    Publish,
+    Suback,
+    Subscribe,
+    Unsubscribe,
+)
+from twisted_mqtt.core.properties import Properties
+from twisted_mqtt.core.reasons import (
+    CONTINUE_AUTHENTICATION,
+    DISCONNECT_WITH_WILL,
+    IMPLEMENTATION_SPECIFIC_ERROR,
+    KEEP_ALIVE_TIMEOUT,
+    NORMAL_DISCONNECTION,
+    NOT_AUTHORIZED,
+    PROTOCOL_ERROR,
+    RE_AUTHENTICATE,
+    SESSION_TAKEN_OVER,
+    SUCCESS,
+    UNSUPPORTED_PROTOCOL_VERSION,
+    ProtocolError,
+    connackReturnCode,
+    nameOf,
+)
+from twisted_mqtt.hooks import Challenge
+from twisted_mqtt.interfaces import IClientShell
+from twisted_mqtt.reauthentication import Reauthentication
+from twisted_mqtt.waiting import then
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IAddress
+    from twisted.python.failure import Failure
+
+    from twisted_mqtt.admission import Admission
+    from twisted_mqtt.broker import Broker
+    from twisted_mqtt.listening import Place
+    from twisted_mqtt.subscribing import Subscribing
+
+_log = Logger()
+
+# What becomes of a connection, in order.
+_NEW: Final = 0  # nothing came yet
+_CONNECTING: Final = 1  # CONNECT came and is being decided
+_OPEN: Final = 2  # CONNACK was sent
+_CLOSING: Final = 3  # nothing is read any more
+_LOST: Final = 4
+
+
+@implementer(IProtocol, IPushProducer, IClientShell)
+class MQTTProtocol:
+    """
+    One connection of an MQTT client.
+
+    @ivar client: what the broker knows of it.
+    @ivar connection: its state machine.
+    """
+
+    __slots__ = (
+        "__weakref__", "_admission", "_bucket", "_congestedAt", "_parked", "_reauthentication", "_state", "_waiting",
+        "client", "connection", "factory", "reason", "transport",
+    )  # fmt: skip
+
+    def __init__(self, factory: MQTTFactory) -> None:
+        self.factory = factory
+        self.transport: Any = None
+        self.client: ClientInfo = ClientInfo(factory.place, self)
+        self.connection: Connection = None  # type: ignore[assignment]  # made with the transport, before anything else
+        self.reason: int | str | None = None
+        self._state = _NEW
+        # Packets that may not be taken before a hook has answered; None while nobody waits.
+        self._parked: deque[Packet] | None = None
+        self._waiting: Deferred[Any] | None = None
+        self._admission: Admission | None = None
+        self._reauthentication: Reauthentication | None = None
+        self._bucket = 0
+        self._congestedAt = 0.0
+
+    # IProtocol
+
+    def makeConnection(self, transport: Any) -> None:
+        """
+        The connection is there.
+        """
+        self.transport = transport
+        factory = self.factory
+        broker = factory.broker
+        now = broker.clock.seconds()
+        self.connection = Connection(broker.router, factory.place.limits, broker.outbox, transport, now)
+        client = self.client
+        peer, host = transport.getPeer(), transport.getHost()
+        client.peerHost = getattr(peer, "host", None)
+        client.peerPort = getattr(peer, "port", 0)
+        client.sockPort = getattr(host, "port", 0)
+        transport.registerProducer(self, True)
+        self._bucket = broker.wheel.add(self, now + client.options.idle_timeout)
+        factory.connected(self)
+
+    def connectionMade(self) -> None:
+        """
+        Nothing: L{makeConnection} has done it.
+        """
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Bytes have come.
+        """
+        connection = self.connection
+        packets = connection.receive(data, self.factory.seconds())
+        if packets or connection.error is not None:
+            self._take(packets)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        The connection is gone.
+        """
+        if self._state == _LOST:
+            return
+        self._state = _LOST
+        broker = self.factory.broker
+        broker.wheel.remove(self, self._bucket)
+        self.connection.closed = True
+        waiting, self._waiting = self._waiting, None
+        self._parked = None
+        if self.reason is None:
+            # [MQTT-3.14.4-3] without a DISCONNECT the will is published
+            self.reason = "closed" if reason.check(ConnectionDone) else "connection_lost"
+        if waiting is not None:
+            waiting.cancel()
+        broker.disconnect(self.client, self.reason)
+        self.factory.disconnected(self)
+
+    # IPushProducer: what the transport tells a streaming producer
+
+    def pauseProducing(self) -> None:
+        """
+        The client does not read as fast as it is written to.
+        """
+        now = self.factory.seconds()
+        self.connection.setCongested(True, now)
+        # Somebody who does not read gets no answers either: else those would pile up.
+        self._pauseReading()
+        timeout = self.factory.place.sendTimeout
+        if timeout:
+            self._congestedAt = now
+            self._rearm(now + timeout)
+
+    def resumeProducing(self) -> None:
+        """
+        The client has read enough.
+        """
+        self._congestedAt = 0.0
+        if self._state >= _CLOSING:
+            return
+        if self._parked is None:
+            self._resumeReading()
+        self.connection.setCongested(False, self.factory.seconds())
+
+    def stopProducing(self) -> None:
+        """
+        The transport is going; L{connectionLost} says the rest.
+        """
+
+    # Deadlines
+
+    def due(self, now: float) -> float:
+        """
+        See L{twisted_mqtt.wheel.Timed}.
+        """
+        if self._state >= _CLOSING:
+            if self._state == _CLOSING:
+                # It was told to go and has not gone.
+                self.transport.abortConnection()
+            return 0.0
+        if self._congestedAt:
+            deadline = self._congestedAt + self.factory.place.sendTimeout
+            if deadline <= now:
+                self.reason = "send_timeout"
+                self.transport.abortConnection()
+                return 0.0
+            return deadline
+        client = self.client
+        if self._state == _NEW or self._state == _CONNECTING:
+            deadline = client.connectedAt or self.connection.lastReceived
+            deadline += client.options.idle_timeout
+            if self._state == _CONNECTING and self._admission is not None and self._waiting is not None:
+                # Hooks have a time-out of their own.
+                return now + 1.0
+            if deadline > now:
+                return deadline
+            self.reason = "connect_timeout"
+            self.transport.abortConnection()
+            return 0.0
+        if client.keepAlive == 0:
+            return 0.0
+        # [MQTT-3.1.2-22]
+        deadline = self.connection.lastReceived + client.keepAlive * client.limits.keepAliveBackoff * 2
+        if deadline > now:
+            return deadline
+        if self._parked is not None:
+            return now + 1.0  # it is we who don't read
+        self._close(KEEP_ALIVE_TIMEOUT, "")
+        return 0.0 if self._state == _LOST else now + 5.0
+
+    def _rearm(self, deadline: float) -> None:
+        wheel = self.factory.broker.wheel
+        wheel.remove(self, self._bucket)
+        self._bucket = wheel.add(self, deadline)
+
+    # Packets
+
+    def _take(self, packets: list[Packet]) -> None:
+        """
+        Take packets in order, as far as nobody has to wait.
+        """
+        if self._parked is not None:
+            self._parked.extend(packets)
+            return
+        for index, packet in enumerate(packets):
+            if self._state >= _CLOSING:
+                return
+            waiting = self._handle(packet)
+            if waiting is not None:
+                self._park(waiting, packets[index + 1 :])
+                return
+        error = self.connection.error
+        if error is not None:
+            self._refuse(error)
+
+    def _handle(self, packet: Packet) -> Deferred[Any] | None:
+        """
+        Handle a packet; returns a Deferred that has not fired if it has to wait.
+        """
+        try:
+            outcome = _HANDLERS[packet.type](self, packet)
+        except ProtocolError as error:
+            self._refuse(error)
+            return None
+        except Exception:
+            # Our own fault, and this client's connection alone.
+            _log.failure("Handling {packet} failed", packet=packet)
+            self._close(IMPLEMENTATION_SPECIFIC_ERROR, "")
+            return None
+        if not isinstance(outcome, Deferred):
+            return None
+        outcome.addErrback(self._ebHandle)
+        fired: list[Any] = []
+        outcome.addCallback(fired.append)
+        return None if fired else outcome
+
+    def _ebHandle(self, failure: Failure) -> None:
+        if failure.check(ProtocolError):
+            error = failure.value
+            assert isinstance(error, ProtocolError)  # noqa: S101 - check() says so; for the type checker
+            self._refuse(error)
+        elif self._state < _CLOSING:
+            _log.failure("Handling a packet failed", failure=failure)
+            self._close(IMPLEMENTATION_SPECIFIC_ERROR, "")
+
+    def _park(self, waiting: Deferred[Any], rest: list[Packet]) -> None:
+        """
+        Leave the rest until a hook has answered; TCP tells the client to wait.
+        """
+        self._parked = deque(rest)
+        self._waiting = waiting
+        self.connection.parked = True
+        self._pauseReading()
+        waiting.addCallback(self._unpark)
+
+    def _unpark(self, _: object) -> None:
+        parked = self._parked
+        self._waiting = None
+        while parked is not None and parked and self._state < _CLOSING:
+            waiting = self._handle(parked.popleft())
+            if waiting is not None:
+                self._waiting = waiting
+                waiting.addCallback(self._unpark)
+                return
+        self._parked = None
+        if self._state >= _CLOSING:
+            return
+        self.connection.parked = False
+        error = self.connection.error
+        if error is not None:
+            self._refuse(error)
+        elif not self.connection.congested:
+            self._resumeReading()
+
+    def _pauseReading(self) -> None:
+        pause = getattr(self.transport, "pauseProducing", None)
+        if pause is not None:
+            pause()
+
+    def _resumeReading(self) -> None:
+        resume = getattr(self.transport, "resumeProducing", None)
+        if resume is not None and not getattr(self.transport, "disconnecting", False):
+            resume()
+
+    def _connect(self, packet: Packet) -> Any:
+        assert isinstance(packet, Connect)  # noqa: S101 - dispatched by type
+        self._state = _CONNECTING
+        broker = self.factory.broker
+        broker.counters.packets_connect_received += 1
+        return then(broker.connect(self.client, packet, self.connection), self._admitted)
+
+    def _admitted(self, admission: Admission) -> Any:
+        self._admission = admission
+        if self._state >= _CLOSING:
+            return None
+        challenge = admission.challenge
+        if challenge is not None:
+            self._challenge(challenge)
+            return None
+        connection = self.connection
+        broker = self.factory.broker
+        broker.counters.packets_connack_sent += 1
+        broker.counters.client_connack += 1
+        version5 = admission.request.version == VERSION_5
+        self._admission = None
+        if admission.reason != SUCCESS:
+            reason = admission.reason if version5 else connackReturnCode(admission.reason)
+            connection.sendPacket(Connack(False, reason, admission.properties if version5 else None))
+            self.reason = admission.reason
+            self._shut()
+            return None
+        connection.replyPacket(
+            # 3.1 has no session present flag
+            Connack(admission.sessionPresent and packetHasPresence(admission), 0, admission.properties)
+        )
+        self._state = _OPEN
+        client = self.client
+        if client.keepAlive:
+            self._rearm(connection.lastReceived + client.keepAlive * client.limits.keepAliveBackoff * 2)
+        else:
+            broker.wheel.remove(self, self._bucket)
+        return broker.opened(client)
+
+    def _challenge(self, challenge: Challenge) -> None:
+        properties = Properties() if challenge.properties is None else challenge.properties
+        properties.authMethod = self.client.authMethod
+        properties.authData = challenge.data
+        self.factory.broker.counters.packets_auth_sent += 1
+        self.connection.sendPacket(Auth(CONTINUE_AUTHENTICATION, properties))
+
+    def _auth(self, packet: Packet) -> Any:
+        assert isinstance(packet, Auth)  # noqa: S101 - dispatched by type
+        self.factory.broker.counters.packets_auth_received += 1
+        client = self.client
+        properties = packet.properties
+        method = None if properties is None else properties.authMethod
+        if client.authMethod is None or method != client.authMethod:  # [MQTT-4.12.0-7], [MQTT-4.12.1-1]
+            raise ProtocolError(PROTOCOL_ERROR, "AUTH with another authentication method than that of CONNECT")
+        data = None if properties is None else properties.authData
+        admission = self._admission
+        if admission is not None:
+            if packet.reason != CONTINUE_AUTHENTICATION:
+                raise ProtocolError(PROTOCOL_ERROR, "AUTH with a reason that does not continue the authentication")
+            return then(admission.answer(data), self._admitted)
+        if self._state != _OPEN:
+            raise ProtocolError(PROTOCOL_ERROR, "AUTH before CONNECT was answered")
+        again = self._reauthentication
+        if (packet.reason == RE_AUTHENTICATE) == (again is not None):
+            raise ProtocolError(PROTOCOL_ERROR, "AUTH out of turn")
+        if again is None:
+            again = self._reauthentication = Reauthentication(self.factory.broker, client)
+        return then(again.step(data), self._reauthenticated)
+
+    def _reauthenticated(self, again: Reauthentication) -> None:
+        if self._state != _OPEN:
+            return
+        if again.challenge is not None:
+            self._challenge(again.challenge)
+            return
+        self._reauthentication = None
+        if again.reason != SUCCESS:
+            self._close(again.reason, "re-authentication failed")
+            return
+        self.factory.broker.counters.packets_auth_sent += 1
+        self.connection.sendPacket(Auth(SUCCESS, again.properties))
+
+    def _publish(self, packet: Packet) -> Any:
+        assert isinstance(packet, Publish)  # noqa: S101 - dispatched by type
+        connection = self.connection
+        if not connection.begin(packet, connection.lastReceived):
+            return None
+        if self.factory.publishing is not None:
+            pause = self.factory.publishing(self)
+            if pause is not None:
+                return pause.addCallback(lambda _: self._authorizePublish(packet))
+        return self._authorizePublish(packet)
+
+    def _authorizePublish(self, packet: Publish) -> Any:
+        if packet.topic.startswith("$SYS/"):
+            # Nobody but the broker speaks there.
+            return self._publishAllowed(False, packet)
+        broker = self.factory.broker
+        return then(broker.authorize(self.client, "publish", packet.topic), self._publishAllowed, packet)
+
+    def _ack(self, packet: Packet) -> None:
+        assert isinstance(packet, Ack)  # noqa: S101 - dispatched by type
+        self.connection.gotAck(packet.type, packet.packetID, packet.reason, packet.properties)
+
+    def _ping(self, packet: Packet) -> None:
+        self.connection.gotPing()
+
+    def _publishAllowed(self, allowed: bool, packet: Publish) -> Any:
+        broker, connection = self.factory.broker, self.connection
+        now = connection.lastReceived
+        if not allowed:
+            broker.counters.packets_publish_auth_error += 1
+            if self.client.options.acl_deny_action == "disconnect":
+                raise ProtocolError(NOT_AUTHORIZED, "publishing to this topic is not allowed")
+            connection.acknowledge(packet, NOT_AUTHORIZED, now)
+            return None
+        connection.countMessage(packet.qos)
+        message = connection.makeMessage(packet, now)
+        message.protocol = self.client.protocol
+        return then(broker.publish(message, self.client), self._published, packet)
+
+    def _published(self, reason: int, packet: Publish) -> None:
+        connection = self.connection
+        if reason >= 0x80 and connection.version < VERSION_5:
+            # Below 5 there is no other way to say that it was not taken.
+            self._close(reason, "")
+            return
+        connection.acknowledge(packet, reason, connection.lastReceived)
+
+    def _subscribe(self, packet: Packet) -> Any:
+        assert isinstance(packet, Subscribe)  # noqa: S101 - dispatched by type
+        self.factory.broker.counters.packets_subscribe_received += 1
+        return then(self.factory.broker.subscribeClient(self.client, packet), self._subscribed, packet)
+
+    def _subscribed(self, subscribing: Subscribing, packet: Subscribe) -> None:
+        counters = self.factory.broker.counters
+        counters.packets_suback_sent += 1
+        reasons = subscribing.reasons
+        refused = any(reason >= 0x80 for reason in reasons)
+        if refused:
+            counters.packets_subscribe_error += 1
+            if NOT_AUTHORIZED in reasons and self.client.options.acl_deny_action == "disconnect":
+                raise ProtocolError(NOT_AUTHORIZED, "subscribing to this filter is not allowed")
+        if self.connection.version < VERSION_5:
+            reasons = [min(reason, 0x80) for reason in reasons]  # [MQTT-3.9.3-2] of 3.1.1
+        self.connection.replyPacket(Suback(SUBACK, packet.packetID, reasons))
+        subscribing.deliverRetained()
+
+    def _unsubscribe(self, packet: Packet) -> Any:
+        assert isinstance(packet, Unsubscribe)  # noqa: S101 - dispatched by type
+        self.factory.broker.counters.packets_unsubscribe_received += 1
+        return then(self.factory.broker.unsubscribeClient(self.client, packet), self._unsubscribed, packet)
+
+    def _unsubscribed(self, reasons: list[int], packet: Unsubscribe) -> None:
+        self.factory.broker.counters.packets_unsuback_sent += 1
+        self.connection.replyPacket(Suback(UNSUBACK, packet.packetID, reasons))
+
+    def _disconnect(self, packet: Packet) -> None:
+        assert isinstance(packet, Disconnect)  # noqa: S101 - dispatched by type
+        broker, client = self.factory.broker, self.client
+        broker.counters.packets_disconnect_received += 1
+        properties = packet.properties
+        if properties is not None and properties.sessionExpiry is not None:
+            if client.expiryInterval == 0 and properties.sessionExpiry:  # 3.14.2.2.2
+                raise ProtocolError(PROTOCOL_ERROR, "DISCONNECT can't make a session outlive its connection")
+            broker.setExpiry(client, properties.sessionExpiry)
+        if packet.reason == NORMAL_DISCONNECTION:  # [MQTT-3.14.4-3]; any other reason leaves the will
+            client.will = None
+        self.reason = packet.reason if packet.reason != DISCONNECT_WITH_WILL else "disconnect_with_will_message"
+        self._shut()
+
+    def _unexpected(self, packet: Packet) -> None:
+        raise ProtocolError(PROTOCOL_ERROR, f"{packet!r} is not for a client to send")
+
+    # The end
+
+    def disconnectClient(self, reason: int, text: str = "") -> None:
+        """
+        See L{IClientShell}.
+        """
+        if reason == SESSION_TAKEN_OVER and self._state == _CONNECTING:
+            self._admission = None
+        self._close(reason, text)
+
+    def _refuse(self, error: ProtocolError) -> None:
+        """
+        The client has done what the specification forbids: say so where that can be said, and close.
+        """
+        if self._state >= _CLOSING:
+            return
+        _log.debug(
+            "{client}: {text} ({reason})", client=self.client, text=error.text, reason=nameOf(error.reason)
+        )
+        self.factory.broker.counters.packets_publish_error += 1 if error.reason in _PUBLISH_ERRORS else 0
+        connection = self.connection
+        if self._state in (_NEW, _CONNECTING):
+            spoken = connection.version or connection.spoken
+            answerable = spoken == VERSION_5 or (spoken and error.reason == UNSUPPORTED_PROTOCOL_VERSION)
+            if answerable:
+                version5 = spoken == VERSION_5
+                reason = error.reason if version5 else connackReturnCode(error.reason)
+                self.factory.broker.counters.packets_connack_sent += 1
+                self.factory.broker.counters.packets_connack_error += 1
+                connection.sendPacket(Connack(False, reason, self._explained(error.text) if version5 else None))
+            self.reason = error.reason
+            self._shut()
+            return
+        self._close(error.reason, error.text)
+
+    def _explained(self, text: str) -> Properties | None:
+        if not text or not self.connection.problemInformation:
+            return None
+        properties = Properties()
+        properties.reasonString = text
+        return properties
+
+    def _close(self, reason: int, text: str) -> None:
+        """
+        Close, telling a client of MQTT 5 why ([MQTT-4.13.2-1]).
+        """
+        if self._state >= _CLOSING:
+            return
+        connection = self.connection
+        if self._state == _OPEN and connection.version == VERSION_5:
+            self.factory.broker.counters.packets_disconnect_sent += 1
+            connection.sendPacket(Disconnect(reason, self._explained(text)))
+        self.reason = reason
+        self._shut()
+
+    def _shut(self) -> None:
+        """
+        Write what is left, then close.
+        """
+        self._state = _CLOSING
+        connection = self.connection
+        connection.flush()
+        connection.closed = True
+        self._parked = None
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.cancel()
+        broker = self.factory.broker
+        self._rearm(broker.clock.seconds() + 5.0)
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+        broker.disconnect(self.client, "closed" if self.reason is None else self.reason)
+
+
+def packetHasPresence(admission: Admission) -> bool:
+    """
+    Whether the version that a client speaks has a session present flag: 3.1 has not.
+    """
+    return admission.request.version > 3
+
+
+_PUBLISH_ERRORS = frozenset((0x90, 0x93, 0x94, 0x99, 0x9A, 0x9B))
+
+_HANDLERS: Final[list[Callable[[MQTTProtocol, Packet], Any]]] = [MQTTProtocol._unexpected] * 16
+_HANDLERS[CONNECT] = MQTTProtocol._connect
+_HANDLERS[PUBLISH] = MQTTProtocol._publish
+_HANDLERS[SUBSCRIBE] = MQTTProtocol._subscribe
+_HANDLERS[UNSUBSCRIBE] = MQTTProtocol._unsubscribe
+_HANDLERS[DISCONNECT] = MQTTProtocol._disconnect
+_HANDLERS[AUTH] = MQTTProtocol._auth
+# What the core answers by itself comes here only if it was sent together with CONNECT.
+for _type in (PUBACK, PUBREC, PUBREL, PUBCOMP):
+    _HANDLERS[_type] = MQTTProtocol._ack
+_HANDLERS[PINGREQ] = MQTTProtocol._ping
+
+
+@implementer(IProtocolFactory)
+class MQTTFactory:
+    """
+    Makes the protocols of one listener.
+
+    @ivar place: where they come from.
+    @ivar seconds: the time, in seconds since the epoch.
+    @ivar protocols: those that are connected.
+    @ivar publishing: asked before each publish of a client if there is a limit on their rate; returns None or a
+        Deferred that fires when the client may go on.
+    """
+
+    noisy = False
+
+    def __init__(self, broker: Broker, place: Place) -> None:
+        self.broker = broker
+        self.place = place
+        self.seconds = broker.clock.seconds
+        self.protocols: set[MQTTProtocol] = set()
+        self.publishing: Callable[[MQTTProtocol], Deferred[Any] | None] | None = None
+
+    def doStart(self) -> None:
+        """
+        A port begins to listen.
+        """
+
+    def doStop(self) -> None:
+        """
+        A port has stopped.
+        """
+
+    def buildProtocol(self, addr: IAddress | None) -> MQTTProtocol | None:
+        """
+        A protocol for a connection, or None while the broker is stopping.
+        """
+        return None if self.broker.stopping else MQTTProtocol(self)
+
+    def connected(self, protocol: MQTTProtocol) -> None:
+        """
+        A protocol has its transport.
+        """
+        self.protocols.add(protocol)
+
+    def disconnected(self, protocol: MQTTProtocol) -> None:
+        """
+        A protocol has lost its transport.
+        """
+        self.protocols.discard(protocol)

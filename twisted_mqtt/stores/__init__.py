@@ -1,0 +1,3 @@
+"""
+Stores: where sessions, queues, retained messages and wills are kept.
+"""

@@ -1,0 +1,112 @@
+"""
+The store of a broker that keeps nothing beyond its process.
+
+What the broker holds in memory is all there is, so this store has nothing to do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zope.interface import implementer
+
+from twisted_mqtt.core.journal import Progress
+from twisted_mqtt.interfaces import IStore
+
+if TYPE_CHECKING:
+    from twisted_mqtt.core.message import Message
+    from twisted_mqtt.core.queue import Entry
+    from twisted_mqtt.core.session import Session
+    from twisted_mqtt.core.subscription import Subscription
+
+
+@implementer(IStore)
+class MemoryStore:
+    """
+    Keeps nothing.
+    """
+
+    durable = False
+
+    def __init__(self) -> None:
+        self.progress = Progress()
+
+    def open(self, broker: object) -> None:
+        """
+        There is nothing to open.
+        """
+
+    def close(self) -> None:
+        """
+        There is nothing to close.
+        """
+
+    def saveSession(self, session: Session) -> None:
+        """
+        The session is in memory.
+        """
+
+    def removeSession(self, session: Session) -> None:
+        """
+        The session was in memory.
+        """
+
+    def saveSubscription(self, session: Session, subscription: Subscription) -> None:
+        """
+        The subscription is in memory.
+        """
+
+    def removeSubscription(self, session: Session, topicFilter: str) -> None:
+        """
+        The subscription was in memory.
+        """
+
+    def putRetained(self, message: Message) -> None:
+        """
+        The message is in memory.
+        """
+
+    def removeRetained(self, topic: str) -> None:
+        """
+        The message was in memory.
+        """
+
+    def saveWill(self, clientID: str, will: Message, publishAt: float) -> None:
+        """
+        The will is in memory.
+        """
+
+    def removeWill(self, clientID: str) -> None:
+        """
+        The will was in memory.
+        """
+
+    def queued(self, session: Session, entry: Entry) -> None:
+        """
+        The entry is in memory.
+        """
+
+    def sent(self, session: Session, entry: Entry) -> None:
+        """
+        The entry is in memory.
+        """
+
+    def released(self, session: Session, entry: Entry) -> None:
+        """
+        The entry is in memory.
+        """
+
+    def settled(self, session: Session, entry: Entry) -> None:
+        """
+        The entry was in memory.
+        """
+
+    def received(self, session: Session, packetID: int, now: float) -> None:
+        """
+        The identifier is in memory.
+        """
+
+    def completed(self, session: Session, packetID: int) -> None:
+        """
+        The identifier was in memory.
+        """

@@ -1,0 +1,179 @@
+"""
+Wiring for C{twistd mqttbroker}: options in, a tree of services out.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+from twisted.python import usage
+
+from twisted_mqtt.broker import Broker
+from twisted_mqtt.config import ConfigurationError, readSettings
+from twisted_mqtt.config.schema_extensions import Retainer
+from twisted_mqtt.extensions import Extensions
+from twisted_mqtt.listeners import Listeners
+from twisted_mqtt.monitoring.stats import Stats
+from twisted_mqtt.monitoring.systopics import SysTopics
+
+if TYPE_CHECKING:
+    from twisted.application.service import IService
+
+    from twisted_mqtt.config.settings import Settings
+
+__all__ = ["BrokerService", "Options", "makeBrokerService", "makeService"]
+
+_log = Logger()
+
+
+class Options(usage.Options):
+    """
+    The command line of C{twistd mqttbroker}.
+    """
+
+    synopsis = "[--config FILE] [--check]"
+    longdesc = "A multi-protocol IoT broker: MQTT 3.1, 3.1.1 and 5.0. See docs/configuration.md."
+
+    optParameters = [
+        ["config", "c", None, "The configuration file; without one, the defaults: on this machine only"],
+    ]
+    optFlags = [
+        ["check", None, "Check the configuration, say what is wrong with it, and end"],
+    ]
+
+    settings: Settings
+
+    def postOptions(self) -> None:
+        """
+        Read the configuration.
+
+        @raise usage.UsageError: with everything that is wrong with it.
+        """
+        try:
+            self.settings = readSettings(self["config"], os.environ)
+        except ConfigurationError as error:
+            if self["check"]:
+                print(error, file=sys.stderr)
+                raise SystemExit(1) from None
+            raise usage.UsageError(str(error)) from None
+        if self["check"]:
+            for warning in self.settings.warnings:
+                print(f"warning: {warning}", file=sys.stderr)
+            print(f"{self['config'] or 'the defaults'}: all is well")
+            raise SystemExit(0)
+
+
+class BrokerService(MultiService):
+    """
+    A broker with its listeners, extensions and topics about itself.
+
+    @ivar broker: the L{Broker}.
+    @ivar listeners: the L{Listeners}.
+    @ivar extensions: the L{Extensions}.
+    @ivar ready: fires with this service when clients can connect; fails with what keeps it from starting.
+    """
+
+    name = "mqttbroker"
+
+    def __init__(self, settings: Settings, reactor: Any, store: Any = None) -> None:
+        """
+        @param store: provides L{IStore<twisted_mqtt.interfaces.IStore>}; without one, what the settings say.
+        """
+        MultiService.__init__(self)
+        self.settings = settings
+        self.broker = Broker(settings, reactor, store, retainer=settings.extension("retainer", Retainer))
+        self.addService(self.broker)
+        self.listeners = Listeners(self.broker, reactor)
+        self.extensions = Extensions(self.broker, settings.extensions.get)
+        self.stats = Stats()
+        self.systopics = SysTopics(
+            self.broker, self.stats, settings.broker.sys_interval, settings.broker.sys_heartbeat
+        )
+        self.ready: Deferred[BrokerService] = Deferred()
+        self._reactor = reactor
+
+    def startService(self) -> None:
+        """
+        Begin: the store, then extensions, and listeners last, so that nobody comes in past an extension.
+        """
+        for warning in self.settings.warnings:
+            _log.warn("{warning}", warning=warning)
+        MultiService.startService(self)
+        starting = Deferred.fromCoroutine(self._start())
+        starting.addErrback(self._ebStart)
+        starting.chainDeferred(self.ready)
+        self.ready.addErrback(lambda failure: None)
+
+    def stopService(self) -> Deferred[None]:
+        """
+        End: no new clients, then those that are here, extensions, and the store last.
+
+        @return: fires when all is over.
+        """
+
+        async def each() -> None:
+            self.broker.stopping = True
+            if self.systopics.running:
+                await maybeDeferred(self.systopics.stopService)
+            await self.listeners.stopService()
+            await self.extensions.unloadAll()
+            await maybeDeferred(MultiService.stopService, self)
+
+        return Deferred.fromCoroutine(each())
+
+    async def _start(self) -> BrokerService:
+        await self.broker.open()
+        await self.extensions.loadAll(self.settings.startingExtensions)
+        self.systopics.startService()
+        self.listeners.startService()
+        await self.listeners.open()
+        return self
+
+    def _ebStart(self, failure: Any) -> Any:
+        # What a person has to read, without a traceback where the message says it all.
+        _log.critical("the broker can't start: {error}", error=failure.getErrorMessage())
+        _log.debug("{traceback}", traceback=failure.getTraceback())
+        return failure
+
+
+def makeBrokerService(settings: Settings, reactor: Any) -> BrokerService:
+    """
+    A broker as a service, for any reactor and beside any other services.
+
+    @param settings: of L{readSettings<twisted_mqtt.config.readSettings>} or
+        L{settingsFrom<twisted_mqtt.config.settingsFrom>}.
+    """
+    return BrokerService(settings, reactor)
+
+
+def makeService(options: Options) -> IService:
+    """
+    The service that C{twistd} runs; a broker that can't start ends the process with status 1.
+    """
+    from twisted.internet import reactor
+
+    service = makeBrokerService(options.settings, reactor)
+
+    def failed(result: Any) -> Any:
+        if result is not service:
+            _stop(reactor)
+        return result
+
+    service.ready.addCallback(failed)
+    return service
+
+
+def _stop(reactor: Any) -> None:
+    reactor.callWhenRunning(_stopRunning, reactor)
+
+
+def _stopRunning(reactor: Any) -> None:
+    if reactor.running:
+        # twistd has an exit status for this, kept where its runner looks.
+        reactor._exitSignal = None
+        reactor.stop()

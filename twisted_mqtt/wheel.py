@@ -1,0 +1,103 @@
+"""
+Deadlines of very many things that are rarely due: one delayed call for all, to the second.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.logger import Logger
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+_log = Logger()
+
+
+class Timed(Protocol):
+    """
+    Something that is due one day.
+    """
+
+    def due(self, now: float) -> float:
+        """
+        Its time has come, or has been put off meanwhile.
+
+        @return: when to ask again, in seconds since the epoch; 0 for never.
+        """
+
+
+class DeadlineWheel:
+    """
+    Asks things when they are due, up to a second late and never early.
+
+    Putting a deadline off costs nothing: the thing says so when asked.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        # By the second in which they are due.
+        self._buckets: dict[int, set[Timed]] = {}
+        self._next = 0
+        self._call: IDelayedCall | None = None
+
+    def add(self, timed: Timed, deadline: float) -> int:
+        """
+        Ask C{timed} at C{deadline}.
+
+        @return: the bucket, for L{remove}.
+        """
+        second = int(deadline) + 1
+        if self._call is None:
+            self._next = int(self._clock.seconds()) + 1
+            self._call = self._clock.callLater(self._next - self._clock.seconds(), self._turn)
+        second = max(second, self._next)
+        bucket = self._buckets.get(second)
+        if bucket is None:
+            self._buckets[second] = {timed}
+        else:
+            bucket.add(timed)
+        return second
+
+    def remove(self, timed: Timed, bucket: int) -> None:
+        """
+        Do not ask C{timed} any more; it need not be there.
+        """
+        found = self._buckets.get(bucket)
+        if found is not None:
+            found.discard(timed)
+            if not found:
+                del self._buckets[bucket]
+
+    def stop(self) -> None:
+        """
+        Forget everything.
+        """
+        self._buckets.clear()
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _turn(self) -> None:
+        self._call = None
+        now = self._clock.seconds()
+        last = int(now)
+        while self._next <= last:
+            bucket = self._buckets.pop(self._next, None)
+            self._next += 1
+            if bucket is None:
+                # After a jump of the clock the seconds without anything are passed over at once.
+                if not self._buckets:
+                    self._next = last + 1
+                continue
+            for timed in bucket:
+                try:
+                    again = timed.due(now)
+                except Exception:
+                    _log.failure("A deadline failed")
+                    continue
+                if again:
+                    second = max(int(again) + 1, self._next)
+                    self._buckets.setdefault(second, set()).add(timed)
+        if self._buckets:
+            self._call = self._clock.callLater(max(0.0, self._next - now), self._turn)
