@@ -411,7 +411,7 @@ class TestExtensions:
         """
         settings = settingsFrom(
             {
-                "plugins": {"load": ["stomp", "emqx_sn"]},
+                "plugins": {"load": ["emq_stomp", "emqx_sn", "stomp"]},
                 "stomp": {"listener": 0, "frame": {"max_headers": 20}},
                 "mqtt": {
                     "max_packet_size": 5000,
@@ -420,6 +420,7 @@ class TestExtensions:
                 "coap": {"server": "127.0.0.1:0"},
             }
         )
+        assert settings.startingExtensions == ("stomp", "mqttsn", "presence")
         stomp = settings.extension("stomp", Stomp)
         assert (stomp.frame.max_headers, str(stomp.listener.bind)) == (20, "0.0.0.0:0")
         sn = settings.extension("mqttsn", MQTTSN)
