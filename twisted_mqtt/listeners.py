@@ -50,6 +50,8 @@ class Listeners(Service):
         @return: fires when all listen; fails with the first that can't, after which none does.
         """
 
+        Service.startService(self)
+
         async def each() -> None:
             if canBeFast(self._reactor):
                 poller = pollerOf(self._reactor)

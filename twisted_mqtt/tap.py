@@ -87,7 +87,7 @@ class BrokerService(MultiService):
         MultiService.__init__(self)
         self.settings = settings
         self.broker = Broker(settings, reactor, store, retainer=settings.extension("retainer", Retainer))
-        self.addService(self.broker)
+        MultiService.addService(self, self.broker)
         self.listeners = Listeners(self.broker, reactor)
         self.extensions = Extensions(self.broker, settings.extensions.get)
         self.stats = Stats()
@@ -130,7 +130,6 @@ class BrokerService(MultiService):
         await self.broker.open()
         await self.extensions.loadAll(self.settings.startingExtensions)
         self.systopics.startService()
-        self.listeners.startService()
         await self.listeners.open()
         return self
 
