@@ -1,0 +1,266 @@
+"""
+The brokers that are compared, and how each is started: in its own process, on a free loopback port, without disk.
+
+Their settings lift limits that would end a run (queues, connections) and leave everything else as shipped.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Final
+
+from bench.sockets import HandshakeError, TCPAddress, openSession
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+COMPILED: Final = ROOT / "build" / "compiled"
+_START_TIMEOUT: Final = 20.0
+
+
+class NotStarted(Exception):
+    """
+    A broker that was to be measured did not come up.
+    """
+
+
+@dataclass(frozen=True)
+class Command:
+    """
+    How to start a broker.
+    """
+
+    arguments: Sequence[str]
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """
+    One of the brokers.
+
+    @ivar name: What selects it on the command line.
+    @ivar title: Its heading in the report.
+    @ivar version: What is installed, or C{None} if it is not.
+    @ivar command: Makes the command, given a folder for its files and the port.
+    @ivar oneThread: It can use one core only.
+    """
+
+    name: str
+    title: str
+    version: Callable[[], str | None]
+    command: Callable[[Path, int], Command]
+    oneThread: bool = True
+
+
+def _freePort() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+class RunningBroker:
+    """
+    A broker in a child process, which accepts connections.
+
+    @ivar pid: Its process.
+    @ivar address: Where it listens.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        """
+        @raise NotStarted: It ended, or did not answer in time.
+        """
+        self._folder = tempfile.TemporaryDirectory(prefix=f"bench-{kind.name}-")
+        folder = Path(self._folder.name)
+        port = _freePort()
+        command = kind.command(folder, port)
+        self._output: IO[bytes] = (folder / "output").open("wb+")
+        self._process = subprocess.Popen(
+            command.arguments,
+            cwd=folder,
+            env={**os.environ, **command.environment},
+            # iotcore's helper ends when this closes; the others do not look.
+            stdin=subprocess.PIPE,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+        )
+        self.pid = self._process.pid
+        self.address = TCPAddress(port)
+        try:
+            self._awaitReady(kind)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _awaitReady(self, kind: Kind) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise NotStarted(f"{kind.title} ended with {self._process.returncode}: {self.output()}")
+            try:
+                openSession(self.address, "probe").close()
+            except (OSError, HandshakeError):
+                # There is no event to wait for that all brokers share: only the port opening.
+                time.sleep(0.05)
+                continue
+            return
+        raise NotStarted(f"{kind.title} did not answer within {_START_TIMEOUT:.0f} s: {self.output()}")
+
+    def output(self) -> str:
+        """
+        The end of what it has printed.
+        """
+        self._output.seek(0)
+        return self._output.read().decode(errors="replace")[-2000:].strip()
+
+    def alive(self) -> bool:
+        """
+        Whether it still runs.
+        """
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """
+        End it, and remove its files.
+        """
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._output.close()
+        self._folder.cleanup()
+
+
+def _firstLine(arguments: Sequence[str]) -> str | None:
+    if shutil.which(arguments[0]) is None:
+        return None
+    ran = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    return ((ran.stdout or ran.stderr).splitlines() or ["unknown"])[0]
+
+
+def _package(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+# What this broker is given. Everything is kept in memory, like the others.
+_OURS: Final = """\
+[listener.tcp.external]
+bind = "127.0.0.1:{port}"
+max_connections = 1024000
+max_conn_rate = 1000000
+
+[zone.external]
+max_inflight = 100
+max_mqueue_len = 0
+max_awaiting_rel = 0
+max_subscriptions = 0
+
+[persistence]
+store = "memory"
+"""
+
+
+def _twistd(tree: Path) -> Callable[[Path, int], Command]:
+    def command(folder: Path, port: int) -> Command:
+        configuration = folder / "mqttbroker.toml"
+        configuration.write_text(os.environ.get("BENCH_BROKER_CONFIG", _OURS).format(port=port))
+        given = os.environ.get("BENCH_BROKER_CMD")
+        if given:
+            arguments = [part.format(config=configuration, port=port) for part in shlex.split(given)]
+        else:
+            start = "from twisted.scripts.twistd import run; run()"
+            arguments = [sys.executable, "-c", start, "-n", "--pidfile=", "mqttbroker", "--config", str(configuration)]
+        return Command(arguments, {"PYTHONPATH": str(tree)})
+
+    return command
+
+
+def _ourVersion(tree: Path) -> Callable[[], str | None]:
+    def version() -> str | None:
+        if not (tree / "twisted_mqtt" / "tap.py").exists() and not os.environ.get("BENCH_BROKER_CMD"):
+            return None
+        core = "compiled" if list((tree / "twisted_mqtt" / "core").glob("*.so")) else "interpreted"
+        return f"{_package('twisted-mqtt') or 'this tree'}, {core} core, Twisted {_package('twisted')}"
+
+    return version
+
+
+def _mosquitto(folder: Path, port: int) -> Command:
+    (folder / "mosquitto.conf").write_text(
+        f"listener {port} 127.0.0.1\n"
+        "allow_anonymous true\n"
+        "persistence false\n"
+        "log_type none\n"
+        "max_queued_messages 0\n"
+        "max_queued_bytes 0\n"
+        "max_inflight_messages 100\n"
+        "set_tcp_nodelay true\n"
+    )
+    return Command(["mosquitto", "-c", str(folder / "mosquitto.conf")], {})
+
+
+def _nats(folder: Path, port: int) -> Command:
+    (folder / "nats.conf").write_text(
+        "server_name: bench\n"
+        f'listen: "127.0.0.1:{_freePort()}"\n'
+        f'jetstream {{ store_dir: "{folder}" }}\n'
+        f'mqtt {{ listen: "127.0.0.1:{port}", max_ack_pending: 1024 }}\n'
+        "log_file: /dev/null\n"
+    )
+    return Command(["nats-server", "-c", str(folder / "nats.conf")], {})
+
+
+def _iotcore(folder: Path, port: int) -> Command:
+    options = (
+        f'{{"listen": "127.0.0.1", "port": {port}, "max_connections": 20000, "max_payload_size": 262144, '
+        '"max_inflight_count": 100}'
+    )
+    return Command([sys.executable, "-c", "from iotcore._serve import main; main()", options], {})
+
+
+def _amqtt(folder: Path, port: int) -> Command:
+    (folder / "amqtt.yaml").write_text(
+        "listeners:\n"
+        "  default:\n"
+        "    type: tcp\n"
+        f"    bind: 127.0.0.1:{port}\n"
+        "plugins:\n"
+        "  amqtt.plugins.authentication.AnonymousAuthPlugin:\n"
+        "    allow_anonymous: true\n"
+    )
+    start = "from amqtt.scripts.broker_script import main; main()"
+    return Command([sys.executable, "-c", start, "-c", str(folder / "amqtt.yaml")], {})
+
+
+def _installed(module: str) -> Callable[[], str | None]:
+    return lambda: _package(module) if find_spec(module) else None
+
+
+KINDS: Final[tuple[Kind, ...]] = (
+    Kind("ours", "this broker", _ourVersion(COMPILED), _twistd(COMPILED)),
+    Kind("interpreted", "this broker, interpreted", _ourVersion(ROOT), _twistd(ROOT)),
+    Kind("mosquitto", "Mosquitto", lambda: _firstLine(["mosquitto", "-h"]), _mosquitto),
+    Kind("nats", "nats-server", lambda: _firstLine(["nats-server", "--version"]), _nats, oneThread=False),
+    Kind("iotcore", "rumqttd (iotcore)", _installed("iotcore"), _iotcore, oneThread=False),
+    Kind("amqtt", "amqtt", _installed("amqtt"), _amqtt),
+)

@@ -1,0 +1,116 @@
+"""
+Rounds: every scenario with every broker in turn, each run with a broker started for it.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from bench.brokers import Kind, NotStarted, RunningBroker
+from bench.catalogue import Entry
+from bench.checker import BrokenStream
+from bench.generator import Closed
+from bench.results import Results, Run, Setting
+from bench.scenarios.base import Scenario, Stalled, Unsupported, ownCore
+from bench.sockets import HandshakeError
+from bench.usage import machine
+
+# No run may take longer than this, whatever the broker does.
+_LIMIT: Final = 75
+
+
+class _TooLong(Exception):
+    pass
+
+
+@contextmanager
+def _limited(seconds: int) -> Iterator[None]:
+    def tooLong(number: int, frame: FrameType | None) -> None:
+        raise _TooLong(f"did not finish within {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, tooLong)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def runOnce(kind: Kind, scenario: Scenario, round_: int, seconds: float) -> Run:
+    """
+    Start a broker, measure, stop it. Whatever goes wrong is part of the result.
+    """
+    run = Run(kind.name, scenario.name, round_, scenario.unit)
+    try:
+        broker = RunningBroker(kind)
+    except NotStarted as error:
+        return _failed(run, str(error))
+    try:
+        # Two busy processes that meet on one core measure the scheduler. A broker of several threads may use both.
+        with _limited(_LIMIT), ownCore(broker.pid) if kind.oneThread else nullcontext():
+            outcome = scenario.run(broker, seconds)
+    except Unsupported as error:
+        return _failed(run, f"not supported: {error}")
+    except (_TooLong, Stalled, Closed, BrokenStream, HandshakeError) as error:
+        return _failed(run, str(error) if broker.alive() else f"the broker ended: {broker.output()}")
+    except OSError as error:
+        return _failed(run, f"{error}" if broker.alive() else f"the broker ended: {broker.output()}")
+    finally:
+        broker.stop()
+    return replace(run, **vars(outcome))
+
+
+def _failed(run: Run, reason: str) -> Run:
+    return replace(run, failed=(reason.splitlines() or ["failed"])[0][:200])
+
+
+def describe(run: Run) -> str:
+    """
+    A line of progress.
+    """
+    line = f"{run.scenario:<11}{run.broker:<12}"
+    if run.failed:
+        return f"{line}{run.failed}"
+    line += f"{run.value:>13,.2f} {run.unit}"
+    if run.cpu is not None:
+        line += f", {run.cpu:.2f} us of broker CPU"
+    if run.busy is not None and run.generator is not None:
+        line += f" (busy {run.busy:.2f}, generator {run.generator:.2f})"
+    line += "".join(f", {name} {value:,.2f}" for name, value in run.detail.items())
+    if run.lost or run.disordered:
+        line += f" -- {run.lost} LOST, {run.disordered} REPEATED OR OUT OF ORDER"
+    return line
+
+
+def runAll(entries: Sequence[Entry], kinds: Sequence[Kind], rounds: int, seconds: float, path: Path) -> Results:
+    """
+    All rounds, with a line of progress for each run, and a file that holds what has been measured so far.
+    """
+    versions = {kind.name: kind.version() or "unknown" for kind in kinds}
+    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    results = Results(path, Setting(when, seconds, rounds, machine(), versions))
+    total = rounds * len(entries) * len(kinds)
+    hopeless: dict[tuple[str, str], str] = {}
+    count = 0
+    for round_ in range(1, rounds + 1):
+        for entry in entries:
+            for kind in kinds:
+                count += 1
+                key = kind.name, entry.scenario.name
+                if key in hopeless:
+                    continue  # it would take as long to fail again
+                run = runOnce(kind, entry.scenario, round_, seconds)
+                if run.failed:
+                    hopeless[key] = run.failed
+                results.add(run)
+                print(f"[{count:>3}/{total}] {describe(run)}", file=sys.stderr, flush=True)
+    return results

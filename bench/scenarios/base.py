@@ -1,0 +1,166 @@
+"""
+What a scenario is, and what it answers.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bench.sockets import Address
+from bench.usage import cpuSeconds, family
+
+
+class Unsupported(Exception):
+    """
+    This broker cannot do what the scenario asks for.
+    """
+
+
+class Stalled(Exception):
+    """
+    Nothing arrived any more, though something was under way.
+    """
+
+
+class Running(Protocol):
+    """
+    A broker that runs.
+    """
+
+    @property
+    def pid(self) -> int:
+        """
+        Its process.
+        """
+
+    @property
+    def address(self) -> Address:
+        """
+        Where it listens.
+        """
+
+
+@dataclass
+class Outcome:
+    """
+    What one run measured.
+
+    @ivar value: The figure of the scenario, in its unit.
+    @ivar cpu: The broker's processor time for one operation, in microseconds.
+    @ivar busy: The broker's processor time by the clock: 1.0 is one core.
+    @ivar generator: The same of the generator. Where it is at 1.0 and the broker is not, the generator was measured.
+    @ivar lost: Messages that never arrived.
+    @ivar disordered: Messages or acknowledgements that arrived twice or out of order.
+    @ivar detail: Further figures of this scenario.
+    """
+
+    value: float
+    cpu: float | None = None
+    busy: float | None = None
+    generator: float | None = None
+    lost: int = 0
+    disordered: int = 0
+    detail: dict[str, float] = field(default_factory=dict)
+
+
+class Scenario(Protocol):
+    """
+    Something to measure.
+
+    @ivar name: What selects it on the command line.
+    @ivar title: The row of the report.
+    @ivar unit: Of the value.
+    @ivar higher: More is better.
+    """
+
+    name: str
+    title: str
+    unit: str
+    higher: bool
+
+    def run(self, broker: Running, seconds: float) -> Outcome:
+        """
+        Measure a broker that was started for this run alone.
+
+        @raise Unsupported: It cannot do this.
+        """
+
+
+class Stretch:
+    """
+    The measured part of a run: the clock, and who used how much processor time in it.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._cpu = cpuSeconds(pid)
+        self._own = _ownSeconds()
+        self._started = time.perf_counter()
+        self.seconds = 0.0
+        self.cpu = 0.0
+        self.own = 0.0
+
+    def stop(self) -> None:
+        """
+        Stop the clock.
+        """
+        self.seconds = time.perf_counter() - self._started
+        self.cpu = cpuSeconds(self._pid) - self._cpu
+        self.own = _ownSeconds() - self._own
+
+    def outcome(self, operations: int, value: float | None = None) -> Outcome:
+        """
+        @param value: Other than operations a second.
+        """
+        return Outcome(
+            value=operations / self.seconds if value is None else value,
+            cpu=self.cpu / operations * 1e6 if operations else None,
+            busy=self.cpu / self.seconds,
+            generator=self.own / self.seconds,
+        )
+
+
+def _ownSeconds() -> float:
+    used = os.times()
+    return used.user + used.system
+
+
+@contextmanager
+def withoutCollector() -> Iterator[None]:
+    """
+    No garbage collection: it would be seen as the broker's latency.
+    """
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@contextmanager
+def ownCore(pid: int) -> Iterator[None]:
+    """
+    Give this process one core, and a broker the others.
+
+    For whoever never sleeps: on the same core as the broker, its turns on that core would be seen as latency.
+    """
+    cores = os.sched_getaffinity(0)
+    if len(cores) < 2:
+        yield
+        return
+    mine = min(cores)
+    for member in family(pid):
+        for thread in os.listdir(f"/proc/{member}/task"):
+            os.sched_setaffinity(int(thread), cores - {mine})
+    os.sched_setaffinity(0, {mine})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
