@@ -4,7 +4,9 @@ Tests for L{twisted_mqtt.extensions}.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import twisted
@@ -14,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from tests.modules.recording import RecordingBroker
+from tests.modules.recording import Client, RecordingBroker
 from twisted_mqtt.config.registry import BUILT_IN
 from twisted_mqtt.config.schema_extensions import Presence as PresenceSettings
 from twisted_mqtt.extensions import (
@@ -401,3 +403,37 @@ class ExtensionMakerTests(SynchronousTestCase):
         """
         maker = ExtensionMaker("dict", "builtins:dict", "Not really an extension", "no-such-distribution")
         self.assertEqual(maker.makeExtension(None), {})
+
+
+class DocumentationTests(SynchronousTestCase):
+    """
+    Tests for what C{docs/hooks.md} tells people to write.
+    """
+
+    def test_template(self) -> None:
+        """
+        The extension that stands there works as it stands there, and leaves nothing behind.
+        """
+        text = (Path(__file__).parents[1] / "docs" / "hooks.md").read_text(encoding="utf-8")
+        (source,) = re.findall(r"```python\n(# greeter/extension\.py\n.*?)```", text, re.DOTALL)
+        namespace: dict[str, Any] = {"__name__": "greeter.extension"}
+        exec(source, namespace)
+        broker = RecordingBroker()
+        greeter = namespace["Greeter"](namespace["Settings"]())
+        verifyObject(IExtension, greeter, tentative=True)
+        greeter.start(broker)
+        broker.hooks.clientConnected.run(Client(), None)
+        self.assertEqual(broker.payloads(), {"greetings": "hello c1"})
+        greeter.stop()
+        self.assertEqual([point for point in broker.hooks if point.callbacks], [])
+
+    def test_plugin(self) -> None:
+        """
+        So does the line that makes it known.
+        """
+        text = (Path(__file__).parents[1] / "docs" / "hooks.md").read_text(encoding="utf-8")
+        (source,) = re.findall(r"```python\n(# twisted/plugins/greeter_plugin\.py.*?)```", text, re.DOTALL)
+        namespace: dict[str, Any] = {}
+        exec(source, namespace)
+        verifyObject(IExtensionMaker, namespace["greeter"])
+        self.assertEqual(namespace["greeter"].name, "greeter")
