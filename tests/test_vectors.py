@@ -55,9 +55,8 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """
     folder = tmp_path_factory.mktemp("vectors")
     names = zoneNames(OVER_SOCKETS)
-    zones = {names[repr(settings)]: settings for settings in _distinct(OVER_SOCKETS)}
+    zones = {names[repr(settings)]: {"allow_anonymous": True, **settings} for settings in _distinct(OVER_SOCKETS)}
     configuration = {
-        "allow_anonymous": True,
         "node": {"name": "vectors@127.0.0.1", "data_dir": str(folder / "data")},
         "zone": zones,
         "listener": {"tcp": {name: {"bind": "127.0.0.1:0", "zone": name} for name in zones}},

@@ -77,6 +77,8 @@ class Run:
         The peer's link, a new one if it has none or the last was closed.
         """
         if peer.link is None or peer.closed:
+            if peer.link is not None:
+                peer.link.abort()
             link = self.bench.open()
             self.peers[peer.name] = peer
             peer.link, peer.buffer, peer.inbox = link, b"", []
