@@ -69,8 +69,9 @@ class PeerClosesTests(SiteTestCase):
         """
         If it does not read that either, it is given up.
         """
-        client, recorder = self.connect()
+        client, recorder = self.connect(receiveBuffer=4096)
         recorder.transport.write(BIG)
+        self.site.settle()
         client.shutdown(socket.SHUT_WR)
         self.site.until(lambda: recorder.lost)
         self.site.turn()

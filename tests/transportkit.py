@@ -182,6 +182,16 @@ class Site:
         self.poller.doRead()
         self.reactor.advance(0)
 
+    def settle(self) -> None:
+        """
+        Turn the reactor until nothing is ready; what is left waits for the clients.
+        """
+        for _ in range(10000):
+            if not select.select([self.poller], [], [], 0.01)[0]:
+                return
+            self.turn()
+        raise AssertionError("it does not settle")
+
     def until(self, happened: Callable[[], object]) -> None:
         """
         Turn the reactor until something has happened; wait only for what the poller waits for.

@@ -143,6 +143,9 @@ class Poller:
                     # Whatever reaches the reactor makes it drop this reader, and every connection with it.
                     self.shell.raised("a descriptor")
             self._endTurn()
+            if len(ready) == 1:
+                # One peer at a time: there is hardly another already, and asking costs a system call.
+                return
 
     def _endTurn(self) -> None:
         """
