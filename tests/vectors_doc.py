@@ -1,5 +1,5 @@
 """
-Writes C{docs/conformance.md} from the clauses and the vectors: C{python -m tests.vectors.doc}.
+Writes C{docs/conformance.md} from the clauses and the vectors: C{python -m tests.vectors_doc}.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 from tests.vectors.model import FOLDER, Vector, load
 
-DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "conformance.md"
+DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "conformance.md"
 
 _TITLES: Final = {4: "MQTT 3.1.1", 5: "MQTT 5.0"}
 _INTRODUCTION: Final = """\
@@ -69,7 +69,7 @@ def _lines() -> Iterator[str]:
     shown = vectorsByClause(vectors)
     yield "# Conformance"
     yield ""
-    yield "<!-- Written by `python -m tests.vectors.doc`; a test fails when it is stale. -->"
+    yield "<!-- Written by `python -m tests.vectors_doc`; a test fails when it is stale. -->"
     yield ""
     yield _INTRODUCTION
     yield ""
