@@ -1,16 +1,21 @@
 """
 Listeners: from the tables of the configuration to ports, and from ports to protocols.
+
+Between a port and the MQTT protocol stand the layers that a listener's table asks for. Each is a protocol factory that
+wraps the next one, in a module of its own which knows nothing of the others; L{LAYERS} puts them in order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 
-from twisted_mqtt.config.schema_listeners import TCPListener, UNIXListener
+from twisted_mqtt.config.schema_listeners import SecureListener, TCPListener, UNIXListener
 from twisted_mqtt.endpoints import canBeFast, pollerOf, tcpEndpoint, unixEndpoint
 from twisted_mqtt.listening import Place, limitsOf
 from twisted_mqtt.portoptions import PortOptions, TransportOptions
@@ -24,6 +29,39 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.limits import Limits
 
 _log = Logger()
+
+
+@dataclass(frozen=True)
+class Site:
+    """
+    What a layer may want to know of where it stands.
+    """
+
+    listener: AnyListener
+    place: Place
+    broker: Broker
+    reactor: Any
+
+
+Layer = Callable[[Any, Site], Any]
+
+LAYERS: tuple[Layer, ...] = ()
+"""
+From the socket inwards. Each is called with the factory further in, and returns one around it, or that factory itself
+where the listener's table does not ask for the layer. It raises where it can't do what the table asks for.
+"""
+
+
+def layered(factory: MQTTFactory, site: Site) -> Any:
+    """
+    Put the layers of a listener around a factory.
+
+    @return: provides C{IProtocolFactory}.
+    """
+    outermost: Any = factory
+    for layer in reversed(LAYERS):
+        outermost = layer(outermost, site)
+    return outermost
 
 
 class Listeners(Service):
@@ -70,7 +108,7 @@ class Listeners(Service):
     async def _open(self, listener: AnyListener) -> None:
         factory = MQTTFactory(self._broker, self._placeOf(listener))
         endpoint = self._endpointOf(listener)
-        port = await endpoint.listen(factory)
+        port = await endpoint.listen(layered(factory, Site(listener, factory.place, self._broker, self._reactor)))
         name = factory.place.name
         self.ports[name] = port
         self.factories[name] = factory
@@ -129,7 +167,7 @@ class Listeners(Service):
         )
         if isinstance(listener, UNIXListener):
             return unixEndpoint(self._reactor, listener.bind.path or "", listener.mode, options)
-        if isinstance(listener, TCPListener):
+        if isinstance(listener, TCPListener | SecureListener):
             options.noDelay = listener.nodelay
             options.reuseAddress = listener.reuseaddr
         return tcpEndpoint(self._reactor, listener.bind.port, listener.bind.host, options)
