@@ -19,8 +19,8 @@ COMPILED := build/compiled
 SOURCES := $(shell find twisted_mqtt gateways twisted -type f -not -name '*.pyc' -not -name dropin.cache 2>/dev/null)
 PACKAGING := setup.cfg setup.py pyproject.toml
 
-# "-n 2" suits the two cores that the tests promise to run on.
-PYTEST := -m pytest -n $(or $(WORKERS),2) --dist loadgroup --hypothesis-profile=$(or $(PROFILE),ci)
+# "-n 2" suits the two cores that the tests promise to run on; a file stays together, for what its tests share.
+PYTEST := -m pytest -n $(or $(WORKERS),2) --dist loadfile --hypothesis-profile=$(or $(PROFILE),ci)
 
 .PHONY: help run test lint types test-interpreted test-compiled compiled services bench docs clean
 

@@ -8,6 +8,7 @@ import sys
 from twisted.application import service, strports
 from twisted.internet import reactor
 from twisted.python.log import startLogging
+from twisted.web.resource import Resource
 from twisted.web.server import Site
 from twisted.web.static import Data
 
@@ -16,10 +17,11 @@ from twisted_mqtt.tap import makeBrokerService
 
 startLogging(sys.stdout)
 services = service.MultiService()
-page = Site(Data(b"still here\n", "text/plain"))
-strports.service("tcp:0:interface=127.0.0.1", page, reactor).setServiceParent(services)
+pages = Resource()
+pages.putChild(b"", Data(b"still here\n", "text/plain"))
+strports.service("tcp:0:interface=127.0.0.1", Site(pages), reactor).setServiceParent(services)
 
-settings = settingsFrom({"listener": {"tcp": {"external": "127.0.0.1:1883"}}}, os.environ)
+settings = settingsFrom({"listener": {"tcp": {"external": {"bind": "127.0.0.1:1883"}}}}, os.environ)
 makeBrokerService(settings, reactor).setServiceParent(services)
 
 services.startService()

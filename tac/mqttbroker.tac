@@ -11,7 +11,7 @@ from twisted.internet import reactor
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.tap import makeBrokerService
 
-settings = settingsFrom({"listener": {"tcp": {"external": "127.0.0.1:1883"}}}, environ)
+settings = settingsFrom({"listener": {"tcp": {"external": {"bind": "127.0.0.1:1883"}}}}, environ)
 
 application = Application("mqttbroker")
 makeBrokerService(settings, reactor).setServiceParent(application)

@@ -44,6 +44,7 @@ def configuration(folder: Path) -> dict[str, object]:
     """
     return {
         "allow_anonymous": True,
+        "mqtt": {"max_topic_alias": 100},
         "node": {"name": "test@127.0.0.1", "data_dir": str(folder / "data")},
         "listener": {"tcp": {"external": {"bind": "127.0.0.1:0"}}},
     }
@@ -64,7 +65,7 @@ def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def startBroker(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartBroker]:
     """
-    Start brokers of a test's own, which are stopped after it.
+    Start brokers of a test's own, which are stopped after it unless the test has done so.
     """
     if request.config.getoption("--reference"):
         pytest.skip("needs a broker configured for it, and the reference is not")
@@ -79,7 +80,8 @@ def startBroker(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Star
 
     yield start
     for broker in started:
-        broker.stop()
+        if broker.process.poll() is None:
+            broker.stop()
 
 
 @pytest.fixture

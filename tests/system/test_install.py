@@ -16,7 +16,7 @@ from tests.system.process import ROOT, Broker, toml, twistdCommand
 from tests.system.test_process import passOneMessage
 
 # An environment is made, dependencies fetched, and the core compiled.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("install")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 _PACKAGES = ["twisted_mqtt", "gateways", "twisted"]
 _FILES = ["setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"]

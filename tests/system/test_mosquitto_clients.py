@@ -109,12 +109,13 @@ def test_persistentSession(broker: Broker, name: str, subscriber: StartSubscribe
     """
     options = ["-V", version, "-i", f"{name}s", "-t", f"{name}/a", "-q", "1", "-c"]
     options += ["-x", "300"] if version == "mqttv5" else []
-    subscriber(*options).end(signal.SIGTERM)
+    # Killed: asked to end just after SUBACK, mosquitto_sub may lock itself up in its signal handler.
+    subscriber(*options).end(signal.SIGKILL)
     for number in range(3):
         mosquitto_pub(broker, "-V", version, "-t", f"{name}/a", "-q", "1", "-m", str(number))
     again = subscriber(*options)
     assert [payload for *_, payload in got(again, 3)] == ["0", "1", "2"]
-    again.end(signal.SIGTERM)
+    again.end(signal.SIGKILL)
     subprocess.run(
         ["mosquitto_sub", *address(broker), "-V", version, "-i", f"{name}s", "-t", f"{name}/a", "-E"],
         check=True,
