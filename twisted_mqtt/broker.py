@@ -96,7 +96,7 @@ class Broker(Service):
         self.retained = RetainedMessages(self.counters, retainer)
         self.wheel = DeadlineWheel(clock)
         self.wills = Wills(self)
-        self.outbox = Outbox(self._flushLater)
+        self.outbox = Outbox(self._flushSoon, self._flushLater)
         self.writeSoon: Callable[[], bool] = lambda: False
         self.clients: dict[str, ClientInfo] = {}
         self.sessions: dict[str, Session] = {}
@@ -508,9 +508,12 @@ class Broker(Service):
             "retained": len(self.retained),
         }
 
-    def _flushLater(self) -> None:
+    def _flushSoon(self) -> None:
         if not self.writeSoon():
-            self.clock.callLater(0, self.outbox.flush)
+            self._flushLater()
+
+    def _flushLater(self) -> None:
+        self.clock.callLater(0, self.outbox.flush)
 
     def _hooksChanged(self, point: HookPoint) -> None:
         switches, hooks = self.switches, self.hooks

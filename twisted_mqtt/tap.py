@@ -4,6 +4,7 @@ Wiring for C{twistd mqttbroker}: options in, a tree of services out.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -158,21 +159,23 @@ def makeService(options: Options) -> IService:
 
     service = makeBrokerService(options.settings, reactor)
 
-    def failed(result: Any) -> Any:
+    def ended(result: Any) -> Any:
         if result is not service:
-            _stop(reactor)
+            # twistd itself would end with status 0; its own clean-up comes first.
+            atexit.register(_exitFailed)
+            reactor.callWhenRunning(_stop, reactor)
         return result
 
-    service.ready.addCallback(failed)
+    service.ready.addBoth(ended)
     return service
 
 
 def _stop(reactor: Any) -> None:
-    reactor.callWhenRunning(_stopRunning, reactor)
-
-
-def _stopRunning(reactor: Any) -> None:
     if reactor.running:
-        # twistd has an exit status for this, kept where its runner looks.
-        reactor._exitSignal = None
         reactor.stop()
+
+
+def _exitFailed() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)

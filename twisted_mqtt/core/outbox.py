@@ -16,13 +16,16 @@ class Outbox:
     """
     Collects connections with output.
 
-    @ivar schedule: called with the first connection of a turn; it sees to it that L{flush} is called.
+    @ivar schedule: called with the first connection of a turn; it sees to it that L{flush} is called in this turn or
+        soon after.
+    @ivar again: called from L{flush} where much is left; it sees to it that L{flush} is called in a later turn.
     """
 
-    __slots__ = ("schedule", "_waiting", "_flushing")
+    __slots__ = ("schedule", "again", "_waiting", "_flushing")
 
-    def __init__(self, schedule: Callable[[], None]) -> None:
+    def __init__(self, schedule: Callable[[], None], again: Callable[[], None]) -> None:
         self.schedule: Callable[[], None] = schedule
+        self.again: Callable[[], None] = again
         self._waiting: list[Connection] = []
         self._flushing: bool = False
 
@@ -50,4 +53,4 @@ class Outbox:
             rounds += 1
         self._flushing = False
         if self._waiting:
-            self.schedule()
+            self.again()
