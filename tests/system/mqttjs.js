@@ -146,6 +146,7 @@ const scenarios = {
       }
     }
     assert.ok(sent.includes(""), "the sender used no alias");
+    assert.ok(received.some(([topic, alias]) => topic === "" && alias), "the broker used no alias");
     assert.ok(received.every(([, alias]) => alias === undefined || (alias >= 1 && alias <= 2)), "an alias too high");
   },
 

@@ -157,7 +157,7 @@ def test_aiomqtt(broker: Broker, name: str) -> None:
                 await subscriber.subscribe(f"{name}/{qos}", qos=qos)
             await subscriber.subscribe(f"{name}/gone", qos=1)
             coming = aiter(subscriber.messages)
-            async with aiomqtt.Client(identifier=f"{name}p", will=will, **address) as sender:
+            async with aiomqtt.Client(identifier=f"{name}p", will=will, timeout=2, **address) as sender:
                 for qos in range(3):
                     await sender.publish(f"{name}/{qos}", f"at {qos}", qos=qos)
                     message = await anext(coming)
