@@ -4,6 +4,7 @@ Vectors against this broker in memory: no socket, and a clock that moves when a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -166,4 +167,4 @@ def _method(broker: Any, method: str) -> None:
     broker.hooks["client.authenticate"].add(authenticate)
 
 
-_HOOKS: Final = {"deny": _deny, "password": _password, "method": _method}
+_HOOKS: Final[dict[str, Callable[[Any, Any], None]]] = {"deny": _deny, "password": _password, "method": _method}
