@@ -5,12 +5,14 @@ C{python -m bench}: measure, and write the report.
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
 from bench import results
-from bench.brokers import KINDS, ROOT, Kind
+from bench.brokers import COMPILED, KINDS, ROOT, Kind
 from bench.catalogue import CATALOGUE, Entry
 from bench.report import render
 from bench.runner import runAll
@@ -58,6 +60,26 @@ def _installed(names: str) -> list[Kind]:
     return found
 
 
+def _measureCore() -> None:
+    """
+    The micro benchmarks, once for each core: in a process of its own, as either core can be imported only once.
+    """
+    for core, tree in (("interpreted", ROOT), ("compiled", COMPILED)):
+        if not (tree / "twisted_mqtt" / "tap.py").exists():
+            continue
+        print(f"micro benchmarks, {core}", file=sys.stderr, flush=True)
+        # This very suite, but the broker of that tree.
+        start = (
+            f"import sys, bench; sys.path.remove({str(ROOT)!r}); sys.path.insert(0, {str(tree)!r}); "
+            "from bench.micro import main; main()"
+        )
+        path = _BUILD / f"micro-{core}.jsonl"
+        path.unlink(missing_ok=True)
+        arguments = [sys.executable, "-P", "-c", start, "--output", str(path)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        subprocess.run(arguments, env=environment, stdout=subprocess.DEVNULL, check=False)
+
+
 def main() -> None:
     """
     Do what the command line says.
@@ -76,6 +98,8 @@ def main() -> None:
         raiseFileLimit()
         measured = runAll(entries, _installed(given.brokers), given.rounds, given.seconds, path)
         setting, runs = measured.setting, measured.runs
+        if all_:
+            _measureCore()
     text = render(setting, runs, CATALOGUE if all_ else entries, _BUILD)
     target = given.report or (_REPORT if all_ else None)
     if target is None:

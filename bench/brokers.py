@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from configparser import ConfigParser
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -197,10 +198,14 @@ def _twistd(tree: Path) -> Callable[[Path, int], Command]:
 
 def _ourVersion(tree: Path) -> Callable[[], str | None]:
     def version() -> str | None:
-        if not (tree / "twisted_mqtt" / "tap.py").exists() and not os.environ.get("BENCH_BROKER_CMD"):
+        if not (tree / "twisted_mqtt" / "tap.py").exists():
             return None
         core = "compiled" if list((tree / "twisted_mqtt" / "core").glob("*.so")) else "interpreted"
-        return f"{_package('twisted-mqtt') or 'this tree'}, {core} core, Twisted {_package('twisted')}"
+        metadata_ = ConfigParser()
+        metadata_.read(tree / "setup.cfg", encoding="utf-8")
+        number = metadata_.get("metadata", "version", fallback="unnumbered")
+        python = ".".join(str(part) for part in sys.version_info[:3])
+        return f"{number}, {core} core, Twisted {_package('twisted')}, Python {python}"
 
     return version
 

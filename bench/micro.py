@@ -1,0 +1,325 @@
+"""
+The core alone, and the broker without a network: what a step costs, interpreted or compiled.
+
+C{python -m bench.micro} prints a line of JSON for each figure. Which core is measured is decided by which one is
+imported: run it in the tree, or in the compiled copy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from twisted.internet.defer import succeed
+
+from bench import packets
+from bench.inmemory import Client, InMemory, acknowledgeAll
+from twisted_mqtt.core import codec
+from twisted_mqtt.core.codec import Decoder, encodePublish
+from twisted_mqtt.core.message import Message
+from twisted_mqtt.core.subscription import Subscription
+from twisted_mqtt.core.tree import SubscriptionTree
+from twisted_mqtt.hooks import OK
+
+# Packets in one chunk: about what one read of a busy socket brings.
+_CHUNK: Final = 200
+_TOPIC: Final = "bench/topic"
+
+
+class Figure(NamedTuple):
+    """
+    A result.
+    """
+
+    name: str
+    value: float
+    unit: str
+
+
+def compiled() -> bool:
+    """
+    Whether the core that was imported is the compiled one.
+    """
+    return not codec.__file__.endswith(".py")
+
+
+def best(action: Callable[[], object], operations: int, seconds: float = 0.15, rounds: int = 5) -> float:
+    """
+    @param operations: How many of what is measured one call does.
+
+    @return: Nanoseconds for one of them, in the fastest of some rounds: what disturbs only ever adds.
+    """
+    action()
+    started = time.perf_counter()
+    action()
+    calls = max(1, int(seconds / max(1e-9, time.perf_counter() - started)))
+    fastest = float("inf")
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(rounds):
+            started = time.perf_counter()
+            for _ in range(calls):
+                action()
+            fastest = min(fastest, (time.perf_counter() - started) / calls)
+    finally:
+        gc.enable()
+    return fastest / operations * 1e9
+
+
+def _publishes(qos: int, count: int = _CHUNK) -> bytes:
+    return b"".join(packets.publish(_TOPIC, packets.payload(0, n), qos, n + 1) for n in range(count))
+
+
+def codecFigures() -> Iterator[Figure]:
+    """
+    Bytes to packets, and back.
+    """
+    for qos in (0, 1):
+        chunk = _publishes(qos)
+        # MQTT 3.1.1, past its CONNECT.
+        decoder = Decoder(1 << 20, 4)
+        if len(decoder.feed(chunk)) != _CHUNK:
+            raise RuntimeError("the decoder did not find every packet")
+        yield Figure(f"decode a QoS {qos} PUBLISH", best(lambda: decoder.feed(chunk), _CHUNK), "ns")  # noqa: B023
+    topic, body = _TOPIC.encode(), packets.payload(0, 0)
+
+    def encodeMany() -> None:
+        for _ in range(_CHUNK):
+            encodePublish(0x32, topic, 1, b"", body)
+
+    yield Figure("encode a QoS 1 PUBLISH", best(encodeMany, _CHUNK), "ns")
+
+
+class Nobody:
+    """
+    A subscriber that is never asked.
+    """
+
+    clientID = "nobody"
+    online = False
+
+    def deliver(self, message: Message, subscription: Subscription) -> None:
+        """
+        Take no notice.
+        """
+
+
+def _wildcardFilters(count: int) -> Iterator[str]:
+    forms = ("site/{:07d}/+/degrees", "+/{:07d}/room/degrees", "site/{:07d}/room/#", "site/{:07d}/#")
+    for number in range(count):
+        yield forms[number % 4].format(number // 4)
+
+
+def _residentBytes() -> int:
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def treeFigures(sizes: tuple[int, ...]) -> Iterator[Figure]:
+    """
+    How the time to find the subscribers of a topic grows with the number of filters; four of them match it.
+    """
+    for size in sizes:
+        tree = SubscriptionTree()
+        subscribers = [Nobody() for _ in range(100)]
+        before = _residentBytes()
+        started = time.perf_counter()
+        for number, topicFilter in enumerate(_wildcardFilters(size)):
+            tree.add(Subscription(subscribers[number % 100], topicFilter))
+        took = time.perf_counter() - started
+        memory = _residentBytes() - before
+        distinct = [f"site/{number * 7919 % (size // 4):07d}/room/degrees" for number in range(min(size // 4, 5000))]
+        started = time.perf_counter()
+        for topic in distinct:
+            tree.match(topic)
+        uncached = (time.perf_counter() - started) / len(distinct)
+        if len(tree.match(distinct[0]).subscriptions) != 4:
+            raise RuntimeError("a topic has four subscriptions")
+        few = distinct[:200]
+
+        def matchFew(few: list[str] = few, tree: SubscriptionTree = tree) -> None:
+            for topic in few:
+                tree.match(topic)
+
+        yield Figure(f"match, {size:,} wildcard filters, topic not seen lately", uncached * 1e9, "ns")
+        yield Figure(f"match, {size:,} wildcard filters, topic seen lately", best(matchFew, len(few)), "ns")
+        yield Figure(f"subscribe, {size:,} wildcard filters", took / size * 1e9, "ns")
+        if size >= 100_000:
+            yield Figure(f"memory of one of {size:,} wildcard subscriptions", memory / size, "bytes")
+
+
+def memoryFigures(count: int) -> Iterator[Figure]:
+    """
+    What subscriptions take in memory, without their subscribers.
+    """
+    kinds: dict[str, Callable[[int], str]] = {
+        "each to a topic of its own": lambda number: f"devices/{number:07d}/commands",
+        "all to one topic": lambda number: "devices/all",
+    }
+    for kind, filterOf in kinds.items():
+        subscribers = [Nobody() for _ in range(count)]
+        tree = SubscriptionTree()
+        before = _residentBytes()
+        for number, subscriber in enumerate(subscribers):
+            tree.add(Subscription(subscriber, filterOf(number)))
+        yield Figure(f"memory of one of {count:,} subscriptions, {kind}", (_residentBytes() - before) / count, "bytes")
+
+
+class Traffic:
+    """
+    A publisher and its subscribers on a broker in memory; C{exchange} carries one chunk of messages through it.
+    """
+
+    def __init__(self, subscribers: int, qos: int) -> None:
+        self.memory = InMemory()
+        self._chunk = _publishes(qos)
+        self._size = len(self._chunk) // _CHUNK
+        self._qos = qos
+        self._publisher = self.memory.connect("publisher")
+        self._receivers: list[Client] = [
+            self.memory.connect(f"subscriber{number}", _TOPIC, qos) for number in range(subscribers)
+        ]
+        for receiver in self._receivers:
+            receiver.sink.keeping = bool(qos)
+        self.operations = _CHUNK * max(1, subscribers)
+
+    def exchange(self) -> None:
+        """
+        Publish, route, deliver, write; at QoS 1 acknowledge both ways.
+        """
+        self._publisher.receive(self._chunk)
+        self.memory.turn()
+        if self._qos:
+            for receiver in self._receivers:
+                acknowledgeAll(receiver, self._size, 4 + len(_TOPIC))
+            self.memory.turn()
+
+    def check(self) -> None:
+        """
+        @raise RuntimeError: A chunk does not arrive.
+        """
+        before = [receiver.sink.length for receiver in self._receivers]
+        self.exchange()
+        for receiver, length in zip(self._receivers, before, strict=True):
+            if receiver.sink.length - length < len(self._chunk):
+                raise RuntimeError("not every message was delivered")
+
+
+def brokerFigures() -> Iterator[Figure]:
+    """
+    One message through the whole broker but for the network.
+    """
+    for subscribers, qos in ((1, 0), (100, 0), (1000, 0), (1, 1), (100, 1)):
+        traffic = Traffic(subscribers, qos)
+        traffic.check()
+        title = f"deliver at QoS {qos}, 1 to {subscribers:,}, all layers, no network"
+        yield Figure(title, best(traffic.exchange, traffic.operations), "ns")
+
+
+def pointFigures() -> Iterator[Figure]:
+    """
+    Asking a hook point, apart from what the broker does around it.
+    """
+    message = Message("a/b", b"c")
+    answers: dict[str, Callable[..., Any] | None] = {
+        "no callback": None,
+        "a callback that answers None": lambda *given: None,
+        "a callback that answers OK": lambda *given: OK,
+        "a callback that answers a new message": lambda *given: Message("a/b", b"d"),
+        "a callback that answers a fired Deferred": lambda *given: succeed(None),
+    }
+    for title, callback in answers.items():
+        hooks = InMemory().broker.hooks
+        if callback is not None:
+            hooks.hook("message.publish", callback)
+            hooks.hook("message.dropped", callback)
+        fold, run = hooks.messagePublish.fold, hooks.messageDropped.run
+
+        def folds(fold: Callable[..., object] = fold) -> None:
+            for _ in range(1000):
+                fold(message)
+
+        def runs(run: Callable[..., object] = run) -> None:
+            for _ in range(1000):
+                run(None, message, "reason")
+
+        yield Figure(f"fold point, {title}", best(folds, 1000), "ns")
+        if "new message" not in title:
+            yield Figure(f"run point, {title}", best(runs, 1000), "ns")
+
+
+def hookFigures() -> Iterator[Figure]:
+    """
+    What one installed callback of each kind adds to a message, one publisher to one subscriber.
+    """
+    points = (
+        ("message.publish", 0, 1),
+        ("message.delivered", 0, 1),
+        ("message.acked", 1, 1),
+        ("message.dropped", 0, 0),
+        ("client.check_acl", 0, 1),
+    )
+    for point, qos, subscribers in points:
+        took = _added(point, lambda *given: None, qos, subscribers)
+        yield Figure(f"a plain callback at {point} adds to a QoS {qos} message", took, "ns")
+    for point in ("message.publish", "message.delivered"):
+        took = _added(point, lambda *given: succeed(None), 0, 1)
+        yield Figure(f"a callback with a fired Deferred at {point} adds to a QoS 0 message", took, "ns")
+
+
+def _added(point: str, callback: Callable[..., Any], qos: int, subscribers: int) -> float:
+    without, with_ = Traffic(subscribers, qos), Traffic(subscribers, qos)
+    with_.memory.broker.hooks.hook(point, callback)
+    times: dict[Traffic, float] = {without: float("inf"), with_: float("inf")}
+    # In turns: the difference of two measurements a minute apart would be the machine's mood.
+    for _ in range(5):
+        for traffic in times:
+            traffic.check()
+            times[traffic] = min(times[traffic], best(traffic.exchange, traffic.operations, rounds=1))
+    return times[with_] - times[without]
+
+
+def figures(sizes: tuple[int, ...]) -> Iterator[Figure]:
+    """
+    All of them.
+    """
+    yield from codecFigures()
+    yield from brokerFigures()
+    yield from pointFigures()
+    yield from hookFigures()
+    # These last: what they free does not all go back to the system.
+    yield from memoryFigures(100_000)
+    yield from treeFigures(sizes)
+
+
+def main() -> None:
+    """
+    Print, and write if told where.
+    """
+    parser = argparse.ArgumentParser(prog="python -m bench.micro", description=__doc__)
+    parser.add_argument("--output", type=Path, help="also write the lines to a file")
+    parser.add_argument(
+        "--filters", default="1000,10000,100000,1000000", help="sizes of the tree (default: %(default)s)"
+    )
+    given = parser.parse_args()
+    print(f"{'compiled' if compiled() else 'interpreted'} core", file=sys.stderr)
+    lines = []
+    for figure in figures(tuple(int(size) for size in given.filters.split(","))):
+        line = json.dumps({"core": "compiled" if compiled() else "interpreted", **figure._asdict()})
+        print(line, flush=True)
+        lines.append(line)
+    if given.output is not None:
+        given.output.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
