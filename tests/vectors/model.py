@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 from tests.vectors.packets import Malformed, Packet, decode, split
 
 FOLDER: Final = Path(__file__).parent
+_KEYS: Final = {"name", "version", "clauses", "settings", "hooks", "why", "steps"}
 
 
 class Failed(AssertionError):
@@ -68,6 +69,8 @@ def load(folder: Path = FOLDER) -> list[Vector]:
         if path.name == "clauses.json":
             continue
         for entry in json.loads(path.read_text("utf-8")):
+            if unknown := entry.keys() - _KEYS:
+                raise ValueError(f"{path.name}: {entry.get('name')}: no such key: {', '.join(sorted(unknown))}")
             versions = entry["version"] if isinstance(entry["version"], list) else [entry["version"]]
             for version in versions:
                 clauses = entry["clauses"]
