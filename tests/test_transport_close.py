@@ -169,6 +169,23 @@ class LoseTests(SiteTestCase):
         self.site.turn()
         self.assertEqual(readAll(client, 100), b"no more, please")
 
+    def test_noLingerForTheGone(self) -> None:
+        """
+        A peer whose FIN is here already is not waited for.
+        """
+        client, recorder = self.connect()
+
+        def leave(data: bytes) -> None:
+            client.close()
+            recorder.transport.loseConnection()
+
+        recorder.onData = leave
+        client.sendall(b"good-bye")
+        self.site.until(lambda: recorder.lost)
+        self.assertIsNone(recorder.transport.getHandle())
+        self.assertEqual(recorder.events, ["made", b"good-bye", "lost"])
+        self.assertEqual(self.site.reactor.getDelayedCalls(), [])
+
     def test_lingersNotForLong(self) -> None:
         """
         A peer that never answers FIN is forgotten after a while.

@@ -18,6 +18,11 @@ CHUNKS_AT_ONCE: Final = 1024
 Linux's IOV_MAX: more in one C{sendmsg} is an error.
 """
 
+JOINED_UP_TO: Final = 16384
+"""
+Below this, copying chunks together costs less than handing the kernel each of them.
+"""
+
 
 def sendSome(receiver: socket, data: bytes) -> int:
     """

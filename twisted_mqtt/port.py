@@ -41,6 +41,7 @@ class FastPort:
 
     __slots__ = (
         "_accepting",
+        "_attempts",
         "_exhausted",
         "_factory",
         "_options",
@@ -66,6 +67,8 @@ class FastPort:
         self._socket: socket.socket | None = None
         self._accepting = False
         self._wanted = True
+        # How many connections to ask for in a turn. One at a time, asking for a second is a system call for nothing.
+        self._attempts = 1
         self._exhausted = False
         self._resting: DelayedCall | None = None
         self.accepted = 0
@@ -138,13 +141,14 @@ class FastPort:
         """
         See L{twisted_mqtt.transportroles.Descriptor}.
         """
-        for _ in range(self._options.acceptsPerTurn):
+        for attempt in range(self._attempts):
             # Either may have changed in the factory's or a protocol's code.
             if self._socket is None or not self._accepting:
                 return
             try:
                 accepted, name = self._socket.accept()
             except BlockingIOError:
+                self._attempts = max(1, attempt)
                 return
             except OSError as error:
                 if error.errno in _PASSING:
@@ -156,6 +160,8 @@ class FastPort:
             self.accepted += 1
             self._exhausted = False
             self._accept(accepted, name)
+        # There may be more behind them, which the next poll will say.
+        self._attempts = min(2 * self._attempts, self._options.acceptsPerTurn)
 
     def reactorStopped(self) -> None:
         """

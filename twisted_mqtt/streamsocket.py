@@ -14,6 +14,11 @@ from typing import Any, Final
 
 from twisted_mqtt.poller import Poller
 
+RECEIVE_AT_ONCE: Final = 65536
+"""
+Read from a socket in a round at most, so that nobody waits long for a peer that sends much.
+"""
+
 _RESET_ON_CLOSE: Final = pack("ii", 1, 0)
 
 
@@ -96,6 +101,34 @@ class StreamSocket:
         """
         code = self._open().getsockopt(SOL_SOCKET, SO_ERROR)
         return OSError(code, strerror(code)) if code else None
+
+    def _peerHasFinished(self) -> bool:
+        """
+        @return: Whether nothing is left to come from the peer. What did come instead is thrown away.
+        """
+        try:
+            return not self._open().recv(RECEIVE_AT_ONCE)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            return True
+
+    def _unread(self, limit: int) -> list[bytes]:
+        """
+        @return: What the peer has sent up to now, or the first of it.
+        """
+        chunks: list[bytes] = []
+        size = 0
+        while size < limit:
+            try:
+                data = self._open().recv(RECEIVE_AT_ONCE)
+            except OSError:
+                break
+            if not data:
+                break
+            chunks.append(data)
+            size += len(data)
+        return chunks
 
     def _sendFIN(self) -> bool:
         """

@@ -19,21 +19,11 @@ from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from socket import socket
 from typing import Any, Final
 
-from twisted_mqtt.pending import PendingOutput, sendSome
+from twisted_mqtt.pending import JOINED_UP_TO, PendingOutput, sendSome
 from twisted_mqtt.poller import Poller
 from twisted_mqtt.portoptions import TransportOptions
-from twisted_mqtt.streamsocket import StreamSocket
+from twisted_mqtt.streamsocket import RECEIVE_AT_ONCE, StreamSocket
 from twisted_mqtt.transportroles import ABORTED, DONE, LOST, TIMED_OUT, Producer, Receiver
-
-RECEIVE_AT_ONCE: Final = 65536
-"""
-Read from a socket in a round at most, so that nobody waits long for a peer that sends much.
-"""
-
-JOINED_UP_TO: Final = 16384
-"""
-Below this, copying chunks together costs less than handing the kernel each of them.
-"""
 
 LINGER_BYTES: Final = 1 << 20
 """
@@ -343,16 +333,10 @@ class FastConnection(StreamSocket):
         Deliver what the peer sent before a write to it failed: it may have said good-bye, and its will must not be
         published then.
         """
-        received = 0
-        while received < LINGER_BYTES and self._reading and self.protocol is not None:
-            try:
-                data = self._open().recv(RECEIVE_AT_ONCE)
-            except OSError:
-                return
-            if not data:
-                return
-            received += len(data)
-            self._deliver(self.protocol, data)
+        if self._reading:
+            for data in self._unread(LINGER_BYTES):
+                if self._reading and self.protocol is not None:
+                    self._deliver(self.protocol, data)
 
     def _peerFinishes(self) -> None:
         """
@@ -476,19 +460,6 @@ class FastConnection(StreamSocket):
         self._reading = True
         self._watch()
         self._poller.setDeadline(self, self._options.lingerTimeout)
-
-    def _peerHasFinished(self) -> bool:
-        """
-        @return: Whether there is nothing left to come from the peer, but FIN or RST.
-        """
-        try:
-            data = self._open().recv(RECEIVE_AT_ONCE)
-        except (BlockingIOError, InterruptedError):
-            return False
-        except OSError:
-            return True
-        self._lingered += len(data)
-        return not data
 
     def _lose(self, kind: int, error: OSError | None) -> None:
         """
