@@ -22,6 +22,7 @@ ZONES = {repr(vector.settings): vector.settings for vector in OVER_SOCKETS}
 ZONE_NAMES = {settings: f"zone{number}" for number, settings in enumerate(ZONES)}
 
 
+@pytest.mark.timeout(30)
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector.key)
 def test_inMemory(vector: Vector) -> None:
     """
@@ -52,6 +53,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 
 @pytest.mark.system
+@pytest.mark.timeout(30)
 @pytest.mark.parametrize("vector", OVER_SOCKETS, ids=lambda vector: vector.key)
 def test_overSocket(process: Broker, vector: Vector) -> None:
     """
