@@ -178,6 +178,7 @@ class Broker(Service):
             self._sendAway(old, SESSION_TAKEN_OVER)
             session = self.sessions.get(clientID)
             if session is not None:
+                self.counters.session_takeovered += 1
                 self.hooks.sessionTakeovered.run(old, session)
         now = self.clock.seconds()
         if session is not None:
@@ -200,10 +201,15 @@ class Broker(Service):
         client.session = session
         self.clients[clientID] = client
         self._persist(session, client)
+        # A point that nobody listens at costs a test, which counts where many connect.
         if present:
-            self.hooks.sessionResumed.run(client, session)
+            self.counters.session_resumed += 1
+            point = self.hooks.sessionResumed
         else:
-            self.hooks.sessionCreated.run(client, session)
+            self.counters.session_created += 1
+            point = self.hooks.sessionCreated
+        if point.callbacks:
+            point.run(client, session)
         return present
 
     def opened(self, client: ClientInfo) -> Any:
@@ -213,7 +219,10 @@ class Broker(Service):
         self.counters.client_connected += 1
         if self.switches.acl:
             self._refreshExemption(client)
-        return then(self.hooks.clientConnected.run(client, client), self._resume, client)
+        point = self.hooks.clientConnected
+        if point.callbacks:
+            return then(point.run(client, client), self._resume, client)
+        return self._resume(None, client)
 
     def _resume(self, _: object, client: ClientInfo) -> None:
         session, connection = client.session, client.connection
@@ -237,7 +246,8 @@ class Broker(Service):
         # A client that goes before its session was attached has left no connection there to notice it.
         session.detach(now)
         self.counters.client_disconnected += 1
-        self.hooks.clientDisconnected.run(client, reason, client)
+        if self.hooks.clientDisconnected.callbacks:
+            self.hooks.clientDisconnected.run(client, reason, client)
         self.wills.leave(client, session)
         if session.expiryInterval == 0:
             self._endSession(session, "terminated", reason)
@@ -326,9 +336,12 @@ class Broker(Service):
                 self.dropped(session, entry.message, "session_terminated")
         self.wills.sessionEnded(session.clientID)
         if how == "discarded":
+            self.counters.session_discarded += 1
             self.hooks.sessionDiscarded.run(session.info, session)
         else:
-            self.hooks.sessionTerminated.run(session.info, reason, session)
+            self.counters.session_terminated += 1
+            if self.hooks.sessionTerminated.callbacks:
+                self.hooks.sessionTerminated.run(session.info, reason, session)
 
     def _passOn(self, session: Session) -> None:
         """
@@ -372,6 +385,14 @@ class Broker(Service):
             else:
                 self.store.removeRetained(message.topic)
         return SUCCESS if self.router.route(message) else NO_MATCHING_SUBSCRIBERS
+
+    def isHeard(self, topic: str) -> bool:
+        """
+        See L{IBroker}.
+        """
+        if not topic.startswith("$") or self.switches.publish:
+            return True
+        return self.router.tree.systemCount > 0
 
     def authorize(self, client: Any, action: str, topic: str) -> Any:
         """

@@ -141,6 +141,12 @@ class IBroker(Interface):
         @return: a reason code: 0, or 0x10 where nobody has subscribed its topic; or a Deferred of it. It does not fail.
         """
 
+    def isHeard(topic: str) -> bool:
+        """
+        Whether anybody might receive a message of a topic: where nobody does, a part of the broker that tells of frequent
+        events need not make it. It answers fast, and "yes" where it can't tell fast.
+        """
+
     def authorize(client: Any, action: str, topic: str) -> bool | Deferred[bool]:
         """
         Ask the access rules.

@@ -64,6 +64,7 @@ from twisted_mqtt.core.reasons import (
 from twisted_mqtt.hooks import Challenge
 from twisted_mqtt.interfaces import IClientShell
 from twisted_mqtt.reauthentication import Reauthentication
+from twisted_mqtt.transport import FastConnection
 from twisted_mqtt.waiting import then
 
 if TYPE_CHECKING:
@@ -86,6 +87,9 @@ _OPEN: Final = 2  # CONNACK was sent
 _CLOSING: Final = 3  # nothing is read any more
 _LOST: Final = 4
 
+# Seconds after which a connection that was told to close is cut.
+_PATIENCE: Final = 20.0
+
 
 @implementer(IProtocol, IPushProducer, IClientShell)
 class MQTTProtocol:
@@ -97,8 +101,8 @@ class MQTTProtocol:
     """
 
     __slots__ = (
-        "__weakref__", "_admission", "_bucket", "_congestedAt", "_parked", "_reauthentication", "_state", "_waiting",
-        "client", "connection", "factory", "reason", "transport",
+        "__weakref__", "_admission", "_congestedAt", "_parked", "_reauthentication", "_state", "_waiting",
+        "bucket", "client", "connection", "factory", "reason", "transport",
     )  # fmt: skip
 
     def __init__(self, factory: MQTTFactory) -> None:
@@ -113,7 +117,7 @@ class MQTTProtocol:
         self._waiting: Deferred[Any] | None = None
         self._admission: Admission | None = None
         self._reauthentication: Reauthentication | None = None
-        self._bucket = 0
+        self.bucket = 0
         self._congestedAt = 0.0
 
     # IProtocol
@@ -128,12 +132,12 @@ class MQTTProtocol:
         now = broker.clock.seconds()
         self.connection = Connection(broker.router, factory.place.limits, broker.outbox, transport, now)
         client = self.client
-        peer, host = transport.getPeer(), transport.getHost()
+        peer = transport.getPeer()
         client.peerHost = getattr(peer, "host", None)
         client.peerPort = getattr(peer, "port", 0)
-        client.sockPort = getattr(host, "port", 0)
+        client.sockPort = factory.portOf(transport)
         transport.registerProducer(self, True)
-        self._bucket = broker.wheel.add(self, now + client.options.idle_timeout)
+        broker.wheel.add(self, now + client.options.idle_timeout)
         factory.connected(self)
 
     def connectionMade(self) -> None:
@@ -158,7 +162,7 @@ class MQTTProtocol:
             return
         self._state = _LOST
         broker = self.factory.broker
-        broker.wheel.remove(self, self._bucket)
+        broker.wheel.remove(self)
         self.connection.closed = True
         waiting, self._waiting = self._waiting, None
         self._parked = None
@@ -183,7 +187,7 @@ class MQTTProtocol:
         timeout = self.factory.place.sendTimeout
         if timeout:
             self._congestedAt = now
-            self._rearm(now + timeout)
+            self.factory.broker.wheel.add(self, now + timeout)
 
     def resumeProducing(self) -> None:
         """
@@ -241,11 +245,6 @@ class MQTTProtocol:
             return now + 1.0  # it is we who don't read
         self._close(KEEP_ALIVE_TIMEOUT, "")
         return 0.0 if self._state == _LOST else now + 5.0
-
-    def _rearm(self, deadline: float) -> None:
-        wheel = self.factory.broker.wheel
-        wheel.remove(self, self._bucket)
-        self._bucket = wheel.add(self, deadline)
 
     # Packets
 
@@ -370,9 +369,8 @@ class MQTTProtocol:
         self._state = _OPEN
         client = self.client
         if client.keepAlive:
-            self._rearm(connection.lastReceived + client.keepAlive * client.limits.keepAliveBackoff * 2)
-        else:
-            broker.wheel.remove(self, self._bucket)
+            deadline = connection.lastReceived + client.keepAlive * client.limits.keepAliveBackoff * 2
+            broker.wheel.add(self, deadline)
         return broker.opened(client)
 
     def _challenge(self, challenge: Challenge) -> None:
@@ -578,7 +576,7 @@ class MQTTProtocol:
         if waiting is not None:
             waiting.cancel()
         broker = self.factory.broker
-        self._rearm(broker.clock.seconds() + 5.0)
+        broker.wheel.add(self, connection.lastReceived + _PATIENCE)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
         broker.disconnect(self.client, "closed" if self.reason is None else self.reason)
@@ -626,6 +624,7 @@ class MQTTFactory:
         self.seconds = broker.clock.seconds
         self.protocols: set[MQTTProtocol] = set()
         self.publishing: Callable[[MQTTProtocol], Deferred[Any] | None] | None = None
+        self._port: int | None = None
 
     def doStart(self) -> None:
         """
@@ -642,6 +641,17 @@ class MQTTFactory:
         A protocol for a connection, or None while the broker is stopping.
         """
         return None if self.broker.stopping else MQTTProtocol(self)
+
+    def portOf(self, transport: Any) -> int:
+        """
+        The port that a transport's client has connected to.
+        """
+        if type(transport) is not FastConnection:
+            # Below it may be a proxy's word, different for each.
+            return getattr(transport.getHost(), "port", 0)
+        if self._port is None:
+            self._port = getattr(transport.getHost(), "port", 0)
+        return self._port
 
     def connected(self, protocol: MQTTProtocol) -> None:
         """

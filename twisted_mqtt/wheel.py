@@ -17,7 +17,11 @@ _log = Logger()
 class Timed(Protocol):
     """
     Something that is due one day.
+
+    @ivar bucket: the second in which it will be asked; 0 while it is not going to be. The wheel's own.
     """
+
+    bucket: int
 
     def due(self, now: float) -> float:
         """
@@ -41,33 +45,36 @@ class DeadlineWheel:
         self._next = 0
         self._call: IDelayedCall | None = None
 
-    def add(self, timed: Timed, deadline: float) -> int:
+    def add(self, timed: Timed, deadline: float) -> None:
         """
-        Ask C{timed} at C{deadline}.
-
-        @return: the bucket, for L{remove}.
+        Ask C{timed} at C{deadline}, and not later than it was to be asked before.
         """
         second = int(deadline) + 1
+        if timed.bucket:
+            if second >= timed.bucket:
+                return
+            self.remove(timed)
         if self._call is None:
             self._next = int(self._clock.seconds()) + 1
             self._call = self._clock.callLater(self._next - self._clock.seconds(), self._turn)
-        second = max(second, self._next)
+        self._put(timed, second)
+
+    def _put(self, timed: Timed, second: int) -> None:
+        second = timed.bucket = max(second, self._next)
         bucket = self._buckets.get(second)
         if bucket is None:
             self._buckets[second] = {timed}
         else:
             bucket.add(timed)
-        return second
 
-    def remove(self, timed: Timed, bucket: int) -> None:
+    def remove(self, timed: Timed) -> None:
         """
         Do not ask C{timed} any more; it need not be there.
         """
-        found = self._buckets.get(bucket)
+        found = self._buckets.get(timed.bucket)
+        timed.bucket = 0
         if found is not None:
             found.discard(timed)
-            if not found:
-                del self._buckets[bucket]
 
     def stop(self) -> None:
         """
@@ -91,13 +98,13 @@ class DeadlineWheel:
                     self._next = last + 1
                 continue
             for timed in bucket:
+                timed.bucket = 0
                 try:
                     again = timed.due(now)
                 except Exception:
                     _log.failure("A deadline failed")
                     continue
-                if again:
-                    second = max(int(again) + 1, self._next)
-                    self._buckets.setdefault(second, set()).add(timed)
+                if again and not timed.bucket:
+                    self._put(timed, int(again) + 1)
         if self._buckets:
             self._call = self._clock.callLater(max(0.0, self._next - now), self._turn)

@@ -114,13 +114,15 @@ class SubscriptionTree:
 
     @ivar count: subscriptions, shared ones included.
     @ivar sharedCount: those that are shared.
+    @ivar systemCount: those to topics that begin with C{$}, which no leading wildcard matches.
     """
 
-    __slots__ = ("count", "sharedCount", "_exact", "_deep", "_root", "_cache", "_cached", "_filters")
+    __slots__ = ("count", "sharedCount", "systemCount", "_exact", "_deep", "_root", "_cache", "_cached", "_filters")
 
     def __init__(self) -> None:
         self.count: int = 0
         self.sharedCount: int = 0
+        self.systemCount: int = 0
         self._exact: dict[str, Leaf] = {}
         self._deep: dict[str, Leaf] = {}
         self._root: Node = Node()
@@ -163,6 +165,8 @@ class SubscriptionTree:
                 self.sharedCount += 1
         if new:
             self.count += 1
+            if matching.startswith("$"):
+                self.systemCount += 1
         self._forget(matching)
         return new
 
@@ -186,6 +190,8 @@ class SubscriptionTree:
             found = self._prune(self._root, matching.split("/"), 0, subscriber, group)
         if found:
             self.count -= 1
+            if matching.startswith("$"):
+                self.systemCount -= 1
             if group is not None:
                 self.sharedCount -= 1
             self._forget(matching)

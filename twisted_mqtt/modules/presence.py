@@ -50,6 +50,8 @@ class Presence:
         self._broker.hooks.clientDisconnected.remove(self._disconnected)
 
     def _connected(self, client: IClient, connection: object) -> None:
+        if not self._broker.isHeard(self._prefix):
+            return
         self._publish(
             client.clientID,
             "connected",
@@ -66,6 +68,8 @@ class Presence:
         )
 
     def _disconnected(self, client: IClient, reason: int | str, connection: object) -> None:
+        if not self._broker.isHeard(self._prefix):
+            return
         now = int(self._broker.clock.seconds())
         self._publish(
             client.clientID,
