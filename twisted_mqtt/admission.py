@@ -70,7 +70,7 @@ class Admission:
         client.cleanStart = request.cleanStart
         client.keepAlive = request.keepAlive
         client.properties = request.properties
-        client.connectedAt = self.broker.clock.seconds()
+        client.connectedAt = self.broker.now()
         client.clientID = request.clientID
         if self.broker.stopping:
             return self._refuse(SERVER_SHUTTING_DOWN)

@@ -352,6 +352,12 @@ class Broker(Service):
             if share is not None and any(member.subscriber.online for member in share.members.values()):
                 self.router.redispatch(session.undelivered(share), session)
 
+    def now(self) -> float:
+        """
+        The time, in seconds since the epoch.
+        """
+        return self.clock.seconds()
+
     def _keepHouse(self) -> None:
         now = self.clock.seconds()
         self.switches.now = now

@@ -6,21 +6,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zope.interface import implementer
-
-from twisted_mqtt.interfaces import IClient
+from twisted_mqtt.core.connection import Connection
+from twisted_mqtt.core.limits import Limits
+from twisted_mqtt.core.message import Message
+from twisted_mqtt.core.properties import Properties
+from twisted_mqtt.core.session import Session
+from twisted_mqtt.listening import Place
 
 if TYPE_CHECKING:
     from twisted_mqtt.config.schema_mqtt import Zone
-    from twisted_mqtt.core.connection import Connection
-    from twisted_mqtt.core.limits import Limits
-    from twisted_mqtt.core.message import Message
-    from twisted_mqtt.core.properties import Properties
-    from twisted_mqtt.core.session import Session
-    from twisted_mqtt.listening import Place
 
 
-@implementer(IClient)
 class ClientInfo:
     """
     One connected client. Hooks are given it as C{ClientInfo} and as C{ConnInfo} alike.
@@ -33,7 +29,7 @@ class ClientInfo:
     """
 
     __slots__ = (
-        "__weakref__", "aclCache", "aclGeneration", "anonymous",
+        "aclCache", "aclGeneration", "anonymous",
         "authData", "authMethod", "cleanStart", "clientID", "cn", "connectedAt", "connection",
         "disconnectedAt", "dn", "expiryInterval", "isSuperuser", "keepAlive", "mountpoint", "password", "peerHost",
         "peerPort", "place", "properties", "protoName", "protoVersion", "protocol", "session", "shell", "sockPort",

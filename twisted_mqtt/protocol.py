@@ -1,6 +1,8 @@
 """
 The Twisted shell of an MQTT connection: reads, parks while a hook waits, writes, closes.
 
+It is compiled like the core, for many clients come and go; L{twisted_mqtt.roles} says what it provides.
+
 All that the protocol itself demands is decided in L{twisted_mqtt.core.connection}; what the broker wants, in
 L{twisted_mqtt.broker}. Every fault of a peer is answered in one place, L{MQTTProtocol._refuse}.
 """
@@ -12,9 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IPushProducer
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from twisted_mqtt.client import ClientInfo
 from twisted_mqtt.core.connection import Connection
@@ -22,6 +22,7 @@ from twisted_mqtt.core.packets import (
     AUTH,
     CONNECT,
     DISCONNECT,
+    NAMES,
     PINGREQ,
     PUBACK,
     PUBCOMP,
@@ -62,7 +63,6 @@ from twisted_mqtt.core.reasons import (
     nameOf,
 )
 from twisted_mqtt.hooks import Challenge
-from twisted_mqtt.interfaces import IClientShell
 from twisted_mqtt.reauthentication import Reauthentication
 from twisted_mqtt.transport import FastConnection
 from twisted_mqtt.waiting import then
@@ -91,7 +91,6 @@ _LOST: Final = 4
 _PATIENCE: Final = 20.0
 
 
-@implementer(IProtocol, IPushProducer, IClientShell)
 class MQTTProtocol:
     """
     One connection of an MQTT client.
@@ -101,15 +100,16 @@ class MQTTProtocol:
     """
 
     __slots__ = (
-        "__weakref__", "_admission", "_congestedAt", "_parked", "_reauthentication", "_state", "_waiting",
+        "_admission", "_congestedAt", "_parked", "_reauthentication", "_state", "_waiting",
         "bucket", "client", "connection", "factory", "reason", "transport",
     )  # fmt: skip
 
+    connection: Connection
+
     def __init__(self, factory: MQTTFactory) -> None:
-        self.factory = factory
+        self.factory: MQTTFactory = factory
         self.transport: Any = None
         self.client: ClientInfo = ClientInfo(factory.place, self)
-        self.connection: Connection = None  # type: ignore[assignment]  # made with the transport, before anything else
         self.reason: int | str | None = None
         self._state = _NEW
         # Packets that may not be taken before a hook has answered; None while nobody waits.
@@ -129,7 +129,7 @@ class MQTTProtocol:
         self.transport = transport
         factory = self.factory
         broker = factory.broker
-        now = broker.clock.seconds()
+        now = factory.seconds()
         self.connection = Connection(broker.router, factory.place.limits, broker.outbox, transport, now)
         client = self.client
         peer = transport.getPeer()
@@ -271,6 +271,9 @@ class MQTTProtocol:
         Handle a packet; returns a Deferred that has not fired if it has to wait.
         """
         try:
+            if self._state == _CONNECTING and packet.type != AUTH and packet.type != DISCONNECT:
+                # [MQTT-3.1.2-30] while it is being authenticated; what merely came early waits in line
+                raise ProtocolError(PROTOCOL_ERROR, f"{NAMES[packet.type]} before the authentication has ended")
             outcome = _HANDLERS[packet.type](self, packet)
         except ProtocolError as error:
             self._refuse(error)
@@ -453,7 +456,7 @@ class MQTTProtocol:
         connection.countMessage(packet.qos)
         message = connection.makeMessage(packet, now)
         message.protocol = self.client.protocol
-        return then(broker.publish(message, self.client), self._published, packet)
+        return then(broker.publish(message), self._published, packet)
 
     def _published(self, reason: int, packet: Publish) -> None:
         connection = self.connection
@@ -604,7 +607,6 @@ for _type in (PUBACK, PUBREC, PUBREL, PUBCOMP):
 _HANDLERS[PINGREQ] = MQTTProtocol._ping
 
 
-@implementer(IProtocolFactory)
 class MQTTFactory:
     """
     Makes the protocols of one listener.
@@ -621,7 +623,9 @@ class MQTTFactory:
     def __init__(self, broker: Broker, place: Place) -> None:
         self.broker = broker
         self.place = place
-        self.seconds = broker.clock.seconds
+        # A reactor that is not there yet can't be typed here: what it says of the time is all that is needed.
+        clock: Any = broker.clock
+        self.seconds: Callable[[], float] = clock.seconds
         self.protocols: set[MQTTProtocol] = set()
         self.publishing: Callable[[MQTTProtocol], Deferred[Any] | None] | None = None
         self._port: int | None = None

@@ -75,7 +75,7 @@ class Subscribing:
         broker, session = self.broker, self.client.session
         if session is None:
             return
-        now = broker.clock.seconds()
+        now = broker.now()
         for subscription, new in self._accepted:
             handling = subscription.retainHandling
             # [MQTT-3.3.1-9], [MQTT-3.3.1-10], [MQTT-3.3.1-11]; not for shared ones: 4.8.2

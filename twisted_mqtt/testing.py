@@ -12,7 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted_mqtt.broker import Broker
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.listening import Place
-from twisted_mqtt.protocol import MQTTFactory, MQTTProtocol
+from twisted_mqtt.roles import MQTTFactory, MQTTProtocol
 
 if TYPE_CHECKING:
     from twisted.internet.task import Clock

@@ -4,12 +4,9 @@ Deadlines of very many things that are rarely due: one delayed call for all, to 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 from twisted.logger import Logger
-
-if TYPE_CHECKING:
-    from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 _log = Logger()
 
@@ -38,12 +35,15 @@ class DeadlineWheel:
     Putting a deadline off costs nothing: the thing says so when asked.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: Any) -> None:
+        """
+        @param clock: provides C{IReactorTime}.
+        """
         self._clock = clock
         # By the second in which they are due.
         self._buckets: dict[int, set[Timed]] = {}
         self._next = 0
-        self._call: IDelayedCall | None = None
+        self._call: Any = None
 
     def add(self, timed: Timed, deadline: float) -> None:
         """

@@ -228,7 +228,7 @@ class Decoder:
             elif kind >= PUBACK and kind <= PUBCOMP and self.version:
                 # [MQTT-2.1.3-1]
                 if first & 0x0F != (2 if kind == PUBREL else 0):
-                    raise ProtocolError(MALFORMED_PACKET, "reserved flags are set")
+                    self._checkFirst(first)
                 if length == 2:
                     self.gotAck(kind, data[body] << 8 | data[body + 1], 0, None)
                 else:
@@ -249,7 +249,11 @@ class Decoder:
         if kind == PUBLISH:
             if first & 6 == 6:  # [MQTT-3.3.1-4]
                 raise ProtocolError(MALFORMED_PACKET, "a PUBLISH has QoS 3")
-        elif first & 0x0F != (2 if kind in (PUBREL, SUBSCRIBE, UNSUBSCRIBE) else 0):  # [MQTT-2.1.3-1]
+        elif kind in (PUBREL, SUBSCRIBE, UNSUBSCRIBE):
+            # 3.1 lets these be sent again with DUP
+            if first & (0x07 if self.version == 3 else 0x0F) != 2:  # [MQTT-2.1.3-1]
+                raise ProtocolError(MALFORMED_PACKET, "reserved flags are set")
+        elif first & 0x0F:
             raise ProtocolError(MALFORMED_PACKET, "reserved flags are set")
 
     def _publish(self, data: bytes, pos: int, first: int, body: int, stop: int) -> None:
@@ -442,10 +446,10 @@ class Decoder:
             options = data[pos]
             pos += 1
             # [MQTT-3.8.3-5]; 3.1.1: [MQTT-3-8.3-4]
-            if options & 3 == 3 or options & (0xC0 if version5 else 0xFC):
-                raise ProtocolError(MALFORMED_PACKET, "the options of a subscription have reserved bits or QoS 3")
-            if options & 0x30 == 0x30:
-                raise ProtocolError(PROTOCOL_ERROR, "retain handling is 3")
+            if options & (0xC0 if version5 else 0xFC):
+                raise ProtocolError(MALFORMED_PACKET, "the options of a subscription have reserved bits")
+            if options & 3 == 3 or options & 0x30 == 0x30:
+                raise ProtocolError(PROTOCOL_ERROR, "the QoS or the retain handling of a subscription is 3")
             requests.append(Request(topicFilter, options & 3, options & 4 != 0, options & 8 != 0, options >> 4 & 3))
         if not requests:  # [MQTT-3.8.3-2]
             raise ProtocolError(PROTOCOL_ERROR, "a SUBSCRIBE has no filter")

@@ -161,6 +161,7 @@ class Connection(Decoder):
         """
         if self.closed:
             return []
+        previous = self.lastReceived
         self.lastReceived = now
         router = self.router
         router.switches.now = now
@@ -169,6 +170,9 @@ class Connection(Decoder):
         before = self.count
         packets = self.feed(data)
         router.counters.packets_received += self.count - before
+        if self.count == before:
+            # Only whole packets are signs of life: [MQTT-3.1.2-22]
+            self.lastReceived = previous
         return packets
 
     # What the decoder finds

@@ -291,7 +291,7 @@ def decodeProperties(data: bytes, pos: int, stop: int, packet: int) -> tuple[Pro
             raise ProtocolError(MALFORMED_PACKET, f"there is no property 0x{identifier:02x}")
         name, kind, packets = entry
         if not packets & packet:
-            raise ProtocolError(PROTOCOL_ERROR, f"property {name} does not belong in this packet")
+            raise ProtocolError(MALFORMED_PACKET, f"property {name} does not belong in this packet")  # 2.2.2.2
         if kind == PAIR:
             key, pos = readText(data, pos, end)
             text, pos = readText(data, pos, end)

@@ -1,0 +1,18 @@
+"""
+Which interfaces the compiled classes above the core provide: such a class cannot say so itself.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IPushProducer
+from zope.interface import classImplements
+
+from twisted_mqtt.client import ClientInfo
+from twisted_mqtt.interfaces import IClient, IClientShell
+from twisted_mqtt.protocol import MQTTFactory, MQTTProtocol
+
+__all__ = ["ClientInfo", "MQTTFactory", "MQTTProtocol"]
+
+classImplements(ClientInfo, IClient)
+classImplements(MQTTProtocol, IProtocol, IPushProducer, IClientShell)
+classImplements(MQTTFactory, IProtocolFactory)
