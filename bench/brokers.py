@@ -184,7 +184,7 @@ store = "memory"
 def _twistd(tree: Path) -> Callable[[Path, int], Command]:
     def command(folder: Path, port: int) -> Command:
         configuration = folder / "mqttbroker.toml"
-        configuration.write_text(os.environ.get("BENCH_BROKER_CONFIG", _OURS).format(port=port))
+        configuration.write_text(_OURS.format(port=port))
         given = os.environ.get("BENCH_BROKER_CMD")
         if given:
             arguments = [part.format(config=configuration, port=port) for part in shlex.split(given)]

@@ -16,6 +16,8 @@ from bench.scenarios.base import Scenario
 
 _REFERENCE: Final = "mosquitto"
 _OURS: Final = "ours"
+# What the system itself takes, in cores.
+_QUIET: Final = 0.1
 
 _METHOD: Final = """\
 ## How it is measured
@@ -31,7 +33,7 @@ _METHOD: Final = """\
 - Payloads are 64 bytes; MQTT 3.1.1. Single-threaded brokers have one core and the generator the other; brokers with
   several threads may use both.
 - CPU is the broker's processor time in user and kernel mode for one operation of the scenario, with all its
-  processes and threads.
+  processes and threads. What the kernel does in interrupts for the loopback interface it charges to nobody.
 - Latency is from before the publisher's write until after the subscriber's read, at a constant rate that does not
   wait for the broker. Memory is the growth of the proportional set size; buffers of the kernel are not in it.
 - A figure marked "(generator)" was measured while the generator was busier than the broker: the broker can do more.
@@ -137,6 +139,12 @@ def render(setting: Setting, runs: Sequence[Run], entries: Sequence[Entry], fold
         f"Measured {setting.when} on {machine['cores']} cores of {machine['processor']}, {machine['memory']}, "
         f"{machine['kernel']}.\n"
     )
+    others = sorted(run.others for run in runs if run.others is not None)
+    if others and others[len(others) // 2] > _QUIET:
+        parts.append(
+            f"**The machine was not quiet**: other processes took {others[len(others) // 2]:.2f} cores in the median, "
+            f"{others[-1]:.2f} at worst. Ratios suffer from that, latencies most.\n"
+        )
     parts.append(_table(["broker", "version"], [[kind.title, setting.versions[kind.name]] for kind in kinds]))
     goals = []
     for entry in entries:

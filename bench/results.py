@@ -27,6 +27,8 @@ class Run:
     cpu: float | None = None
     busy: float | None = None
     generator: float | None = None
+    others: float | None = None
+    interrupts: float | None = None
     lost: int = 0
     disordered: int = 0
     detail: dict[str, float] = field(default_factory=dict)

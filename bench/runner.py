@@ -84,7 +84,7 @@ def describe(run: Run) -> str:
     if run.cpu is not None:
         line += f", {run.cpu:.2f} us of broker CPU"
     if run.busy is not None and run.generator is not None:
-        line += f" (busy {run.busy:.2f}, generator {run.generator:.2f})"
+        line += f" (busy {run.busy:.2f}, generator {run.generator:.2f}, others {run.others or 0.0:.2f})"
     line += "".join(f", {name} {value:,.2f}" for name, value in run.detail.items())
     if run.lost or run.disordered:
         line += f" -- {run.lost} LOST, {run.disordered} REPEATED OR OUT OF ORDER"

@@ -28,17 +28,29 @@ def family(pid: int) -> list[int]:
 
 def cpuSeconds(pid: int) -> float:
     """
-    The processor time of a process and its children, in user and kernel mode, to the hundredth of a second.
+    The processor time of a process and its children, in user and kernel mode.
     """
     total = 0
     for member in family(pid):
-        try:
-            # The command's name is in brackets and may hold anything, blanks too.
-            fields = (_PROC / str(member) / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue  # it ended since it was listed
-        total += int(fields[11]) + int(fields[12])
-    return total * _TICK
+        # The scheduler's own count is in nanoseconds; that of the process in ticks, too coarse for a short run.
+        for task in (_PROC / str(member) / "task").glob("*/schedstat"):
+            try:
+                total += int(task.read_text().split()[0])
+            except OSError:
+                continue  # the thread ended since it was listed
+    return total / 1e9
+
+
+def machineSeconds() -> tuple[float, float]:
+    """
+    The processor time of the whole machine since it started.
+
+    @return: That of processes, with what the hypervisor took; and that of interrupts, which is nobody's: the kernel's
+        work for the loopback interface is in it.
+    """
+    line = (_PROC / "stat").read_text().split("\n", 1)[0]
+    user, nice, system, _, _, irq, softirq, steal = (int(field) for field in line.split()[1:9])
+    return (user + nice + system + steal) * _TICK, (irq + softirq) * _TICK
 
 
 def residentBytes(pid: int) -> int:

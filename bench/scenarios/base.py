@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from bench.sockets import Address
-from bench.usage import cpuSeconds, family
+from bench.usage import cpuSeconds, family, machineSeconds
 
 
 class Unsupported(Exception):
@@ -55,6 +55,8 @@ class Outcome:
     @ivar cpu: The broker's processor time for one operation, in microseconds.
     @ivar busy: The broker's processor time by the clock: 1.0 is one core.
     @ivar generator: The same of the generator. Where it is at 1.0 and the broker is not, the generator was measured.
+    @ivar others: The same of all other processes, which should be none.
+    @ivar interrupts: The same of the kernel's interrupts, which are not in any process's time.
     @ivar lost: Messages that never arrived.
     @ivar disordered: Messages or acknowledgements that arrived twice or out of order.
     @ivar detail: Further figures of this scenario.
@@ -64,6 +66,8 @@ class Outcome:
     cpu: float | None = None
     busy: float | None = None
     generator: float | None = None
+    others: float | None = None
+    interrupts: float | None = None
     lost: int = 0
     disordered: int = 0
     detail: dict[str, float] = field(default_factory=dict)
@@ -101,10 +105,13 @@ class Stretch:
         self._pid = pid
         self._cpu = cpuSeconds(pid)
         self._own = _ownSeconds()
+        self._machine = machineSeconds()
         self._started = time.perf_counter()
         self.seconds = 0.0
         self.cpu = 0.0
         self.own = 0.0
+        self.others = 0.0
+        self.interrupts = 0.0
 
     def stop(self) -> None:
         """
@@ -113,6 +120,10 @@ class Stretch:
         self.seconds = time.perf_counter() - self._started
         self.cpu = cpuSeconds(self._pid) - self._cpu
         self.own = _ownSeconds() - self._own
+        processes, interrupts = machineSeconds()
+        # Clocks of different fineness do not agree to the last digit.
+        self.others = max(0.0, processes - self._machine[0] - self.cpu - self.own)
+        self.interrupts = interrupts - self._machine[1]
 
     def outcome(self, operations: int, value: float | None = None) -> Outcome:
         """
@@ -123,6 +134,50 @@ class Stretch:
             cpu=self.cpu / operations * 1e6 if operations else None,
             busy=self.cpu / self.seconds,
             generator=self.own / self.seconds,
+            others=self.others / self.seconds,
+            interrupts=self.interrupts / self.seconds,
+        )
+
+
+class Total:
+    """
+    Several stretches of one run as if they were one.
+    """
+
+    def __init__(self) -> None:
+        self.operations = 0
+        self.lost = 0
+        self.disordered = 0
+        self.seconds = 0.0
+        self._cpu = self._own = self._others = self._interrupts = 0.0
+
+    def add(self, stretch: Stretch, operations: int) -> None:
+        """
+        One more.
+        """
+        self.operations += operations
+        self.seconds += stretch.seconds
+        self._cpu += stretch.cpu
+        self._own += stretch.own
+        self._others += stretch.others
+        self._interrupts += stretch.interrupts
+
+    def outcome(self) -> Outcome:
+        """
+        @raise Stalled: Nothing was done in any of them.
+        """
+        if not self.operations:
+            raise Stalled("nothing came")
+        seconds = self.seconds
+        return Outcome(
+            value=self.operations / seconds,
+            cpu=self._cpu / self.operations * 1e6,
+            busy=self._cpu / seconds,
+            generator=self._own / seconds,
+            others=self._others / seconds,
+            interrupts=self._interrupts / seconds,
+            lost=self.lost,
+            disordered=self.disordered,
         )
 
 

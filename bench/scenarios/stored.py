@@ -12,7 +12,7 @@ from typing import Final
 from bench import packets
 from bench.checker import Ring, StreamCheck
 from bench.generator import Closed, Publisher, acknowledge
-from bench.scenarios.base import Outcome, Running, Stalled, Stretch, withoutCollector
+from bench.scenarios.base import Outcome, Running, Stalled, Stretch, Total, withoutCollector
 from bench.sockets import (
     READ_SIZE,
     Address,
@@ -25,6 +25,8 @@ from bench.sockets import (
 from bench.usage import residentBytes
 
 _PATIENCE: Final = 5.0
+# Filling a queue takes much longer than emptying it.
+_REPETITIONS: Final = 10
 # Clears DUP, which a broker may set on what it sends to a session that was away.
 _FIRST_TIME: Final = bytes(first & ~0x08 for first in range(256))
 
@@ -114,24 +116,18 @@ class Retained:
         buffer = bytearray(2 * len(stored[0]) * len(stored))
         # The first time is a rehearsal, which also tells how much comes: brokers may add messages of their own.
         total, _ = self._receiveAll(broker, buffer, len(buffer), patience=1.0)
-        lost = disordered = received = 0
-        spent = cpu = own = 0.0
-        while spent < seconds or received < 2 * self._messages:
+        measured = Total()
+        while measured.seconds < seconds or measured.operations < 2 * self._messages:
             filled, stretch = self._receiveAll(broker, buffer, total, _PATIENCE)
             # A broker may send them in any order, and before the SUBACK [MQTT-3.8.4-3]; but each once.
             came = [packet for packet in _cut(buffer, filled) if packet[0] == packets.PUBLISH | 1]
             missing = len(expected.difference(came))
-            lost += missing
-            disordered += len(came) - (len(expected) - missing)
-            received += len(came)
-            spent += stretch.seconds
-            cpu += stretch.cpu
-            own += stretch.own
+            measured.add(stretch, len(came))
+            measured.lost += missing
+            measured.disordered += len(came) - (len(expected) - missing)
             if missing:
                 break
-        if not received:
-            raise Stalled("no retained message came")
-        return Outcome(received / spent, cpu / received * 1e6, cpu / spent, own / spent, lost, disordered)
+        return measured.outcome()
 
     def _receiveAll(self, broker: Running, buffer: bytearray, total: int, patience: float) -> tuple[int, Stretch]:
         view = memoryview(buffer)
@@ -188,9 +184,9 @@ class Queued:
         bodies = [packets.payload(0, number) for number in range(self._messages)]
         sent = [packets.publish(topicName, body, 1, number + 1) for number, body in enumerate(bodies)]
         expected = Ring([packets.publish(topicName, body, 1) for body in bodies], READ_SIZE)
-        lost = disordered = received = repetition = 0
-        spent = cpu = own = 0.0
-        while spent < min(seconds, 1.0) or repetition < 2:
+        measured = Total()
+        repetition = 0
+        while repetition < 2 or (measured.seconds < seconds and repetition < _REPETITIONS):
             # A new session each time: what the last one may still hold is not to be measured.
             repetition += 1
             clientID = f"absent{repetition}"
@@ -207,18 +203,13 @@ class Queued:
             endSession(again)
             forget = openSession(broker.address, clientID)
             endSession(forget)
-            lost += max(0, self._messages - (check.accounted - check.lost))
+            measured.add(stretch, check.received)
+            measured.lost += max(0, self._messages - (check.accounted - check.lost))
             # More than there were: some came twice.
-            disordered += check.disordered + max(0, check.accounted - self._messages)
-            received += check.received
-            spent += stretch.seconds
-            cpu += stretch.cpu
-            own += stretch.own
-            if lost:
+            measured.disordered += check.disordered + max(0, check.accounted - self._messages)
+            if measured.lost:
                 break
-        if not received:
-            raise Stalled("no queued message came")
-        return Outcome(received / spent, cpu / received * 1e6, cpu / spent, own / spent, lost, disordered)
+        return measured.outcome()
 
 
 def _drain(session: socket.socket, check: StreamCheck, messages: int, identifierAt: int) -> None:
