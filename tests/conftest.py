@@ -6,7 +6,6 @@ import gc
 import importlib
 import importlib.machinery
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-ROOT = Path(__file__).parents[1]
+import setup
 
 # Everywhere: this suite shares two cores, so how long one example took says nothing.
 settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -36,9 +35,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     Refuse to start when the core is not the one that was asked for.
     """
     wanted = bool(session.config.getoption("--compiled"))
-    modules = {path.stem for path in (ROOT / "twisted_mqtt" / "core").glob("*.py")} - {"__init__"}
-    for module in sorted(modules):
-        name = f"twisted_mqtt.core.{module}"
+    for path in setup.modules():
+        name = path.removesuffix(".py").replace("/", ".")
         loader = importlib.import_module(name).__loader__
         if isinstance(loader, importlib.machinery.ExtensionFileLoader) is not wanted:
             raise pytest.UsageError(f"{name} is {'not ' if wanted else ''}compiled")

@@ -17,11 +17,14 @@ LAYERS = [
     # Building blocks that know nothing of a broker: waiting, timing, settings, and a stream transport.
     {"config", "verdicts", "waiting", "wheel"}
     | {"transportroles", "portoptions", "pending", "sockets", "streamsocket", "shell", "poller", "port"}
-    | {"transport", "endpoints"},
+    | {"transport", "endpoints"}
+    # What stands between a port and a protocol, and knows of neither.
+    | {"filewatch", "opensslprivate", "peeridentity", "proxyheader", "proxyprotocol", "psk", "sparinglog", "tls"}
+    | {"tlscontext"},
     {"interfaces", "listening"},
     {"client", "extensions", "hookchain", "hooks", "retained", "stores"},
     {"admission", "broker", "reauthentication", "subscribing", "wills"},
-    {"protocol", "websocket", "listeners"},
+    {"protocol", "roles", "websocket", "listeners"},
     {"tap", "testing"},
 ]
 
