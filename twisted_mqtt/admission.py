@@ -65,7 +65,8 @@ class Admission:
         self.broker.counters.client_connect += 1
         client.protoName = request.protoName
         client.protoVersion = request.version
-        client.username = request.username
+        proven = client.provenUsername
+        client.username = request.username if proven is None else proven
         client.password = request.password
         client.cleanStart = request.cleanStart
         client.keepAlive = request.keepAlive

@@ -32,6 +32,7 @@ from twisted_mqtt.core.subscription import STRATEGIES, Subscription
 from twisted_mqtt.core.topics import splitShare
 from twisted_mqtt.hooks import ALLOW, DENY, DROP, HookPoint, Hooks
 from twisted_mqtt.interfaces import IBroker
+from twisted_mqtt.psk import PreSharedKeys
 from twisted_mqtt.retained import RetainedMessages
 from twisted_mqtt.stores.memory import MemoryStore
 from twisted_mqtt.subscribing import Subscribing, unsubscribing
@@ -96,6 +97,7 @@ class Broker(Service):
         self.retained = RetainedMessages(self.counters, retainer)
         self.wheel = DeadlineWheel(clock)
         self.wills = Wills(self)
+        self.preSharedKeys = PreSharedKeys()
         self.outbox = Outbox(self._flushSoon, self._flushLater)
         self.writeSoon: Callable[[], bool] = lambda: False
         self.clients: dict[str, ClientInfo] = {}

@@ -12,6 +12,7 @@ from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.session import Session
 from twisted_mqtt.listening import Place
+from twisted_mqtt.peeridentity import PeerIdentity
 
 if TYPE_CHECKING:
     from twisted_mqtt.config.schema_mqtt import Zone
@@ -25,6 +26,7 @@ class ClientInfo:
     @ivar shell: its L{IClientShell<twisted_mqtt.interfaces.IClientShell>}.
     @ivar will: what is published if it goes without a word, or L{None}.
     @ivar willDelay: how long that waits, in seconds.
+    @ivar provenUsername: the user name that it has by its certificate, whatever it calls itself; L{None} for none.
     @ivar window: how many messages may be in flight to it.
     """
 
@@ -32,8 +34,8 @@ class ClientInfo:
         "aclCache", "aclGeneration", "anonymous",
         "authData", "authMethod", "cleanStart", "clientID", "cn", "connectedAt", "connection",
         "disconnectedAt", "dn", "expiryInterval", "isSuperuser", "keepAlive", "mountpoint", "password", "peerHost",
-        "peerPort", "place", "properties", "protoName", "protoVersion", "protocol", "session", "shell", "sockPort",
-        "username", "will", "willDelay", "window", "wsCookie",
+        "peerPort", "place", "properties", "protoName", "protoVersion", "protocol", "provenUsername", "session",
+        "shell", "sockPort", "username", "will", "willDelay", "window", "wsCookie",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +63,7 @@ class ClientInfo:
         self.anonymous = False
         self.cn: str | None = None
         self.dn: str | None = None
+        self.provenUsername: str | None = None
         self.wsCookie: str | None = None
         self.cleanStart = True
         self.keepAlive = 0
@@ -106,6 +109,14 @@ class ClientInfo:
         The limits of its zone.
         """
         return self.place.limits
+
+    def identify(self, identity: PeerIdentity) -> None:
+        """
+        Take over what a layer below has found out about it.
+        """
+        self.cn = identity.cn
+        self.dn = identity.dn
+        self.provenUsername = identity.username(self.place.usernamePart)
 
     def __repr__(self) -> str:
         return f"<ClientInfo {self.clientID!r} {self.protocol} from {self.peerHost}:{self.peerPort}>"

@@ -107,6 +107,7 @@ class IBroker(Interface):
     counters = Attribute("The L{Counters<twisted_mqtt.core.counters.Counters>}.")
     settings = Attribute("The L{Settings<twisted_mqtt.config.settings.Settings>}.")
     clock = Attribute("Provides C{IReactorTime}.")
+    preSharedKeys = Attribute("The L{PreSharedKeys<twisted_mqtt.psk.PreSharedKeys>} of TLS and DTLS.")
     retained = Attribute("The L{RetainedMessages<twisted_mqtt.retained.RetainedMessages>}.")
 
     def connect(client, request, connection):  # type: ignore[no-untyped-def]  # zope interfaces have no self

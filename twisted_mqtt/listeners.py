@@ -15,11 +15,18 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 
-from twisted_mqtt.config.schema_listeners import SecureListener, TCPListener, UNIXListener
+from twisted_mqtt.config.schema_listeners import (
+    SecureListener,
+    SecureWebSocketListener,
+    TCPListener,
+    TLSListener,
+    UNIXListener,
+)
 from twisted_mqtt.endpoints import canBeFast, pollerOf, tcpEndpoint, unixEndpoint
 from twisted_mqtt.listening import Place, limitsOf
 from twisted_mqtt.portoptions import PortOptions, TransportOptions
-from twisted_mqtt.protocol import MQTTFactory
+from twisted_mqtt.roles import MQTTFactory
+from twisted_mqtt.tls import TLSFactory
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
@@ -45,23 +52,39 @@ class Site:
 
 Layer = Callable[[Any, Site], Any]
 
-LAYERS: tuple[Layer, ...] = ()
+
+def secured(factory: Any, site: Site) -> Any:
+    """
+    The layer of TLS.
+    """
+    listener, broker = site.listener, site.broker
+    if not isinstance(listener, TLSListener | SecureWebSocketListener):
+        return factory
+    protocol = b"mqtt" if isinstance(listener, TLSListener) else b"http/1.1"
+    if listener.psk_ciphers and not broker.preSharedKeys:
+        _log.warn("{path}.psk_ciphers: nobody has keys; load psk_file, or no client comes in", path=listener.path)
+    return TLSFactory(factory, listener, broker.preSharedKeys, broker.wheel, broker.clock.seconds, (protocol,))
+
+
+LAYERS: tuple[Layer, ...] = (secured,)
 """
 From the socket inwards. Each is called with the factory further in, and returns one around it, or that factory itself
 where the listener's table does not ask for the layer. It raises where it can't do what the table asks for.
 """
 
 
-def layered(factory: MQTTFactory, site: Site) -> Any:
+def layered(factory: MQTTFactory, site: Site) -> list[Any]:
     """
     Put the layers of a listener around a factory.
 
-    @return: provides C{IProtocolFactory}.
+    @return: all its factories, from the socket inwards; each provides C{IProtocolFactory}.
     """
-    outermost: Any = factory
+    factories: list[Any] = [factory]
     for layer in reversed(LAYERS):
-        outermost = layer(outermost, site)
-    return outermost
+        outer = layer(factories[0], site)
+        if outer is not factories[0]:
+            factories.insert(0, outer)
+    return factories
 
 
 class Listeners(Service):
@@ -69,6 +92,7 @@ class Listeners(Service):
     The listeners of a broker. They start when they are told to, which is once its store is open.
 
     @ivar ports: the open ones, by the name of their listener.
+    @ivar layers: the factories between each and its clients, from the socket inwards.
     """
 
     name = "listeners"
@@ -77,6 +101,7 @@ class Listeners(Service):
         self._broker = broker
         self._reactor = reactor
         self.ports: dict[str, IListeningPort] = {}
+        self.layers: dict[str, list[Any]] = {}
         self.factories: dict[str, MQTTFactory] = {}
         # Zones are few, and all their clients share their limits.
         self._limits: dict[str, Limits] = {}
@@ -108,8 +133,10 @@ class Listeners(Service):
     async def _open(self, listener: AnyListener) -> None:
         factory = MQTTFactory(self._broker, self._placeOf(listener))
         endpoint = self._endpointOf(listener)
-        port = await endpoint.listen(layered(factory, Site(listener, factory.place, self._broker, self._reactor)))
+        layers = layered(factory, Site(listener, factory.place, self._broker, self._reactor))
+        port = await endpoint.listen(layers[0])
         name = factory.place.name
+        self.layers[name] = layers
         self.ports[name] = port
         self.factories[name] = factory
         host: Any = port.getHost()
@@ -117,6 +144,19 @@ class Listeners(Service):
         _log.info(
             "listening: mqtt:{kind} on {where} ({path})", kind=listener.listenerKind, where=where, path=listener.path
         )
+
+    def reloadCertificates(self) -> dict[str, bool]:
+        """
+        Read the certificates of all listeners again, without waiting until it is seen that they have changed.
+
+        @return: whether they could be used, by the name of the listener; what is wrong with those that can't is logged.
+        """
+        return {
+            name: layer.reload()
+            for name, layers in self.layers.items()
+            for layer in layers
+            if isinstance(layer, TLSFactory)
+        }
 
     def stopService(self) -> Deferred[None]:
         """
@@ -149,6 +189,7 @@ class Listeners(Service):
             listener.bind.isLoopback,
             listener.allowed_protocol_versions,
             listener.send_timeout if listener.send_timeout_close else 0.0,
+            None if isinstance(listener, UNIXListener) else listener.peer_cert_as_username,
         )
 
     def _endpointOf(self, listener: AnyListener) -> IStreamServerEndpoint:

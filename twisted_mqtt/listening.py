@@ -50,10 +50,11 @@ class Place:
     @ivar limits: the same for the core; one object for all its clients.
     @ivar onLoopback: whether it can be reached from this machine alone.
     @ivar versions: the versions of MQTT that are spoken.
+    @ivar usernamePart: which part of a client's certificate is its user name: C{"cn"}, C{"dn"}, C{"crt"}, L{None}.
     @ivar sendTimeout: for how many seconds a client may take nothing of what waits for it; 0 for ever.
     """
 
-    __slots__ = ("limits", "name", "onLoopback", "sendTimeout", "versions", "zone")
+    __slots__ = ("limits", "name", "onLoopback", "sendTimeout", "usernamePart", "versions", "zone")
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class Place:
         onLoopback: bool = True,
         versions: tuple[int, ...] = (3, 4, 5),
         sendTimeout: float = 15.0,
+        usernamePart: str | None = None,
     ) -> None:
         self.name = name
         self.zone = zone
@@ -70,6 +72,7 @@ class Place:
         self.onLoopback = onLoopback
         self.versions = versions
         self.sendTimeout = sendTimeout
+        self.usernamePart = usernamePart
 
     @property
     def allowsAnonymous(self) -> bool:

@@ -39,9 +39,11 @@ HAVE_PSK: Final[bool] = (
 Whether L{PreSharedKeyCallback} works.
 """
 
-HAVE_DIRECT: Final[bool] = _hasAll(
-    _lib, "SSL_read SSL_write SSL_get_error SSL_ERROR_WANT_READ SSL_ERROR_ZERO_RETURN BIO_read BIO_write ERR_clear_error"
-) and _hasAll(_connection, "_ssl _into_ssl _from_ssl _raise_ssl_error")
+HAVE_DIRECT: Final[bool] = (
+    _hasAll(_lib, "SSL_read SSL_write SSL_get_error BIO_read BIO_write ERR_clear_error")
+    and _hasAll(_lib, "SSL_ERROR_WANT_READ SSL_ERROR_ZERO_RETURN")
+    and _hasAll(_connection, "_ssl _into_ssl _from_ssl _raise_ssl_error")
+)
 """
 Whether L{DirectRecords} works.
 """
@@ -78,7 +80,7 @@ class PreSharedKeyCallback:
         @raise Unavailable: where there are no pre-shared keys.
         """
         if not HAVE_PSK:
-            raise Unavailable("pre-shared keys are not available with the installed pyOpenSSL; another version is needed")
+            raise Unavailable("the installed pyOpenSSL offers no pre-shared keys; another version is needed")
         self._find = find
         # By the address of the connection: a handshake asks, and its end takes the answer away.
         self._identities: dict[int, bytes] = {}

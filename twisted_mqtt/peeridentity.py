@@ -47,10 +47,10 @@ class PeerIdentity:
         @param part: C{"cn"}, C{"dn"}, C{"crt"} (the certificate in base 64), or L{None} for no part of it.
         """
         if part == "cn":
-            return self.cn
+            return self.cn or None
         if part == "dn":
             # A proxy tells the common name alone.
-            return self.cn if self.dn is None else self.dn
+            return self.dn or self.cn or None
         if part == "crt" and self.certificate is not None:
             return b64encode(self.certificate).decode("ascii")
         return None

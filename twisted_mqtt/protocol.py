@@ -136,6 +136,9 @@ class MQTTProtocol:
         client.peerHost = getattr(peer, "host", None)
         client.peerPort = getattr(peer, "port", 0)
         client.sockPort = factory.portOf(transport)
+        identity = getattr(transport, "peerIdentity", None)
+        if identity is not None:
+            client.identify(identity)
         transport.registerProducer(self, True)
         broker.wheel.add(self, now + client.options.idle_timeout)
         factory.connected(self)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -29,6 +29,11 @@ _VERSIONS: Final = {
     "tlsv1.2": (SSL.TLS1_2_VERSION, SSL.OP_NO_TLSv1_2),
     "tlsv1.3": (SSL.TLS1_3_VERSION, SSL.OP_NO_TLSv1_3),
 }
+
+_SESSION_LIFETIME: Final = 7200
+"""
+For how many seconds a session may be resumed.
+"""
 
 # OpenSSL 3 has these below the level of security that it begins with.
 _OLD_VERSIONS: Final = {"tlsv1", "tlsv1.1"}
@@ -119,8 +124,9 @@ class ServerContext:
         if listener.reuse_sessions and not listener.psk_ciphers:
             # Without a context of its own, a session with a client certificate can't be resumed.
             context.set_session_id(listener.path.encode()[:32])
-            # Tickets keep the session on the client's side; nothing is to be remembered here.
-            context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+            # By tickets; and by identifiers for clients that know no tickets, of which OpenSSL remembers 20,480.
+            context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
+            context.set_timeout(_SESSION_LIFETIME)
         else:
             context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
             context.set_options(SSL.OP_NO_TICKET)
@@ -129,7 +135,8 @@ class ServerContext:
         try:
             self.psk = PreSharedKeyCallback(self.context, keys.find)
         except Unavailable as error:
-            raise self._problem("psk_ciphers", ",".join(self._listener.psk_ciphers), f"can't be used: {error}") from error
+            names = ",".join(self._listener.psk_ciphers)
+            raise self._problem("psk_ciphers", names, f"can't be used: {error}") from error
 
     # Files
 
@@ -139,7 +146,8 @@ class ServerContext:
         key = self._read("keyfile", listener.keyfile, lambda text: load_pem_private_key(text, None))
         self._sayIfOutOfDate(chain[0])
         if chain[0].public_key() != key.public_key():
-            raise self._problem("keyfile", listener.keyfile, f"is not the key of the certificate in {listener.certfile}")
+            what = f"does not belong to the certificate in {listener.certfile}"
+            raise self._problem("keyfile", listener.keyfile, what)
         try:
             context.use_certificate_chain_file(listener.certfile)
             context.use_privatekey_file(listener.keyfile)
@@ -148,12 +156,11 @@ class ServerContext:
             raise self._problem("certfile", listener.certfile, f"is refused by OpenSSL ({reasonOf(error)})") from error
 
     def _sayIfOutOfDate(self, certificate: x509.Certificate) -> None:
-        now = datetime.now(UTC)
-        listener = self._listener
-        if certificate.not_valid_after_utc < now:
-            self._warn("certfile", listener.certfile, f"expired on {certificate.not_valid_after_utc:%Y-%m-%d}")
-        elif certificate.not_valid_before_utc > now:
-            self._warn("certfile", listener.certfile, f"is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}")
+        begin, end, now = certificate.not_valid_before_utc, certificate.not_valid_after_utc, datetime.now(UTC)
+        if end < now:
+            self._warn("certfile", self._listener.certfile, f"expired on {end:%Y-%m-%d}")
+        elif begin > now:
+            self._warn("certfile", self._listener.certfile, f"is not valid before {begin:%Y-%m-%d}")
 
     def _setVerification(self) -> None:
         listener, context = self._listener, self.context
@@ -214,7 +221,7 @@ class ServerContext:
             self.lastError = verificationError(error)
         return bool(good)
 
-    def _selectProtocol(self, connection: SSL.Connection, offered: list[bytes]) -> bytes | object:
+    def _selectProtocol(self, connection: SSL.Connection, offered: list[bytes]) -> Any:
         for protocol in self._protocols:
             if protocol in offered:
                 return protocol

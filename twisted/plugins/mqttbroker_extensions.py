@@ -11,3 +11,4 @@ subscription = ExtensionMaker(
     "subscription", "twisted_mqtt.modules.subscription:Subscription", "Proxy Subscriptions", "twisted-mqtt"
 )
 rewrite = ExtensionMaker("rewrite", "twisted_mqtt.modules.rewrite:Rewrite", "Topic Rewriting", "twisted-mqtt")
+pskFile = ExtensionMaker("psk_file", "twisted_mqtt.modules.psk_file:PSKFile", "PSK from File", "twisted-mqtt")
