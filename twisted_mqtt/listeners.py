@@ -25,6 +25,7 @@ from twisted_mqtt.config.schema_listeners import (
 from twisted_mqtt.endpoints import canBeFast, pollerOf, tcpEndpoint, unixEndpoint
 from twisted_mqtt.listening import Place, limitsOf
 from twisted_mqtt.portoptions import PortOptions, TransportOptions
+from twisted_mqtt.proxyprotocol import ProxyFactory
 from twisted_mqtt.roles import MQTTFactory
 from twisted_mqtt.tls import TLSFactory
 
@@ -53,6 +54,18 @@ class Site:
 Layer = Callable[[Any, Site], Any]
 
 
+def proxied(factory: Any, site: Site) -> Any:
+    """
+    The layer of PROXY headers.
+    """
+    listener, broker = site.listener, site.broker
+    if not listener.proxy_protocol:
+        return factory
+    if not isinstance(listener, SecureListener) and site.place.usernamePart == "crt":
+        raise ListenerProblem(f'{listener.path}.peer_cert_as_username = "crt": no PROXY header brings the certificate')
+    return ProxyFactory(factory, listener.path, listener.proxy_protocol_timeout, broker.wheel, broker.clock.seconds)
+
+
 def secured(factory: Any, site: Site) -> Any:
     """
     The layer of TLS.
@@ -66,7 +79,7 @@ def secured(factory: Any, site: Site) -> Any:
     return TLSFactory(factory, listener, broker.preSharedKeys, broker.wheel, broker.clock.seconds, (protocol,))
 
 
-LAYERS: tuple[Layer, ...] = (secured,)
+LAYERS: tuple[Layer, ...] = (proxied, secured)
 """
 From the socket inwards. Each is called with the factory further in, and returns one around it, or that factory itself
 where the listener's table does not ask for the layer. It raises where it can't do what the table asks for.
@@ -85,6 +98,12 @@ def layered(factory: MQTTFactory, site: Site) -> list[Any]:
         if outer is not factories[0]:
             factories.insert(0, outer)
     return factories
+
+
+class ListenerProblem(Exception):
+    """
+    A listener can't work as its table says; the text says why.
+    """
 
 
 class Listeners(Service):
