@@ -54,7 +54,7 @@ $(TOOLS)/.bench: setup.cfg $(TOOLS)/.installed
 	touch $@
 
 services: ## install the brokers, clients and compilers that the tests use
-	PYTHON="$(PYTHON)" tests/services
+	@PYTHON="$(PYTHON)" tests/services
 
 tests/node_modules/.installed: tests/package.json | services
 	cd tests && npm install --no-package-lock --no-audit --no-fund --loglevel=error
@@ -78,9 +78,9 @@ types: $(TOOLS)/.installed ## mypy, strict
 test-interpreted: $(TOOLS)/.installed ## every test, from the tree
 	$(IN_TOOLS) $(PYTEST) $(TESTS)
 
-test-compiled: compiled ## all but the system tests on the compiled core
+test-compiled: compiled ## all but the slow tests, on the compiled core
 	@if [ -e $(COMPILED)/.compiled ]; then \
-		cd $(COMPILED) && ../../$(IN_TOOLS) $(PYTEST) --compiled -m "not system" $(TESTS); \
+		cd $(COMPILED) && ../../$(IN_TOOLS) $(PYTEST) --compiled -m "not slow" $(TESTS); \
 	fi
 
 compiled: $(TOOLS)/.installed ## a copy of the tree with the core compiled, in build/compiled
