@@ -6,12 +6,12 @@ Once the header is there, this layer steps aside: the transport talks to the pro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, ITransport
-from zope.interface import classImplements, implementer
+from zope.interface import implementer
 
 from twisted_mqtt.peeridentity import PeerIdentity
 from twisted_mqtt.proxyheader import Endpoint, ProxyError, parse
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.wheel import DeadlineWheel
 
 
+@implementer(ITransport)
 class ProxiedTransport:
     """
     A transport with other addresses.
@@ -31,16 +32,13 @@ class ProxiedTransport:
     @ivar peerIdentity: who the peer is by what the balancer tells, or L{None}.
     """
 
-    __slots__ = ("_host", "_lower", "_peer", "peerIdentity", "write", "writeSequence")
+    __slots__ = ("_host", "_lower", "_peer", "peerIdentity")
 
     def __init__(self, lower: Any, peer: Any, host: Any, identity: PeerIdentity | None) -> None:
         self._lower = lower
         self._peer = peer
         self._host = host
         self.peerIdentity = identity
-        # What is called for each turn's output is called without a detour.
-        self.write: Callable[[bytes], object] = lower.write
-        self.writeSequence: Callable[..., object] = lower.writeSequence
 
     def getPeer(self) -> Any:
         """
@@ -53,6 +51,18 @@ class ProxiedTransport:
         The address that the client has connected to.
         """
         return self._host
+
+    def write(self, data: bytes) -> None:
+        """
+        See C{ITransport}.
+        """
+        self._lower.write(data)
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """
+        See C{ITransport}.
+        """
+        self._lower.writeSequence(data)
 
     def loseConnection(self) -> None:
         """
@@ -221,7 +231,3 @@ def addressOf(endpoint: Endpoint) -> IPv4Address | IPv6Address:
     """
     host, port = endpoint
     return IPv6Address("TCP", host, port) if ":" in host else IPv4Address("TCP", host, port)
-
-
-# Said here, since its methods are found in more than one way.
-classImplements(ProxiedTransport, ITransport)
