@@ -18,10 +18,32 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError
 
-CORE = Path("twisted_mqtt", "core")
+ROOT = Path(__file__).parent
 
-# Compiled along with the core. They must not hold interfaces or classes decorated with them.
-EXTRA_MODULES: list[str] = []
+# Compiled along with the core, because every connection goes through them. They must not hold interfaces or classes
+# decorated with them.
+EXTRA_MODULES = [
+    f"twisted_mqtt/{name}.py"
+    for name in (
+        # the transport
+        "poller",
+        "pending",
+        "transportroles",
+        "streamsocket",
+        "transport",
+        # from CONNECT to the end of a connection
+        "admission",
+        "client",
+        "listening",
+        "protocol",
+        "reauthentication",
+        "sessions",
+        "subscribing",
+        "waiting",
+        "wheel",
+        "wills",
+    )
+]
 
 # Commands that only ask about the distribution; generating C for them would be wasted.
 _ASKING = {"egg_info", "dist_info", "sdist", "clean", "--version", "--name"}
@@ -31,8 +53,8 @@ def modules() -> list[str]:
     """
     Every source file that is compiled; all of them become one group, so that calls between them stay native.
     """
-    core = sorted(path.as_posix() for path in CORE.glob("*.py") if path.name != "__init__.py")
-    return core + EXTRA_MODULES
+    core = sorted(ROOT.glob("twisted_mqtt/core/*.py"))
+    return [path.relative_to(ROOT).as_posix() for path in core if path.name != "__init__.py"] + EXTRA_MODULES
 
 
 def obstacle() -> str | None:

@@ -219,7 +219,7 @@ class Admission:
         properties = client.properties
         if properties is not None and properties.receiveMaximum is not None:
             window = min(window, properties.receiveMaximum)  # [MQTT-3.3.4-9]
-        self.sessionPresent = broker.openSession(client, self.connection, request.cleanStart, window)
+        self.sessionPresent = broker.registry.openSession(client, self.connection, request.cleanStart, window)
         self._prepare()
         point = broker.hooks.clientConnack
         if not point.callbacks:

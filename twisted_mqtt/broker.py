@@ -6,7 +6,6 @@ It is the policy above L{twisted_mqtt.core}; it knows no transport. What waits d
 
 from __future__ import annotations
 
-import heapq
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -23,17 +22,17 @@ from twisted_mqtt.core.reasons import (
     NO_MATCHING_SUBSCRIBERS,
     QUOTA_EXCEEDED,
     SERVER_SHUTTING_DOWN,
-    SESSION_TAKEN_OVER,
     SUCCESS,
 )
 from twisted_mqtt.core.router import Router
-from twisted_mqtt.core.session import DELIVER, DISCARD, NEVER, WAIT, Session, Switches
+from twisted_mqtt.core.session import DELIVER, DISCARD, WAIT, Session, Switches
 from twisted_mqtt.core.subscription import STRATEGIES, Subscription
 from twisted_mqtt.core.topics import splitShare
 from twisted_mqtt.hooks import ALLOW, DENY, DROP, HookPoint, Hooks
 from twisted_mqtt.interfaces import IBroker
 from twisted_mqtt.psk import PreSharedKeys
 from twisted_mqtt.retained import RetainedMessages
+from twisted_mqtt.sessions import SessionRegistry
 from twisted_mqtt.stores.memory import MemoryStore
 from twisted_mqtt.subscribing import Subscribing, unsubscribing
 from twisted_mqtt.waiting import then
@@ -97,16 +96,23 @@ class Broker(Service):
         self.retained = RetainedMessages(self.counters, retainer)
         self.wheel = DeadlineWheel(clock)
         self.wills = Wills(self)
+        self.registry = SessionRegistry(
+            self.router,
+            self.hooks,
+            self.store,
+            self.wills,
+            self,
+            clock.seconds,
+            settings.broker.shared_dispatch_ack_enabled,
+        )
+        self.clients = self.registry.clients
+        self.sessions = self.registry.sessions
         self.preSharedKeys = PreSharedKeys()
         self.outbox = Outbox(self._flushSoon, self._flushLater)
         self.writeSoon: Callable[[], bool] = lambda: False
-        self.clients: dict[str, ClientInfo] = {}
-        self.sessions: dict[str, Session] = {}
         self.stopping = False
         self._nomatch = ALLOW if settings.acl_nomatch == "allow" else DENY
         self.switches.acl = self._nomatch == DENY
-        self._ending: list[tuple[float, int, Session]] = []
-        self._endings = 0
         self._housekeeping = LoopingCall(self._keepHouse)
         self._housekeeping.clock = clock
 
@@ -139,7 +145,7 @@ class Broker(Service):
         self.stopping = True
         Service.stopService(self)
         for client in list(self.clients.values()):
-            self._sendAway(client, SERVER_SHUTTING_DOWN)
+            self.registry.sendAway(client, SERVER_SHUTTING_DOWN)
         self.outbox.flush()
         if self._housekeeping.running:
             self._housekeeping.stop()
@@ -162,197 +168,29 @@ class Broker(Service):
         """
         return SUCCESS
 
-    def openSession(self, client: ClientInfo, connection: Connection, cleanStart: bool, window: int) -> bool:
-        """
-        Give a client its session, the one it had or a new one, and send away who had it before.
-
-        @return: whether it had one.
-        """
-        clientID = client.clientID
-        client.connection = connection
-        client.window = window
-        old = self.clients.get(clientID)
-        session = self.sessions.get(clientID)
-        if old is not None:
-            goesOn = not cleanStart and session is not None and session.expiryInterval > 0
-            if goesOn and old.willDelay:
-                old.will = None  # the session goes on before its time ([MQTT-3.1.3-9])
-            self._sendAway(old, SESSION_TAKEN_OVER)
-            session = self.sessions.get(clientID)
-            if session is not None:
-                self.counters.session_takeovered += 1
-                self.hooks.sessionTakeovered.run(old, session)
-        now = self.clock.seconds()
-        if session is not None:
-            ended = session.expiresAt != 0.0 and session.expiresAt <= now
-            if cleanStart or ended or session.mountpoint != client.mountpoint:  # [MQTT-3.1.2-4]
-                self._endSession(session, "discarded" if cleanStart else "expired")
-                session = None
-        present = session is not None
-        if session is None:
-            session = Session(clientID, client.limits, self.counters, self.switches, self, now, client.mountpoint)
-            self.sessions[clientID] = session
-        else:
-            self.wills.cancel(clientID)
-            session.limits = client.limits
-        session.username = client.username
-        session.info = client
-        session.expiryInterval = client.expiryInterval
-        # From here on it does not expire, though nothing goes out before the client has been told that it is in.
-        session.expiresAt = 0.0
-        client.session = session
-        self.clients[clientID] = client
-        self._persist(session, client)
-        # A point that nobody listens at costs a test, which counts where many connect.
-        if present:
-            self.counters.session_resumed += 1
-            point = self.hooks.sessionResumed
-        else:
-            self.counters.session_created += 1
-            point = self.hooks.sessionCreated
-        if point.callbacks:
-            point.run(client, session)
-        return present
-
     def opened(self, client: ClientInfo) -> Any:
         """
         See L{IBroker}.
         """
-        self.counters.client_connected += 1
-        if self.switches.acl:
-            self._refreshExemption(client)
-        point = self.hooks.clientConnected
-        if point.callbacks:
-            return then(point.run(client, client), self._resume, client)
-        return self._resume(None, client)
-
-    def _resume(self, _: object, client: ClientInfo) -> None:
-        session, connection = client.session, client.connection
-        if session is not None and connection is not None and not connection.closed:
-            session.attach(connection, client.window)
-            session.resume(self.clock.seconds())
+        return self.registry.opened(client)
 
     def disconnect(self, client: ClientInfo, reason: int | str) -> None:
         """
         See L{IBroker}.
         """
-        session = client.session
-        if session is None:
-            return
-        client.session = None
-        now = client.disconnectedAt = self.clock.seconds()
-        if self.clients.get(client.clientID) is client:
-            del self.clients[client.clientID]
-        if client.connection is not None:
-            client.connection.lost(now)
-        # A client that goes before its session was attached has left no connection there to notice it.
-        session.detach(now)
-        self.counters.client_disconnected += 1
-        if self.hooks.clientDisconnected.callbacks:
-            self.hooks.clientDisconnected.run(client, reason, client)
-        self.wills.leave(client, session)
-        if session.expiryInterval == 0:
-            self._endSession(session, "terminated", reason)
-            return
-        if session.journal is not None:
-            self.store.saveSession(session)
-        self._endLater(session)
-        if self.settings.broker.shared_dispatch_ack_enabled:
-            self._passOn(session)
+        self.registry.disconnect(client, reason)
 
     def kick(self, clientID: str, reason: int, text: str = "") -> bool:
         """
         Send a client away; returns whether it was connected.
         """
-        client = self.clients.get(clientID)
-        if client is None:
-            return False
-        self._sendAway(client, reason, text)
-        return True
+        return self.registry.kick(clientID, reason, text)
 
     def endSession(self, clientID: str) -> bool:
         """
         End the session of a client that is not connected; returns whether there was one.
         """
-        session = self.sessions.get(clientID)
-        if session is None or clientID in self.clients:
-            return False
-        self._endSession(session, "terminated", "kicked")
-        return True
-
-    def setExpiry(self, client: ClientInfo, interval: int) -> None:
-        """
-        Change for how many seconds a client's session outlives its connection.
-        """
-        session = client.session
-        if session is not None:
-            client.expiryInterval = session.expiryInterval = interval
-            self._persist(session, client)
-
-    def _sendAway(self, client: ClientInfo, reason: int, text: str = "") -> None:
-        shell: Any = client.shell
-        try:
-            shell.disconnectClient(reason, text)
-        except Exception:
-            _log.failure("Disconnecting {client} failed", client=client)
-        self.disconnect(client, reason)
-
-    def _persist(self, session: Session, client: ClientInfo) -> None:
-        """
-        Have the store keep a session as long as it can outlive its connection, and no longer.
-        """
-        if not self.store.durable:
-            return
-        if session.expiryInterval:
-            session.journal = self.store
-            self.store.saveSession(session)
-            if client.will is not None:
-                self.store.saveWill(client.clientID, client.will, 0.0)
-        elif session.journal is not None:
-            session.journal = None
-            self.store.removeSession(session)
-
-    def _endLater(self, session: Session) -> None:
-        if session.expiryInterval != NEVER:
-            self._endings += 1
-            heapq.heappush(self._ending, (session.expiresAt, self._endings, session))
-
-    def _endSession(self, session: Session, how: str, reason: int | str = "expired") -> None:
-        if session.shut:
-            return
-        session.shut = True
-        if self.sessions.get(session.clientID) is session:
-            del self.sessions[session.clientID]
-        for subscription in session.subscriptions.values():
-            share = subscription.share
-            self.router.tree.remove(subscription.matching, session, None if share is None else share.name)
-        session.subscriptions.clear()
-        left = session.undelivered()
-        if session.journal is not None:
-            self.store.removeSession(session)
-            session.journal = None
-        if left:
-            self.router.redispatch(left, session)
-        if self.switches.dropped:
-            for entry in [*session.inflight.values(), *(session.queue.entries() if session.queue else ())]:
-                self.dropped(session, entry.message, "session_terminated")
-        self.wills.sessionEnded(session.clientID)
-        if how == "discarded":
-            self.counters.session_discarded += 1
-            self.hooks.sessionDiscarded.run(session.info, session)
-        else:
-            self.counters.session_terminated += 1
-            if self.hooks.sessionTerminated.callbacks:
-                self.hooks.sessionTerminated.run(session.info, reason, session)
-
-    def _passOn(self, session: Session) -> None:
-        """
-        Give what waits for an absent member of a shared subscription to a member that is there.
-        """
-        for subscription in list(session.subscriptions.values()):
-            share = subscription.share
-            if share is not None and any(member.subscriber.online for member in share.members.values()):
-                self.router.redispatch(session.undelivered(share), session)
+        return self.registry.end(clientID)
 
     def now(self) -> float:
         """
@@ -363,10 +201,7 @@ class Broker(Service):
     def _keepHouse(self) -> None:
         now = self.clock.seconds()
         self.switches.now = now
-        while self._ending and self._ending[0][0] <= now:
-            session = heapq.heappop(self._ending)[2]
-            if not session.shut and session.expiresAt != 0.0 and session.expiresAt <= now:
-                self._endSession(session, "expired")
+        self.registry.expire(now)
         for topic in self.retained.expire(now):
             self.store.removeRetained(topic)
 
@@ -553,7 +388,3 @@ class Broker(Service):
         switches.acl = bool(hooks.clientCheckAcl.callbacks) or self._nomatch == DENY
         if point is hooks.clientCheckAcl:
             self.forgetPermissions()
-
-    def _refreshExemption(self, client: ClientInfo) -> None:
-        if client.connection is not None:
-            client.connection.exempt = client.isSuperuser or not client.options.enable_acl

@@ -144,8 +144,8 @@ class IBroker(Interface):
 
     def isHeard(topic: str) -> bool:
         """
-        Whether anybody might receive a message of a topic: where nobody does, a part of the broker that tells of frequent
-        events need not make it. It answers fast, and "yes" where it can't tell fast.
+        Whether anybody might receive a message of a topic: where nobody does, a part of the broker that tells of
+        frequent events need not make it. It answers fast, and "yes" where it can't tell fast.
         """
 
     def authorize(client: Any, action: str, topic: str) -> bool | Deferred[bool]:

@@ -106,10 +106,15 @@ class MQTTProtocol:
 
     connection: Connection
 
-    def __init__(self, factory: MQTTFactory) -> None:
+    def __init__(self, factory: MQTTFactory, address: Any = None) -> None:
+        """
+        @param address: the client's, as C{buildProtocol} was given it.
+        """
         self.factory: MQTTFactory = factory
         self.transport: Any = None
-        self.client: ClientInfo = ClientInfo(factory.place, self)
+        self.client: ClientInfo = ClientInfo(
+            factory.place, self, "mqtt", getattr(address, "host", None), getattr(address, "port", 0)
+        )
         self.reason: int | str | None = None
         self._state = _NEW
         # Packets that may not be taken before a hook has answered; None while nobody waits.
@@ -132,9 +137,11 @@ class MQTTProtocol:
         now = factory.seconds()
         self.connection = Connection(broker.router, factory.place.limits, broker.outbox, transport, now)
         client = self.client
-        peer = transport.getPeer()
-        client.peerHost = getattr(peer, "host", None)
-        client.peerPort = getattr(peer, "port", 0)
+        if type(transport) is not FastConnection:
+            # Behind a proxy it is another address than that of the socket.
+            peer = transport.getPeer()
+            client.peerHost = getattr(peer, "host", None)
+            client.peerPort = getattr(peer, "port", 0)
         client.sockPort = factory.portOf(transport)
         identity = getattr(transport, "peerIdentity", None)
         if identity is not None:
@@ -174,7 +181,7 @@ class MQTTProtocol:
             self.reason = "closed" if reason.check(ConnectionDone) else "connection_lost"
         if waiting is not None:
             waiting.cancel()
-        broker.disconnect(self.client, self.reason)
+        broker.registry.disconnect(self.client, self.reason)
         self.factory.disconnected(self)
 
     # IPushProducer: what the transport tells a streaming producer
@@ -377,7 +384,7 @@ class MQTTProtocol:
         if client.keepAlive:
             deadline = connection.lastReceived + client.keepAlive * client.limits.keepAliveBackoff * 2
             broker.wheel.add(self, deadline)
-        return broker.opened(client)
+        return broker.registry.opened(client)
 
     def _challenge(self, challenge: Challenge) -> None:
         properties = Properties() if challenge.properties is None else challenge.properties
@@ -505,7 +512,7 @@ class MQTTProtocol:
         if properties is not None and properties.sessionExpiry is not None:
             if client.expiryInterval == 0 and properties.sessionExpiry:  # 3.14.2.2.2
                 raise ProtocolError(PROTOCOL_ERROR, "DISCONNECT can't make a session outlive its connection")
-            broker.setExpiry(client, properties.sessionExpiry)
+            broker.registry.setExpiry(client, properties.sessionExpiry)
         if packet.reason == NORMAL_DISCONNECTION:  # [MQTT-3.14.4-3]; any other reason leaves the will
             client.will = None
         self.reason = packet.reason if packet.reason != DISCONNECT_WITH_WILL else "disconnect_with_will_message"
@@ -585,7 +592,7 @@ class MQTTProtocol:
         broker.wheel.add(self, connection.lastReceived + _PATIENCE)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
-        broker.disconnect(self.client, "closed" if self.reason is None else self.reason)
+        broker.registry.disconnect(self.client, "closed" if self.reason is None else self.reason)
 
 
 def packetHasPresence(admission: Admission) -> bool:
@@ -647,7 +654,7 @@ class MQTTFactory:
         """
         A protocol for a connection, or None while the broker is stopping.
         """
-        return None if self.broker.stopping else MQTTProtocol(self)
+        return None if self.broker.stopping else MQTTProtocol(self, addr)
 
     def portOf(self, transport: Any) -> int:
         """

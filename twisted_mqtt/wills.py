@@ -4,7 +4,7 @@ Wills: published when a client goes without a word, at once or after a delay (3.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -12,7 +12,6 @@ from twisted.logger import Logger
 from twisted_mqtt.core.session import NEVER
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
 
     from twisted_mqtt.broker import Broker
@@ -30,7 +29,8 @@ class Wills:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._waiting: dict[str, tuple[Message, IDelayedCall]] = {}
+        self._clock: Any = broker.clock
+        self._waiting: dict[str, tuple[Message, Any]] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -54,14 +54,14 @@ class Wills:
         else:
             self.delay(client.clientID, will, delay)
             if session.journal is not None:
-                self._broker.store.saveWill(client.clientID, will, self._broker.clock.seconds() + delay)
+                self._broker.store.saveWill(client.clientID, will, self._clock.seconds() + delay)
 
     def delay(self, clientID: str, will: Message, seconds: float) -> None:
         """
         Publish a will after some time.
         """
         self.cancel(clientID)
-        call = self._broker.clock.callLater(seconds, self.sessionEnded, clientID)
+        call = self._clock.callLater(seconds, self.sessionEnded, clientID)
         self._waiting[clientID] = (will, call)
 
     def cancel(self, clientID: str) -> None:
@@ -101,7 +101,7 @@ class Wills:
             self._broker.store.removeWill(clientID)
 
     def _publish(self, will: Message) -> None:
-        now = self._broker.clock.seconds()
+        now = self._clock.seconds()
         will.timestamp = now
         properties = will.properties
         if properties is not None and properties.messageExpiry is not None:
