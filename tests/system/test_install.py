@@ -53,7 +53,7 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """
-    The Python of an environment that holds the package and what it requires.
+    The Python of an environment that holds the package and what it requires; what it was built from lies beside it.
     """
     folder = tmp_path_factory.mktemp("installed")
     (folder / "source").mkdir()
@@ -61,6 +61,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     python = folder / "venv" / "bin" / "python"
     run(python, "-m", "pip", "install", "--quiet", copySources(folder / "source"), cwd=folder)
     yield python
+
+
+def sourceOf(installed: Path) -> Path:
+    """
+    What the package was built from; the tree itself may have changed since.
+    """
+    return installed.parents[2] / "source"
 
 
 def test_runs(installed: Path, tmp_path: Path, name: str) -> None:
@@ -79,24 +86,27 @@ def test_runs(installed: Path, tmp_path: Path, name: str) -> None:
 
 def test_holdsEverything(installed: Path, tmp_path: Path) -> None:
     """
-    Every module and data file of the tree is installed, and nothing else of it.
+    Every module and data file of the packages is installed, and nothing else of the tree.
     """
     packages = Path(run(installed, "-c", "import twisted_mqtt as t; print(t.__path__[0])", cwd=tmp_path).strip()).parent
     for name in ("twisted_mqtt", "gateways"):
-        here = {path.relative_to(ROOT) for path in (ROOT / name).rglob("*") if path.is_file()}
-        there = {path.relative_to(packages) for path in (packages / name).rglob("*") if path.is_file()}
-        left_out = {".pyc", ".so"}
-        assert {path for path in here if path.suffix not in left_out} == {
-            path for path in there if path.suffix not in left_out
-        }
+        assert files(packages, name) == files(sourceOf(installed), name)
     assert not (packages / "tests").exists() and not (packages / "bench").exists()
+
+
+def files(root: Path, name: str) -> set[Path]:
+    """
+    The files of the package C{name} in C{root}, without those that compiling makes.
+    """
+    found = {path.relative_to(root) for path in (root / name).rglob("*") if path.is_file()}
+    return {path for path in found if path.suffix not in (".pyc", ".so")}
 
 
 def test_compiledWherePossible(installed: Path, tmp_path: Path) -> None:
     """
     With a compiler at hand the core is compiled, and works without the mypy that built it.
     """
-    reason = run(sys.executable, "-c", "import setup; print(setup.obstacle())", cwd=ROOT).strip()
+    reason = run(sys.executable, "-c", "import setup; print(setup.obstacle())", cwd=sourceOf(installed)).strip()
     if reason != "None":
         pytest.skip(reason)
     file = run(installed, "-c", "import twisted_mqtt.core.codec as codec; print(codec.__file__)", cwd=tmp_path)
