@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,8 @@ def main() -> None:
     if given.render:
         setting, runs = results.read(path)
     else:
+        # As if interrupted, so that the broker of the moment is stopped too.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         raiseFileLimit()
         measured = runAll(entries, _installed(given.brokers), given.rounds, given.seconds, path)
         setting, runs = measured.setting, measured.runs

@@ -27,6 +27,12 @@ from bench.usage import machine
 _LIMIT: Final = 75
 
 
+class Changed(Exception):
+    """
+    A broker was exchanged in the middle of the measurement.
+    """
+
+
 class _TooLong(Exception):
     pass
 
@@ -94,6 +100,8 @@ def describe(run: Run) -> str:
 def runAll(entries: Sequence[Entry], kinds: Sequence[Kind], rounds: int, seconds: float, path: Path) -> Results:
     """
     All rounds, with a line of progress for each run, and a file that holds what has been measured so far.
+
+    @raise Changed: A broker is not what it was when the measurement began.
     """
     versions = {kind.name: kind.version() or "unknown" for kind in kinds}
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -108,6 +116,9 @@ def runAll(entries: Sequence[Entry], kinds: Sequence[Kind], rounds: int, seconds
                 key = kind.name, entry.scenario.name
                 if key in hopeless:
                     continue  # it would take as long to fail again
+                if (kind.version() or "unknown") != versions[kind.name]:
+                    # A tree that is being built again, for one: what is half new must not be averaged with the old.
+                    raise Changed(f"{kind.title} was {versions[kind.name]}, and is {kind.version()} now")
                 run = runOnce(kind, entry.scenario, round_, seconds)
                 if run.failed:
                     hopeless[key] = run.failed

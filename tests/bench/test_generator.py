@@ -8,14 +8,16 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from bench import packets
 from bench.brokers import KINDS, Command, Kind
+from bench.catalogue import Entry
 from bench.checker import Ring
 from bench.generator import Closed, Publisher, Receiver
-from bench.runner import runOnce
+from bench.runner import Changed, runAll, runOnce
 from bench.scenarios.base import Scenario, Stalled
 from bench.scenarios.single import Connects, Latency, PingPong
 from bench.scenarios.stored import IdleMemory, Queued, Retained
@@ -224,3 +226,14 @@ def test_brokerThatDoesNotStart() -> None:
     command = Command([sys.executable, "-c", "raise SystemExit('no such option')"], {})
     run = runOnce(Kind("failing", "failing", lambda: "1", lambda folder, port: command), SMALL[0], 1, 0.1)
     assert "no such option" in run.failed
+
+
+def test_brokerThatChanges(tmp_path: Path) -> None:
+    """
+    A broker that is exchanged in the middle ends the measurement.
+    """
+    versions = iter(["compiled", "interpreted", "interpreted"])
+    command = Command([sys.executable, "-c", ""], {})
+    kind = Kind("changing", "changing", lambda: next(versions), lambda folder, port: command)
+    with pytest.raises(Changed):
+        runAll([Entry(SMALL[0])], [kind], 1, 0.1, tmp_path / "results.jsonl")
