@@ -20,11 +20,12 @@ LAYERS = [
     | {"transport", "endpoints"}
     # What stands between a port and a protocol, and knows of neither.
     | {"filewatch", "opensslprivate", "peeridentity", "proxyheader", "proxyprotocol", "psk", "sparinglog", "tls"}
-    | {"tlscontext"},
+    | {"tlscontext", "websocket", "websocketconnection", "websocketdeflate", "websocketframes", "websockethttp"}
+    | {"websockettransport"},
     {"interfaces", "listening"},
     {"client", "extensions", "hookchain", "hooks", "retained", "stores"},
     {"admission", "broker", "reauthentication", "subscribing", "wills"},
-    {"protocol", "roles", "websocket", "listeners"},
+    {"protocol", "roles", "listeners"},
     {"tap", "testing"},
 ]
 

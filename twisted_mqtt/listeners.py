@@ -21,6 +21,7 @@ from twisted_mqtt.config.schema_listeners import (
     TCPListener,
     TLSListener,
     UNIXListener,
+    WebSocketListener,
 )
 from twisted_mqtt.endpoints import canBeFast, pollerOf, tcpEndpoint, unixEndpoint
 from twisted_mqtt.listening import Place, limitsOf
@@ -28,6 +29,7 @@ from twisted_mqtt.portoptions import PortOptions, TransportOptions
 from twisted_mqtt.proxyprotocol import ProxyFactory
 from twisted_mqtt.roles import MQTTFactory
 from twisted_mqtt.tls import TLSFactory
+from twisted_mqtt.websocket import WebSocketFactory
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
@@ -79,7 +81,25 @@ def secured(factory: Any, site: Site) -> Any:
     return TLSFactory(factory, listener, broker.preSharedKeys, broker.wheel, broker.clock.seconds, (protocol,))
 
 
-LAYERS: tuple[Layer, ...] = (proxied, secured)
+def framed(factory: Any, site: Site) -> Any:
+    """
+    The layer of WebSocket.
+    """
+    listener, broker = site.listener, site.broker
+    if not isinstance(listener, WebSocketListener | SecureWebSocketListener):
+        return factory
+    running = f"Node {broker.nodeName} is started"
+    return WebSocketFactory(
+        factory,
+        listener,
+        broker.wheel,
+        broker.clock,
+        site.place.zone.idle_timeout,
+        lambda: None if broker.stopping else running,
+    )
+
+
+LAYERS: tuple[Layer, ...] = (proxied, secured, framed)
 """
 From the socket inwards. Each is called with the factory further in, and returns one around it, or that factory itself
 where the listener's table does not ask for the layer. It raises where it can't do what the table asks for.
