@@ -1,3 +1,3 @@
 """
-Protocols that are not MQTT, each a package of its own; they meet in the broker and never import one another.
+Gateways: protocols other than MQTT, whose clients are clients of the same broker.
 """

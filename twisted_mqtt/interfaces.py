@@ -108,6 +108,9 @@ class IBroker(Interface):
     settings = Attribute("The L{Settings<twisted_mqtt.config.settings.Settings>}.")
     clock = Attribute("Provides C{IReactorTime}.")
     preSharedKeys = Attribute("The L{PreSharedKeys<twisted_mqtt.psk.PreSharedKeys>} of TLS and DTLS.")
+    router = Attribute("The L{Router<twisted_mqtt.core.router.Router>}, for those who make connections.")
+    outbox = Attribute("The L{Outbox<twisted_mqtt.core.outbox.Outbox>}, likewise.")
+    wheel = Attribute("The L{DeadlineWheel<twisted_mqtt.wheel.DeadlineWheel>}.")
     retained = Attribute("The L{RetainedMessages<twisted_mqtt.retained.RetainedMessages>}.")
 
     def connect(client, request, connection):  # type: ignore[no-untyped-def]  # zope interfaces have no self

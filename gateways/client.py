@@ -1,0 +1,256 @@
+"""
+A client of a gateway: what every protocol needs of the broker, in one place.
+
+A gateway's session makes one of these for each of its clients and is told what is for that client. Authentication,
+access control, hooks, metrics, limits, mount points, takeover and persistence are those of MQTT clients, because the
+session behind it is the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zope.interface import implementer
+
+from twisted_mqtt.client import ClientInfo
+from twisted_mqtt.core.link import Link
+from twisted_mqtt.core.message import Message
+from twisted_mqtt.core.packets import VERSION_5, Connect, Request, Subscribe, Unsubscribe, Will
+from twisted_mqtt.core.properties import Properties
+from twisted_mqtt.core.reasons import NOT_AUTHORIZED, SUCCESS, TOPIC_NAME_INVALID, ProtocolError
+from twisted_mqtt.core.topics import checkTopicName
+from twisted_mqtt.interfaces import IClientShell
+from twisted_mqtt.waiting import then
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from twisted_mqtt.admission import Admission
+    from twisted_mqtt.core.session import Session
+    from twisted_mqtt.listening import Place
+    from twisted_mqtt.subscribing import Subscribing
+
+    class Owner(Protocol):
+        """
+        The gateway's own side of a client.
+        """
+
+        def receive(
+            self, message: Message, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
+        ) -> None:
+            """
+            See L{twisted_mqtt.core.link.Receiver}.
+            """
+
+        def released(self, packetID: int) -> None:
+            """
+            See L{twisted_mqtt.core.link.Receiver}.
+            """
+
+        def sentAway(self, reason: int, text: str) -> None:
+            """
+            The broker does not want the client any more: tell it, if the protocol can say so, and forget it. The broker
+            has been told already.
+            """
+
+
+@implementer(IClientShell)
+class GatewayClient:
+    """
+    One client.
+
+    @ivar info: what hooks see of it.
+    @ivar link: its connection to its session.
+    @ivar open: whether it was let in and has not gone.
+    """
+
+    __slots__ = ("_admission", "_broker", "_owner", "info", "link", "open")
+
+    def __init__(
+        self,
+        broker: Any,
+        place: Place,
+        owner: Owner,
+        protocol: str,
+        peerHost: str | None,
+        peerPort: int = 0,
+        sockPort: int = 0,
+    ) -> None:
+        """
+        @param broker: provides L{IBroker<twisted_mqtt.interfaces.IBroker>}.
+        @param protocol: C{"stomp"}, C{"mqtt-sn"}, C{"coap"} or C{"lwm2m"}.
+        """
+        self._broker = broker
+        self._owner = owner
+        self._admission: Admission | None = None
+        self.info = ClientInfo(place, self, protocol, peerHost, peerPort, sockPort)
+        self.link = Link(broker.router, place.limits, broker.outbox, owner, broker.clock.seconds())
+        self.open = False
+
+    @property
+    def session(self) -> Session | None:
+        """
+        The session, while the client is in.
+        """
+        return self.info.session
+
+    def connect(
+        self,
+        clientID: str,
+        username: str | None = None,
+        password: bytes | None = None,
+        cleanStart: bool = True,
+        keepAlive: int = 0,
+        sessionExpiry: int = 0,
+        will: Will | None = None,
+        receiveMaximum: int | None = None,
+        protoName: str = "",
+        protoVersion: int = VERSION_5,
+    ) -> Any:
+        """
+        Ask to be let in.
+
+        @param clientID: empty for one that the broker makes; C{info.clientID} says which.
+        @param sessionExpiry: for how many seconds the session outlives the connection.
+        @param receiveMaximum: how many QoS 1 and 2 messages may be on their way to the client.
+        @param protoName: what hooks are told.
+
+        @return: an L{Admission}, or a Deferred of one, which does not fail. With a reason below 0x80 the client is in;
+            C{begin} is to be called when it has been told so.
+        """
+        properties = Properties()
+        properties.sessionExpiry = sessionExpiry
+        properties.receiveMaximum = receiveMaximum
+        request = Connect(
+            protoName or self.info.protocol, VERSION_5, clientID, cleanStart, keepAlive, username, password, will,
+            properties,
+        )  # fmt: skip
+        return then(self._broker.connect(self.info, request, self.link), self._admitted, protoVersion)
+
+    def begin(self) -> Any:
+        """
+        The client has been told that it is in: deliver what waits for it.
+
+        @return: None, or a Deferred that fires when that has begun.
+        """
+        return self._broker.opened(self.info)
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int = 0,
+        retain: bool = False,
+        properties: Properties | None = None,
+    ) -> Any:
+        """
+        Publish for the client, if access rules let it.
+
+        @return: a reason code, from 0x80 on the message was refused; or a Deferred of it, which does not fail. What was
+            taken is safe when C{link.whenSafe} says so.
+        """
+        limits = self.info.limits
+        try:
+            checkTopicName(topic, limits.maxTopicLevels)
+        except ProtocolError as error:
+            return error.reason
+        if topic.startswith("$SYS/"):
+            return NOT_AUTHORIZED
+        if len(topic.encode("utf-8")) > 65535:
+            return TOPIC_NAME_INVALID
+        allowed = self._broker.authorize(self.info, "publish", topic)
+        return then(allowed, self._allowed, topic, payload, min(qos, limits.maxQoS), retain, properties)
+
+    def subscribe(
+        self,
+        topicFilter: str,
+        qos: int = 0,
+        noLocal: bool = False,
+        retainAsPublished: bool = False,
+        retainHandling: int = 0,
+        identifier: int | None = None,
+    ) -> Any:
+        """
+        Subscribe for the client, if access rules let it. Retained messages come with L{sendRetained}.
+
+        @return: a L{Subscribing}, whose C{reasons[0]} says how it went, or a Deferred of it.
+
+        @raise ProtocolError: the filter is malformed.
+        """
+        properties = None
+        if identifier is not None:
+            properties = Properties()
+            properties.subscriptionIDs = [identifier]
+        request = Request(topicFilter, qos, noLocal, retainAsPublished, retainHandling)
+        return self._broker.subscribeClient(self.info, Subscribe(1, [request], properties))
+
+    def sendRetained(self, subscribing: Subscribing) -> None:
+        """
+        The client has been told of its subscription: deliver the retained messages that it asks for.
+        """
+        subscribing.deliverRetained()
+
+    def unsubscribe(self, topicFilter: str) -> Any:
+        """
+        Unsubscribe.
+
+        @return: a list of one reason code, or a Deferred of it.
+
+        @raise ProtocolError: the filter is malformed.
+        """
+        return self._broker.unsubscribeClient(self.info, Unsubscribe(1, [topicFilter]))
+
+    def acknowledged(self, packetID: int) -> None:
+        """
+        The client has a QoS 1 message.
+        """
+        session = self.info.session
+        if session is not None:
+            session.acknowledged(packetID, self._broker.clock.seconds())
+
+    def lost(self, reason: int | str, keepWill: bool = True) -> None:
+        """
+        The client is gone.
+
+        @param reason: an MQTT 5 reason code or a word.
+        @param keepWill: whether its will is to be published.
+        """
+        self.open = False
+        if not keepWill:
+            self.info.will = None
+        self.link.closed = True
+        self._broker.disconnect(self.info, reason)
+
+    def disconnectClient(self, reason: int, text: str = "") -> None:
+        """
+        See L{IClientShell}.
+        """
+        if self.link.closed:
+            return
+        self.open = False
+        self.link.closed = True
+        self._owner.sentAway(reason, text)
+
+    def _admitted(self, admission: Admission, protoVersion: int) -> Admission:
+        self._admission = admission
+        self.info.protoVersion = protoVersion
+        self.open = admission.reason == SUCCESS
+        return admission
+
+    def _allowed(
+        self, allowed: bool, topic: str, payload: bytes, qos: int, retain: bool, properties: Properties | None
+    ) -> Any:
+        broker, info = self._broker, self.info
+        if not allowed:
+            broker.counters.packets_publish_auth_error += 1
+            return NOT_AUTHORIZED
+        now = broker.clock.seconds()
+        self.link.countMessage(qos)
+        retain = retain and info.limits.retainAvailable
+        message = Message(info.mountpoint + topic, payload, qos, retain, properties, info.clientID, now)
+        if properties is not None and properties.messageExpiry is not None:
+            message.expiresAt = now + properties.messageExpiry
+        message.username = info.username
+        message.peerHost = info.peerHost
+        message.protocol = info.protocol
+        return broker.publish(message, info)
