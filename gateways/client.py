@@ -25,10 +25,7 @@ from twisted_mqtt.waiting import then
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from twisted_mqtt.admission import Admission
-    from twisted_mqtt.core.session import Session
     from twisted_mqtt.listening import Place
-    from twisted_mqtt.subscribing import Subscribing
 
     class Owner(Protocol):
         """
@@ -64,7 +61,7 @@ class GatewayClient:
     @ivar open: whether it was let in and has not gone.
     """
 
-    __slots__ = ("_admission", "_broker", "_owner", "info", "link", "open")
+    __slots__ = ("_broker", "_owner", "info", "link", "open")
 
     def __init__(
         self,
@@ -82,13 +79,12 @@ class GatewayClient:
         """
         self._broker = broker
         self._owner = owner
-        self._admission: Admission | None = None
         self.info = ClientInfo(place, self, protocol, peerHost, peerPort, sockPort)
         self.link = Link(broker.router, place.limits, broker.outbox, owner, broker.clock.seconds())
         self.open = False
 
     @property
-    def session(self) -> Session | None:
+    def session(self) -> Any:
         """
         The session, while the client is in.
         """
@@ -115,7 +111,7 @@ class GatewayClient:
         @param receiveMaximum: how many QoS 1 and 2 messages may be on their way to the client.
         @param protoName: what hooks are told.
 
-        @return: an L{Admission}, or a Deferred of one, which does not fail. With a reason below 0x80 the client is in;
+        @return: an L{Admission<twisted_mqtt.admission.Admission>}, or a Deferred of one, which does not fail. With a reason below 0x80 the client is in;
             C{begin} is to be called when it has been told so.
         """
         properties = Properties()
@@ -173,7 +169,7 @@ class GatewayClient:
         """
         Subscribe for the client, if access rules let it. Retained messages come with L{sendRetained}.
 
-        @return: a L{Subscribing}, whose C{reasons[0]} says how it went, or a Deferred of it.
+        @return: a L{Subscribing<twisted_mqtt.subscribing.Subscribing>}, whose C{reasons[0]} says how it went, or a Deferred of it.
 
         @raise ProtocolError: the filter is malformed.
         """
@@ -184,7 +180,7 @@ class GatewayClient:
         request = Request(topicFilter, qos, noLocal, retainAsPublished, retainHandling)
         return self._broker.subscribeClient(self.info, Subscribe(1, [request], properties))
 
-    def sendRetained(self, subscribing: Subscribing) -> None:
+    def sendRetained(self, subscribing: Any) -> None:
         """
         The client has been told of its subscription: deliver the retained messages that it asks for.
         """
@@ -231,8 +227,7 @@ class GatewayClient:
         self.link.closed = True
         self._owner.sentAway(reason, text)
 
-    def _admitted(self, admission: Admission, protoVersion: int) -> Admission:
-        self._admission = admission
+    def _admitted(self, admission: Any, protoVersion: int) -> Any:
         self.info.protoVersion = protoVersion
         self.open = admission.reason == SUCCESS
         return admission

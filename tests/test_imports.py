@@ -23,8 +23,8 @@ LAYERS = [
     | {"tlscontext", "websocket", "websocketconnection", "websocketdeflate", "websocketframes", "websockethttp"}
     | {"websockettransport"},
     {"interfaces", "listening"},
-    {"client", "extensions", "hookchain", "hooks", "retained", "stores"},
-    {"admission", "broker", "reauthentication", "subscribing", "wills"},
+    {"client", "extensions", "gatewaymakers", "hookchain", "hooks", "retained", "stores"},
+    {"admission", "broker", "reauthentication", "sessions", "subscribing", "wills"},
     {"protocol", "roles", "listeners"},
     {"tap", "testing"},
 ]
@@ -43,7 +43,20 @@ EXTENSIONS = {
 }
 SEEN_BY_EXTENSIONS = {"core", "interfaces", "config", "hooks", "extensions", "connectors"}
 
-SEEN_BY_GATEWAYS = {"twisted_mqtt.interfaces", "twisted_mqtt.core.message", "twisted_mqtt.core.topics"}
+SEEN_BY_GATEWAYS = {
+    "twisted_mqtt.interfaces",
+    *(f"twisted_mqtt.core.{name}" for name in ("message", "topics", "packets", "properties", "reasons", "subscription")),
+    # Where they listen and what their tables say; and how to go on with what may have to wait.
+    "twisted_mqtt.config",
+    "twisted_mqtt.endpoints",
+    "twisted_mqtt.listening",
+    "twisted_mqtt.portoptions",
+    "twisted_mqtt.waiting",
+    # Layers between a port and a protocol, which serve any protocol.
+    *(f"twisted_mqtt.{name}" for name in ("opensslprivate", "proxyprotocol", "psk", "tls", "tlscontext", "websocket")),
+}
+# The one module that joins a gateway's client to the broker sees what that takes.
+SEEN_BY_GATEWAY_CLIENT = {"twisted_mqtt.client", "twisted_mqtt.core.link"}
 SEEN_BY_ONE_GATEWAY = {"lwm2m": {"coap"}}
 
 # Part of the standard library, and still not for a core that does no I/O and keeps no time.
@@ -113,7 +126,8 @@ def allowed(module: str, name: str) -> bool:
     if ours[0] != "twisted_mqtt":
         return True
     if module.split(".")[0] == "gateways":
-        return any(name == seen or name.startswith(seen + ".") for seen in SEEN_BY_GATEWAYS)
+        seen = SEEN_BY_GATEWAYS | (SEEN_BY_GATEWAY_CLIENT if module == "gateways.client" else set())
+        return any(name == part or name.startswith(part + ".") for part in seen)
     importer, target = module.split(".")[1], ours[1]
     if importer == target or target == "__version__":
         return True

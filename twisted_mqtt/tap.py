@@ -18,6 +18,7 @@ from twisted_mqtt.broker import Broker
 from twisted_mqtt.config import ConfigurationError, readSettings
 from twisted_mqtt.config.schema_extensions import Retainer
 from twisted_mqtt.extensions import Extensions
+from twisted_mqtt.gatewaymakers import gatewayMakers
 from twisted_mqtt.listeners import Listeners
 from twisted_mqtt.monitoring.stats import Stats
 from twisted_mqtt.monitoring.systopics import SysTopics
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["BrokerService", "Options", "makeBrokerService", "makeService"]
 
 _log = Logger()
+
+# Names that EMQ X has for plug-ins which are parts of this broker: they may be named, and are there in any case.
+_OWN = ("retainer",)
 
 
 class Options(usage.Options):
@@ -76,6 +80,7 @@ class BrokerService(MultiService):
     @ivar broker: the L{Broker}.
     @ivar listeners: the L{Listeners}.
     @ivar extensions: the L{Extensions}.
+    @ivar gateways: the services of the gateways that run, by name.
     @ivar ready: fires with this service when clients can connect; fails with what keeps it from starting.
     """
 
@@ -91,6 +96,7 @@ class BrokerService(MultiService):
         MultiService.addService(self, self.broker)
         self.listeners = Listeners(self.broker, reactor)
         self.extensions = Extensions(self.broker, settings.extensions.get)
+        self.gateways: dict[str, IService] = {}
         self.stats = Stats()
         self.systopics = SysTopics(
             self.broker, self.stats, settings.broker.sys_interval, settings.broker.sys_heartbeat
@@ -122,6 +128,9 @@ class BrokerService(MultiService):
             if self.systopics.running:
                 await maybeDeferred(self.systopics.stopService)
             await self.listeners.stopService()
+            for gateway in self.gateways.values():
+                await maybeDeferred(gateway.stopService)
+            self.gateways.clear()
             await self.extensions.unloadAll()
             await maybeDeferred(MultiService.stopService, self)
 
@@ -129,9 +138,16 @@ class BrokerService(MultiService):
 
     async def _start(self) -> BrokerService:
         await self.broker.open()
-        await self.extensions.loadAll(self.settings.startingExtensions)
+        makers = gatewayMakers()
+        named = [name for name in self.settings.startingExtensions if name not in _OWN]
+        await self.extensions.loadAll(name for name in named if name not in makers)
         self.systopics.startService()
         await self.listeners.open()
+        for name in named:
+            if name in makers:
+                gateway = makers[name].makeService(self.broker, self.settings.extensions.get(name), self._reactor)
+                await maybeDeferred(gateway.startService)
+                self.gateways[name] = gateway
         return self
 
     def _ebStart(self, failure: Any) -> Any:
