@@ -23,6 +23,7 @@ class RecordingBroker:
         and C{"retained"} where retained messages were to follow.
     @ivar answer: What C{publish} returns.
     @ivar counts: What C{stats} returns.
+    @ivar heard: Whether anybody subscribed what is published.
     """
 
     nodeName = "node@127.0.0.1"
@@ -35,6 +36,13 @@ class RecordingBroker:
         self.subscribed: list[tuple[str | int, ...]] = []
         self.answer: Any = None
         self.counts: dict[str, int] = {}
+        self.heard = True
+
+    def isHeard(self, topic: str) -> bool:
+        """
+        Say whether there are subscribers.
+        """
+        return self.heard
 
     def publish(self, message: Message, client: object = None) -> Any:
         """

@@ -116,6 +116,15 @@ class PresenceTests(SynchronousTestCase):
         Presence(PresenceSettings(qos=2)).start(self.broker)
         self.assertEqual(self.connect().qos, 2)
 
+    def test_unheard(self) -> None:
+        """
+        Where nobody listens, nothing is said.
+        """
+        self.broker.heard = False
+        self.broker.hooks.clientConnected.run(Client(), None)
+        self.broker.hooks.clientDisconnected.run(Client(), "normal", None)
+        self.assertEqual(self.broker.published, [])
+
     def test_publishingFails(self) -> None:
         """
         A publication that fails is logged; the client does not wait for it.
