@@ -22,6 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Final
 
+from bench.secure import TLSAddress, writeCertificate
 from bench.sockets import HandshakeError, TCPAddress, openSession
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -40,10 +41,13 @@ class NotStarted(Exception):
 class Command:
     """
     How to start a broker.
+
+    @ivar securePort: Where it is going to listen with TLS, if it is.
     """
 
     arguments: Sequence[str]
     environment: dict[str, str]
+    securePort: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class RunningBroker:
 
     @ivar pid: Its process.
     @ivar address: Where it listens.
+    @ivar secure: Where it listens with TLS, if it does.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -100,6 +105,7 @@ class RunningBroker:
         )
         self.pid = self._process.pid
         self.address = TCPAddress(port)
+        self.secure = None if command.securePort is None else TLSAddress(command.securePort)
         try:
             self._awaitReady(kind)
         except BaseException:
@@ -171,6 +177,13 @@ bind = "127.0.0.1:{port}"
 max_connections = 1024000
 max_conn_rate = 1000000
 
+[listener.ssl.external]
+bind = "127.0.0.1:{securePort}"
+certfile = "{certificate}"
+keyfile = "{key}"
+max_connections = 1024000
+max_conn_rate = 1000000
+
 [zone.external]
 max_inflight = 100
 max_mqueue_len = 0
@@ -185,14 +198,16 @@ store = "memory"
 def _twistd(tree: Path) -> Callable[[Path, int], Command]:
     def command(folder: Path, port: int) -> Command:
         configuration = folder / "mqttbroker.toml"
-        configuration.write_text(_OURS.format(port=port))
+        certificate, key = writeCertificate(folder)
+        securePort = _freePort()
+        configuration.write_text(_OURS.format(port=port, securePort=securePort, certificate=certificate, key=key))
         given = os.environ.get("BENCH_BROKER_CMD")
         if given:
             arguments = [part.format(config=configuration, port=port) for part in shlex.split(given)]
         else:
             start = "from twisted.scripts.twistd import run; run()"
             arguments = [sys.executable, "-c", start, "-n", "--pidfile=", "mqttbroker", "--config", str(configuration)]
-        return Command(arguments, {"PYTHONPATH": str(tree)})
+        return Command(arguments, {"PYTHONPATH": str(tree)}, securePort)
 
     return command
 
@@ -212,8 +227,15 @@ def _ourVersion(tree: Path) -> Callable[[], str | None]:
 
 
 def _mosquitto(folder: Path, port: int) -> Command:
+    certificate, key = writeCertificate(folder)
+    securePort = _freePort()
+    # Its folder is for its owner alone, and it gives up being root before it reads the key.
+    folder.chmod(0o755)
     (folder / "mosquitto.conf").write_text(
         f"listener {port} 127.0.0.1\n"
+        f"listener {securePort} 127.0.0.1\n"
+        f"certfile {certificate}\n"
+        f"keyfile {key}\n"
         "allow_anonymous true\n"
         "persistence false\n"
         "log_type none\n"
@@ -222,7 +244,7 @@ def _mosquitto(folder: Path, port: int) -> Command:
         "max_inflight_messages 100\n"
         "set_tcp_nodelay true\n"
     )
-    return Command(["mosquitto", "-c", str(folder / "mosquitto.conf")], {})
+    return Command(["mosquitto", "-c", str(folder / "mosquitto.conf")], {}, securePort)
 
 
 def _nats(folder: Path, port: int) -> Command:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.scenarios.base import Scenario
+from bench.scenarios.secure import Handshakes, SecureThroughput
 from bench.scenarios.single import Connects, Latency, PingPong
 from bench.scenarios.stored import IdleMemory, Queued, Retained
 from bench.scenarios.throughput import Throughput, fanIn, fanOut, pairs, wildcards
@@ -74,5 +75,10 @@ CATALOGUE: Final[tuple[Entry, ...]] = (
         Goal(2, 2.5, stretchCPU=2),
     ),
     Entry(Retained("retained", "# receiving 50,000 retained messages", 50_000), Goal(1, 1.5)),
+    Entry(SecureThroughput("tlsfanout100", "TLS, QoS 0 fan-out, 1 to 100", fanOut(100, 1000)), Goal(2, 10)),
+    Entry(SecureThroughput("tlspairs0", "TLS, QoS 0, 10 to 10, own topics", pairs(10, 1000, qos=0)), Goal(2, 8)),
+    Entry(SecureThroughput("tlspairs1", "TLS, QoS 1, 10 to 10, window 100", pairs(10, 100, qos=1)), Goal(2, 4)),
+    Entry(Handshakes("handshakes", "TLS handshake, connect, connack, disconnect", 20), Goal(0.8, 1)),
+    Entry(Handshakes("resumptions", "the same, resuming a session", 20, resuming=True), Goal(0.7, 1)),
     Entry(Queued("queued", "session receiving 10,000 queued QoS 1 messages", 10_000), Goal(1, 3)),
 )

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from bench.secure import TLSAddress
 from bench.sockets import Address
 from bench.usage import cpuSeconds, family, machineSeconds
 
@@ -43,6 +44,12 @@ class Running(Protocol):
     def address(self) -> Address:
         """
         Where it listens.
+        """
+
+    @property
+    def secure(self) -> TLSAddress | None:
+        """
+        Where it listens with TLS, if it does.
         """
 
 
