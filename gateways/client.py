@@ -216,6 +216,9 @@ class GatewayClient:
             self.info.will = None
         self.link.closed = True
         self._broker.disconnect(self.info, reason)
+        # These point at each other: cut, they are freed at once instead of being garbage that has to be found.
+        self.info.shell = None
+        self.info.connection = None
 
     def disconnectClient(self, reason: int, text: str = "") -> None:
         """

@@ -181,8 +181,12 @@ class MQTTProtocol:
             self.reason = "closed" if reason.check(ConnectionDone) else "connection_lost"
         if waiting is not None:
             waiting.cancel()
-        broker.registry.disconnect(self.client, self.reason)
+        client = self.client
+        broker.registry.disconnect(client, self.reason)
         self.factory.disconnected(self)
+        # These point at each other: cut, they are freed at once instead of being garbage that has to be found.
+        client.shell = None
+        client.connection = None
 
     # IPushProducer: what the transport tells a streaming producer
 
