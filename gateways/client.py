@@ -111,8 +111,8 @@ class GatewayClient:
         @param receiveMaximum: how many QoS 1 and 2 messages may be on their way to the client.
         @param protoName: what hooks are told.
 
-        @return: an L{Admission<twisted_mqtt.admission.Admission>}, or a Deferred of one, which does not fail. With a reason below 0x80 the client is in;
-            C{begin} is to be called when it has been told so.
+        @return: an L{Admission<twisted_mqtt.admission.Admission>}, or a Deferred of one, which does not fail. With a
+            reason below 0x80 the client is in; C{begin} is to be called when it has been told so.
         """
         properties = Properties()
         properties.sessionExpiry = sessionExpiry
@@ -169,7 +169,8 @@ class GatewayClient:
         """
         Subscribe for the client, if access rules let it. Retained messages come with L{sendRetained}.
 
-        @return: a L{Subscribing<twisted_mqtt.subscribing.Subscribing>}, whose C{reasons[0]} says how it went, or a Deferred of it.
+        @return: a L{Subscribing<twisted_mqtt.subscribing.Subscribing>}, whose C{reasons[0]} says how it went, or a
+            Deferred of it.
 
         @raise ProtocolError: the filter is malformed.
         """

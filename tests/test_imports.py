@@ -45,7 +45,8 @@ SEEN_BY_EXTENSIONS = {"core", "interfaces", "config", "hooks", "extensions", "co
 
 SEEN_BY_GATEWAYS = {
     "twisted_mqtt.interfaces",
-    *(f"twisted_mqtt.core.{name}" for name in ("message", "topics", "packets", "properties", "reasons", "subscription")),
+    *(f"twisted_mqtt.core.{name}" for name in ("message", "packets", "properties", "reasons")),
+    *(f"twisted_mqtt.core.{name}" for name in ("subscription", "topics")),
     # Where they listen and what their tables say; and how to go on with what may have to wait.
     "twisted_mqtt.config",
     "twisted_mqtt.endpoints",

@@ -191,8 +191,8 @@ def makeService(options: Options) -> IService:
 
 def _calmCollector() -> None:
     """
-    Let Python look for garbage in cycles less often: what a connection leaves is freed without that, and looking through
-    all sessions again and again costs time and makes pauses. A process of somebody else's keeps its own choice.
+    Let Python look for garbage in cycles less often: what a connection leaves is freed without that, and looking
+    through all sessions again and again costs time and makes pauses. A process of somebody else's keeps its own choice.
     """
     gc.collect()
     gc.freeze()
