@@ -137,12 +137,15 @@ class Site:
     @ivar sockets: The clients' ends, closed at the end of the test.
     """
 
-    def __init__(self, **transport: float) -> None:
+    def __init__(self, factory: object = None, **transport: float) -> None:
+        """
+        @param factory: Stands between the port and its protocols, where it is not L{Site.factory} that makes them.
+        """
         self.reactor = TurnedReactor()
         self.poller = Poller(self.reactor, TwistedShell())
         self.factory = RecorderFactory()
         self.options = PortOptions(sendBuffer=65536, transport=TransportOptions(**transport))  # type: ignore[arg-type] # not all are float
-        self.port = FastPort(self.poller, TCPSocket(0, "127.0.0.1"), self.factory, self.options)
+        self.port = FastPort(self.poller, TCPSocket(0, "127.0.0.1"), factory or self.factory, self.options)  # type: ignore[arg-type] # any factory
         self.port.startListening()
         self.sockets: list[socket.socket] = []
 

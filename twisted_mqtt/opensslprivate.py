@@ -129,7 +129,8 @@ class PlainRecords:
         """
         Take what has come from the peer.
         """
-        self.connection.bio_write(data)
+        if data:
+            self.connection.bio_write(data)
 
     def read(self) -> bytes:
         """

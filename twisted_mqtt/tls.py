@@ -72,7 +72,7 @@ class TLSConnection:
         factory = self._factory
         connection = SSL.Connection(self._context.context, None)
         connection.set_accept_state()
-        self._records = Records(connection)
+        self._records = factory.records(connection)
         factory.wheel.add(self, factory.seconds() + factory.handshakeTimeout)
 
     def connectionMade(self) -> None:
@@ -291,9 +291,11 @@ class TLSFactory:
     @ivar wrapped: makes the protocols above.
     @ivar context: for new connections.
     @ivar failures: how many handshakes have failed.
+    @ivar records: makes the records of a connection.
     """
 
     noisy = False
+    records: type[PlainRecords] = Records
 
     def __init__(
         self,
