@@ -71,7 +71,7 @@ class Admission:
         client.cleanStart = request.cleanStart
         client.keepAlive = request.keepAlive
         client.properties = request.properties
-        client.connectedAt = self.broker.now()
+        client.connectedAt = self.broker.registry.now()
         client.clientID = request.clientID
         if self.broker.stopping:
             return self._refuse(SERVER_SHUTTING_DOWN)
@@ -133,8 +133,11 @@ class Admission:
         if not point.callbacks:
             if client.authMethod is not None:
                 return self._refuse(BAD_AUTHENTICATION_METHOD)
+            if not anonymous:
+                return self._refuse(NOT_AUTHORIZED)
             # Nobody checks credentials here: having some does not make a client less anonymous.
-            return self._authenticated(AuthResult("success" if anonymous else "not_authorized", anonymous=True))
+            client.password = None
+            return self._letIn(False, True, None)
         self.broker.counters.client_authenticate += 1
         # What stands if no callback has an opinion.
         default = AuthResult("success" if anonymous else "not_authorized", anonymous=True)
@@ -158,20 +161,26 @@ class Admission:
             if verdict.properties is not None:
                 self._addProperties(verdict.properties)
             return self._refuse(verdict.reasonCode)
-        client.isSuperuser = verdict.isSuperuser
-        client.anonymous = verdict.anonymous
-        if verdict.anonymous:
-            self.broker.counters.client_auth_anonymous += 1
         if verdict.properties is not None:
             self._addProperties(verdict.properties)
         if client.authMethod is not None:
             self.properties.authMethod = client.authMethod  # [MQTT-4.12.0-5]
             self.properties.authData = verdict.data
-        mountpoint = client.options.mountpoint if verdict.mountpoint is None else verdict.mountpoint
-        try:
-            client.mountpoint = expanded(mountpoint, client)
-        except ProtocolError as error:
-            return self._refuse(error.reason)
+        return self._letIn(verdict.isSuperuser, verdict.anonymous, verdict.mountpoint)
+
+    def _letIn(self, isSuperuser: bool, anonymous: bool, mountpoint: str | None) -> Any:
+        client = self.client
+        client.isSuperuser = isSuperuser
+        client.anonymous = anonymous
+        if anonymous:
+            self.broker.counters.client_auth_anonymous += 1
+        if mountpoint is None:
+            mountpoint = client.options.mountpoint
+        if mountpoint:
+            try:
+                client.mountpoint = expanded(mountpoint, client)
+            except ProtocolError as error:
+                return self._refuse(error.reason)
         if self.request.will is None:
             return self._open()
         return self._takeWill()

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 from errno import ENOBUFS
 from itertools import islice
-from socket import socket
+from socket import SocketType
 from typing import Final
 
 CHUNKS_AT_ONCE: Final = 1024
@@ -24,7 +24,7 @@ Below this, copying chunks together costs less than handing the kernel each of t
 """
 
 
-def sendSome(receiver: socket, data: bytes) -> int:
+def sendSome(receiver: SocketType, data: bytes) -> int:
     """
     @return: How many bytes the socket took, which may be none.
     @raise OSError: If it is broken.
@@ -69,7 +69,7 @@ class PendingOutput:
         self._chunks.append(data)
         self.size += len(data)
 
-    def sendTo(self, receiver: socket) -> int:
+    def sendTo(self, receiver: SocketType) -> int:
         """
         Send what the socket takes at once.
 

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.logger import Logger
 
+from twisted_mqtt.admission import Admission
 from twisted_mqtt.client import ClientInfo
 from twisted_mqtt.core.connection import Connection
 from twisted_mqtt.core.packets import (
@@ -73,7 +74,6 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
     from twisted.python.failure import Failure
 
-    from twisted_mqtt.admission import Admission
     from twisted_mqtt.broker import Broker
     from twisted_mqtt.listening import Place
     from twisted_mqtt.subscribing import Subscribing
@@ -357,7 +357,7 @@ class MQTTProtocol:
         self._state = _CONNECTING
         broker = self.factory.broker
         broker.counters.packets_connect_received += 1
-        return then(broker.connect(self.client, packet, self.connection), self._admitted)
+        return then(Admission(broker, self.client, packet, self.connection).begin(), self._admitted)
 
     def _admitted(self, admission: Admission) -> Any:
         self._admission = admission

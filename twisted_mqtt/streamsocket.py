@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from errno import EBADF
 from os import strerror
-from socket import IPPROTO_TCP, SHUT_WR, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SOL_SOCKET, TCP_NODELAY, socket
+from socket import IPPROTO_TCP, SHUT_WR, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SOL_SOCKET, TCP_NODELAY, SocketType
 from struct import pack
 from typing import Any, Final
 
@@ -29,13 +29,13 @@ class StreamSocket:
 
     __slots__ = ("_peerName", "_poller", "_socket")
 
-    def __init__(self, poller: Poller, accepted: socket, peerName: object) -> None:
+    def __init__(self, poller: Poller, accepted: SocketType, peerName: object) -> None:
         """
         @param accepted: Connected, and not blocking.
         @param peerName: As C{accept} gave it.
         """
         self._poller = poller
-        self._socket: socket | None = accepted
+        self._socket: SocketType | None = accepted
         self._peerName = peerName
 
     def getPeer(self) -> Any:
@@ -86,7 +86,7 @@ class StreamSocket:
         if self._socket is not None:
             self._socket.setsockopt(SOL_SOCKET, SO_KEEPALIVE, int(enabled))
 
-    def _open(self) -> socket:
+    def _open(self) -> SocketType:
         """
         @return: The socket.
         @raise OSError: If it is closed.

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
-from socket import socket
+from socket import SocketType
 from typing import Any, Final
 
 from twisted_mqtt.pending import JOINED_UP_TO, PendingOutput, sendSome
@@ -63,7 +63,7 @@ class FastConnection(StreamSocket):
         "protocol",
     )
 
-    def __init__(self, poller: Poller, accepted: socket, peerName: object, options: TransportOptions) -> None:
+    def __init__(self, poller: Poller, accepted: SocketType, peerName: object, options: TransportOptions) -> None:
         """
         @param accepted: Connected, and not blocking.
         @param peerName: As C{accept} gave it.
