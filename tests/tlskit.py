@@ -86,13 +86,13 @@ class Link:
     @ivar error: What the client could not accept, or was told.
     """
 
-    def __init__(self, factory: TLSFactory, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> None:
+    def __init__(self, factory: Any, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> None:
         self._toClient, self._fromClient = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.client = context.wrap_bio(
             self._toClient, self._fromClient, server_hostname="localhost", session=session
         )
         self.transport = StringTransport(peerAddress=PEER)
-        self.server: TLSConnection = factory.buildProtocol(PEER)
+        self.server: Any = factory.buildProtocol(PEER)
         self.server.makeConnection(self.transport)
         self.received = b""
         self.error: ssl.SSLError | None = None

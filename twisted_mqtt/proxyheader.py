@@ -122,9 +122,12 @@ def _parse1(data: bytes) -> ProxyHeader | None:
 
 def _address1(kind: type[IPv4Address] | type[IPv6Address], word: bytes) -> str:
     try:
-        return str(kind(word.decode("ascii")))
+        # A zone is this machine's affair, not the client's; Python would take it for a part of the address.
+        if b"%" not in word:
+            return str(kind(word.decode("ascii")))
     except (AddressValueError, UnicodeDecodeError):
-        raise ProxyError("the PROXY header holds no address where one should be") from None
+        pass
+    raise ProxyError("the PROXY header holds no address where one should be")
 
 
 def _port1(word: bytes) -> int:
