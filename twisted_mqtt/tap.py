@@ -112,10 +112,8 @@ class BrokerService(MultiService):
         for warning in self.settings.warnings:
             _log.warn("{warning}", warning=warning)
         MultiService.startService(self)
-        starting = Deferred.fromCoroutine(self._start())
-        starting.addErrback(self._ebStart)
-        starting.chainDeferred(self.ready)
-        self.ready.addErrback(lambda failure: None)
+        # Not before the reactor runs: a signal that came between "listening" and that would find nobody to take it.
+        self._reactor.callWhenRunning(self._begin)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -136,6 +134,14 @@ class BrokerService(MultiService):
             await maybeDeferred(MultiService.stopService, self)
 
         return Deferred.fromCoroutine(each())
+
+    def _begin(self) -> None:
+        if not self.running:  # stopped before it began
+            return
+        starting = Deferred.fromCoroutine(self._start())
+        starting.addErrback(self._ebStart)
+        starting.chainDeferred(self.ready)
+        self.ready.addErrback(lambda failure: None)
 
     async def _start(self) -> BrokerService:
         await self.broker.open()

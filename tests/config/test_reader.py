@@ -327,6 +327,17 @@ class TestEnvironment:
         single = read(tmp_path, text, {"MQTTBROKER_LISTENER__TCP__EXTERNAL": "127.0.0.1:7"}).listener.tcp["external"]
         assert str(single.bind) == "127.0.0.1:7"
 
+    def test_shortFormAndItsKey(self, tmp_path: Path) -> None:
+        """
+        A variable wins over the file, whichever of the two ways of saying an address each of them uses.
+        """
+        short = '[listener.tcp]\nexternal = "127.0.0.1:1"\n'
+        long = '[listener.tcp.external]\nbind = "127.0.0.1:1"\n'
+        for text in (short, long):
+            for variable in ("MQTTBROKER_LISTENER__TCP__EXTERNAL", "MQTTBROKER_LISTENER__TCP__EXTERNAL__BIND"):
+                listener = read(tmp_path, text, {variable: "127.0.0.1:7"}).listener.tcp["external"]
+                assert listener.bind == Bind("127.0.0.1", 7), (text, variable)
+
     def test_numberedItem(self, tmp_path: Path) -> None:
         """
         A variable may replace one item of a list, however the file writes the list.

@@ -89,9 +89,9 @@ class Conversion:
         if isinstance(raw, dict):
             if SINGLE not in raw:
                 return raw
-            rest = {name: value for name, value in raw.items() if name != SINGLE}
             if short:
-                return {**rest, short: raw[SINGLE]}
+                # The short form and the key it stands for: whichever was said last, in the file or the environment.
+                return {short if name == SINGLE else name: value for name, value in raw.items()}
             raw = raw[SINGLE]
         elif short and not isinstance(raw, list):
             return {short: raw}
