@@ -22,7 +22,7 @@ PACKAGING := setup.cfg setup.py pyproject.toml
 # "-n 2" suits the two cores that the tests promise to run on; a file stays together, for what its tests share.
 PYTEST := -m pytest -n $(or $(WORKERS),2) --dist loadfile --hypothesis-profile=$(or $(PROFILE),ci)
 
-.PHONY: help run test lint types test-interpreted test-compiled compiled services bench docs clean
+.PHONY: help run certs test lint types test-interpreted test-compiled compiled services bench docs clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -35,6 +35,9 @@ $(RUN)/.installed: $(SOURCES) $(PACKAGING) | $(RUN)/bin/python
 	rm -rf build/lib* build/bdist*
 	$(RUN)/bin/python -m pip install --quiet --disable-pip-version-check .
 	touch $@
+
+certs: $(RUN)/.installed ## sample certificates in etc/certs, for the TLS listeners
+	$(RUN)/bin/python etc/make_certs.py etc/certs
 
 $(RUN)/bin/python $(TOOLS)/bin/python: %/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed (or name it: make PYTHON=...)"; exit 1; }
