@@ -143,6 +143,7 @@ class Connection(Decoder):
         self.receiveMaximum = receiveMaximum
         self.version5 = self.version == 5
         self.mountpoint = session.mountpoint
+        self._generation = self.router.switches.aclGeneration
 
     def useAliases(self, limit: int) -> None:
         """
