@@ -31,6 +31,19 @@ PRIME = bytes.fromhex(
     "3995497cea956ae515d2261898fa051015728e5a8aacaa68ffffffffffffffff"
 )
 
+# What an authority's key is for: clients that are strict ask.
+SIGNING = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 Key = ec.EllipticCurvePrivateKey
 
 
@@ -87,6 +100,8 @@ def make(folder: Path) -> None:
     authorityKey = ec.generate_private_key(ec.SECP256R1())
     own = builder(authority, authority, authorityKey)
     own = own.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    own = own.add_extension(SIGNING, critical=True)
+    own = own.add_extension(x509.SubjectKeyIdentifier.from_public_key(authorityKey.public_key()), critical=False)
     writeKey(folder / "cakey.pem", authorityKey)
     certificate = own.sign(authorityKey, SHA256())
     (folder / "cacert.pem").write_bytes(certificate.public_bytes(Encoding.PEM))

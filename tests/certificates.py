@@ -29,6 +29,17 @@ _PRIME = int(
     "3995497CEA956AE515D2261898FA051015728E5A8AACAA68FFFFFFFFFFFFFFFF",
     16,
 )
+_SIGNING = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 _DAY = timedelta(days=1)
 
 _Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -92,7 +103,10 @@ class Authority:
         builder = x509.CertificateBuilder(self._name, self._name, self._key.public_key(), x509.random_serial_number())
         builder = builder.not_valid_before(now - 2 * _DAY).not_valid_after(now + 30 * _DAY)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        own = builder.sign(self._key, SHA256())
+        # What Python 3.13 and other strict clients want to see.
+        builder = builder.add_extension(_SIGNING, critical=True)
+        self._identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+        own = builder.add_extension(self._identifier, critical=False).sign(self._key, SHA256())
         self.cafile = str(folder / f"{name}.pem")
         Path(self.cafile).write_bytes(own.public_bytes(Encoding.PEM))
 
@@ -119,6 +133,9 @@ class Authority:
         )
         builder = builder.not_valid_before(now + begin).not_valid_after(now + end)
         names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))])
+        builder = builder.add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._identifier), critical=False
+        )
         certificate = builder.add_extension(names, critical=False).sign(self._key, SHA256())
         return Issued(self._folder, name, certificate, key)
 
