@@ -5,6 +5,7 @@ Where clients come in, as the broker sees it: a listener's name, its zone, and t
 from __future__ import annotations
 
 from twisted_mqtt.config.schema_mqtt import Zone
+from twisted_mqtt.config.values import RateLimit
 from twisted_mqtt.core.limits import Limits
 
 
@@ -52,9 +53,13 @@ class Place:
     @ivar versions: the versions of MQTT that are spoken.
     @ivar usernamePart: which part of a client's certificate is its user name: C{"cn"}, C{"dn"}, C{"crt"}, L{None}.
     @ivar sendTimeout: for how many seconds a client may take nothing of what waits for it; 0 for ever.
+    @ivar byteRate: how many bytes are taken from a connection; L{None} for any number.
+    @ivar publishRate: how many messages are taken from a connection; L{None} for any number.
     """
 
-    __slots__ = ("limits", "name", "onLoopback", "sendTimeout", "usernamePart", "versions", "zone")
+    __slots__ = (
+        "byteRate", "limits", "name", "onLoopback", "publishRate", "sendTimeout", "usernamePart", "versions", "zone",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -65,6 +70,8 @@ class Place:
         versions: tuple[int, ...] = (3, 4, 5),
         sendTimeout: float = 15.0,
         usernamePart: str | None = None,
+        byteRate: RateLimit | None = None,
+        publishRate: RateLimit | None = None,
     ) -> None:
         self.name = name
         self.zone = zone
@@ -73,6 +80,9 @@ class Place:
         self.versions = versions
         self.sendTimeout = sendTimeout
         self.usernamePart = usernamePart
+        self.byteRate = byteRate
+        # A listener's own limit comes before that of its zone.
+        self.publishRate = zone.publish_limit if publishRate is None else publishRate
 
     @property
     def allowsAnonymous(self) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from twisted_mqtt.admission import Admission
@@ -64,6 +65,7 @@ from twisted_mqtt.core.reasons import (
     nameOf,
 )
 from twisted_mqtt.hooks import Challenge
+from twisted_mqtt.limiting import TokenBucket, bucketOf
 from twisted_mqtt.reauthentication import Reauthentication
 from twisted_mqtt.transport import FastConnection
 from twisted_mqtt.waiting import then
@@ -100,8 +102,8 @@ class MQTTProtocol:
     """
 
     __slots__ = (
-        "_admission", "_congestedAt", "_parked", "_reauthentication", "_state", "_waiting",
-        "bucket", "client", "connection", "factory", "reason", "transport",
+        "_admission", "_congestedAt", "_intake", "_parked", "_publishes", "_reauthentication", "_state", "_throttle",
+        "_waiting", "bucket", "client", "connection", "factory", "reason", "transport",
     )  # fmt: skip
 
     connection: Connection
@@ -124,6 +126,10 @@ class MQTTProtocol:
         self._reauthentication: Reauthentication | None = None
         self.bucket = 0
         self._congestedAt = 0.0
+        # Where the listener limits them: bytes that came, messages published; and the call that ends a pause.
+        self._intake: TokenBucket | None = None
+        self._publishes: TokenBucket | None = None
+        self._throttle: Any = None
 
     # IProtocol
 
@@ -146,6 +152,12 @@ class MQTTProtocol:
         identity = getattr(transport, "peerIdentity", None)
         if identity is not None:
             client.identify(identity)
+        place = factory.place
+        if place.byteRate is not None:
+            self._intake = bucketOf(place.byteRate, now)
+        if place.publishRate is not None:
+            self._publishes = bucketOf(place.publishRate, now)
+            self.connection.limited = True
         transport.registerProducer(self, True)
         broker.wheel.add(self, now + client.options.idle_timeout)
         factory.connected(self)
@@ -163,6 +175,8 @@ class MQTTProtocol:
         packets = connection.receive(data, self.factory.seconds())
         if packets or connection.error is not None:
             self._take(packets)
+        if self._intake is not None and self._state < _CLOSING:
+            self._measure(self._intake, len(data))
 
     def connectionLost(self, reason: Failure) -> None:
         """
@@ -173,6 +187,7 @@ class MQTTProtocol:
         self._state = _LOST
         broker = self.factory.broker
         broker.wheel.remove(self)
+        self._dropThrottle()
         self.connection.closed = True
         waiting, self._waiting = self._waiting, None
         self._parked = None
@@ -210,9 +225,8 @@ class MQTTProtocol:
         self._congestedAt = 0.0
         if self._state >= _CLOSING:
             return
-        if self._parked is None:
-            self._resumeReading()
         self.connection.setCongested(False, self.factory.seconds())
+        self._resumeReading()
 
     def stopProducing(self) -> None:
         """
@@ -255,7 +269,7 @@ class MQTTProtocol:
         deadline = self.connection.lastReceived + client.keepAlive * client.limits.keepAliveBackoff * 2
         if deadline > now:
             return deadline
-        if self._parked is not None:
+        if self._parked is not None or self._throttle is not None:
             return now + 1.0  # it is we who don't read
         self._close(KEEP_ALIVE_TIMEOUT, "")
         return 0.0 if self._state == _LOST else now + 5.0
@@ -339,7 +353,7 @@ class MQTTProtocol:
         error = self.connection.error
         if error is not None:
             self._refuse(error)
-        elif not self.connection.congested:
+        else:
             self._resumeReading()
 
     def _pauseReading(self) -> None:
@@ -348,9 +362,43 @@ class MQTTProtocol:
             pause()
 
     def _resumeReading(self) -> None:
+        """
+        Read again, unless there is another reason not to.
+        """
+        if self._parked is not None or self._throttle is not None or self.connection.congested:
+            return
         resume = getattr(self.transport, "resumeProducing", None)
         if resume is not None and not getattr(self.transport, "disconnecting", False):
             resume()
+
+    # Rates
+
+    def _measure(self, intake: TokenBucket, size: int) -> None:
+        """
+        Count bytes that came; where they are too many, read no more until they no longer are.
+        """
+        factory = self.factory
+        wait = intake.take(size, factory.seconds())
+        if wait and self._throttle is None:
+            clock: Any = factory.broker.clock
+            self._throttle = clock.callLater(wait, self._unthrottle)
+            self._pauseReading()
+
+    def _unthrottle(self) -> None:
+        self._throttle = None
+        if self._state >= _CLOSING:
+            return
+        if self._intake is not None:
+            # Something may have come through the layers below after they were told to pause.
+            self._measure(self._intake, 0)
+        # Not to be heard was not the client's doing.
+        self.connection.lastReceived = self.factory.seconds()
+        self._resumeReading()
+
+    def _dropThrottle(self) -> None:
+        throttle, self._throttle = self._throttle, None
+        if throttle is not None:
+            throttle.cancel()
 
     def _connect(self, packet: Packet) -> Any:
         assert isinstance(packet, Connect)  # noqa: S101 - dispatched by type
@@ -438,10 +486,12 @@ class MQTTProtocol:
         connection = self.connection
         if not connection.begin(packet, connection.lastReceived):
             return None
-        if self.factory.publishing is not None:
-            pause = self.factory.publishing(self)
-            if pause is not None:
-                return pause.addCallback(lambda _: self._authorizePublish(packet))
+        if self._publishes is not None:
+            factory = self.factory
+            wait = self._publishes.take(1, factory.seconds())
+            if wait:
+                paused: Deferred[Any] = deferLater(factory.broker.clock, wait)
+                return paused.addCallback(lambda _: self._authorizePublish(packet))
         return self._authorizePublish(packet)
 
     def _authorizePublish(self, packet: Publish) -> Any:
@@ -588,6 +638,7 @@ class MQTTProtocol:
         connection = self.connection
         connection.flush()
         connection.closed = True
+        self._dropThrottle()
         self._parked = None
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
@@ -625,11 +676,9 @@ class MQTTFactory:
     """
     Makes the protocols of one listener.
 
-    @ivar place: where they come from.
+    @ivar place: where they come from; may be exchanged, and holds then for those that come later.
     @ivar seconds: the time, in seconds since the epoch.
     @ivar protocols: those that are connected.
-    @ivar publishing: asked before each publish of a client if there is a limit on their rate; returns None or a
-        Deferred that fires when the client may go on.
     """
 
     noisy = False
@@ -641,7 +690,6 @@ class MQTTFactory:
         clock: Any = broker.clock
         self.seconds: Callable[[], float] = clock.seconds
         self.protocols: set[MQTTProtocol] = set()
-        self.publishing: Callable[[MQTTProtocol], Deferred[Any] | None] | None = None
         self._port: int | None = None
 
     def doStart(self) -> None:
