@@ -16,6 +16,8 @@ from twisted_mqtt.core.reasons import PACKET_ID_NOT_FOUND
 from twisted_mqtt.core.subscription import SharedGroup, Subscription
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted_mqtt.core.connection import Connection
 
 NEVER: Final = 0xFFFFFFFF
@@ -87,7 +89,7 @@ class Session:
     __slots__ = (
         "clientID", "limits", "counters", "switches", "events", "journal", "connection", "expiryInterval", "expiresAt",
         "createdAt", "subscriptions", "inflight", "queue", "awaiting", "window", "mountpoint", "username", "info",
-        "shut", "_nextID", "_resend", "_backlog", "_held", "_filling", "deliveries",
+        "shut", "_nextID", "_resend", "_backlog", "_retained", "_matched", "_taken", "_held", "_filling", "deliveries",
     )  # fmt: skip
 
     def __init__(
@@ -125,8 +127,12 @@ class Session:
         self._nextID: int = 1
         # In flight before the connection was lost, and to be sent again before anything new.
         self._resend: list[Entry] | None = None
-        # Retained messages to come: (message, subscription), consumed from the end.
-        self._backlog: list[tuple[list[Message], Subscription]] | None = None
+        # Subscriptions whose retained messages are still to come, by filter, oldest first; and of the first of them the
+        # messages and how many of those have gone. Only one such list is held at a time, however many filters wait.
+        self._backlog: dict[str, Subscription] | None = None
+        self._retained: Callable[[str], list[Message]] | None = None
+        self._matched: list[Message] | None = None
+        self._taken: int = 0
         # The entry that a deliver hook has not decided on yet.
         self._held: Entry | None = None
         self._filling: bool = False
@@ -203,20 +209,30 @@ class Session:
         retain = message.retain and subscription.retainAsPublished  # [MQTT-3.3.1-12], [MQTT-3.3.1-13]
         self._enqueue(Entry(message, qos, retain, subscription.identifiers, subscription.share))
 
-    def deliverRetained(self, messages: list[Message], subscription: Subscription, now: float) -> None:
+    def deliverRetained(
+        self, retained: Callable[[str], list[Message]], subscription: Subscription, now: float
+    ) -> None:
         """
-        Take the retained messages that a new subscription asks for (3.3.1.3); they go out as fast as the client reads.
+        Deliver the retained messages that a new subscription asks for (3.3.1.3), as fast as the client reads.
 
-        @param messages: a list that nobody changes.
+        @param retained: gives the retained messages that match a filter, as a list that nobody changes.
         """
-        if not messages:
-            return
         backlog = self._backlog
         if backlog is None:
-            backlog = self._backlog = []
+            matched = retained(subscription.matching)
+            if not matched:
+                return
+            backlog = self._backlog = {}
+            self._matched = matched
+            self._taken = 0
+        topicFilter = subscription.topicFilter
         # The same subscription again replaces what is left of it: a client can't pile up work.
-        backlog[:] = [item for item in backlog if item[1].topicFilter != subscription.topicFilter]
-        backlog.append((list(reversed(messages)), subscription))
+        if topicFilter in backlog:
+            if next(iter(backlog)) == topicFilter:
+                self._matched = None
+            del backlog[topicFilter]
+        backlog[topicFilter] = subscription
+        self._retained = retained
         self.refill(now)
 
     def redeliver(self, entry: Entry, subscription: Subscription) -> None:
@@ -418,8 +434,12 @@ class Session:
         self.connection = None
         self._resend = None
         while self._backlog is not None:
+            if not self.expiryInterval or (self.limits.maxQueue and self.queueLength >= self.limits.maxQueue):
+                self._backlog = None
+                self._matched = None
+                break
             entry = self._nextRetained()
-            if entry is not None and entry.qos and self.expiryInterval:
+            if entry is not None and entry.qos:
                 self._enqueue(entry)
         self.expiresAt = 0.0 if self.expiryInterval == NEVER else now + self.expiryInterval
         queue = self.queue
@@ -481,19 +501,29 @@ class Session:
         queue.putBack(entry)
 
     def _nextRetained(self) -> Entry | None:
+        """
+        Take the next retained message; L{None} where a subscription has no more, and another may.
+        """
         backlog = self._backlog
-        if backlog is None:
+        retained = self._retained
+        if backlog is None or retained is None:
             return None
-        messages, subscription = backlog[0]
-        if not messages:
-            del backlog[0]
+        topicFilter = next(iter(backlog))
+        subscription = backlog[topicFilter]
+        matched = self._matched
+        if matched is None:
+            matched = self._matched = retained(subscription.matching)
+            self._taken = 0
+        if self._taken >= len(matched):
+            self._matched = None
+            del backlog[topicFilter]
             if not backlog:
                 self._backlog = None
             return None
-        message = messages.pop()
+        message = matched[self._taken]
+        self._taken += 1
         qos = min(message.qos, subscription.qos) if not self.limits.upgradeQoS else subscription.qos
-        entry = Entry(message, qos, True, subscription.identifiers, None)  # [MQTT-3.3.1-8]
-        return entry
+        return Entry(message, qos, True, subscription.identifiers, None)  # [MQTT-3.3.1-8]
 
     def _pass(self, entry: Entry, connection: Connection, now: float) -> None:
         """
