@@ -22,7 +22,7 @@ PACKAGING := setup.cfg setup.py pyproject.toml
 # "-n 2" suits the two cores that the tests promise to run on; a file stays together, for what its tests share.
 PYTEST := -m pytest -n $(or $(WORKERS),2) --dist loadfile --hypothesis-profile=$(or $(PROFILE),ci)
 
-.PHONY: help run certs test lint types test-interpreted test-compiled compiled services bench docs clean
+.PHONY: help run certs test lint types test-interpreted test-compiled compiled services websocket-suite bench docs clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -88,6 +88,9 @@ test-compiled: compiled ## all but the slow tests, on the compiled core
 
 compiled: $(TOOLS)/.installed ## a copy of the tree with the core compiled, in build/compiled
 	$(IN_TOOLS) .ci/compiled $(COMPILED)
+
+websocket-suite: $(TOOLS)/.installed ## every case of the WebSocket test suite: six minutes, of which "make test" takes twenty seconds
+	WEBSOCKET_SUITE=all $(IN_TOOLS) -m pytest -q tests/system/test_websocket_suite.py
 
 bench: compiled $(TOOLS)/.bench ## compare with other brokers; writes docs/performance.md
 	$(IN_TOOLS) -m bench

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.util import encode_truncate
+from autobahn.websocket import USES_NVX
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from autobahn.websocket.xormasker import create_xor_masker  # type: ignore[attr-defined]  # from where it is, native or not
 
 from twisted_mqtt.websocketdeflate import framer
-from twisted_mqtt.websocketframes import takeFrames
+from twisted_mqtt.websocketframes import takeFrames, unmaskAsNumber
 from twisted_mqtt.websockethttp import (
     HEAD_AT_MOST,
     BadRequest,
@@ -49,9 +50,13 @@ _AT_ONCE: Final = 16384
 _COMPRESSED_AT_ONCE: Final = 1024
 
 
-def _unmask(mask: bytes, masked: bytes) -> bytes:
+def _unmaskNatively(mask: bytes, masked: bytes) -> bytes:
     unmasked: bytes = create_xor_masker(mask, len(masked)).process(masked)
     return unmasked
+
+
+# Without its extension module autobahn unmasks byte by byte.
+_unmask: Final = _unmaskNatively if USES_NVX else unmaskAsNumber
 
 
 class _Quiet:
@@ -88,8 +93,6 @@ class WebSocketConnection(WebSocketServerProtocol):
     current_frame: Any
     _head = b""
     _held = b""
-    _cookie: str | None = None
-    _peer: Any = None
     _lastReceived = 0.0
 
     # IProtocol, for the transport below
@@ -168,9 +171,16 @@ class WebSocketConnection(WebSocketServerProtocol):
             return
         if not self._mayUpgrade(request):
             return
+        self.upper = self.factory.wrapped.buildProtocol(self.transport.getPeer())
+        if self.upper is None:
+            self.answer(503, "the broker is stopping")
+            return
         self._dataReceived(head)
-        if rest and self.state == self.STATE_OPEN:
-            self._receive(rest)
+        # Its answer has been sent, since nobody is waited for.
+        if self.state == self.STATE_OPEN:
+            self._open(request)
+            if rest:
+                self._receive(rest)
 
     def _mayUpgrade(self, request: Request) -> bool:
         """
@@ -212,29 +222,25 @@ class WebSocketConnection(WebSocketServerProtocol):
         chosen = factory.choose(request.protocols)
         if chosen is None and factory.needsProtocol:
             raise ConnectionDeny(400, "Sec-WebSocket-Protocol has to offer mqtt")
-        self._peer = factory.forwarded(request.headers)
-        self._cookie = request.headers.get("cookie")
-        self.upper = factory.wrapped.buildProtocol(self._peer or self.transport.getPeer())
-        if self.upper is None:
-            raise ConnectionDeny(503, "the broker is stopping")
         return chosen
 
-    def onOpen(self) -> None:
+    def _open(self, request: Request) -> None:
         """
         The handshake is done.
         """
         factory = self.factory
-        self._head = self.http_request_data = b""
+        self.http_request_data = b""
         factory.wheel.remove(self)
         if factory.idleTimeout:
             self._lastReceived = factory.seconds()
             factory.wheel.add(self, self._lastReceived + factory.idleTimeout)
-        transport = WebSocketTransport(self.transport, self, self._peer, self._framer())
+        upper = self.upper
+        transport = WebSocketTransport(self.transport, self, factory.forwarded(request.headers), self._framer())
         self.upperTransport = transport
-        if self._cookie is not None:
+        if "cookie" in request.headers:
             # Hooks may know a user by it.
-            self.upper.client.wsCookie = self._cookie
-        self.upper.makeConnection(transport)
+            upper.client.wsCookie = request.headers["cookie"]
+        upper.makeConnection(transport)
 
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: Headers | None = None) -> None:
         """
@@ -307,7 +313,7 @@ class WebSocketConnection(WebSocketServerProtocol):
         super().onMessageBegin(isBinary)
         if not isBinary:
             # [MQTT-6.0.0-1]
-            self.close(UNSUPPORTED_DATA, "MQTT is binary")
+            self._fail_connection(UNSUPPORTED_DATA, "MQTT is binary")
 
     def onMessageFrameData(self, payload: bytes) -> None:
         """

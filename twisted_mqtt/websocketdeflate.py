@@ -44,12 +44,15 @@ _TAIL: Final = b"\x00\x00\xff\xff"
 class DeflateOptions:
     """
     How the messages of a listener are compressed.
+
+    @ivar worthwhile: how long a message must be to be compressed.
     """
 
     def __init__(self, options: Deflate) -> None:
         self._options = options
         self._level = _LEVELS[options.level] if options.level in _LEVELS else int(options.level)
         self._strategy = _STRATEGIES[options.strategy]
+        self.worthwhile = WORTHWHILE
         # The last message and its frame, by the size of the window: who is sent the same is sent the same bytes.
         self.last: dict[int, tuple[bytes, bytes]] = {}
 
@@ -93,7 +96,7 @@ def framer(options: DeflateOptions, windowBits: int, forgets: bool) -> Callable[
     @param forgets: whether each message is compressed by itself.
     @return: called with the first byte of the frame and the message.
     """
-    return _separately(options, windowBits) if forgets else _continuously(options.compressor(windowBits))
+    return _separately(options, windowBits) if forgets else _continuously(options, options.compressor(windowBits))
 
 
 def _compress(compressor: Any, first: int, data: bytes) -> bytes:
@@ -102,9 +105,11 @@ def _compress(compressor: Any, first: int, data: bytes) -> bytes:
     return frameHeader(first | COMPRESSED, len(payload)) + payload
 
 
-def _continuously(compressor: Any) -> Callable[[int, bytes], bytes]:
+def _continuously(options: DeflateOptions, compressor: Any) -> Callable[[int, bytes], bytes]:
+    worthwhile = options.worthwhile
+
     def frame(first: int, data: bytes) -> bytes:
-        if len(data) < WORTHWHILE:
+        if len(data) < worthwhile:
             return frameHeader(first, len(data)) + data
         return _compress(compressor, first, data)
 
@@ -112,10 +117,10 @@ def _continuously(compressor: Any) -> Callable[[int, bytes], bytes]:
 
 
 def _separately(options: DeflateOptions, windowBits: int) -> Callable[[int, bytes], bytes]:
-    last = options.last
+    last, worthwhile = options.last, options.worthwhile
 
     def frame(first: int, data: bytes) -> bytes:
-        if len(data) < WORTHWHILE:
+        if len(data) < worthwhile:
             return frameHeader(first, len(data)) + data
         if first != BINARY:
             return _compress(options.compressor(windowBits), first, data)

@@ -15,9 +15,9 @@ BINARY: Final = 0x82
 The first byte of a binary message that is one frame.
 """
 
-COMPRESSED: Final = 0xC2
+COMPRESSED: Final = 0x40
 """
-The same of a compressed one (RFC 7692 6).
+What the first byte has in addition if the message is compressed (RFC 7692 6).
 """
 
 HELD_AT_MOST: Final = 4096
@@ -49,6 +49,17 @@ def frameHeader(first: int, length: int) -> bytes:
     if length < 0x10000:
         return _HEADER_16.pack(first, 126, length)
     return _HEADER_64.pack(first, 127, length)
+
+
+def unmaskAsNumber(mask: bytes, masked: bytes) -> bytes:
+    """
+    Unmask a payload (RFC 6455 5.3) as one long number.
+    """
+    length = len(masked)
+    # Up to three bytes longer than the payload, which are cut off.
+    words = (length + 3) >> 2
+    key = int.from_bytes(mask * words, "little")
+    return (int.from_bytes(masked, "little") ^ key).to_bytes(words << 2, "little")[:length]
 
 
 def takeFrames(data: bytes, largest: int, unmask: Unmask) -> tuple[list[bytes], int, bool]:
@@ -92,9 +103,5 @@ def takeFrames(data: bytes, largest: int, unmask: Unmask) -> tuple[list[bytes], 
         if length > UNMASKED_AS_NUMBER:
             payloads.append(unmask(mask, data[start:end]))
         else:
-            # Longer than the payload by up to three bytes, which are cut off below.
-            key = int.from_bytes(mask * ((length + 3) >> 2), "little")
-            masked = int.from_bytes(data[start:end], "little")
-            padded = (length + 3) & ~3
-            payloads.append((masked ^ key).to_bytes(padded, "little")[:length])
+            payloads.append(unmaskAsNumber(mask, data[start:end]))
         at = end

@@ -4,6 +4,7 @@ What a WebSocket port says in HTTP: enough for a handshake to begin, a health ch
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Final
@@ -16,6 +17,8 @@ So long may a request be: browsers send cookies.
 """
 
 _METHODS: Final = (b"GET ", b"HEAD ", b"OPTIONS ", b"POST ", b"PUT ", b"DELETE ", b"PATCH ", b"CONNECT ", b"TRACE ")
+
+_CONTROL: Final = re.compile("[\\x00-\\x08\\x0a-\\x1f\\x7f]")
 
 Headers = list[tuple[str, str]]
 
@@ -63,6 +66,8 @@ def parseRequest(head: bytes) -> Request:
     @raise BadRequest: where it is none.
     """
     lines = head.decode("iso-8859-1").split("\r\n")
+    if any(_CONTROL.search(line) for line in lines):
+        raise BadRequest("it holds a control character")
     words = lines[0].split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/1."):
         raise BadRequest("the request line is malformed")
@@ -75,7 +80,11 @@ def parseRequest(head: bytes) -> Request:
         name = name.lower()
         value = value.strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return Request(words[0], words[1].partition("?")[0], headers)
+    target = words[1].partition("?")[0]
+    if not target.startswith("/"):
+        # RFC 9112 3.2.2: a server accepts the whole URI, too.
+        target = "/" + target.partition("://")[2].partition("/")[2]
+    return Request(words[0], target, headers)
 
 
 def response(code: int, text: str = "", headers: Headers | None = None, withBody: bool = True) -> bytes:
