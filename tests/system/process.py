@@ -33,8 +33,15 @@ class Program:
     """
 
     def __init__(
-        self, command: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str | Path],
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        descriptors: Sequence[int] = (),
     ) -> None:
+        """
+        @param descriptors: Open files that it inherits.
+        """
         self.lines: list[str] = []
         self._changed = threading.Condition()
         self._ended = False
@@ -47,6 +54,7 @@ class Program:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            pass_fds=descriptors,
             # A process group of its own: an interrupt meant for the tests does not reach it, nor ours them.
             start_new_session=True,
         )
