@@ -18,6 +18,7 @@ class TransportOptions:
         for ever.
     @ivar closeTimeout: The same while closing, when pending output is all that keeps the connection.
     @ivar lingerTimeout: Seconds in which the peer must have answered our FIN with its own.
+    @ivar connections: How many are open now, those that linger among them; they count themselves.
     """
 
     highWater: int = 65536
@@ -25,6 +26,7 @@ class TransportOptions:
     sendTimeout: float = 0.0
     closeTimeout: float = 15.0
     lingerTimeout: float = 2.0
+    connections: int = 0
 
 
 @dataclass(slots=True)

@@ -96,6 +96,7 @@ class FastConnection(StreamSocket):
         self.protocol = protocol
         self._interest = EPOLLIN
         self._poller.add(self._open().fileno(), self, EPOLLIN)
+        self._options.connections += 1
         self.connected = True
         try:
             protocol.makeConnection(self)
@@ -495,5 +496,8 @@ class FastConnection(StreamSocket):
                 shell.raised("a protocol's connectionLost")
 
     def _close(self) -> None:
+        if self._socket is None:
+            return
+        self._options.connections -= 1
         self._poller.clearDeadline(self)
         self._closeSocket(reset=self._aborting)

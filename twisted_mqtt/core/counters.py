@@ -23,6 +23,10 @@ NAMES: Final[tuple[str, ...]] = (
     "client.disconnected",
     "client.subscribe",
     "client.unsubscribe",
+    "connections.closed.overload",
+    "connections.refused.access",
+    "connections.refused.banned",
+    "connections.refused.full",
     "delivery.dropped",
     "delivery.dropped.expired",
     "delivery.dropped.no_local",
@@ -117,6 +121,10 @@ class Counters:
         self.client_disconnected: int = 0
         self.client_subscribe: int = 0
         self.client_unsubscribe: int = 0
+        self.connections_closed_overload: int = 0
+        self.connections_refused_access: int = 0
+        self.connections_refused_banned: int = 0
+        self.connections_refused_full: int = 0
         self.delivery_dropped: int = 0
         self.delivery_dropped_expired: int = 0
         self.delivery_dropped_no_local: int = 0
