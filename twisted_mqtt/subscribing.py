@@ -4,7 +4,7 @@ SUBSCRIBE and UNSUBSCRIBE: hooks, access rules, limits, then the session, the tr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 
@@ -23,12 +23,16 @@ from twisted_mqtt.core.reasons import (
 )
 from twisted_mqtt.core.subscription import Subscription
 from twisted_mqtt.core.topics import hasWildcard, splitShare
-from twisted_mqtt.waiting import then
+from twisted_mqtt.waiting import breath, then
 
 if TYPE_CHECKING:
     from twisted_mqtt.broker import Broker
     from twisted_mqtt.client import ClientInfo
     from twisted_mqtt.core.packets import Subscribe, Unsubscribe
+
+
+# Filters of one packet that are worked through before others have their turn.
+_AT_ONCE: Final = 512
 
 
 class Subscribing:
@@ -111,7 +115,12 @@ class Subscribing:
                     verdict = self._take(request, allowed)
                 self.reasons[index] = verdict
             index += 1
+            if index % _AT_ONCE == 0 and index < len(requests):
+                return breath(self.broker.clock).addCallback(self._breathed, index, requests)
         return self
+
+    def _breathed(self, _: None, index: int, requests: Any) -> Any:
+        return self._next(index, requests)
 
     def _goOn(self, allowed: bool, index: int, requests: Any) -> Any:
         self.reasons[index] = self._take(requests[index], allowed)
@@ -197,8 +206,23 @@ def unsubscribing(broker: Broker, client: ClientInfo, packet: Unsubscribe) -> An
     return then(point.fold(client, properties, packet.topicFilters), _unsubscribe, broker, client, packet)
 
 
-def _unsubscribe(topicFilters: list[str], broker: Broker, client: ClientInfo, packet: Unsubscribe) -> list[int]:
-    reasons = [removeSubscription(broker, client, topicFilter) for topicFilter in topicFilters]
+def _unsubscribe(topicFilters: list[str], broker: Broker, client: ClientInfo, packet: Unsubscribe) -> Any:
+    return _unsubscribeSome(None, [], topicFilters, broker, client, packet)
+
+
+def _unsubscribeSome(
+    _: None,
+    reasons: list[int],
+    topicFilters: list[str],
+    broker: Broker,
+    client: ClientInfo,
+    packet: Unsubscribe,
+) -> Any:
+    for topicFilter in topicFilters[len(reasons) : len(reasons) + _AT_ONCE]:
+        reasons.append(removeSubscription(broker, client, topicFilter))
+    if len(reasons) < len(topicFilters):
+        turn = breath(broker.clock)
+        return turn.addCallback(_unsubscribeSome, reasons, topicFilters, broker, client, packet)
     # A hook may have taken filters out; the client gets an answer for each that it has sent.
     missing = len(packet.topicFilters) - len(reasons)
     return reasons[: len(packet.topicFilters)] + [SUCCESS] * missing

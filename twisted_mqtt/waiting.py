@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+def breath(clock: Any) -> Deferred[None]:
+    """
+    Let others have their turn: a L{Deferred} that fires in the next turn of the reactor.
+
+    @param clock: provides C{IReactorTime}.
+    """
+    turn: Deferred[None] = Deferred()
+    clock.callLater(0, turn.callback, None)
+    return turn
+
+
 def then(result: Any, goOn: Callable[..., Any], *args: Any) -> Any:
     """
     Call C{goOn} with a result and further arguments: at once if the result is there, else when the L{Deferred} fires.
