@@ -31,7 +31,6 @@ def test_othersAreServedMeanwhile() -> None:
         call = clock.calls.pop(0)
         call.func(*call.args, **call.kw)
         done.append(broker.stats()["subscriptions"])
-    assert max(done) == COUNT
     assert len(set(done)) >= 6
     clock.advance(0)
     decoder = Decoder(version=5)
