@@ -63,8 +63,6 @@ def proxied(factory: Any, site: Site) -> Any:
     listener, broker = site.listener, site.broker
     if not listener.proxy_protocol:
         return factory
-    if not isinstance(listener, SecureListener) and site.place.usernamePart == "crt":
-        raise ListenerProblem(f'{listener.path}.peer_cert_as_username = "crt": no PROXY header brings the certificate')
     return ProxyFactory(factory, listener.path, listener.proxy_protocol_timeout, broker.wheel, broker.clock.seconds)
 
 
@@ -118,12 +116,6 @@ def layered(factory: MQTTFactory, site: Site) -> list[Any]:
         if outer is not factories[0]:
             factories.insert(0, outer)
     return factories
-
-
-class ListenerProblem(Exception):
-    """
-    A listener can't work as its table says; the text says why.
-    """
 
 
 class Listeners(Service):

@@ -34,12 +34,8 @@ def check(settings: Settings, source: Source, registry: Registry) -> None:
         _admitsSomebody(source, listener)
         if isinstance(listener, TLSListener | SecureWebSocketListener):
             _tlsFits(source, listener)
-        elif isinstance(listener, TCPListener) and listener.peer_cert_as_username and not listener.proxy_protocol:
-            source.problem(
-                (*_path(listener), "peer_cert_as_username"),
-                listener.peer_cert_as_username,
-                "needs proxy_protocol = true: without TLS only a proxy knows the client's certificate",
-            )
+        elif isinstance(listener, TCPListener):
+            _proxyKnows(source, listener)
     for name, table in settings.extensions.items():
         declaration = registry.find(name)
         path = tuple(declaration.table.split(".")) if declaration else (name,)
@@ -105,6 +101,20 @@ def _tlsFits(source: Source, listener: SecureListener) -> None:
             source.problem((*path, key), ",".join(chosen), "must have a cipher suite that the OpenSSL here knows")
         elif unknown:
             source.warnings.append(f"{listener.path}.{key}: the OpenSSL here has no {', '.join(unknown)}")
+
+
+def _proxyKnows(source: Source, listener: TCPListener) -> None:
+    """
+    Check that a listener without TLS can learn what it is to take as the user name.
+    """
+    part = listener.peer_cert_as_username
+    path = (*_path(listener), "peer_cert_as_username")
+    if part and not listener.proxy_protocol:
+        source.problem(
+            path, part, "needs proxy_protocol = true: without TLS only a proxy knows the client's certificate"
+        )
+    elif part == "crt":
+        source.problem(path, part, 'must be "cn": a PROXY header brings the common name of a certificate alone')
 
 
 def _addressesDiffer(source: Source, listeners: Iterable[AnyListener]) -> None:
