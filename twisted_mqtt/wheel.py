@@ -44,6 +44,8 @@ class DeadlineWheel:
         self._buckets: dict[int, set[Timed]] = {}
         self._next = 0
         self._call: Any = None
+        # Whether things are being asked: what they add waits for the end of that to be timed.
+        self._turning = False
 
     def add(self, timed: Timed, deadline: float) -> None:
         """
@@ -54,7 +56,7 @@ class DeadlineWheel:
             if second >= timed.bucket:
                 return
             self.remove(timed)
-        if self._call is None:
+        if self._call is None and not self._turning:
             self._next = int(self._clock.seconds()) + 1
             self._call = self._clock.callLater(self._next - self._clock.seconds(), self._turn)
         self._put(timed, second)
@@ -71,10 +73,13 @@ class DeadlineWheel:
         """
         Do not ask C{timed} any more; it need not be there.
         """
-        found = self._buckets.get(timed.bucket)
+        second = timed.bucket
         timed.bucket = 0
+        found = self._buckets.get(second)
         if found is not None:
             found.discard(timed)
+            if not found:
+                del self._buckets[second]
 
     def stop(self) -> None:
         """
@@ -87,24 +92,32 @@ class DeadlineWheel:
 
     def _turn(self) -> None:
         self._call = None
+        self._turning = True
         now = self._clock.seconds()
         last = int(now)
         while self._next <= last:
-            bucket = self._buckets.pop(self._next, None)
+            second = self._next
+            bucket = self._buckets.pop(second, None)
             self._next += 1
             if bucket is None:
                 # After a jump of the clock the seconds without anything are passed over at once.
-                if not self._buckets:
-                    self._next = last + 1
+                self._next = min(self._buckets, default=last + 1)
                 continue
             for timed in bucket:
-                timed.bucket = 0
-                try:
-                    again = timed.due(now)
-                except Exception:
-                    _log.failure("A deadline failed")
-                    continue
-                if again and not timed.bucket:
-                    self._put(timed, int(again) + 1)
+                if timed.bucket == second:  # not removed by one of those before it
+                    self._ask(timed, now)
+        # The clock may have jumped to before the next thing.
+        self._next = last + 1
+        self._turning = False
         if self._buckets:
             self._call = self._clock.callLater(max(0.0, self._next - now), self._turn)
+
+    def _ask(self, timed: Timed, now: float) -> None:
+        timed.bucket = 0
+        try:
+            again = timed.due(now)
+        except Exception:
+            _log.failure("A deadline failed")
+            return
+        if again and not timed.bucket:
+            self._put(timed, int(again) + 1)

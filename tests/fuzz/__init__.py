@@ -1,0 +1,3 @@
+"""
+Random input against everything that reads what strangers send.
+"""
