@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import ssl
 
+from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, ITransport
+from twisted.internet.testing import StringTransport
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -121,7 +123,7 @@ class BytesTests(TLSTestCase):
 
     def test_garbage(self) -> None:
         """
-        What is no TLS ends the connection; what came before was read.
+        What is no TLS ends the connection, and is the reason for its end; what came before was read.
         """
         link = self.connect(self.tls)
         link.write(b"good")
@@ -132,7 +134,7 @@ class BytesTests(TLSTestCase):
         upper.transport.write(b"nobody is there")
         link.server.dataReceived(b"more")
         link.server.connectionLost(Failure(ConnectionDone()))
-        self.assertEqual((upper.received, upper.lost), (b"good", "ConnectionDone"))
+        self.assertEqual((upper.received, upper.lost), (b"good", "Error"))
 
 
 class PlainBytesTests(BytesTests):
@@ -246,6 +248,66 @@ class HandshakeTests(TLSTestCase):
         link.server.connectionLost(Failure(ConnectionLost()))
         self.clock.pump([1.0] * 20)
         self.assertEqual((self.uppers.made, self.logged), ([], []))
+
+
+class RenegotiationTests(TLSTestCase):
+    """
+    C{secure_renegotiate}.
+    """
+
+    def renegotiate(self, allowed: bool) -> tuple[bool, bytes]:
+        """
+        Have a client of TLS 1.2 ask for another handshake in the middle of a connection, then say something.
+
+        @return: Whether it got it, and what was read of it.
+        """
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        context.set_max_proto_version(SSL.TLS1_2_VERSION)
+        client = SSL.Connection(context, None)
+        client.set_connect_state()
+        server = self.factory(secure_renegotiate=allowed).buildProtocol(PEER)
+        transport = StringTransport(peerAddress=PEER)
+        server.makeConnection(transport)
+
+        def shake() -> bool:
+            for _ in range(10):
+                try:
+                    client.do_handshake()
+                    shaken = True
+                except SSL.WantReadError:
+                    shaken = False
+                except SSL.Error:
+                    return False
+                try:
+                    server.dataReceived(client.bio_read(65536))
+                except SSL.WantReadError:
+                    pass
+                if transport.value():
+                    client.bio_write(transport.value())
+                    transport.clear()
+                elif shaken:
+                    return True
+            return False
+
+        self.assertTrue(shake())
+        client.renegotiate()
+        done = shake() and client.total_renegotiations() == 1
+        if done:
+            client.send(b"after it")
+            server.dataReceived(client.bio_read(65536))
+        return done, self.uppers.made[-1].received
+
+    def test_allowed(self) -> None:
+        """
+        Where it is allowed, a client may, and the connection goes on.
+        """
+        self.assertEqual(self.renegotiate(True), (True, b"after it"))
+
+    def test_notAllowed(self) -> None:
+        """
+        Otherwise it may not: handshakes cost the server more than the client.
+        """
+        self.assertEqual(self.renegotiate(False), (False, b""))
 
 
 class EndTests(TLSTestCase):

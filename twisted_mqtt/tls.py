@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, ITransport
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_mqtt.filewatch import FileWatch
@@ -26,7 +27,6 @@ from twisted_mqtt.tlscontext import ServerContext, TLSProblem, reasonOf
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
-    from twisted.python.failure import Failure
 
     from twisted_mqtt.config.schema_listeners import SecureListener
     from twisted_mqtt.psk import PreSharedKeys
@@ -45,8 +45,8 @@ class TLSConnection:
     """
 
     __slots__ = (
-        "_address", "_context", "_factory", "_lower", "_producing", "_records", "_upper", "bucket", "disconnecting",
-        "peerIdentity",
+        "_address", "_context", "_error", "_factory", "_lower", "_producing", "_records", "_upper", "bucket",
+        "disconnecting", "peerIdentity",
     )  # fmt: skip
 
     def __init__(self, factory: TLSFactory, address: IAddress | None) -> None:
@@ -57,6 +57,7 @@ class TLSConnection:
         # Kept with the connection: it may have to ask for a key again, in a renegotiation.
         self._context = factory.context
         self._records: PlainRecords | None = None
+        self._error: SSL.Error | None = None
         self.bucket = 0
         self._producing = False
         self.disconnecting = False
@@ -112,7 +113,7 @@ class TLSConnection:
         self._records = None
         upper, self._upper = self._upper, None
         if upper is not None:
-            upper.connectionLost(reason)
+            upper.connectionLost(reason if self._error is None else Failure(self._error))
 
     # The handshake
 
@@ -175,6 +176,8 @@ class TLSConnection:
         reason = reasonOf(error)
         if self._upper is None and self._context.lastError:
             reason = f"{reason}: {self._context.lastError}"
+        # For the protocol above, which would think otherwise that the peer has just gone.
+        self._error = error
         self._refuse(reason)
 
     def _refuse(self, reason: str) -> None:

@@ -35,6 +35,10 @@ _SESSION_LIFETIME: Final = 7200
 For how many seconds a session may be resumed.
 """
 
+# SSL_OP_ALLOW_CLIENT_RENEGOTIATION, which OpenSSL has since version 3 and pyOpenSSL does not name: before, they might
+# unless they were forbidden to.
+_CLIENTS_MAY_RENEGOTIATE: Final = 1 << 8
+
 # OpenSSL 3 has these below the level of security that it begins with.
 _OLD_VERSIONS: Final = {"tlsv1", "tlsv1.1"}
 _ANY_LEVEL: Final = "@SECLEVEL=0"
@@ -118,8 +122,7 @@ class ServerContext:
         context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_IGNORE_UNEXPECTED_EOF)
         if listener.honor_cipher_order:
             context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
-        if not listener.secure_renegotiate:
-            context.set_options(SSL.OP_NO_RENEGOTIATION)
+        context.set_options(_CLIENTS_MAY_RENEGOTIATE if listener.secure_renegotiate else SSL.OP_NO_RENEGOTIATION)
         # An identity is found out in a full handshake only; one with a key costs little anyway.
         if listener.reuse_sessions and not listener.psk_ciphers:
             # Without a context of its own, a session with a client certificate can't be resumed.
