@@ -15,18 +15,18 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"core"},
     # Building blocks that know nothing of a broker: waiting, timing, settings, and a stream transport.
-    {"config", "verdicts", "waiting", "wheel"}
+    {"config", "limiting", "openfiles", "reloadreport", "systemd", "verdicts", "waiting", "wheel"}
     | {"transportroles", "portoptions", "pending", "sockets", "streamsocket", "shell", "poller", "port"}
     | {"transport", "endpoints"}
     # What stands between a port and a protocol, and knows of neither.
-    | {"filewatch", "opensslprivate", "peeridentity", "proxyheader", "proxyprotocol", "psk", "sparinglog", "tls"}
-    | {"tlscontext", "websocket", "websocketconnection", "websocketdeflate", "websocketframes", "websockethttp"}
-    | {"websockettransport"},
+    | {"access", "filewatch", "gate", "opensslprivate", "peeridentity", "proxyheader", "proxyprotocol", "psk"}
+    | {"sparinglog", "tls", "tlscontext", "websocket", "websocketconnection", "websocketdeflate", "websocketframes"}
+    | {"websockethttp", "websockettransport"},
     {"interfaces", "listening"},
     {"client", "extensions", "gatewaymakers", "hookchain", "hooks", "retained", "stores"},
-    {"admission", "broker", "reauthentication", "sessions", "subscribing", "wills"},
-    {"protocol", "roles", "listeners"},
-    {"tap", "testing"},
+    {"admission", "bans", "broker", "flapping", "overload", "reauthentication", "sessions", "subscribing", "wills"},
+    {"protocol", "roles", "layers", "openlistener", "listeners", "departure"},
+    {"logs", "reload", "tap", "testing"},
 ]
 
 # These see the broker through its interface and its hooks only, and never each other.

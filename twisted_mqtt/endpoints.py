@@ -7,11 +7,17 @@ declared at the foot of this module.
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, cast
 from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred, execute
-from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXServerEndpoint
+from twisted.internet.endpoints import (
+    AdoptedStreamServerEndpoint,
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    UNIXServerEndpoint,
+)
 from twisted.internet.interfaces import (
     IConsumer,
     IListeningPort,
@@ -26,7 +32,7 @@ from twisted.internet.interfaces import (
 from zope.interface import classImplements, implementer
 
 from twisted_mqtt.portoptions import PortOptions
-from twisted_mqtt.sockets import SocketSource, TCPSocket, UNIXSocket
+from twisted_mqtt.sockets import AdoptedSocket, SocketSource, TCPSocket, UNIXSocket
 
 try:
     from select import epoll as _epoll  # noqa: F401 - asked for, not used
@@ -111,6 +117,19 @@ def unixEndpoint(
     if canBeFast(reactor):
         return FastServerEndpoint(pollerOf(reactor), UNIXSocket(path, mode), options)
     return UNIXServerEndpoint(reactor, path, (options or PortOptions()).backlog, mode)
+
+
+def adoptedEndpoint(
+    reactor: object, listening: socket.socket, options: PortOptions | None = None
+) -> IStreamServerEndpoint:
+    """
+    @param listening: A socket that somebody else has opened; it is the endpoint's from now on.
+    @return: As L{tcpEndpoint}, for that socket.
+    """
+    if canBeFast(reactor):
+        return FastServerEndpoint(pollerOf(reactor), AdoptedSocket(listening), options)
+    listening.setblocking(False)
+    return AdoptedStreamServerEndpoint(reactor, listening.detach(), listening.family)
 
 
 if HAVE_EPOLL:

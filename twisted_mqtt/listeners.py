@@ -1,141 +1,67 @@
 """
-Listeners: from the tables of the configuration to ports, and from ports to protocols.
-
-Between a port and the MQTT protocol stand the layers that a listener's table asks for. Each is a protocol factory that
-wraps the next one, in a module of its own which knows nothing of the others; L{LAYERS} puts them in order.
+The listeners of a broker: from the tables of the configuration to open ports, and to other ones when the tables change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import socket
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
-from twisted_mqtt.config.schema_listeners import (
-    SecureListener,
-    SecureWebSocketListener,
-    TCPListener,
-    TLSListener,
-    UNIXListener,
-    WebSocketListener,
-)
-from twisted_mqtt.endpoints import canBeFast, pollerOf, tcpEndpoint, unixEndpoint
-from twisted_mqtt.listening import Place, limitsOf
-from twisted_mqtt.portoptions import PortOptions, TransportOptions
-from twisted_mqtt.proxyprotocol import ProxyFactory
-from twisted_mqtt.roles import MQTTFactory
-from twisted_mqtt.tls import TLSFactory
-from twisted_mqtt.websocket import WebSocketFactory
+from twisted_mqtt.config.values import Bind
+from twisted_mqtt.endpoints import canBeFast, pollerOf
+from twisted_mqtt.layers import ListenerProblem
+from twisted_mqtt.listening import limitsOf
+from twisted_mqtt.openlistener import OpenListener
+from twisted_mqtt.tlscontext import TLSProblem
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
-
     from twisted_mqtt.broker import Broker
     from twisted_mqtt.config.schema_listeners import AnyListener
+    from twisted_mqtt.config.settings import Settings
     from twisted_mqtt.core.limits import Limits
+    from twisted_mqtt.reloadreport import ReloadReport
+    from twisted_mqtt.systemd import InheritedSocket
 
 _log = Logger()
 
-
-@dataclass(frozen=True)
-class Site:
-    """
-    What a layer may want to know of where it stands.
-    """
-
-    listener: AnyListener
-    place: Place
-    broker: Broker
-    reactor: Any
-
-
-Layer = Callable[[Any, Site], Any]
-
-
-def proxied(factory: Any, site: Site) -> Any:
-    """
-    The layer of PROXY headers.
-    """
-    listener, broker = site.listener, site.broker
-    if not listener.proxy_protocol:
-        return factory
-    return ProxyFactory(factory, listener.path, listener.proxy_protocol_timeout, broker.wheel, broker.clock.seconds)
-
-
-def secured(factory: Any, site: Site) -> Any:
-    """
-    The layer of TLS.
-    """
-    listener, broker = site.listener, site.broker
-    if not isinstance(listener, TLSListener | SecureWebSocketListener):
-        return factory
-    protocol = b"mqtt" if isinstance(listener, TLSListener) else b"http/1.1"
-    if listener.psk_ciphers and not broker.preSharedKeys:
-        _log.warn("{path}.psk_ciphers: nobody has keys; load psk_file, or no client comes in", path=listener.path)
-    return TLSFactory(factory, listener, broker.preSharedKeys, broker.wheel, broker.clock.seconds, (protocol,))
-
-
-def framed(factory: Any, site: Site) -> Any:
-    """
-    The layer of WebSocket.
-    """
-    listener, broker = site.listener, site.broker
-    if not isinstance(listener, WebSocketListener | SecureWebSocketListener):
-        return factory
-    running = f"Node {broker.nodeName} is started"
-    return WebSocketFactory(
-        factory,
-        listener,
-        broker.wheel,
-        broker.clock,
-        site.place.zone.idle_timeout,
-        lambda: None if broker.stopping else running,
-    )
-
-
-LAYERS: tuple[Layer, ...] = (proxied, secured, framed)
-"""
-From the socket inwards. Each is called with the factory further in, and returns one around it, or that factory itself
-where the listener's table does not ask for the layer. It raises where it can't do what the table asks for.
-"""
-
-
-def layered(factory: MQTTFactory, site: Site) -> list[Any]:
-    """
-    Put the layers of a listener around a factory.
-
-    @return: all its factories, from the socket inwards; each provides C{IProtocolFactory}.
-    """
-    factories: list[Any] = [factory]
-    for layer in reversed(LAYERS):
-        outer = layer(factories[0], site)
-        if outer is not factories[0]:
-            factories.insert(0, outer)
-    return factories
+_PROBLEMS = (ListenerProblem, TLSProblem, CannotListenError)
 
 
 class Listeners(Service):
     """
     The listeners of a broker. They start when they are told to, which is once its store is open.
 
-    @ivar ports: the open ones, by the name of their listener.
-    @ivar layers: the factories between each and its clients, from the socket inwards.
+    @ivar opened: those that listen, by name, such as C{"tcp.external"}.
+    @ivar parting: those that do not listen any more, but have connections.
     """
 
     name = "listeners"
 
-    def __init__(self, broker: Broker, reactor: Any) -> None:
+    def __init__(self, broker: Broker, reactor: Any, inherited: Iterable[InheritedSocket] = ()) -> None:
+        """
+        @param inherited: sockets that are open already, for the listeners of their name or else of their address.
+        """
         self._broker = broker
         self._reactor = reactor
-        self.ports: dict[str, IListeningPort] = {}
-        self.layers: dict[str, list[Any]] = {}
-        self.factories: dict[str, MQTTFactory] = {}
+        self._inherited = list(inherited)
+        self.opened: dict[str, OpenListener] = {}
+        self.parting: list[OpenListener] = []
         # Zones are few, and all their clients share their limits.
         self._limits: dict[str, Limits] = {}
+
+    @property
+    def all(self) -> list[OpenListener]:
+        """
+        Every listener that may have connections.
+        """
+        self.parting = [listener for listener in self.parting if listener.connections]
+        return [*self.opened.values(), *self.parting]
 
     def open(self) -> Deferred[None]:
         """
@@ -158,23 +84,36 @@ class Listeners(Service):
             except BaseException:
                 await self.stopService()
                 raise
+            for unused in self._inherited:
+                _log.warn("no listener is called {name}: that socket is closed", name=unused.name or "so")
+                unused.socket.close()
+            self._inherited.clear()
 
         return Deferred.fromCoroutine(each())
 
-    async def _open(self, listener: AnyListener) -> None:
-        factory = MQTTFactory(self._broker, self._placeOf(listener))
-        endpoint = self._endpointOf(listener)
-        layers = layered(factory, Site(listener, factory.place, self._broker, self._reactor))
-        port = await endpoint.listen(layers[0])
-        name = factory.place.name
-        self.layers[name] = layers
-        self.ports[name] = port
-        self.factories[name] = factory
-        host: Any = port.getHost()
-        where = f"{host.host}:{host.port}" if hasattr(host, "port") else str(getattr(host, "name", host))
-        _log.info(
-            "listening: mqtt:{kind} on {where} ({path})", kind=listener.listenerKind, where=where, path=listener.path
-        )
+    def reload(self, settings: Settings, report: ReloadReport) -> Deferred[None]:
+        """
+        Go by other tables: close the listeners that are gone, whose connections stay, open new ones, change the others.
+
+        @param settings: those that the broker goes by now.
+        @param report: is told what was done.
+
+        @return: fires when that is done. It does not fail: a listener that can't work by its table stays as it is.
+        """
+        self._limits.clear()
+        wanted = {f"{listener.listenerKind}.{listener.name}": listener for listener in settings.listener}
+
+        async def each() -> None:
+            for name in [name for name in self.opened if name not in wanted]:
+                await self._part(name)
+                report.done.append(f"listener.{name}: closed; its connections stay")
+            for name, listener in wanted.items():
+                try:
+                    await self._renew(name, listener, report)
+                except _PROBLEMS as problem:
+                    report.problems.append(f"listener.{name}: {problem}")
+
+        return Deferred.fromCoroutine(each())
 
     def reloadCertificates(self) -> dict[str, bool]:
         """
@@ -182,12 +121,8 @@ class Listeners(Service):
 
         @return: whether they could be used, by the name of the listener; what is wrong with those that can't is logged.
         """
-        return {
-            name: layer.reload()
-            for name, layers in self.layers.items()
-            for layer in layers
-            if isinstance(layer, TLSFactory)
-        }
+        outcomes = {name: listener.reloadCertificates() for name, listener in self.opened.items()}
+        return {name: outcome for name, outcome in outcomes.items() if outcome is not None}
 
     def stopService(self) -> Deferred[None]:
         """
@@ -198,9 +133,8 @@ class Listeners(Service):
         Service.stopService(self)
 
         async def each() -> None:
-            while self.ports:
-                _, port = self.ports.popitem()
-                await maybeDeferred(port.stopListening)
+            while self.opened:
+                await self._part(next(iter(self.opened)))
 
         if canBeFast(self._reactor):
             flush = self._broker.outbox.flush
@@ -208,38 +142,72 @@ class Listeners(Service):
             if flush in callbacks:
                 callbacks.remove(flush)
             self._broker.writeSoon = lambda: False
-        return Deferred.fromCoroutine(each()) if self.ports else succeed(None)
+        return Deferred.fromCoroutine(each())
 
-    def _placeOf(self, listener: AnyListener) -> Place:
-        zone = self._broker.settings.zoneOf(listener)
-        limits = self._limits.setdefault(zone.name, limitsOf(zone))
-        return Place(
-            f"{listener.listenerKind}.{listener.name}",
-            zone,
-            limits,
-            listener.bind.isLoopback,
-            listener.allowed_protocol_versions,
-            listener.send_timeout if listener.send_timeout_close else 0.0,
-            None if isinstance(listener, UNIXListener) else listener.peer_cert_as_username,
-        )
+    async def _open(self, listener: AnyListener) -> None:
+        inherited = self._inheritedFor(listener)
+        private = listener.bind.isLoopback
+        if inherited is not None:
+            bind = _bindOf(inherited.socket)
+            # Whoever may come in without credentials depends on where they really come from.
+            private = private and bind.isLoopback
+            if bind != listener.bind:
+                _log.warn("{path}: the socket handed over is at {bind}", path=listener.path, bind=bind)
+        opening = OpenListener(self._broker, self._reactor, listener, self._limitsFor(listener), private)
+        await opening.open(None if inherited is None else inherited.socket)
+        self.opened[opening.name] = opening
 
-    def _endpointOf(self, listener: AnyListener) -> IStreamServerEndpoint:
+    async def _renew(self, name: str, listener: AnyListener, report: ReloadReport) -> None:
+        """
+        Have one listener go by its table.
+        """
+        known = self.opened.get(name)
+        if known is None:
+            await self._open(listener)
+            report.done.append(f"listener.{name}: opened")
+        elif known.listener.bind != listener.bind:
+            # The new port first: where it can't be opened, the old one goes on.
+            await self._open(listener)
+            self.parting.append(known)
+            await known.close()
+            report.done.append(f"listener.{name}: now on {listener.bind}; its connections stay")
+        elif known.listener != listener or known.factory.place.zone != self._broker.settings.zoneOf(listener):
+            waiting = known.change(listener, self._limitsFor(listener))
+            report.restart.extend(f"listener.{name}.{key}" for key in waiting)
+            report.done.append(f"listener.{name}: changed for connections that come from now on")
+        else:
+            usable = known.reloadCertificates()
+            if usable:
+                report.done.append(f"listener.{name}: certificates read again")
+            elif usable is not None:
+                report.problems.append(f"listener.{name}: the certificates can't be used; the old ones stay")
+
+    async def _part(self, name: str) -> None:
+        listener = self.opened.pop(name)
+        self.parting.append(listener)
+        await listener.close()
+
+    def _limitsFor(self, listener: AnyListener) -> Limits:
         zone = self._broker.settings.zoneOf(listener)
-        transport = TransportOptions(
-            highWater=zone.max_pending_bytes,
-            lowWater=zone.max_pending_bytes // 4,
-            sendTimeout=listener.send_timeout if listener.send_timeout_close else 0.0,
-        )
-        options = PortOptions(
-            backlog=listener.backlog,
-            receiveBuffer=listener.recbuf,
-            sendBuffer=listener.sndbuf,
-            acceptsPerTurn=max(16, listener.acceptors),
-            transport=transport,
-        )
-        if isinstance(listener, UNIXListener):
-            return unixEndpoint(self._reactor, listener.bind.path or "", listener.mode, options)
-        if isinstance(listener, TCPListener | SecureListener):
-            options.noDelay = listener.nodelay
-            options.reuseAddress = listener.reuseaddr
-        return tcpEndpoint(self._reactor, listener.bind.port, listener.bind.host, options)
+        return self._limits.setdefault(zone.name, limitsOf(zone))
+
+    def _inheritedFor(self, listener: AnyListener) -> InheritedSocket | None:
+        """
+        Find the socket that was handed over for a listener, by its name or else by its address.
+        """
+        name = f"{listener.listenerKind}.{listener.name}"
+        for inherited in self._inherited:
+            if inherited.name in (name, listener.path) or _bindOf(inherited.socket) == listener.bind:
+                self._inherited.remove(inherited)
+                return inherited
+        return None
+
+
+def _bindOf(listening: socket.socket) -> Bind:
+    """
+    Where a socket listens.
+    """
+    address = listening.getsockname()
+    if isinstance(address, tuple):
+        return Bind(address[0], address[1])
+    return Bind(path=address if isinstance(address, str) else address.decode("utf-8", "replace"))

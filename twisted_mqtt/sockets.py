@@ -147,8 +147,11 @@ class AdoptedSocket:
 
     def open(self, options: PortOptions) -> socket.socket:
         """
-        See L{SocketSource.open}.
+        See L{SocketSource.open}. Where it listens is settled; what its connections inherit is not.
         """
+        if self.listening.family in (socket.AF_INET, socket.AF_INET6):
+            self.listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(options.noDelay))
+        _setBuffers(self.listening, options)
         return self.listening
 
     def closed(self) -> None:
