@@ -16,9 +16,11 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_mqtt.admission import Admission
+from twisted_mqtt.bans import Bans
 from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.outbox import Outbox
 from twisted_mqtt.core.reasons import (
+    BANNED,
     NO_MATCHING_SUBSCRIBERS,
     QUOTA_EXCEEDED,
     SERVER_SHUTTING_DOWN,
@@ -30,6 +32,7 @@ from twisted_mqtt.core.subscription import STRATEGIES, Subscription
 from twisted_mqtt.core.topics import splitShare
 from twisted_mqtt.hooks import ALLOW, DENY, DROP, HookPoint, Hooks
 from twisted_mqtt.interfaces import IBroker
+from twisted_mqtt.overload import OverloadGuard
 from twisted_mqtt.psk import PreSharedKeys
 from twisted_mqtt.retained import RetainedMessages
 from twisted_mqtt.sessions import SessionRegistry
@@ -63,6 +66,7 @@ class Broker(Service):
 
     @ivar clients: those that are connected, by client identifier.
     @ivar sessions: all that live, by client identifier.
+    @ivar bans: who is not let in.
     @ivar stopping: whether no client is let in any more.
     @ivar outbox: collects the connections with output; L{writeSoon} sees to it that it is flushed.
     """
@@ -108,6 +112,8 @@ class Broker(Service):
         self.clients = self.registry.clients
         self.sessions = self.registry.sessions
         self.preSharedKeys = PreSharedKeys()
+        self.bans = Bans(self.store, clock.seconds)
+        self._overload = OverloadGuard(self)
         self.outbox = Outbox(self._flushSoon, self._flushLater)
         self.writeSoon: Callable[[], bool] = lambda: False
         self.stopping = False
@@ -166,6 +172,9 @@ class Broker(Service):
         """
         A reason to refuse a client before anything is known of its credentials; 0 for none.
         """
+        if client.options.enable_ban and self.bans.find(client) is not None:
+            self.counters.connections_refused_banned += 1
+            return BANNED
         return SUCCESS
 
     def opened(self, client: ClientInfo) -> Any:
@@ -192,6 +201,18 @@ class Broker(Service):
         """
         return self.registry.end(clientID)
 
+    def configure(self, settings: Settings) -> None:
+        """
+        Go by other settings. What a client was told when it connected goes on for it.
+        """
+        self.settings = settings
+        self.hooks.timeout = settings.resolveZone("external").hook_timeout
+        self.router.strategy = STRATEGIES[settings.broker.shared_subscription_strategy]
+        self._nomatch = ALLOW if settings.acl_nomatch == "allow" else DENY
+        self._overload.update()
+        # What is left to the core depends on these, and what was decided by the old ones is forgotten.
+        self._hooksChanged(self.hooks.clientCheckAcl)
+
     def now(self) -> float:
         """
         The time, in seconds since the epoch.
@@ -202,6 +223,8 @@ class Broker(Service):
         now = self.clock.seconds()
         self.switches.now = now
         self.registry.expire(now)
+        self.bans.expire(now)
+        self._overload.check()
         for topic in self.retained.expire(now):
             self.store.removeRetained(topic)
 

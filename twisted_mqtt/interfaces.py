@@ -108,6 +108,7 @@ class IBroker(Interface):
     settings = Attribute("The L{Settings<twisted_mqtt.config.settings.Settings>}.")
     clock = Attribute("Provides C{IReactorTime}.")
     preSharedKeys = Attribute("The L{PreSharedKeys<twisted_mqtt.psk.PreSharedKeys>} of TLS and DTLS.")
+    bans = Attribute("The L{Bans<twisted_mqtt.bans.Bans>}: who is not let in.")
     router = Attribute("The L{Router<twisted_mqtt.core.router.Router>}, for those who make connections.")
     outbox = Attribute("The L{Outbox<twisted_mqtt.core.outbox.Outbox>}, likewise.")
     wheel = Attribute("The L{DeadlineWheel<twisted_mqtt.wheel.DeadlineWheel>}.")
@@ -204,7 +205,7 @@ class IProgress(Interface):
 
 class IStore(Interface):
     """
-    Keeps persistent sessions, their messages, retained messages and wills.
+    Keeps persistent sessions, their messages, retained messages, wills and bans.
 
     Its write methods are called in order from the reactor's thread; they return nothing, do not wait and do not raise:
     what can't be kept makes C{progress.broken} true. It provides
@@ -269,6 +270,18 @@ class IStore(Interface):
     def removeWill(clientID):  # type: ignore[no-untyped-def]  # zope interfaces have no self
         """
         A client has no will any more.
+        """
+
+    def saveBan(ban):  # type: ignore[no-untyped-def]  # zope interfaces have no self
+        """
+        Somebody is not let in; replaces what is kept for the same kind and name.
+
+        @param ban: a L{Ban<twisted_mqtt.bans.Ban>}. When the store is opened, it goes to C{broker.bans.restore}.
+        """
+
+    def removeBan(kind, who):  # type: ignore[no-untyped-def]  # zope interfaces have no self
+        """
+        Somebody is let in again.
         """
 
 

@@ -81,6 +81,16 @@ class MemoryStore:
         The will was in memory.
         """
 
+    def saveBan(self, ban: object) -> None:
+        """
+        The ban is in memory.
+        """
+
+    def removeBan(self, kind: str, who: str) -> None:
+        """
+        The ban was in memory.
+        """
+
     def queued(self, session: Session, entry: Entry) -> None:
         """
         The entry is in memory.

@@ -1,0 +1,166 @@
+"""
+Who is not let in: client identifiers, user names and addresses, for a time or for ever.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address
+from typing import Any, Final, Literal, TypeAlias
+
+BanKind: TypeAlias = Literal["clientid", "username", "peerhost"]
+
+KINDS: Final[tuple[BanKind, ...]] = ("clientid", "username", "peerhost")
+
+
+class Ban:
+    """
+    One entry; it is not changed once it stands.
+
+    @ivar who: the client identifier, user name or address.
+    @ivar kind: which of these it is; called C{as} outside.
+    @ivar reason: for a person.
+    @ivar by: who has banned them.
+    @ivar at: since when, in seconds since the epoch.
+    @ivar until: when it ends, in seconds since the epoch; 0 for never.
+    """
+
+    __slots__ = ("at", "by", "kind", "reason", "until", "who")
+
+    def __init__(self, who: str, kind: BanKind, reason: str, by: str, at: float, until: float) -> None:
+        self.who = who
+        self.kind: BanKind = kind
+        self.reason = reason
+        self.by = by
+        self.at = at
+        self.until = until
+
+    def asDict(self) -> dict[str, Any]:
+        """
+        The entry by the names that management shows.
+        """
+        return {
+            "who": self.who,
+            "as": self.kind,
+            "reason": self.reason,
+            "by": self.by,
+            "at": self.at,
+            "until": self.until,
+        }
+
+    def __repr__(self) -> str:
+        return f"<Ban of {self.kind} {self.who!r} until {self.until:.0f}>"
+
+
+class Bans:
+    """
+    The bans of a broker.
+    """
+
+    def __init__(self, store: Any, now: Callable[[], float]) -> None:
+        """
+        @param store: provides L{IStore<twisted_mqtt.interfaces.IStore>}.
+        @param now: the time, in seconds since the epoch.
+        """
+        self._store = store
+        self._now = now
+        self._tables: dict[BanKind, dict[str, Ban]] = {kind: {} for kind in KINDS}
+        # (when, number, ban) of those that end; what was replaced meanwhile is found out when its time comes.
+        self._ending: list[tuple[float, int, Ban]] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._tables.values()))
+
+    def list(self) -> list[Ban]:
+        """
+        All entries, the oldest first.
+        """
+        return sorted((ban for table in self._tables.values() for ban in table.values()), key=lambda ban: ban.at)
+
+    def get(self, kind: BanKind, who: str) -> Ban | None:
+        """
+        One entry.
+        """
+        return self._tables[kind].get(normalised(kind, who))
+
+    def add(
+        self, who: str, kind: BanKind, reason: str = "", by: str = "", until: float = 0.0, at: float | None = None
+    ) -> Ban:
+        """
+        Ban somebody, in place of an entry that there is. Who is connected stays: bans are asked when clients connect.
+
+        @param until: when it ends, in seconds since the epoch; 0 for never.
+        @param at: since when; now unless it is said.
+
+        @raise ValueError: there is no such kind, or nobody is called that.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"{kind!r} is none of {', '.join(KINDS)}")
+        if not who:
+            raise ValueError(f"a ban needs a {kind}")
+        if kind == "peerhost":
+            # Else a slip of the pen would stand here as though it kept somebody out.
+            ip_address(who)
+        ban = Ban(normalised(kind, who), kind, reason, by, self._now() if at is None else at, until)
+        self.restore(ban)
+        self._store.saveBan(ban)
+        return ban
+
+    def remove(self, kind: BanKind, who: str) -> bool:
+        """
+        Let somebody in again; returns whether there was an entry.
+        """
+        who = normalised(kind, who)
+        if self._tables[kind].pop(who, None) is None:
+            return False
+        self._store.removeBan(kind, who)
+        return True
+
+    def restore(self, ban: Ban) -> None:
+        """
+        Take over an entry that the store has.
+        """
+        self._tables[ban.kind][ban.who] = ban
+        if ban.until:
+            self._count += 1
+            heapq.heappush(self._ending, (ban.until, self._count, ban))
+
+    def find(self, client: Any) -> Ban | None:
+        """
+        The entry that keeps a client out.
+
+        @param client: provides L{IClient<twisted_mqtt.interfaces.IClient>}.
+        """
+        tables = self._tables
+        ban = tables["clientid"].get(client.clientID)
+        if ban is None and client.username is not None:
+            ban = tables["username"].get(client.username)
+        if ban is None and tables["peerhost"] and client.peerHost is not None:
+            ban = tables["peerhost"].get(normalised("peerhost", client.peerHost))
+        # Between its end and the next look at the clock it stands here still.
+        return None if ban is None or 0 < ban.until <= self._now() else ban
+
+    def expire(self, now: float) -> None:
+        """
+        Remove the entries whose time is over.
+        """
+        while self._ending and self._ending[0][0] <= now:
+            ban = heapq.heappop(self._ending)[2]
+            if self._tables[ban.kind].get(ban.who) is ban:
+                self.remove(ban.kind, ban.who)
+
+
+def normalised(kind: BanKind, who: str) -> str:
+    """
+    One way of writing what may be written in several: an IPv6 address, or an IPv4 address as an IPv6 socket shows it.
+    """
+    if kind != "peerhost" or ":" not in who:
+        return who
+    try:
+        address = ip_address(who)
+    except ValueError:
+        return who
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
