@@ -24,6 +24,7 @@ from typing import IO, Final
 
 from bench.secure import TLSAddress, writeCertificate
 from bench.sockets import HandshakeError, TCPAddress, openSession
+from bench.websocket import WebSocketAddress
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 # Another copy may be named, one that nobody builds again while it is measured.
@@ -43,11 +44,13 @@ class Command:
     How to start a broker.
 
     @ivar securePort: Where it is going to listen with TLS, if it is.
+    @ivar webSocketPort: The same with WebSocket.
     """
 
     arguments: Sequence[str]
     environment: dict[str, str]
     securePort: int | None = None
+    webSocketPort: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class RunningBroker:
     @ivar pid: Its process.
     @ivar address: Where it listens.
     @ivar secure: Where it listens with TLS, if it does.
+    @ivar webSocket: The same with WebSocket.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -106,6 +110,7 @@ class RunningBroker:
         self.pid = self._process.pid
         self.address = TCPAddress(port)
         self.secure = None if command.securePort is None else TLSAddress(command.securePort)
+        self.webSocket = None if command.webSocketPort is None else WebSocketAddress(command.webSocketPort)
         try:
             self._awaitReady(kind)
         except BaseException:
@@ -184,6 +189,11 @@ keyfile = "{key}"
 max_connections = 1024000
 max_conn_rate = 1000000
 
+[listener.ws.external]
+bind = "127.0.0.1:{webSocketPort}"
+max_connections = 1024000
+max_conn_rate = 1000000
+
 [zone.external]
 max_inflight = 100
 max_mqueue_len = 0
@@ -199,15 +209,16 @@ def _twistd(tree: Path) -> Callable[[Path, int], Command]:
     def command(folder: Path, port: int) -> Command:
         configuration = folder / "mqttbroker.toml"
         certificate, key = writeCertificate(folder)
-        securePort = _freePort()
-        configuration.write_text(_OURS.format(port=port, securePort=securePort, certificate=certificate, key=key))
+        securePort, webSocketPort = _freePort(), _freePort()
+        ports = {"port": port, "securePort": securePort, "webSocketPort": webSocketPort}
+        configuration.write_text(_OURS.format(certificate=certificate, key=key, **ports))
         given = os.environ.get("BENCH_BROKER_CMD")
         if given:
             arguments = [part.format(config=configuration, port=port) for part in shlex.split(given)]
         else:
             start = "from twisted.scripts.twistd import run; run()"
             arguments = [sys.executable, "-c", start, "-n", "--pidfile=", "mqttbroker", "--config", str(configuration)]
-        return Command(arguments, {"PYTHONPATH": str(tree)}, securePort)
+        return Command(arguments, {"PYTHONPATH": str(tree)}, securePort, webSocketPort)
 
     return command
 
@@ -228,7 +239,7 @@ def _ourVersion(tree: Path) -> Callable[[], str | None]:
 
 def _mosquitto(folder: Path, port: int) -> Command:
     certificate, key = writeCertificate(folder)
-    securePort = _freePort()
+    securePort, webSocketPort = _freePort(), _freePort()
     # Its folder is for its owner alone, and it gives up being root before it reads the key.
     folder.chmod(0o755)
     (folder / "mosquitto.conf").write_text(
@@ -236,6 +247,8 @@ def _mosquitto(folder: Path, port: int) -> Command:
         f"listener {securePort} 127.0.0.1\n"
         f"certfile {certificate}\n"
         f"keyfile {key}\n"
+        f"listener {webSocketPort} 127.0.0.1\n"
+        "protocol websockets\n"
         "allow_anonymous true\n"
         "persistence false\n"
         "log_type none\n"
@@ -244,7 +257,7 @@ def _mosquitto(folder: Path, port: int) -> Command:
         "max_inflight_messages 100\n"
         "set_tcp_nodelay true\n"
     )
-    return Command(["mosquitto", "-c", str(folder / "mosquitto.conf")], {}, securePort)
+    return Command(["mosquitto", "-c", str(folder / "mosquitto.conf")], {}, securePort, webSocketPort)
 
 
 def _nats(folder: Path, port: int) -> Command:

@@ -12,6 +12,7 @@ from bench.scenarios.secure import Handshakes, SecureThroughput
 from bench.scenarios.single import Connects, Latency, PingPong
 from bench.scenarios.stored import IdleMemory, Queued, Retained
 from bench.scenarios.throughput import Throughput, fanIn, fanOut, pairs, wildcards
+from bench.scenarios.websocket import WebSocketThroughput
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,9 @@ CATALOGUE: Final[tuple[Entry, ...]] = (
     Entry(SecureThroughput("tlsfanout100", "TLS, QoS 0 fan-out, 1 to 100", fanOut(100, 1000)), Goal(2, 10)),
     Entry(SecureThroughput("tlspairs0", "TLS, QoS 0, 10 to 10, own topics", pairs(10, 1000, qos=0)), Goal(2, 8)),
     Entry(SecureThroughput("tlspairs1", "TLS, QoS 1, 10 to 10, window 100", pairs(10, 100, qos=1)), Goal(2, 4)),
+    Entry(WebSocketThroughput("wsfanout100", "WebSocket, QoS 0 fan-out, 1 to 100", fanOut(100, 1000)), Goal(3, 8)),
+    Entry(WebSocketThroughput("wspairs0", "WebSocket, QoS 0, 10 to 10", pairs(10, 1000, qos=0)), Goal(1, 2)),
+    Entry(WebSocketThroughput("wspairs1", "WebSocket, QoS 1, 10 to 10, window 100", pairs(10, 100, qos=1)), Goal(1, 2)),
     Entry(Handshakes("handshakes", "TLS handshake, connect, connack, disconnect", 20), Goal(0.8, 1)),
     Entry(Handshakes("resumptions", "the same, resuming a session", 20, resuming=True), Goal(0.7, 1)),
     Entry(Queued("queued", "session receiving 10,000 queued QoS 1 messages", 10_000), Goal(1, 3)),

@@ -15,6 +15,7 @@ from typing import Protocol
 from bench.secure import TLSAddress
 from bench.sockets import Address
 from bench.usage import cpuSeconds, family, machineSeconds
+from bench.websocket import WebSocketAddress
 
 
 class Unsupported(Exception):
@@ -50,6 +51,12 @@ class Running(Protocol):
     def secure(self) -> TLSAddress | None:
         """
         Where it listens with TLS, if it does.
+        """
+
+    @property
+    def webSocket(self) -> WebSocketAddress | None:
+        """
+        The same with WebSocket.
         """
 
 

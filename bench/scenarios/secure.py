@@ -39,6 +39,7 @@ class _Secured:
     pid: int
     address: Address
     secure: TLSAddress | None
+    webSocket: None = None
 
 
 class SecureThroughput(Throughput):

@@ -22,6 +22,7 @@ from bench.scenarios.base import Scenario, Stalled
 from bench.scenarios.single import Connects, Latency, PingPong
 from bench.scenarios.stored import IdleMemory, Queued, Retained
 from bench.scenarios.throughput import Throughput, Wiring, fanIn, fanOut, pairs, wildcards
+from bench.scenarios.websocket import WebSocketThroughput
 from bench.sockets import READ_SIZE, HandshakeError, Link, TCPAddress, Turns, openSession, readPacket, subscribe
 
 MOSQUITTO = next(kind for kind in KINDS if kind.name == "mosquitto")
@@ -34,6 +35,8 @@ SMALL: list[Scenario] = [
     Throughput("fanout", "", fanOut(5, 50)),
     Throughput("fanin", "", fanIn(5, 50)),
     Throughput("wildcards", "", wildcards(8, 20, 2, 20)),
+    WebSocketThroughput("wsfanout", "", fanOut(5, 50)),
+    WebSocketThroughput("wspairs2", "", pairs(2, 20, qos=2)),
     PingPong("pingpong", "", 3),
     Connects("connects", "", 5),
     Latency("latency0", "", 2, 500, qos=0),
