@@ -218,7 +218,7 @@ class Connection(Decoder):
             or router.switches.publish
             or topic[0] == "$"
             or not (self.exempt or not router.switches.acl or self._isAllowed(topic))
-            or router.progress.broken
+            or (qos and (router.progress.broken or router.progress.congested))
         ):
             self._leave(topic, payload, first, packetID, properties, whole, head, tail)
             return
@@ -247,17 +247,18 @@ class Connection(Decoder):
             counters.messages_qos0_received += 1
             router.route(message)
             return
+        before = router.progress.sequence
         if qos == 1:
             counters.messages_qos1_received += 1
         else:
             counters.messages_qos2_received += 1
             if session.isRepeated(packetID):
-                self._reply(PUBREC, packetID, 0)
+                self.reply(PUBREC, packetID, 0)
                 return
             if not self._remember(session, packetID, now):
                 return
         reason = 0 if router.route(message) else NO_MATCHING_SUBSCRIBERS
-        self._reply(PUBREC if qos == 2 else PUBACK, packetID, reason)
+        self.reply(PUBREC if qos == 2 else PUBACK, packetID, reason, before)
 
     def gotAck(self, packetType: int, packetID: int, reason: int, properties: Properties | None) -> None:
         """
@@ -274,13 +275,13 @@ class Connection(Decoder):
             counters.packets_pubrec_received += 1
             answer = session.pubrec(packetID, reason, self.lastReceived)
             if answer >= 0:
-                self._reply(PUBREL, packetID, answer)
+                self.reply(PUBREL, packetID, answer)
         elif packetType == PUBREL:
             counters.packets_pubrel_received += 1
             known = session.release(packetID)
             if known and self._unreleased:
                 self._unreleased -= 1
-            self._reply(PUBCOMP, packetID, 0 if known else PACKET_ID_NOT_FOUND)
+            self.reply(PUBCOMP, packetID, 0 if known else PACKET_ID_NOT_FOUND)
         else:
             counters.packets_pubcomp_received += 1
             session.pubcomp(packetID, self.lastReceived)
@@ -414,15 +415,18 @@ class Connection(Decoder):
             return True
         if session.isRepeated(packet.packetID):
             self._unacked -= 1
-            self._reply(PUBREC, packet.packetID, 0)
+            self.reply(PUBREC, packet.packetID, 0)
             return False
         return True
 
-    def acknowledge(self, packet: Publish, reason: int, now: float, properties: Properties | None = None) -> None:
+    def acknowledge(
+        self, packet: Publish, reason: int, now: float, properties: Properties | None = None, before: int = -1
+    ) -> None:
         """
         Answer a PUBLISH that L{receive} has returned.
 
         @param reason: from 0x80 on it was refused.
+        @param before: see L{reply}.
         """
         qos = packet.qos
         if qos == 0:
@@ -435,9 +439,9 @@ class Connection(Decoder):
         if qos == 2 and reason < 0x80 and not self._remember(session, packet.packetID, now):
             return
         if properties is not None and self.version5:
-            self._replyWith(encodeAck(PUBREC if qos == 2 else PUBACK, packet.packetID, reason, properties))
+            self._replyWith(encodeAck(PUBREC if qos == 2 else PUBACK, packet.packetID, reason, properties), before)
         else:
-            self._reply(PUBREC if qos == 2 else PUBACK, packet.packetID, reason)
+            self.reply(PUBREC if qos == 2 else PUBACK, packet.packetID, reason, before)
 
     def send(self, data: bytes) -> None:
         """
@@ -470,12 +474,27 @@ class Connection(Decoder):
         if len(wire) <= self.maxOut:
             self.send(wire)
 
-    def replyPacket(self, packet: Packet) -> None:
+    def reply(self, packetType: int, packetID: int, reason: int, before: int = -1) -> None:
         """
-        Send a packet that must not arrive before what it answers is safe.
+        Send an acknowledgement, not before what it acknowledges is safe and not before earlier ones.
+
+        @param before: the store's C{sequence} before what is acknowledged: if that has caused nothing to be written,
+            there is nothing to wait for.
         """
         progress = self.router.progress
-        if self._replies is None and progress.sequence == progress.committed:
+        if self._replies is None and (progress.sequence == progress.committed or progress.sequence == before):
+            self.sendAck(packetType, packetID, reason)
+        else:
+            self._replyWith(encodeAck(packetType, packetID, reason if self.version5 else 0))
+
+    def replyPacket(self, packet: Packet, before: int = -1) -> None:
+        """
+        Send a packet that must not arrive before what it answers is safe.
+
+        @param before: see L{reply}.
+        """
+        progress = self.router.progress
+        if self._replies is None and (progress.sequence == progress.committed or progress.sequence == before):
             self.sendPacket(packet)
         else:
             self._replyWith(encode(packet, self.version))
@@ -490,16 +509,19 @@ class Connection(Decoder):
             return False
         if self.closed:
             return True
-        out = self._out
-        if not out:
-            self.outbox.add(self)
-        out.append(wire)
-        self._outBytes += size
-        self.room -= size
-        self.sentPackets += 1
-        self.sentMessages += 1
         counters = self.router.counters
-        counters.packets_sent += 1
+        if qos == 2 and self._mustHold():
+            self._replyWith(wire)
+        else:
+            out = self._out
+            if not out:
+                self.outbox.add(self)
+            out.append(wire)
+            self._outBytes += size
+            self.room -= size
+            self.sentPackets += 1
+            counters.packets_sent += 1
+        self.sentMessages += 1
         counters.packets_publish_sent += 1
         counters.messages_sent += 1
         counters.messages_delivered += 1
@@ -663,18 +685,21 @@ class Connection(Decoder):
             raise ProtocolError(RECEIVE_MAXIMUM_EXCEEDED, _TOO_MANY)
         return True
 
-    def _reply(self, packetType: int, packetID: int, reason: int) -> None:
+    def _mustHold(self) -> bool:
+        """
+        Whether a PUBLISH of QoS 2 has to wait until its identifier is safe, or for an earlier one that has to.
+        """
+        session = self.session
+        if session is None or session.journal is None:
+            return False
         progress = self.router.progress
-        if self._replies is None and progress.sequence == progress.committed:
-            self.sendAck(packetType, packetID, reason)
-        else:
-            self._replyWith(encodeAck(packetType, packetID, reason if self.version5 else 0))
+        return self._replies is not None or progress.sequence != progress.committed
 
-    def _replyWith(self, wire: bytes) -> None:
+    def _replyWith(self, wire: bytes, before: int = -1) -> None:
         progress = self.router.progress
         replies = self._replies
         if replies is None:
-            if progress.sequence == progress.committed:
+            if progress.sequence == progress.committed or progress.sequence == before:
                 self._deferredSent(wire)
                 return
             replies = self._replies = deque()

@@ -16,10 +16,17 @@ if TYPE_CHECKING:
 
 class Journal(Protocol):
     """
-    The write side of a store, called for persistent sessions only, in order, from the reactor's thread.
+    A store as the core sees it, called for persistent sessions only, in order, from the reactor's thread.
 
     None of its methods waits or raises.
     """
+
+    def page(self, session: Session, after: int) -> None:
+        """
+        Read some of what the session's queue has left to the store, and call L{Session.loaded} later.
+
+        @param after: the number of the last entry that is not wanted; below 0, what is in flight is wanted too.
+        """
 
     def queued(self, session: Session, entry: Entry) -> None:
         """
@@ -59,11 +66,13 @@ class Progress:
     @ivar sequence: grows with each write that was asked for.
     @ivar committed: the C{sequence} up to which everything would survive a crash.
     @ivar broken: whether the store can't keep anything at present; then nothing of QoS 1 or 2 is accepted.
+    @ivar congested: whether so much waits to be written that who publishes with QoS 1 or 2 has to wait too.
     """
 
-    __slots__ = ("sequence", "committed", "broken")
+    __slots__ = ("sequence", "committed", "broken", "congested")
 
     def __init__(self) -> None:
         self.sequence: int = 0
         self.committed: int = 0
         self.broken: bool = False
+        self.congested: bool = False

@@ -136,8 +136,23 @@ class Link(Connection):
             counters.messages_qos1_sent += 1
         else:
             counters.messages_qos2_sent += 1
-        self.receiver.receive(message, qos, packetID, retain, dup, identifiers)
+        if qos == 2 and self._mustHold():
+            self.whenSafe(lambda: self.receiver.receive(message, qos, packetID, retain, dup, identifiers))
+        else:
+            self.receiver.receive(message, qos, packetID, retain, dup, identifiers)
         return True
+
+    def reply(self, packetType: int, packetID: int, reason: int, before: int = -1) -> None:
+        """
+        See L{Connection.reply}.
+        """
+        self.whenSafe(lambda: self.sendAck(packetType, packetID, reason))
+
+    def _mustHold(self) -> bool:
+        """
+        See L{Connection._mustHold}.
+        """
+        return self._actions is not None or super()._mustHold()
 
     def sendAck(self, packetType: int, packetID: int, reason: int) -> None:
         """

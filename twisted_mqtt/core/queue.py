@@ -22,10 +22,17 @@ class Entry:
     @ivar packetID: once it is in flight; 0 before.
     @ivar released: for QoS 2: PUBREC has come and PUBCOMP is awaited.
     @ivar number: what a store knows it by; 0 where it is not stored.
+    @ivar owner: what a store knows its session by.
+    @ivar state: how far a store has come with it; the store's own.
+    @ivar listed: whether a store has its change to write; the store's own.
+    @ivar source: the message as it was stored, whatever hooks made of it; the store's own.
     @ivar order: its place in the queue.
     """
 
-    __slots__ = ("message", "qos", "retain", "identifiers", "share", "packetID", "released", "number", "order")
+    __slots__ = (
+        "message", "qos", "retain", "identifiers", "share", "packetID", "released", "number", "owner", "state",
+        "listed", "source", "order",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -43,6 +50,10 @@ class Entry:
         self.packetID: int = 0
         self.released: bool = False
         self.number: int = 0
+        self.owner: int = 0
+        self.state: int = 0
+        self.listed: bool = False
+        self.source: Message | None = None
         self.order: int = 0
 
     def __repr__(self) -> str:
@@ -63,30 +74,61 @@ class _Lane:
 
 class MessageQueue:
     """
-    The queue of a session.
+    The queue of a session. Its oldest entries are in memory; the others may be in a store, which gives them in pages.
 
     @ivar qos0: how many entries of QoS 0 wait.
+    @ivar capacity: how many entries of QoS 1 and 2 are kept in memory; 0 for all.
+    @ivar spilled: how many more entries the store has.
+    @ivar skipped: how many of those, the oldest, have been dropped since.
+    @ivar last: the number of the last entry before those of the store; -1 where what is in flight is there too.
+    @ivar loading: whether a page has been asked for.
+    @ivar dormant: whether the store has everything, what is in flight too: nothing can be sent before it has come.
     """
 
-    __slots__ = ("limits", "qos0", "_lanes", "_priorities", "_count", "_next")
+    __slots__ = (
+        "limits", "qos0", "capacity", "spilled", "skipped", "last", "loading", "dormant", "_late", "_lanes",
+        "_priorities", "_count", "_next",
+    )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self.limits: Limits = limits
         self.qos0: int = 0
+        self.capacity: int = 0
+        self.spilled: int = 0
+        self.skipped: int = 0
+        self.last: int = 0
+        self.loading: bool = False
+        self.dormant: bool = False
+        # Entries that were spilled after the page that is loading had been asked for.
+        self._late: int = 0
         self._lanes: dict[int, _Lane] = {}
         self._priorities: list[int] = []
         self._count: int = 0
         self._next: int = 1
 
     def __len__(self) -> int:
-        return self._count
+        return self._count + self.spilled - self.skipped
 
     @property
     def length(self) -> int:
         """
         How many entries wait; what C{len} says, for compiled callers.
         """
+        return self._count + self.spilled - self.skipped
+
+    @property
+    def ready(self) -> int:
+        """
+        How many of them are in memory.
+        """
         return self._count
+
+    @property
+    def spills(self) -> bool:
+        """
+        Whether a new entry of QoS 1 or 2 belongs to the store alone.
+        """
+        return self.spilled > 0 or (self.capacity > 0 and self._count - self.qos0 >= self.capacity)
 
     def push(self, entry: Entry) -> Entry | None:
         """
@@ -96,11 +138,7 @@ class MessageQueue:
             of the lowest priority; it may be the new entry itself.
         """
         limits = self.limits
-        priority = limits.priorities.get(entry.message.topic, limits.defaultPriority) if limits.priorities else 0
-        lane = self._lanes.get(priority)
-        if lane is None:
-            lane = self._lanes[priority] = _Lane()
-            self._priorities = sorted(self._lanes, reverse=True)
+        lane = self._lane(entry)
         entry.order = self._next
         self._next += 1
         if entry.qos == 0:
@@ -109,9 +147,54 @@ class MessageQueue:
         else:
             lane.others.append(entry)
         self._count += 1
-        if limits.maxQueue and self._count > limits.maxQueue:
+        if limits.maxQueue and self.length > limits.maxQueue:
             return self._overflow()
         return None
+
+    def spill(self, entry: Entry) -> Entry | None:
+        """
+        Add an entry that the store has been told of, and leave it there.
+
+        @return: see L{push}.
+        """
+        if self.spilled == 0:
+            self.last = entry.number - 1
+        self.spilled += 1
+        if self.loading:
+            self._late += 1
+        limits = self.limits
+        if limits.maxQueue and self.length > limits.maxQueue:
+            return self._overflow()
+        return None
+
+    def ask(self) -> None:
+        """
+        A page is asked for.
+        """
+        self.loading = True
+        self._late = 0
+
+    def fill(self, entries: list[Entry], others: int, complete: bool) -> list[Entry]:
+        """
+        A page has come.
+
+        @param others: how many entries that the store has given with it did not wait but are in flight.
+        @param complete: whether there was no more when it was asked for.
+
+        @return: those that had been dropped meanwhile.
+        """
+        self.loading = False
+        self.spilled = self._late if complete else max(0, self.spilled - len(entries) - others)
+        if entries:
+            self.last = entries[-1].number
+        dropped = entries[: self.skipped]
+        self.skipped = min(self.skipped - len(dropped), self.spilled)
+        for entry in entries[len(dropped) :]:
+            self._lane(entry).others.append(entry)
+            entry.order = self._next
+            self._next += 1
+            self._count += 1
+        return dropped
 
     def pop(self) -> Entry | None:
         """
@@ -136,12 +219,7 @@ class MessageQueue:
         """
         Put an entry that was popped back to the front of its lane; never overflows.
         """
-        limits = self.limits
-        priority = limits.priorities.get(entry.message.topic, limits.defaultPriority) if limits.priorities else 0
-        lane = self._lanes.get(priority)
-        if lane is None:
-            lane = self._lanes[priority] = _Lane()
-            self._priorities = sorted(self._lanes, reverse=True)
+        lane = self._lane(entry)
         if entry.qos == 0:
             lane.qos0.appendleft(entry)
             self.qos0 += 1
@@ -204,6 +282,17 @@ class MessageQueue:
         self._priorities = []
         self._count = 0
         self.qos0 = 0
+        self.spilled = 0
+        self.skipped = 0
+
+    def _lane(self, entry: Entry) -> _Lane:
+        limits = self.limits
+        priority = limits.priorities.get(entry.message.topic, limits.defaultPriority) if limits.priorities else 0
+        lane = self._lanes.get(priority)
+        if lane is None:
+            lane = self._lanes[priority] = _Lane()
+            self._priorities = sorted(self._lanes, reverse=True)
+        return lane
 
     def _overflow(self) -> Entry | None:
         lowest = self._priorities[::-1]
@@ -219,6 +308,8 @@ class MessageQueue:
             if others:
                 self._count -= 1
                 return others.popleft()
+        if self.spilled > self.skipped:
+            self.skipped += 1
         return None
 
 

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 NEVER: Final = 0xFFFFFFFF
 
+# Of a queue that a store keeps, so many messages stay in memory: enough to be sending while the next page comes.
+IN_MEMORY: Final = 128
+# And no more than this is left unread in the store once it has been dropped.
+_DROPPED: Final = 256
+
 # What a deliver hook says of a message.
 DELIVER: Final = 0
 DISCARD: Final = 1
@@ -87,9 +92,10 @@ class Session:
     """
 
     __slots__ = (
-        "clientID", "limits", "counters", "switches", "events", "journal", "connection", "expiryInterval", "expiresAt",
-        "createdAt", "subscriptions", "inflight", "queue", "awaiting", "window", "mountpoint", "username", "info",
-        "shut", "_nextID", "_resend", "_backlog", "_retained", "_matched", "_taken", "_held", "_filling", "deliveries",
+        "clientID", "limits", "counters", "switches", "events", "journal", "stored", "connection", "expiryInterval",
+        "expiresAt", "createdAt", "subscriptions", "inflight", "queue", "awaiting", "window", "mountpoint", "username",
+        "info", "shut", "zone", "_nextID", "_resend", "_backlog", "_retained", "_matched", "_taken", "_held",
+        "_filling", "deliveries",
     )  # fmt: skip
 
     def __init__(
@@ -108,6 +114,8 @@ class Session:
         self.switches: Switches = switches
         self.events: Events = events
         self.journal: Journal | None = None
+        # What the journal knows it by; 0 where it is not stored. Used by the store alone.
+        self.stored: int = 0
         self.connection: Connection | None = None
         self.expiryInterval: int = 0
         self.expiresAt: float = 0.0
@@ -116,6 +124,8 @@ class Session:
         self.username: str | None = None
         # What the broker knows of the client; none of the core's business.
         self.info: object = None
+        # The name of its zone, by which its limits are found again.
+        self.zone: str = ""
         # Whether it has ended: nothing is delivered to it any more.
         self.shut: bool = False
         self.subscriptions: dict[str, Subscription] = {}
@@ -250,7 +260,8 @@ class Session:
         Send what waits, as far as the window and the connection let it.
         """
         connection = self.connection
-        if connection is None or self._filling:
+        queue = self.queue
+        if connection is None or self._filling or (queue is not None and queue.dormant):
             return
         self._filling = True
         # Retransmissions first; then retained messages, which are older than what has come since; then what waits.
@@ -274,7 +285,7 @@ class Session:
                 entry = taken
                 if entry.qos and self.journal is not None:
                     self.journal.queued(self, entry)
-            elif queue is not None and queue.length:
+            elif queue is not None and queue.ready:
                 # With a full window only QoS 0 may pass: order is promised per topic and QoS.
                 next_ = queue.pop() if len(self.inflight) < self.window else queue.popQoS0()
                 if next_ is None:
@@ -284,6 +295,38 @@ class Session:
                 break
             self._pass(entry, connection, now)
         self._filling = False
+        queue = self.queue
+        if queue is not None and queue.spilled and not queue.loading and queue.ready < IN_MEMORY // 2:
+            self._page(queue)
+
+    def loaded(self, inflight: list[Entry], waiting: list[Entry], complete: bool, now: float) -> None:
+        """
+        What was asked of the journal by C{page} has come.
+
+        @param inflight: in the order of sending; empty unless it was asked for.
+        @param complete: whether the journal had no more.
+        """
+        queue = self.queue
+        if queue is None or self.shut:
+            return
+        if queue.last < 0:
+            queue.last = 0
+            for entry in inflight:
+                self.inflight[entry.packetID] = entry
+            if inflight and self.connection is not None:
+                self._resend = list(reversed(self.inflight.values()))
+        for entry in queue.fill(waiting, len(inflight), complete):
+            self._discard(entry)
+            self._drop(entry.message, "queue_full")
+        if queue.dormant and queue.spilled and self.limits.priorities:
+            # Which is to go first can be told only of all together.
+            self._page(queue)
+            return
+        queue.dormant = False
+        if self.connection is not None:
+            self.refill(now)
+        elif queue.skipped >= _DROPPED:
+            self._page(queue)
 
     def decided(self, entry: Entry, verdict: int, now: float) -> None:
         """
@@ -423,9 +466,23 @@ class Session:
         """
         Send again what was in flight when the client left ([MQTT-4.4.0-1]), in the same order, then what has waited.
         """
+        queue = self.queue
+        if queue is not None and queue.dormant:
+            if not queue.loading:
+                self._page(queue)
+            return
         if self.inflight:
             self._resend = list(reversed(self.inflight.values()))
         self.refill(now)
+
+    def restore(self, count: int) -> None:
+        """
+        The journal has so many entries of this session, none of which is in memory yet.
+        """
+        queue = self._makeQueue()
+        queue.spilled = count
+        queue.last = -1
+        queue.dormant = True
 
     def detach(self, now: float) -> None:
         """
@@ -482,11 +539,15 @@ class Session:
             return
         queue = self.queue
         if queue is None:
-            queue = self.queue = MessageQueue(self.limits)
+            queue = self._makeQueue()
         journal = self.journal
         if journal is not None and entry.qos:
             journal.queued(self, entry)
-        lost = queue.push(entry)
+            lost = queue.spill(entry) if queue.spills else queue.push(entry)
+            if queue.skipped >= _DROPPED and not queue.loading:
+                self._page(queue)
+        else:
+            lost = queue.push(entry)
         if lost is not None:
             if journal is not None and lost.qos:
                 journal.settled(self, lost)
@@ -494,10 +555,22 @@ class Session:
         if self.connection is not None:
             self.refill(self.switches.now)
 
+    def _makeQueue(self) -> MessageQueue:
+        queue = self.queue = MessageQueue(self.limits)
+        if self.journal is not None and not self.limits.priorities:
+            queue.capacity = IN_MEMORY
+        return queue
+
+    def _page(self, queue: MessageQueue) -> None:
+        journal = self.journal
+        if journal is not None:
+            queue.ask()
+            journal.page(self, queue.last)
+
     def _requeue(self, entry: Entry) -> None:
         queue = self.queue
         if queue is None:
-            queue = self.queue = MessageQueue(self.limits)
+            queue = self._makeQueue()
         queue.putBack(entry)
 
     def _nextRetained(self) -> Entry | None:
@@ -566,21 +639,23 @@ class Session:
         self._nextID = packetID + 1 if packetID < 0xFFFF else 1
         entry.packetID = packetID
         inflight[packetID] = entry
+        journal = self.journal
+        if journal is not None:
+            # Before it is sent: one of QoS 2 goes out only when its identifier is safe, for after a crash it must not
+            # go out again under another.
+            journal.sent(self, entry)
         if connection.plain and entry.identifiers is None and not entry.retain and message.expiresAt == 0.0:
             fits = connection.sendShaped(message, qos, packetID)
         else:
             fits = connection.sendEncoded(message, qos, packetID, entry.retain, False, entry.identifiers, now)
-        journal = self.journal
         if not fits:  # [MQTT-3.1.2-25]: as if it had been delivered
             del inflight[packetID]
             if journal is not None:
                 journal.settled(self, entry)
-        elif journal is not None:
-            journal.sent(self, entry)
 
     def _sendAgain(self, entry: Entry, connection: Connection, now: float) -> None:
         if entry.released:
-            connection.sendAck(PUBREL, entry.packetID, 0)
+            connection.reply(PUBREL, entry.packetID, 0)
             return
         message = self._seen(entry.message)
         fits = connection.sendEncoded(message, entry.qos, entry.packetID, entry.retain, True, entry.identifiers, now)
