@@ -512,8 +512,9 @@ class RetainedTree:
             if node.message is not None:
                 found.append(node.message)
             if children is not None:
+                first = node is self._root
                 for name, child in children.items():
-                    if index or not name.startswith("$"):  # [MQTT-4.7.2-1]
+                    if not first or not name.startswith("$"):  # [MQTT-4.7.2-1]
                         self._walk(child, levels, index, found)
         elif children is None:
             return
