@@ -31,6 +31,8 @@ EXTRA_MODULES = [
         "transportroles",
         "streamsocket",
         "transport",
+        "websocketframes",
+        "websockettransport",
         # from CONNECT to the end of a connection
         "admission",
         "client",
