@@ -99,7 +99,7 @@ class SessionRegistry:
             self.sessions[clientID] = session
         else:
             self._wills.cancel(clientID)
-            session.limits = client.limits
+            session.useLimits(client.limits)
         session.username = client.username
         session.info = client
         session.expiryInterval = client.expiryInterval

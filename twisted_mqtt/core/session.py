@@ -249,7 +249,7 @@ class Session:
         """
         Take a message of a shared subscription that another member has left undelivered.
         """
-        qos = min(entry.message.qos, subscription.qos)
+        qos = subscription.qos if self.limits.upgradeQoS else min(entry.message.qos, subscription.qos)
         if qos == 0 and not self.online and not self.limits.storeQoS0:
             self._drop(entry.message, "qos0_msg")
             return
@@ -264,37 +264,10 @@ class Session:
         if connection is None or self._filling or (queue is not None and queue.dormant):
             return
         self._filling = True
-        # Retransmissions first; then retained messages, which are older than what has come since; then what waits.
-        while connection.room > 0 and self._held is None:
-            resend = self._resend
-            if resend is not None:
-                if len(self.inflight) - len(resend) >= self.window:
-                    break
-                entry = resend.pop()
-                if not resend:
-                    self._resend = None
-                self._sendAgain(entry, connection, now)
-                continue
-            queue = self.queue
-            if self._backlog is not None:
-                if len(self.inflight) >= self.window:
-                    break
-                taken = self._nextRetained()
-                if taken is None:
-                    continue
-                entry = taken
-                if entry.qos and self.journal is not None:
-                    self.journal.queued(self, entry)
-            elif queue is not None and queue.ready:
-                # With a full window only QoS 0 may pass: order is promised per topic and QoS.
-                next_ = queue.pop() if len(self.inflight) < self.window else queue.popQoS0()
-                if next_ is None:
-                    break
-                entry = next_
-            else:
-                break
-            self._pass(entry, connection, now)
-        self._filling = False
+        try:
+            self._fill(connection, now)
+        finally:
+            self._filling = False
         queue = self.queue
         if queue is not None and queue.spilled and not queue.loading and queue.ready < IN_MEMORY // 2:
             self._page(queue)
@@ -337,8 +310,11 @@ class Session:
         self._held = None
         connection = self.connection
         if verdict == DISCARD:
-            self._discard(entry)
-        elif connection is None:
+            self._refused(entry)
+        elif self.shut:
+            self._drop(entry.message, "session_terminated")
+        elif connection is None or self._resend is not None or (entry.qos and len(self.inflight) >= self.window):
+            # The client has gone meanwhile. If it is back already, what it is sent again comes first.
             self._requeue(entry)
         else:
             self._send(entry, connection, now)
@@ -354,15 +330,26 @@ class Session:
         if entry is None or entry.qos != 1:
             self.counters.packets_puback_missed += 1
             return
-        del self.inflight[packetID]
+        self._settled(entry)
         self.counters.messages_acked += 1
         if self.switches.acked:
             self.events.acked(self, entry.message)
-        journal = self.journal
-        if journal is not None:
-            journal.settled(self, entry)
         if self.queue is not None or self._backlog is not None or self._resend is not None:
             self.refill(now)
+
+    def giveUp(self, packetID: int, reason: str, now: float) -> None:
+        """
+        The client will not acknowledge a QoS 1 message: it is not in flight any more.
+
+        @param reason: why it is dropped; empty where another client gets it.
+        """
+        entry = self.inflight.pop(packetID, None)
+        if entry is None:
+            return
+        if reason:
+            self._drop(entry.message, reason)
+        self._discard(entry)
+        self.refill(now)
 
     def pubrec(self, packetID: int, reason: int, now: float) -> int:
         """
@@ -377,9 +364,7 @@ class Session:
             return -1 if reason >= 0x80 else PACKET_ID_NOT_FOUND
         journal = self.journal
         if reason >= 0x80:  # the message is done for this receiver: [MQTT-4.8.2-6] says for the whole group
-            del self.inflight[packetID]
-            if journal is not None:
-                journal.settled(self, entry)
+            self._settled(entry)
             self.refill(now)
             return -1
         if not entry.released:
@@ -401,10 +386,7 @@ class Session:
         if entry is None or not entry.released:
             self.counters.packets_pubcomp_missed += 1
             return
-        del self.inflight[packetID]
-        journal = self.journal
-        if journal is not None:
-            journal.settled(self, entry)
+        self._settled(entry)
         if self.queue is not None or self._backlog is not None or self._resend is not None:
             self.refill(now)
 
@@ -451,6 +433,14 @@ class Session:
         return True
 
     # Connections come and go
+
+    def useLimits(self, limits: Limits) -> None:
+        """
+        The client has come by another listener, or its zone has changed.
+        """
+        self.limits = limits
+        if self.queue is not None:
+            self.queue.limits = limits
 
     def attach(self, connection: Connection, window: int) -> None:
         """
@@ -530,6 +520,51 @@ class Session:
         return found
 
     # Inside
+
+    def _fill(self, connection: Connection, now: float) -> None:
+        # Retransmissions first; then retained messages, which are older than what has come since; then what waits.
+        while connection.room > 0 and self._held is None:
+            resend = self._resend
+            if resend is not None:
+                if len(self.inflight) - len(resend) >= self.window:
+                    break
+                entry = resend.pop()
+                if not resend:
+                    self._resend = None
+                self._sendAgain(entry, connection, now)
+                continue
+            queue = self.queue
+            if self._backlog is not None:
+                if len(self.inflight) >= self.window:
+                    break
+                taken = self._nextRetained()
+                if taken is None:
+                    continue
+                entry = taken
+                if entry.qos and self.journal is not None:
+                    self.journal.queued(self, entry)
+            elif queue is not None and queue.ready:
+                # With a full window only QoS 0 may pass: order is promised per topic and QoS.
+                next_ = queue.pop() if len(self.inflight) < self.window else queue.popQoS0()
+                if next_ is None:
+                    break
+                entry = next_
+            else:
+                break
+            self._pass(entry, connection, now)
+
+    def _settled(self, entry: Entry) -> None:
+        """
+        The client is done with a message that was in flight.
+        """
+        del self.inflight[entry.packetID]
+        resend = self._resend
+        if resend is not None:
+            # It may have got it on its last connection, and answers before it was sent again.
+            self._resend = [other for other in resend if other is not entry] or None
+        journal = self.journal
+        if journal is not None:
+            journal.settled(self, entry)
 
     def _seen(self, message: Message) -> Message:
         return message.withoutPrefix(self.mountpoint) if self.mountpoint else message
@@ -614,7 +649,7 @@ class Session:
                 self._held = entry
                 return
             if verdict == DISCARD:
-                self._discard(entry)
+                self._refused(entry)
                 return
         self._send(entry, connection, now)
 
@@ -622,6 +657,13 @@ class Session:
         journal = self.journal
         if journal is not None and entry.qos:
             journal.settled(self, entry)
+
+    def _refused(self, entry: Entry) -> None:
+        """
+        A deliver hook is against a message.
+        """
+        self._discard(entry)
+        self._drop(entry.message, "hook")
 
     def _send(self, entry: Entry, connection: Connection, now: float) -> None:
         qos = entry.qos
