@@ -38,7 +38,6 @@ def limitsOf(zone: Zone) -> Limits:
     limits.maxSubscriptions = zone.max_subscriptions
     limits.maxPendingBytes = zone.max_pending_bytes
     limits.keepAliveBackoff = zone.keepalive_backoff
-    limits.strict = zone.strict_mode
     return limits
 
 

@@ -117,7 +117,7 @@ def test_commentedKeysShowTheirDefaults(installed: Path) -> None:
         inner = keysOf(Settings)[name].table
         assert inner is not None
         compare(inner, tables[name], (name,))
-    assert compared > 180
+    assert compared > 160
 
 
 def test_reference() -> None:

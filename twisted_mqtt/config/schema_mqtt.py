@@ -42,7 +42,9 @@ class MQTT(Struct, frozen=True, kw_only=True):
     ignore_loop_deliver: Annotated[
         Flag, "Keep a client's own messages from coming back to it, as No Local does for MQTT 5.0 clients"
     ] = False
-    strict_mode: Annotated[Flag, "Refuse packets that a lenient reading would let pass"] = False
+    strict_mode: Annotated[
+        Flag, NoEffect("packets are always read strictly"), "Refuse packets that a lenient reading would let pass"
+    ] = False
 
 
 class Zone(Struct, frozen=True, kw_only=True):
@@ -67,7 +69,9 @@ class Zone(Struct, frozen=True, kw_only=True):
     ] = None
     enable_acl: Annotated[Flag, "Whether publishing and subscribing are checked by the access rules"] = True
     enable_ban: Annotated[Flag, "Whether banned clients are refused"] = True
-    enable_stats: Annotated[Flag, "Whether figures are kept for every connection"] = True
+    enable_stats: Annotated[
+        Flag, NoEffect("they cost nothing and are always kept"), "Whether figures are kept for every connection"
+    ] = True
     acl_deny_action: Annotated[Literal["ignore", "disconnect"], "What follows a refused publish or subscription"] = (
         "ignore"
     )
@@ -99,7 +103,9 @@ class Zone(Struct, frozen=True, kw_only=True):
         int, whole(1, 65535), "Messages of QoS 1 and 2 on their way to a client without acknowledgement"
     ] = 32
     retry_interval: Annotated[
-        Duration, "Time after which an unacknowledged message goes out again, where the protocol allows it"
+        Duration,
+        "Time after which an unacknowledged message goes out again, for protocols over datagrams; MQTT clients get it "
+        "again when they come back, and only then",
     ] = 30.0
     max_awaiting_rel: Annotated[
         int, whole(0, 65535), "Messages of QoS 2 from a client waiting for their PUBREL; 0 for no limit"
@@ -128,7 +134,7 @@ class Zone(Struct, frozen=True, kw_only=True):
     ] = ""
     use_username_as_clientid: Annotated[Flag, "Whether the user name replaces the client identifier"] = False
     ignore_loop_deliver: Annotated[Flag, "As `mqtt.ignore_loop_deliver`"] = False
-    strict_mode: Annotated[Flag, "As `mqtt.strict_mode`"] = False
+    strict_mode: Annotated[Flag, NoEffect("packets are always read strictly"), "As `mqtt.strict_mode`"] = False
     max_pending_bytes: Annotated[Size, "Bytes waiting to be sent to one connection before it counts as congested"] = MB
     hook_timeout: Annotated[
         Duration, "Time an extension has to answer at a hook point before the broker goes on without it"

@@ -33,8 +33,9 @@ class Broker(Struct, frozen=True, kw_only=True):
         "Which nodes are asked before a session is opened or taken over",
     ] = "quorum"
     shared_subscription_strategy: Annotated[
-        Literal["random", "round_robin", "sticky", "hash"],
-        "Which member of a shared subscription gets a message: any, the next, the one before, or by its publisher",
+        Literal["random", "round_robin", "sticky", "hash", "prefer_local", "local_only"],
+        "Which member of a shared subscription gets a message: any, the next, the one before, or by its publisher; "
+        "VerneMQ's `prefer_local` and `local_only` are `random` on one node. Members that are online come first",
     ] = "random"
     shared_dispatch_ack_enabled: Annotated[
         Flag, "Whether a message goes to another member if the first does not acknowledge it"

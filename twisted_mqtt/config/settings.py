@@ -28,6 +28,8 @@ from twisted_mqtt.config.values import FlappingPolicy
 
 S = TypeVar("S", bound=Struct)
 
+_NO_MONITOR = "there is no monitor for it yet"
+
 
 class Settings(Struct, frozen=True, kw_only=True):
     """
@@ -67,9 +69,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     node: Annotated[Node, "The process"] = Node()
     log: Annotated[Log, "Log messages"] = Log()
     plugins: Annotated[Plugins, "Extensions and gateways"] = Plugins()
-    sysmon: Annotated[SystemMonitor, "Reports about the process, under `$SYS`"] = SystemMonitor()
-    os_mon: Annotated[OSMonitor, "Alarms about the machine"] = OSMonitor()
-    vm_mon: Annotated[VMMonitor, "Alarms about connections"] = VMMonitor()
+    sysmon: Annotated[SystemMonitor, NoEffect(_NO_MONITOR), "Reports about the process, under `$SYS`"] = SystemMonitor()
+    os_mon: Annotated[OSMonitor, NoEffect(_NO_MONITOR), "Alarms about the machine"] = OSMonitor()
+    vm_mon: Annotated[VMMonitor, NoEffect(_NO_MONITOR), "Alarms about connections"] = VMMonitor()
     cluster: Annotated[Cluster, NoEffect(ONE_NODE), "How nodes find each other"] = Cluster()
     rpc: Annotated[RPC, NoEffect(ONE_NODE), "How nodes forward messages"] = RPC()
 

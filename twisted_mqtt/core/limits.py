@@ -26,7 +26,7 @@ class Limits:
         "maxPacketSize", "maxClientIDLength", "maxTopicLevels", "maxQoS", "maxTopicAlias", "retainAvailable",
         "wildcardAvailable", "sharedAvailable", "maxInflight", "maxQueue", "storeQoS0", "priorities",
         "defaultPriority", "maxAwaitingRel", "awaitRelTimeout", "upgradeQoS", "ignoreLoop", "maxSubscriptions",
-        "maxPendingBytes", "keepAliveBackoff", "strict",
+        "maxPendingBytes", "keepAliveBackoff",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -50,4 +50,3 @@ class Limits:
         self.maxSubscriptions: int = 0
         self.maxPendingBytes: int = 1 << 20
         self.keepAliveBackoff: float = 0.75
-        self.strict: bool = False
