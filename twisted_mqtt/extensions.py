@@ -151,6 +151,12 @@ class Extensions:
         """
         return self._plainName(name) in self._running
 
+    def find(self, name: str) -> IExtension | None:
+        """
+        Find an extension that is running.
+        """
+        return self._running.get(self._plainName(name))
+
     def load(self, name: str) -> Deferred[str]:
         """
         Start an extension.

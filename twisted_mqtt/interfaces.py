@@ -31,6 +31,7 @@ __all__ = [
     "IExtensionMaker",
     "IGatewayMaker",
     "IProgress",
+    "IRefreshing",
     "IStore",
     "ISubscriber",
 ]
@@ -304,6 +305,20 @@ class IExtension(Interface):
         End, and leave nothing behind.
 
         @return: None, or a Deferred that fires when that is done.
+        """
+
+
+class IRefreshing(Interface):
+    """
+    An extension that reads files, and can read them again while it runs. When the configuration is read again and its
+    table has not changed, this is all that happens to it.
+    """
+
+    def refresh() -> Deferred[None] | None:
+        """
+        Read them again. Where they can't be used, raise what says why, and go on by what was read before.
+
+        @return: None, or a Deferred that fires when that is done and fails where they can't be used.
         """
 
 

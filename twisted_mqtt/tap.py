@@ -7,29 +7,42 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.logger import Logger
+from twisted.internet.defer import Deferred, DeferredLock, TimeoutError, maybeDeferred
+from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
+from twisted.python.components import Componentized
+from twisted.python.logfile import LogFile
 
 from twisted_mqtt.broker import Broker
 from twisted_mqtt.config import ConfigurationError, readSettings
+from twisted_mqtt.config.keys import keysOf
 from twisted_mqtt.config.schema_extensions import Retainer
+from twisted_mqtt.departure import sendAllAway
 from twisted_mqtt.extensions import Extensions
+from twisted_mqtt.flapping import Flapping
 from twisted_mqtt.gatewaymakers import gatewayMakers
 from twisted_mqtt.listeners import Listeners
+from twisted_mqtt.logs import BrokerLog
 from twisted_mqtt.monitoring.stats import Stats
 from twisted_mqtt.monitoring.systopics import SysTopics
+from twisted_mqtt.openfiles import SPARE, raiseLimit
+from twisted_mqtt.reload import Reload
+from twisted_mqtt.reloadreport import ReloadReport
+from twisted_mqtt.systemd import InheritedSocket, Notifier, inheritedSockets
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
 
     from twisted_mqtt.config.settings import Settings
 
-__all__ = ["BrokerService", "Options", "makeBrokerService", "makeService"]
+__all__ = ["BrokerService", "Options", "Surroundings", "makeBrokerService", "makeService"]
 
 _log = Logger()
 
@@ -53,15 +66,24 @@ class Options(usage.Options):
     ]
 
     settings: Settings
+    log: BrokerLog | None = None
+
+    def readSettings(self) -> Settings:
+        """
+        Read the configuration, as often as it is wanted.
+
+        @raise ConfigurationError: it can't be used.
+        """
+        return readSettings(self["config"], os.environ)
 
     def postOptions(self) -> None:
         """
-        Read the configuration.
+        Read the configuration, and have C{twistd} log as it says, unless the command line says otherwise.
 
         @raise usage.UsageError: with everything that is wrong with it.
         """
         try:
-            self.settings = readSettings(self["config"], os.environ)
+            self.settings = self.readSettings()
         except ConfigurationError as error:
             if self["check"]:
                 print(error, file=sys.stderr)
@@ -72,6 +94,35 @@ class Options(usage.Options):
                 print(f"warning: {warning}", file=sys.stderr)
             print(f"{self['config'] or 'the defaults'}: all is well")
             raise SystemExit(0)
+        parent: Any = self.parent
+        if parent is None or any(parent.get(option) for option in ("logger", "logfile", "syslog")):
+            return
+        daemon = not parent.get("nodaemon", True)
+        try:
+            # A daemon has no console; twistd has a file for it.
+            console = LogFile.fromFullPath("twistd.log") if daemon and self.settings.log.to != "file" else None
+            self.log = BrokerLog(self.settings.log, console)
+        except OSError as error:
+            raise usage.UsageError(f"log: {error}") from None
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """
+    What a broker has around it in a process of its own, and does not have in somebody else's.
+
+    @ivar read: reads the configuration again; L{None} where there is nothing to read.
+    @ivar log: takes the log messages; L{None} where somebody else does.
+    @ivar notifier: tells the service manager how the broker is.
+    @ivar inherited: sockets that the service manager has opened.
+    @ivar openFiles: how many files may be open; L{None} for any number.
+    """
+
+    read: Callable[[], Settings] | None = None
+    log: BrokerLog | None = None
+    notifier: Notifier | None = None
+    inherited: Sequence[InheritedSocket] = ()
+    openFiles: int | None = None
 
 
 class BrokerService(MultiService):
@@ -81,22 +132,34 @@ class BrokerService(MultiService):
     @ivar broker: the L{Broker}.
     @ivar listeners: the L{Listeners}.
     @ivar extensions: the L{Extensions}.
+    @ivar flapping: bans clients that connect again and again.
     @ivar gateways: the services of the gateways that run, by name.
+    @ivar gatewayMakers: the makers of all that are installed, by name.
+    @ivar log: takes the log messages; L{None} where somebody else does.
     @ivar ready: fires with this service when clients can connect; fails with what keeps it from starting.
     """
 
     name = "mqttbroker"
 
-    def __init__(self, settings: Settings, reactor: Any, store: Any = None) -> None:
+    def __init__(
+        self, settings: Settings, reactor: Any, store: Any = None, surroundings: Surroundings | None = None
+    ) -> None:
         """
         @param store: provides L{IStore<twisted_mqtt.interfaces.IStore>}; without one, what the settings say.
+        @param surroundings: of a process of its own.
         """
         MultiService.__init__(self)
         self.settings = settings
+        self._around = Surroundings() if surroundings is None else surroundings
+        self._notifier = self._around.notifier or Notifier({}, reactor)
+        self._reloading = DeferredLock()
+        self.log = self._around.log
         self.broker = Broker(settings, reactor, store, retainer=settings.extension("retainer", Retainer))
         MultiService.addService(self, self.broker)
-        self.listeners = Listeners(self.broker, reactor)
-        self.extensions = Extensions(self.broker, settings.extensions.get)
+        self.listeners = Listeners(self.broker, reactor, self._around.inherited)
+        self.flapping = Flapping(self.broker)
+        self.extensions = Extensions(self.broker, lambda name: self.settings.extensions.get(name))
+        self.gatewayMakers = gatewayMakers()
         self.gateways: dict[str, IService] = {}
         self.stats = Stats()
         self.systopics = SysTopics(
@@ -105,33 +168,69 @@ class BrokerService(MultiService):
         self.ready: Deferred[BrokerService] = Deferred()
         self._reactor = reactor
 
+    def setServiceParent(self, parent: Any) -> None:
+        """
+        Belong to another service, or to an application, which then logs as the settings say.
+        """
+        MultiService.setServiceParent(self, parent)
+        if self.log is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self.log)
+
     def startService(self) -> None:
         """
         Begin: the store, then extensions, and listeners last, so that nobody comes in past an extension.
         """
         for warning in self.settings.warnings:
             _log.warn("{warning}", warning=warning)
+        if self.log is not None:
+            self.log.start()
+        self._checkOpenFiles()
         MultiService.startService(self)
         # Not before the reactor runs: a signal that came between "listening" and that would find nobody to take it.
         self._reactor.callWhenRunning(self._begin)
 
+    def reload(self) -> Deferred[ReloadReport]:
+        """
+        Read the configuration again, and go by it as far as that is possible without a restart.
+
+        @return: fires with what was done. It does not fail.
+        """
+        return self._reloading.run(lambda: Deferred.fromCoroutine(self._reload()))
+
     def stopService(self) -> Deferred[None]:
         """
-        End: no new clients, then those that are here, extensions, and the store last.
+        End: no new clients, then those that are here, extensions, and the store last. Clients, gateways and extensions
+        have C{node.shutdown_timeout} seconds for it; what was promised to be on disk is waited for.
 
         @return: fires when all is over.
         """
+        self.broker.stopping = True
+        self._notifier.stopping()
+        clock = self._reactor
+        until = clock.seconds() + self.settings.node.shutdown_timeout
+
+        async def inTime(what: str, stop: Callable[[], Any]) -> None:
+            try:
+                await maybeDeferred(stop).addTimeout(max(0.1, until - clock.seconds()), clock)
+            except TimeoutError:
+                _log.error("{what} did not end in time", what=what)
+            except Exception:
+                _log.failure("Stopping {what} failed", what=what)
 
         async def each() -> None:
-            self.broker.stopping = True
             if self.systopics.running:
                 await maybeDeferred(self.systopics.stopService)
             await self.listeners.stopService()
-            for gateway in self.gateways.values():
-                await maybeDeferred(gateway.stopService)
+            await sendAllAway(self.broker, self.listeners, max(0.0, until - clock.seconds()))
+            for name, gateway in self.gateways.items():
+                await inTime(f"the gateway {name}", gateway.stopService)
             self.gateways.clear()
-            await self.extensions.unloadAll()
+            self.flapping.stop()
+            await inTime("an extension", self.extensions.unloadAll)
             await maybeDeferred(MultiService.stopService, self)
+            self._notifier.stop()
+            if self.log is not None:
+                self.log.stop()
 
         return Deferred.fromCoroutine(each())
 
@@ -145,7 +244,8 @@ class BrokerService(MultiService):
 
     async def _start(self) -> BrokerService:
         await self.broker.open()
-        makers = gatewayMakers()
+        makers = self.gatewayMakers
+        self.flapping.update()
         named = [name for name in self.settings.startingExtensions if name not in _OWN]
         await self.extensions.loadAll(name for name in named if name not in makers)
         self.systopics.startService()
@@ -155,7 +255,38 @@ class BrokerService(MultiService):
                 gateway = makers[name].makeService(self.broker, self.settings.extensions.get(name), self._reactor)
                 await maybeDeferred(gateway.startService)
                 self.gateways[name] = gateway
+        self._notifier.ready("serving clients")
         return self
+
+    async def _reload(self) -> ReloadReport:
+        read = self._around.read
+        if read is None or self.broker.stopping or not self.ready.called:
+            why = "there is no file to read" if read is None else "the broker is starting or stopping"
+            _log.warn("reload: {why}", why=why)
+            return ReloadReport(problems=[why])
+        self._notifier.reloading()
+        report = await Reload(self, read).run()
+        if not self.broker.stopping:
+            self._notifier.ready("serving clients")
+        return report
+
+    def _checkOpenFiles(self) -> None:
+        """
+        Say so where fewer clients can connect than listeners let in.
+        """
+        limit = self._around.openFiles
+        if limit is None:
+            return
+        for listener in self.settings.listener:
+            most = listener.max_connections
+            if most + SPARE > limit:
+                # The default is beyond what most systems allow, and nobody has asked for it.
+                default = most == keysOf(type(listener))["max_connections"].default
+                (_log.info if default else _log.warn)(
+                    "{path}.max_connections is {most}, but the process may have only {limit} files open: raise that"
+                    " limit, or lower max_connections",
+                    path=listener.path, most=most, limit=limit,
+                )  # fmt: skip
 
     def _ebStart(self, failure: Any) -> Any:
         # What a person has to read, without a traceback where the message says it all.
@@ -178,10 +309,21 @@ def makeService(options: Options) -> IService:
     """
     The service that C{twistd} runs; a broker that can't start ends the process with status 1.
     """
-    from twisted.internet import reactor
+    from twisted.internet import reactor as installed
 
-    service = makeBrokerService(options.settings, reactor)
-
+    # Its type is that of a reactor of which nothing but time and events is known.
+    reactor: Any = installed
+    surroundings = Surroundings(
+        options.readSettings,
+        options.log,
+        Notifier(os.environ, reactor),
+        inheritedSockets(os.environ),
+        raiseLimit(options.settings.node.max_ports),
+    )
+    service = BrokerService(options.settings, reactor, surroundings=surroundings)
+    if hasattr(signal, "SIGHUP"):
+        # Taken from now on: by itself it would end the process.
+        signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(service.reload))
     _calmCollector()
 
     def ended(result: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twisted_mqtt.interfaces import IExtension
+from twisted_mqtt.interfaces import IExtension, IRefreshing
 
 if TYPE_CHECKING:
     from twisted_mqtt.config.schema_extensions import PSK
@@ -29,7 +29,7 @@ class PSKFileError(Exception):
     """
 
 
-@implementer(IExtension)
+@implementer(IExtension, IRefreshing)
 class PSKFile:
     """
     The extension C{psk_file}.
@@ -45,13 +45,21 @@ class PSKFile:
 
         @raise PSKFileError: where it can't be used.
         """
+        self.refresh()
+        self._sources = broker.preSharedKeys
+        self._sources.add(self.find)
+
+    def refresh(self) -> None:
+        """
+        Read the file again.
+
+        @raise PSKFileError: where it can't be used; what was read before stays.
+        """
         try:
             content = Path(self._path).read_bytes()
         except OSError as error:
             raise PSKFileError(f'psk.file.path = "{self._path}": can\'t be read ({error.strerror})') from error
         self._keys = parseKeys(content, self._path)
-        self._sources = broker.preSharedKeys
-        self._sources.add(self.find)
         _log.info("{count} pre-shared keys in {path}", count=len(self._keys), path=self._path)
 
     def stop(self) -> None:

@@ -1,0 +1,74 @@
+"""
+The end of all connections: clients are told, what waits for them is sent, and who has not gone in time is cut off.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
+
+if TYPE_CHECKING:
+    from twisted_mqtt.broker import Broker
+    from twisted_mqtt.listeners import Listeners
+    from twisted_mqtt.protocol import MQTTProtocol
+
+_log = Logger()
+
+AT_ONCE: Final = 200
+"""
+Clients that are sent away before those that are still here have their turn again.
+"""
+
+INTERVAL: Final = 0.02
+"""
+Seconds between two looks at who is left.
+"""
+
+
+async def sendAllAway(broker: Broker, listeners: Listeners, seconds: float) -> int:
+    """
+    Send every client away (0x8B), and wait until they have gone.
+
+    @param listeners: their ports are closed.
+    @param seconds: how long this may take.
+
+    @return: how many had to be cut off.
+    """
+    clock: Any = broker.clock
+    until = clock.seconds() + seconds
+    sent = 0
+    for protocol in [protocol for listener in listeners.all for protocol in listener.factory.protocols]:
+        _sendAway(broker, protocol)
+        sent += 1
+        if sent % AT_ONCE == 0:
+            await deferLater(clock, 0)
+            if clock.seconds() >= until:
+                break
+    while any(listener.connections for listener in listeners.all):
+        left = until - clock.seconds()
+        if left <= 0:
+            return _cutOff(listeners)
+        await deferLater(clock, min(INTERVAL, left))
+    return 0
+
+
+def _sendAway(broker: Broker, protocol: MQTTProtocol) -> None:
+    client = protocol.client
+    if client.session is not None:
+        broker.registry.sendAway(client, SERVER_SHUTTING_DOWN)
+    else:
+        # It has not come in yet.
+        protocol.disconnectClient(SERVER_SHUTTING_DOWN)
+
+
+def _cutOff(listeners: Listeners) -> int:
+    left = sum(listener.connections for listener in listeners.all)
+    for listener in listeners.all:
+        for protocol in list(listener.factory.protocols):
+            protocol.transport.abortConnection()
+    _log.warn("{left} connections have not ended in time and are cut off", left=left)
+    return left

@@ -1,0 +1,227 @@
+"""
+Where log messages go, as the table C{[log]} says: console, a file, extra files from some level on.
+
+Writing may block: a full disk, a terminal that nobody reads. Therefore a thread does it, and what it can't keep up
+with is left out and counted.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from twisted.logger import ILogObserver, LogLevel, eventAsText
+from twisted.python.logfile import LogFile
+from zope.interface import implementer
+
+if TYPE_CHECKING:
+    from twisted.logger import LogEvent
+
+    from twisted_mqtt.config.schema_node import Log
+
+MOST_WAITING: Final = 10_000
+"""
+Lines that wait to be written.
+"""
+
+SECONDS_TO_END: Final = 3.0
+"""
+How long the last lines may take.
+"""
+
+#: How our levels are called there, with the levels between ours counted to the next more important one.
+LEVELS: Final[dict[str, Any]] = {
+    "debug": LogLevel.debug,
+    "info": LogLevel.info,
+    "notice": LogLevel.warn,
+    "warning": LogLevel.warn,
+    "error": LogLevel.error,
+    "critical": LogLevel.critical,
+    "alert": LogLevel.critical,
+    "emergency": LogLevel.critical,
+}
+
+_RANKS: Final[dict[Any, int]] = {level: rank for rank, level in enumerate(LogLevel.iterconstants())}
+
+
+class Sink(Protocol):
+    """
+    The part of a text file needed here.
+    """
+
+    def write(self, text: str, /) -> object: ...
+
+    def flush(self) -> object: ...
+
+
+class Target:
+    """
+    One destination.
+
+    @ivar sink: where it leads.
+    @ivar rank: of the least important level that goes there.
+    """
+
+    __slots__ = ("rank", "sink")
+
+    def __init__(self, sink: Sink, level: str) -> None:
+        self.sink = sink
+        self.rank = _RANKS[LEVELS[level]]
+
+    def write(self, text: str) -> None:
+        """
+        Write; may block.
+        """
+        try:
+            self.sink.write(text)
+            self.sink.flush()
+        except (OSError, ValueError, AttributeError):
+            # The disk is full, or the file was closed meanwhile, after which LogFile has none. There is nobody to tell:
+            # this is where one would say it.
+            pass
+
+
+@implementer(ILogObserver)
+class BrokerLog:
+    """
+    A log observer that goes by the settings, and by other ones when they change.
+
+    @ivar left: how many lines were left out because writing could not keep up.
+    """
+
+    def __init__(self, settings: Log, console: Sink | None = None) -> None:
+        """
+        @param console: the console; without one, standard output as it is now.
+
+        @raise OSError: a file can't be opened.
+        """
+        self._console: Sink = sys.stdout if console is None else console
+        self._targets: list[Target] = []
+        self._files: dict[str, LogFile] = {}
+        self._least = 0
+        self._waiting: queue.Queue[tuple[Target, str] | None] = queue.Queue(MOST_WAITING)
+        self._thread: threading.Thread | None = None
+        self._stuck = False
+        self.left = 0
+        self.configure(settings)
+
+    def configure(self, settings: Log) -> None:
+        """
+        Go by these settings from now on.
+
+        @raise OSError: a file can't be opened; the settings before hold on.
+        """
+        files: dict[str, LogFile] = {}
+        targets: list[Target] = []
+
+        def add(name: str, level: str) -> None:
+            path = os.path.abspath(os.path.join(settings.dir, name))
+            if path not in files:
+                files[path] = self._fileAt(path, settings)
+            targets.append(Target(files[path], level))
+
+        if settings.to in ("console", "both"):
+            targets.append(Target(self._console, settings.level))
+        if settings.to in ("file", "both"):
+            add(settings.file, settings.level)
+        for level in LEVELS:
+            extra: str = getattr(settings, level).file
+            if extra:
+                add(extra, level)
+        for path, file in self._files.items():
+            # A line that waits for it yet is written to nowhere: a file that is not wanted any more can spare it.
+            if files.get(path) is not file:
+                file.close()
+        self._files = files
+        self._targets = targets
+        self._least = min((target.rank for target in targets), default=len(_RANKS))
+
+    def _fileAt(self, path: str, settings: Log) -> LogFile:
+        """
+        The file of a path: the one that is open, unless somebody has moved that away.
+        """
+        rotation = settings.rotation
+        known = self._files.get(path)
+        if known is not None and _isThere(known, path):
+            known.rotateLength = rotation.size or None
+            known.maxRotatedFiles = rotation.count
+            return known
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        folder, name = os.path.split(path)
+        return LogFile(name, folder, rotation.size or None, maxRotatedFiles=rotation.count)
+
+    def __call__(self, event: LogEvent) -> None:
+        """
+        See C{ILogObserver}.
+        """
+        rank = _RANKS.get(event.get("log_level"), _RANKS[LogLevel.info])
+        if rank < self._least:
+            return
+        text = eventAsText(event)
+        if not text:
+            return
+        # Nobody's name may look like a line of ours.
+        text = text.replace("\n", "\n\t") + "\n"
+        for target in self._targets:
+            if rank >= target.rank:
+                if self._thread is not None:
+                    self._put(target, text)
+                elif not self._stuck:
+                    target.write(text)
+
+    def start(self) -> None:
+        """
+        Leave writing to a thread from now on. Not before the process is what it will be: a thread does not survive
+        becoming a daemon.
+        """
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="log", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """
+        Write what waits, and write the rest without a thread.
+        """
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        try:
+            self._waiting.put(None, timeout=SECONDS_TO_END)
+        except queue.Full:
+            self._stuck = True
+            return
+        thread.join(SECONDS_TO_END)
+        # Whoever writes to what does not take it would hang with it.
+        self._stuck = thread.is_alive()
+
+    def _put(self, target: Target, text: str) -> None:
+        try:
+            self._waiting.put_nowait((target, text))
+        except queue.Full:
+            self.left += 1
+
+    def _work(self) -> None:
+        told = 0
+        while True:
+            waiting = self._waiting.get()
+            if waiting is None:
+                return
+            target, text = waiting
+            target.write(text)
+            left = self.left
+            if left != told:
+                target.write(f"{left - told} lines were left out: they came faster than they could be written\n")
+                told = left
+
+
+def _isThere(file: LogFile, path: str) -> bool:
+    """
+    Whether a path leads to the file that is open.
+    """
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file._file.fileno()))
+    except OSError:
+        return False
