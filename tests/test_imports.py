@@ -22,9 +22,9 @@ LAYERS = [
     | {"access", "filewatch", "gate", "opensslprivate", "peeridentity", "proxyheader", "proxyprotocol", "psk"}
     | {"sparinglog", "tls", "tlscontext", "websocket", "websocketconnection", "websocketdeflate", "websocketframes"}
     | {"websockethttp", "websockettransport"},
-    {"interfaces", "listening"},
+    {"bans", "interfaces", "listening"},
     {"client", "extensions", "gatewaymakers", "hookchain", "hooks", "retained", "stores"},
-    {"admission", "bans", "broker", "flapping", "overload", "reauthentication", "sessions", "subscribing", "wills"},
+    {"admission", "broker", "flapping", "overload", "reauthentication", "sessions", "subscribing", "wills"},
     {"protocol", "roles", "layers", "openlistener", "listeners", "departure"},
     {"logs", "reload", "tap", "testing"},
 ]
