@@ -4,8 +4,13 @@ Tests for L{twisted_mqtt.tls}: bytes, the handshake, and the end of a connection
 
 from __future__ import annotations
 
+import select
+import shutil
 import ssl
+import subprocess
+from typing import Any
 
+import pytest
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, ITransport
@@ -16,7 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.tlskit import PEER, Link, TLSTestCase
-from tests.transportkit import Site
+from tests.transportkit import PATIENCE, Site
 from twisted_mqtt.opensslprivate import HAVE_DIRECT, DirectRecords, PlainRecords, verificationError
 
 BIG = bytes(range(256)) * 4096
@@ -308,6 +313,50 @@ class RenegotiationTests(TLSTestCase):
         Otherwise it may not: handshakes cost the server more than the client.
         """
         self.assertEqual(self.renegotiate(False), (False, b""))
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl program")
+class NewKeysTests(TLSTestCase):
+    """
+    New keys in the middle of a connection, which TLS 1.3 has instead of renegotiation.
+    """
+
+    def test_asked(self) -> None:
+        """
+        A client that asks for new keys gets them with what is written next, and both sides go on.
+        """
+        site = Site(factory=self.factory())
+        self.addCleanup(site.close)
+        port: Any = site.port.getHost()
+        command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port.port}", "-tls1_3", "-msg"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        with subprocess.Popen(command, **pipes) as client:
+            self.addCleanup(client.kill)
+            site.until(lambda: self.uppers.made)
+            upper = self.uppers.made[0]
+            # A command stands at the beginning of what is read at once, so that it has to be there before the rest is.
+            site.settle()
+            self.say(client, b"K\n")
+            self.assertTrue(select.select([site.poller], [], [], PATIENCE)[0])
+            site.settle()
+            self.say(client, b"hello\n")
+            site.until(lambda: upper.received)
+            upper.transport.write(b"answer\n")
+            upper.transport.loseConnection()
+            site.until(lambda: client.poll() is not None)
+            output, _ = client.communicate(timeout=PATIENCE)
+        self.assertEqual(upper.received, b"hello\n")
+        self.assertIn(b"answer\n", output)
+        updates = [line for line in output.splitlines() if b"KeyUpdate" in line]
+        self.assertEqual([line[:3] for line in updates], [b">>>", b"<<<"], output)
+
+    def say(self, client: subprocess.Popen[bytes], line: bytes) -> None:
+        """
+        Write a line to a program.
+        """
+        assert client.stdin is not None
+        client.stdin.write(line)
+        client.stdin.flush()
 
 
 class EndTests(TLSTestCase):

@@ -249,11 +249,13 @@ class SessionTests(TLSTestCase):
 
     def again(self, factory: TLSFactory, context: ssl.SSLContext) -> bool | None:
         """
-        Connect twice.
+        Connect twice. Tickets come with the first bytes from the server.
 
         @return: Whether the second resumed the session of the first.
         """
         first = self.connect(factory, context)
+        self.uppers.made[-1].transport.write(b"hello")
+        first.pump()
         return self.connect(factory, context, session=first.client.session).client.session_reused
 
     def test_resumed(self) -> None:
@@ -290,6 +292,9 @@ class SessionTests(TLSTestCase):
         factory = self.verifying(crlfile=self.authority.revoke())
         context = self.context(device)
         first = self.connect(factory, context)
+        self.uppers.made[-1].transport.write(b"hello")
+        first.pump()
+        self.assertTrue(self.connect(factory, context, session=first.client.session).client.session_reused)
         self.authority.revoke(device)
         self.assertTrue(factory.reload())
         again = self.connect(factory, context, session=first.client.session)

@@ -45,8 +45,8 @@ class TLSConnection:
     """
 
     __slots__ = (
-        "_address", "_context", "_error", "_factory", "_lower", "_producing", "_records", "_upper", "bucket",
-        "disconnecting", "peerIdentity",
+        "_address", "_answering", "_context", "_error", "_factory", "_lower", "_producing", "_records", "_upper",
+        "bucket", "disconnecting", "peerIdentity",
     )  # fmt: skip
 
     def __init__(self, factory: TLSFactory, address: IAddress | None) -> None:
@@ -57,6 +57,7 @@ class TLSConnection:
         # Kept with the connection: it may have to ask for a key again, in a renegotiation.
         self._context = factory.context
         self._records: PlainRecords | None = None
+        self._answering = False
         self._error: SSL.Error | None = None
         self.bucket = 0
         self._producing = False
@@ -97,8 +98,8 @@ class TLSConnection:
         except SSL.Error as error:
             self._fail(records, error)
             return
-        # A peer may ask for new keys, or a renegotiation.
-        self._flush(records)
+        if self._answering:
+            self._flush(records)
         if plain:
             upper.dataReceived(plain)
         if records.ended and self._records is not None:
@@ -130,7 +131,12 @@ class TLSConnection:
         except SSL.Error as error:
             self._fail(records, error)
             return
-        self._flush(records)
+        # Up to TLS 1.2 the client still waits for our last words, and may ask for another handshake later. From 1.3 on
+        # there are but tickets now, and new keys later, which may both leave with what is written next: a system call
+        # and a segment less for each connection.
+        self._answering = connection.get_protocol_version() < SSL.TLS1_3_VERSION
+        if self._answering:
+            self._flush(records)
         try:
             self.peerIdentity = self._identify(connection)
         except ValueError as error:
