@@ -125,7 +125,7 @@ def _separately(options: DeflateOptions, windowBits: int) -> Callable[[int, byte
         if first != BINARY:
             return _compress(options.compressor(windowBits), first, data)
         known = last.get(windowBits)
-        # Comparing 5,000 bytes takes 0.1 us, compressing them 60.
+        # Comparing 5,000 bytes takes 0.2 us, compressing them 45.
         if known is not None and known[0] == data:
             return known[1]
         made = _compress(options.compressor(windowBits), first, data)

@@ -19,7 +19,9 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from tests.certificates import Authority
 from tests.system.conftest import StartBroker, configuration
+from tests.system.paho_peer import Peer
 from tests.system.process import PATIENCE, Broker, startTwistd
+from tests.system.test_hostile import residentMiB
 from tests.system.test_mqttjs import CASES
 from tests.websocketkit import CLOSE, frame, frames, request
 
@@ -29,6 +31,8 @@ needsMQTTjs = pytest.mark.skipif(
     shutil.which("node") is None or not _SCRIPT.parents[1].joinpath("node_modules", "mqtt").exists(),
     reason="needs node, and npm install in tests/",
 )
+
+_CONNECT = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c"
 
 PLAIN, COMPRESSED, SECURE = "listener.ws.external", "listener.ws.compressed", "listener.wss.external"
 
@@ -51,6 +55,7 @@ class Site:
             },
             "wss": {"external": {"bind": "127.0.0.1:0", "certfile": server.certfile, "keyfile": server.keyfile}},
         }
+        tables["zone"] = {"external": {"max_mqueue_len": 100}}
         self.broker: Broker = startTwistd(folder, tables, listeners=4)
 
     def url(self, listener: str) -> str:
@@ -137,11 +142,17 @@ def test_status(site: Site, listener: str) -> None:
         assert answer.status == 200 and b"is started" in answer.read()
 
 
-def opened(port: int) -> socket.socket:
+def opened(port: int, receiveBuffer: int = 0) -> socket.socket:
     """
     A WebSocket by hand.
+
+    @param receiveBuffer: How much the kernel may hold for us; 0 for what is usual.
     """
-    link = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    link = socket.socket()
+    link.settimeout(PATIENCE)
+    if receiveBuffer:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receiveBuffer)
+    link.connect(("127.0.0.1", port))
     link.sendall(request())
     head = b""
     while not head.endswith(b"\r\n\r\n"):
@@ -183,6 +194,33 @@ def test_wrongHandshake(site: Site) -> None:
             assert rest(link).startswith(b"HTTP/1.1 4")
 
 
+def test_neverReads(site: Site, name: str) -> None:
+    """
+    A subscriber that never reads costs bounded memory, and keeps nobody waiting.
+    """
+    payload = bytes(16384)
+    topicFilter = f"{name}/#".encode()
+    with (
+        opened(site.broker.ports[PLAIN], receiveBuffer=4096) as deaf,
+        Peer(site.broker, f"{name}s") as reading,
+        Peer(site.broker, f"{name}p") as sender,
+    ):
+        deaf.sendall(frame(_CONNECT))
+        assert deaf.recv(6, socket.MSG_WAITALL) == b"\x82\x04\x20\x02\x00\x00"
+        packet = b"\x00\x01" + len(topicFilter).to_bytes(2, "big") + topicFilter + b"\x00"
+        deaf.sendall(frame(bytes((0x82, len(packet))) + packet))
+        assert deaf.recv(7, socket.MSG_WAITALL) == b"\x82\x05\x90\x03\x00\x01\x00"
+        reading.subscribe(f"{name}/#", 1)
+        sender.publish(f"{name}/a", "warm up")
+        assert reading.payloads(1) == ["warm up"]
+        before = residentMiB(site.broker)
+        for _ in range(2000):
+            sender.publish(f"{name}/a", payload)
+            assert reading.receive().payload == payload
+        # 31 MiB were sent; one MiB may wait for the socket, a hundred messages in the queue.
+        assert residentMiB(site.broker) - before < 16
+
+
 def test_stop(startBroker: StartBroker) -> None:
     """
     The broker stops with WebSockets open, in whatever state they are.
@@ -191,8 +229,8 @@ def test_stop(startBroker: StartBroker) -> None:
     broker = startBroker({"listener": listeners}, listeners=2)
     port = broker.ports[PLAIN]
     with opened(port) as silent, opened(port) as client, socket.create_connection(("127.0.0.1", port)) as early:
-        client.sendall(frame(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c"))
-        assert client.recv(100) == b"\x82\x04\x20\x02\x00\x00"
+        client.sendall(frame(_CONNECT))
+        assert client.recv(6, socket.MSG_WAITALL) == b"\x82\x04\x20\x02\x00\x00"
         broker.stop()
         for link in (silent, client, early):
             link.settimeout(PATIENCE)
