@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_mqtt.admission import Admission
+from twisted_mqtt.alarms import Alarms
 from twisted_mqtt.bans import Bans
 from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.outbox import Outbox
@@ -113,6 +114,7 @@ class Broker(Service):
         self.sessions = self.registry.sessions
         self.preSharedKeys = PreSharedKeys()
         self.bans = Bans(self.store, clock.seconds)
+        self.alarms = Alarms(self.nodeName, self.publish, clock.seconds)
         self._overload = OverloadGuard(self)
         self.outbox = Outbox(self._flushSoon, self._flushLater)
         self.writeSoon: Callable[[], bool] = lambda: False
@@ -274,12 +276,14 @@ class Broker(Service):
         self.counters.client_check_acl += 1
         point = self.hooks.clientCheckAcl
         verdict = point.fold(client, action, topic, self._nomatch) if point.callbacks else self._nomatch
-        return then(verdict, self._authorized, client, action, topic)
+        return then(verdict, self._authorized, client, action, topic, self.switches.aclGeneration)
 
-    def _authorized(self, verdict: str, client: ClientInfo, action: str, topic: str) -> bool:
+    def _authorized(self, verdict: str, client: ClientInfo, action: str, topic: str, generation: int) -> bool:
         allowed = verdict == ALLOW
         settings = self.settings
-        if settings.enable_acl_cache and settings.acl_cache_max_size:
+        # What was said before the rules changed holds for this once.
+        current = generation == self.switches.aclGeneration
+        if current and settings.enable_acl_cache and settings.acl_cache_max_size:
             cache = client.aclCache
             if cache is None or client.aclGeneration != self.switches.aclGeneration:
                 cache = client.aclCache = {}
@@ -288,15 +292,13 @@ class Broker(Service):
             if len(cache) >= settings.acl_cache_max_size and (action, topic) not in cache:
                 oldest = next(iter(cache))
                 del cache[oldest]
-                if connection is not None and connection.allowed is not None:
-                    connection.allowed.pop(oldest[1], None)
+                if connection is not None:
+                    connection.disallow(oldest[1])
             until = self.clock.seconds() + settings.acl_cache_ttl
             cache[action, topic] = (allowed, until)
             if allowed and action == "publish" and connection is not None:
                 # With this the core lets the next messages of this topic through by itself.
-                if connection.allowed is None:
-                    connection.allowed = {}
-                connection.allowed[topic] = until
+                connection.allow(topic, until)
         return allowed
 
     def forgetPermissions(self) -> None:

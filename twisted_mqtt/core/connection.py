@@ -40,7 +40,7 @@ from twisted_mqtt.core.reasons import (
 )
 from twisted_mqtt.core.router import Router
 from twisted_mqtt.core.session import Session
-from twisted_mqtt.core.topics import checkResponseTopic
+from twisted_mqtt.core.topics import MAX_LENGTH, checkResponseTopic
 
 if TYPE_CHECKING:
     from twisted_mqtt.core.outbox import Outbox
@@ -222,6 +222,9 @@ class Connection(Decoder):
         ):
             self._leave(topic, payload, first, packetID, properties, whole, head, tail)
             return
+        if qos == 2 and session.isRepeated(packetID):
+            self.reply(PUBREC, packetID, 0)
+            return
         self.receivedMessages += 1
         counters.messages_received += 1
         counters.messages_publish += 1
@@ -230,7 +233,7 @@ class Connection(Decoder):
         message.username = self.username
         message.peerHost = self.peerHost
         if self.mountpoint:
-            message.topic = self.mountpoint + topic
+            message.topic = mounted(self.mountpoint, topic)
         elif self.version5:
             message.whole5 = whole
             if head is not None and tail is not None:
@@ -252,9 +255,6 @@ class Connection(Decoder):
             counters.messages_qos1_received += 1
         else:
             counters.messages_qos2_received += 1
-            if session.isRepeated(packetID):
-                self.reply(PUBREC, packetID, 0)
-                return
             if not self._remember(session, packetID, now):
                 return
         reason = 0 if router.route(message) else NO_MATCHING_SUBSCRIBERS
@@ -332,6 +332,23 @@ class Connection(Decoder):
             return False
         return allowed.get(topic, 0.0) > self.lastReceived
 
+    def allow(self, topic: str, until: float) -> None:
+        """
+        Let publishes to a topic through without asking access rules again, until the rules change or that time comes.
+        """
+        if self.allowed is None:
+            self.allowed = {}
+        if self._generation != self.router.switches.aclGeneration:
+            self.forgetAllowed()
+        self.allowed[topic] = until
+
+    def disallow(self, topic: str) -> None:
+        """
+        Ask access rules about a topic again.
+        """
+        if self.allowed is not None:
+            self.allowed.pop(topic, None)
+
     def forgetAllowed(self) -> None:
         """
         Forget what access rules have said.
@@ -380,7 +397,7 @@ class Connection(Decoder):
             properties.topicAlias = None
             if not properties.asDict():
                 properties = None
-        topic = self.mountpoint + packet.topic if self.mountpoint else packet.topic
+        topic = mounted(self.mountpoint, packet.topic) if self.mountpoint else packet.topic
         message = Message(topic, packet.payload, packet.qos, packet.retain, properties, self.clientID, now, expiresAt)
         message.username = self.username
         message.peerHost = self.peerHost
@@ -408,7 +425,10 @@ class Connection(Decoder):
 
     def begin(self, packet: Publish, now: float) -> bool:
         """
-        Whether a PUBLISH that the shell has is to be published: not if it is a repetition, which is answered here.
+        Whether a PUBLISH that the shell has is to be published: not if it is a repetition, which is answered here, nor
+        if it could not be remembered, so that it would be published again when the client repeats it.
+
+        @raise ProtocolError: the client has sent more than it may.
         """
         session = self.session
         if packet.qos < 2 or session is None:
@@ -417,6 +437,9 @@ class Connection(Decoder):
             self._unacked -= 1
             self.reply(PUBREC, packet.packetID, 0)
             return False
+        if not session.hasRoom(now):
+            self._unacked -= 1
+            return self._noRoom()
         return True
 
     def acknowledge(
@@ -563,7 +586,8 @@ class Connection(Decoder):
         @return: whether it was not too large for the client.
         """
         first = 0x30 | qos << 1 | (8 if dup else 0) | (1 if retain else 0)
-        if self._aliasesOut is not None and self.version5:
+        # What is held back can't set an alias: something that uses it might overtake it.
+        if self._aliasesOut is not None and self.version5 and not (qos == 2 and self._mustHold()):
             wire = self._aliased(message, first, packetID, identifiers, now)
         else:
             wire = message.encoded(self.version5, first, packetID, identifiers, now)
@@ -674,16 +698,22 @@ class Connection(Decoder):
         """
         Take note of a QoS 2 message; where there is no room for it, it is refused here.
         """
-        if not session.receive(packetID, now):
-            self.router.counters.packets_publish_dropped += 1
-            if self.version5:
-                raise ProtocolError(RECEIVE_MAXIMUM_EXCEEDED, "too many QoS 2 messages await their PUBREL")
-            # Below 5 there is no way to refuse it: unacknowledged, the client will send it again.
-            return False
-        self._unreleased += 1
-        if self.receiveMaximum and self.version5 and self._unacked + self._unreleased > self.receiveMaximum:
+        if self.receiveMaximum and self.version5 and self._unacked + self._unreleased >= self.receiveMaximum:
             raise ProtocolError(RECEIVE_MAXIMUM_EXCEEDED, _TOO_MANY)
+        if not session.receive(packetID, now):
+            return self._noRoom()
+        self._unreleased += 1
         return True
+
+    def _noRoom(self) -> bool:
+        """
+        Refuse a QoS 2 message for which there is no room. Below 5 there is no way to say so: unacknowledged, the client
+        will send it again.
+        """
+        self.router.counters.packets_publish_dropped += 1
+        if self.version5:
+            raise ProtocolError(RECEIVE_MAXIMUM_EXCEEDED, "too many QoS 2 messages await their PUBREL")
+        return False
 
     def _mustHold(self) -> bool:
         """
@@ -729,13 +759,30 @@ class Connection(Decoder):
         if aliases is None:
             return message.encoded(True, first, packetID, identifiers, now)
         topic = message.topic
-        alias = aliases.get(topic)
-        known = alias is not None
-        if alias is None:
-            if len(aliases) >= self._aliasLimit:
-                return message.encoded(True, first, packetID, identifiers, now)
-            alias = aliases[topic] = len(aliases) + 1
-        return message.encodedAliased(first, packetID, identifiers, now, alias, known)
+        alias = aliases.get(topic, 0)
+        if alias:
+            wire = message.encodedAliased(first, packetID, identifiers, now, alias, True)
+            if len(wire) <= self.maxOut:
+                return wire
+        elif len(aliases) < self._aliasLimit:
+            wire = message.encodedAliased(first, packetID, identifiers, now, len(aliases) + 1, False)
+            # The client knows an alias only if it gets the message that sets it.
+            if len(wire) <= self.maxOut:
+                aliases[topic] = len(aliases) + 1
+                return wire
+        return message.encoded(True, first, packetID, identifiers, now)
+
+
+def mounted(mountpoint: str, topic: str) -> str:
+    """
+    A topic below its mount point.
+
+    @raise ProtocolError: there is no room for it in a packet.
+    """
+    whole = mountpoint + topic
+    if len(whole) > MAX_LENGTH // 4 and len(whole.encode("utf-8")) > MAX_LENGTH:
+        raise ProtocolError(TOPIC_NAME_INVALID, "a topic is too long")
+    return whole
 
 
 def isText(payload: bytes) -> bool:

@@ -45,12 +45,20 @@ class Outbox:
         """
         self._flushing = True
         rounds = 0
-        while self._waiting and rounds < 4:
-            waiting = self._waiting
-            self._waiting = []
-            for connection in waiting:
-                connection.flush()
-            rounds += 1
-        self._flushing = False
-        if self._waiting:
-            self.again()
+        waiting: list[Connection] = []
+        position = 0
+        try:
+            while self._waiting and rounds < 4:
+                waiting = self._waiting
+                self._waiting = []
+                position = 0
+                for connection in waiting:
+                    position += 1
+                    connection.flush()
+                rounds += 1
+        finally:
+            # Where a transport fails, the others are still to be written.
+            self._waiting = waiting[position:] + self._waiting
+            self._flushing = False
+            if self._waiting:
+                self.again()

@@ -399,20 +399,28 @@ class Session:
         awaiting = self.awaiting
         return awaiting is not None and packetID in awaiting
 
+    def hasRoom(self, now: float) -> bool:
+        """
+        Whether another QoS 2 message of the client can be remembered; those whose PUBREL is overdue make room.
+        """
+        limit = self.limits.maxAwaitingRel
+        awaiting = self.awaiting
+        if not limit or awaiting is None or len(awaiting) < limit:
+            return True
+        self._forgetReceived(now)
+        return len(awaiting) < limit
+
     def receive(self, packetID: int, now: float) -> bool:
         """
         Remember a QoS 2 message of the client.
 
         @return: whether there was room for it.
         """
+        if not self.hasRoom(now):
+            return False
         awaiting = self.awaiting
         if awaiting is None:
             awaiting = self.awaiting = {}
-        limit = self.limits.maxAwaitingRel
-        if limit and len(awaiting) >= limit:
-            self._forgetReceived(now)
-            if len(awaiting) >= limit:
-                return False
         awaiting[packetID] = now
         journal = self.journal
         if journal is not None:
