@@ -205,6 +205,36 @@ class GatewayClient:
         if session is not None:
             session.acknowledged(packetID, self._broker.clock.seconds())
 
+    def refused(self, packetID: int) -> None:
+        """
+        The client has a QoS 1 message and wants it no more: it is dropped.
+        """
+        session = self.info.session
+        if session is not None:
+            session.giveUp(packetID, "refused", self._broker.clock.seconds())
+
+    def passOn(self, packetID: int, refusals: int) -> bool:
+        """
+        The client does not want a QoS 1 message that came through a shared subscription: another member gets it.
+
+        @param refusals: how often it was refused so far; whoever gets it finds the number in its C{headers}.
+
+        @return: whether it did; not where it did not come so, or nobody else is there.
+        """
+        session = self.info.session
+        entry = None if session is None else session.inflight.get(packetID)
+        if session is None or entry is None or entry.share is None:
+            return False
+        others = [member.subscriber for member in entry.share.members.values() if member.subscriber is not session]
+        if not any(subscriber.online for subscriber in others):
+            return False
+        # A message is not to be changed: others may have it too.
+        entry.message = entry.message.replace()
+        entry.message.headers = {**(entry.message.headers or {}), "refusals": refusals}
+        self._broker.router.redispatch([entry], session)
+        session.giveUp(packetID, "", self._broker.clock.seconds())
+        return True
+
     def lost(self, reason: int | str, keepWill: bool = True) -> None:
         """
         The client is gone.

@@ -23,7 +23,7 @@ LAYERS = [
     | {"sparinglog", "tls", "tlscontext", "websocket", "websocketconnection", "websocketdeflate", "websocketframes"}
     | {"websockethttp", "websockettransport"},
     {"bans", "interfaces", "listening"},
-    {"client", "extensions", "gatewaymakers", "hookchain", "hooks", "retained", "stores"},
+    {"client", "alarms", "extensions", "gatewaymakers", "hookchain", "hooks", "retained", "stores"},
     {"admission", "broker", "flapping", "overload", "reauthentication", "sessions", "subscribing", "wills"},
     {"protocol", "roles", "layers", "openlistener", "listeners", "departure"},
     {"logs", "reload", "tap", "testing"},
@@ -53,6 +53,8 @@ SEEN_BY_GATEWAYS = {
     "twisted_mqtt.listening",
     "twisted_mqtt.portoptions",
     "twisted_mqtt.waiting",
+    # What a gateway that authenticates in a way of its own answers at client.authenticate.
+    "twisted_mqtt.verdicts",
     # Layers between a port and a protocol, which serve any protocol.
     *(f"twisted_mqtt.{name}" for name in ("opensslprivate", "proxyprotocol", "psk", "tls", "tlscontext", "websocket")),
 }

@@ -17,10 +17,10 @@ from twisted_mqtt.config.schema_extensions import (
     ProxySubscription,
     Retainer,
     Rewrite,
-    Stomp,
     Subscription,
 )
 from twisted_mqtt.config.schema_mqtt import Zone
+from twisted_mqtt.config.schema_stomp import Stomp
 from twisted_mqtt.config.values import Bind, FlappingPolicy, RateLimit, TwoLimits
 
 

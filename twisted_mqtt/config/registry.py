@@ -122,7 +122,7 @@ BUILT_IN = Registry(
         Declaration("subscription", "module.subscription", f"{_SCHEMA}:Subscription", short="enable"),
         Declaration("rewrite", "module.rewrite", f"{_SCHEMA}:Rewrite", short="enable"),
         Declaration("psk_file", "psk", f"{_SCHEMA}:PSK"),
-        Declaration("stomp", "stomp", f"{_SCHEMA}:Stomp"),
+        Declaration("stomp", "stomp", "twisted_mqtt.config.schema_stomp:Stomp"),
         Declaration("mqttsn", "mqtt.sn", f"{_SCHEMA}:MQTTSN", aliases=("sn", "mqtt_sn")),
         Declaration("coap", "coap", f"{_SCHEMA}:CoAP"),
         Declaration("lwm2m", "lwm2m", f"{_SCHEMA}:LwM2M"),

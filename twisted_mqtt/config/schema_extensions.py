@@ -111,49 +111,6 @@ class PSK(Struct, frozen=True, kw_only=True):
     file: Annotated[PSKFileTable, Short("path"), "Where the keys stand"] = PSKFileTable()
 
 
-class StompUser(Struct, frozen=True, kw_only=True):
-    """
-    C{[stomp.default_user]}.
-    """
-
-    login: Annotated[str, "Name of the built-in account; empty for none"] = "guest"
-    passcode: Annotated[str, "Its password"] = "guest"
-
-
-class StompFrame(Struct, frozen=True, kw_only=True):
-    """
-    C{[stomp.frame]}.
-    """
-
-    max_headers: Annotated[Positive, "Most headers of a frame"] = 10
-    max_header_length: Annotated[Positive, "Longest header, in bytes"] = 1024
-    max_body_length: Annotated[Positive, "Longest body, in bytes"] = 8192
-
-
-class StompListener(Struct, frozen=True, kw_only=True):
-    """
-    C{[stomp.listener]}.
-    """
-
-    bind: Annotated[Address, "Where to listen; a port alone means every IPv4 address"] = Bind("127.0.0.1", 61613)
-    acceptors: Annotated[Positive, "Connections accepted in one turn of the reactor"] = 4
-    max_clients: Annotated[Positive, Alias("max_connections"), "Most connections at once"] = 512
-
-
-class Stomp(Struct, frozen=True, kw_only=True):
-    """
-    C{[stomp]}: the STOMP gateway.
-    """
-
-    default_user: Annotated[StompUser, "The built-in account"] = StompUser()
-    allow_anonymous: Annotated[
-        Flag | None, "Whether clients may connect without a login; if nothing is said, as MQTT clients of the zone"
-    ] = None
-    frame: Annotated[StompFrame, "Limits of frames"] = StompFrame()
-    listener: Annotated[StompListener, Short("bind"), "Where the gateway listens"] = StompListener()
-    zone: Annotated[str, "The zone whose options hold for its clients"] = "external"
-
-
 class PredefinedTopics(Struct, frozen=True, kw_only=True):
     """
     C{[mqtt.sn.predefined]}.

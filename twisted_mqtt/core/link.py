@@ -108,6 +108,21 @@ class Link(Connection):
         There is nobody who reads bytes.
         """
 
+    def write(self, data: bytes) -> None:
+        """
+        Write bytes of the client's own protocol with this turn's output. For gateways whose clients are at the end of
+        a stream: its transport is the C{writer}, and what waits there counts against the client's limit.
+        """
+        if self.closed:
+            return
+        out = self._out
+        if not out:
+            self.outbox.add(self)
+        out.append(data)
+        size = len(data)
+        self._outBytes += size
+        self.room -= size
+
     def sendEncoded(
         self,
         message: Message,

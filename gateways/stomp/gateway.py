@@ -1,0 +1,110 @@
+"""
+What all clients of the gateway share, and what each has below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gateways.stomp.frame import FrameLimits
+from gateways.stomp.mapping import Destinations, MessageWriter
+from gateways.stomp.transactions import TransactionLimits
+from twisted_mqtt.listening import Place, limitsOf
+
+if TYPE_CHECKING:
+    from gateways.client import GatewayClient
+    from twisted_mqtt.config.schema_stomp import Stomp
+
+
+class Shell(Protocol):
+    """
+    What a session has below it: a connection.
+
+    @ivar parked: whether what the client has sent is left unread for the moment.
+    @ivar sentBytes: how much was sent so far.
+    """
+
+    parked: bool
+
+    @property
+    def sentBytes(self) -> int:
+        """
+        How much was sent so far.
+        """
+
+    def makeClient(self, owner: Any) -> GatewayClient:
+        """
+        The client's place in the broker.
+        """
+
+    def write(self, wire: bytes) -> None:
+        """
+        Send one frame, with this turn's output.
+        """
+
+    def later(self, action: Callable[[], None]) -> None:
+        """
+        Call something in a turn of its own.
+        """
+
+    def setVersion(self, version: int) -> None:
+        """
+        The version is known.
+        """
+
+    def close(self, wire: bytes) -> None:
+        """
+        Send what is left and a last frame, if it is not empty, and close.
+        """
+
+
+class Gateway:
+    """
+    The gateway as its sessions see it.
+
+    @ivar clients: how many connections there are.
+    """
+
+    def __init__(self, broker: Any, settings: Stomp) -> None:
+        """
+        @param broker: provides L{IBroker<twisted_mqtt.interfaces.IBroker>}.
+        """
+        self.broker = broker
+        self.settings = settings
+        self.seconds: Callable[[], float] = broker.clock.seconds
+        frame, transaction = settings.frame, settings.transaction
+        self.frameLimits = FrameLimits(frame.max_headers, frame.max_header_length, frame.max_body_length)
+        self.transactionLimits = TransactionLimits(
+            transaction.max_transactions, transaction.max_frames, transaction.max_size, transaction.timeout
+        )
+        self.destinations = Destinations(settings.destination.topic_prefix, settings.destination.queue_prefix)
+        self.writer = MessageWriter(self.destinations)
+        self.place = self._makePlace("stomp", settings.listener.bind.isLoopback)
+        self.clients = 0
+
+    def _makePlace(self, name: str, onLoopback: bool) -> Place:
+        zone = self.broker.settings.resolveZone(self.settings.zone)
+        limits = limitsOf(zone)
+        # In STOMP it is the acknowledge mode of a subscription that decides what a client has to acknowledge.
+        limits.upgradeQoS = True
+        limits.maxInflight = self.settings.max_unacknowledged
+        return Place(name, zone, limits, onLoopback)
+
+    def placeOn(self, name: str, onLoopback: bool, usernamePart: str | None = None) -> Place:
+        """
+        The place of another listener.
+
+        @param usernamePart: see L{Place}.
+        """
+        place = self._makePlace(name, onLoopback)
+        place.limits = self.place.limits
+        place.usernamePart = usernamePart
+        return place
+
+    @property
+    def isFull(self) -> bool:
+        """
+        Whether no further client may connect.
+        """
+        return self.clients >= self.settings.listener.max_clients

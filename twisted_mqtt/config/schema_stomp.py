@@ -1,0 +1,143 @@
+"""
+The tables of the STOMP gateway.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Struct
+
+from twisted_mqtt.config.forms import CIPHER_LIST, TLS_VERSION_LIST, URL_PATH
+from twisted_mqtt.config.keys import Address, Alias, Duration, File, Flag, Positive, Short, Size, Texts, Whole
+from twisted_mqtt.config.schema_listeners import PeerCertificate
+from twisted_mqtt.config.values import KB, MB, Bind
+
+
+class StompUser(Struct, frozen=True, kw_only=True):
+    """
+    C{[stomp.default_user]}.
+    """
+
+    login: Annotated[
+        str, "Name of the built-in account; empty for none. As `guest` with `guest` it serves this machine alone"
+    ] = "guest"
+    passcode: Annotated[str, "Its password"] = "guest"
+
+
+class StompFrame(Struct, frozen=True, kw_only=True):
+    """
+    C{[stomp.frame]}.
+    """
+
+    max_headers: Annotated[Positive, "Most headers of a frame"] = 10
+    max_header_length: Annotated[Positive, "Longest header, in bytes"] = 1024
+    max_body_length: Annotated[Positive, "Longest body, in bytes"] = 8192
+
+
+class StompTransaction(Struct, frozen=True, kw_only=True):
+    """
+    C{[stomp.transaction]}.
+    """
+
+    max_transactions: Annotated[Positive, "Most transactions that a client may have open"] = 10
+    max_frames: Annotated[Positive, "Most frames in a transaction"] = 1000
+    max_size: Annotated[Size, "Most bytes in a transaction"] = MB
+    timeout: Annotated[Duration, "How long a transaction may be open before it is aborted; 0 for ever"] = 60.0
+
+
+class StompDestination(Struct, frozen=True, kw_only=True):
+    """
+    C{[stomp.destination]}.
+    """
+
+    topic_prefix: Annotated[
+        str, "Begins a destination that is a topic, such as `/topic/`; empty where every destination is a topic"
+    ] = ""
+    queue_prefix: Annotated[
+        str, "Begins a destination whose subscribers share its messages, such as `/queue/`; empty for none"
+    ] = ""
+
+
+class StompListener(Struct, frozen=True, kw_only=True):
+    """
+    C{[stomp.listener]}.
+    """
+
+    bind: Annotated[Address, "Where to listen; a port alone means every IPv4 address"] = Bind("127.0.0.1", 61613)
+    acceptors: Annotated[Positive, "Connections accepted in one turn of the reactor"] = 4
+    max_clients: Annotated[Positive, Alias("max_connections"), "Most connections at once, of all listeners"] = 512
+
+
+class StompTLS(Struct, frozen=True, kw_only=True):
+    """
+    C{[stomp.ssl]}: STOMP over TLS.
+    """
+
+    bind: Annotated[Address | None, "Where to listen for TLS; `none` for no such listener"] = None
+    tls_versions: Annotated[
+        tuple[str, ...], TLS_VERSION_LIST, "TLS versions that are spoken: tlsv1, tlsv1.1, tlsv1.2, tlsv1.3"
+    ] = ("tlsv1.2", "tlsv1.3")
+    handshake_timeout: Annotated[Duration, "Time for the TLS handshake"] = 15.0
+    keyfile: Annotated[File, "The server's private key (PEM)"] = "etc/certs/key.pem"
+    certfile: Annotated[File, "The server's certificate and those between it and the root (PEM)"] = "etc/certs/cert.pem"
+    cacertfile: Annotated[File | None, "The authorities whose client certificates are accepted (PEM)"] = None
+    verify: Annotated[
+        Literal["verify_none", "verify_peer"], "Whether clients are asked for a certificate, and it is checked"
+    ] = "verify_none"
+    fail_if_no_peer_cert: Annotated[Flag, "With `verify_peer`: whether a client without a certificate is refused"] = (
+        False
+    )
+    ciphers: Annotated[
+        tuple[str, ...], CIPHER_LIST, "Cipher suites up to TLS 1.2, best first; empty for OpenSSL's secure choice"
+    ] = ()
+    peer_cert_as_username: Annotated[
+        PeerCertificate | None,
+        "Which part of the client's certificate is its user name: common name, whole subject, or the certificate; "
+        "needs `verify = verify_peer`",
+    ] = None
+
+
+class StompWeb(Struct, frozen=True, kw_only=True):
+    """
+    C{[stomp.ws]}: STOMP over WebSocket and SockJS.
+    """
+
+    bind: Annotated[Address | None, "Where to listen for HTTP; `none` for no such listener"] = None
+    secure_bind: Annotated[
+        Address | None, "The same for HTTPS, with the keys of `stomp.ssl`; `none` for no such listener"
+    ] = None
+    path: Annotated[str, URL_PATH, "Path of WebSocket, and of SockJS below it"] = "/stomp"
+    allowed_origins: Annotated[Texts, "Web pages that may connect, such as `https://example.org`; empty for all"] = ()
+    heartbeat: Annotated[Duration, "How often a silent SockJS connection gets a heart-beat"] = 25.0
+    disconnect_delay: Annotated[Duration, "How long a SockJS session waits for its client's next request"] = 5.0
+    response_limit: Annotated[Size, "Bytes after which a streaming answer of SockJS ends; the client asks again"] = (
+        128 * KB
+    )
+    client_url: Annotated[str, "Where the iframe of SockJS finds its client library; empty for no iframe"] = ""
+
+
+class Stomp(Struct, frozen=True, kw_only=True):
+    """
+    C{[stomp]}: the STOMP gateway.
+    """
+
+    default_user: Annotated[StompUser, "The built-in account"] = StompUser()
+    allow_anonymous: Annotated[
+        Flag | None, "Whether clients may connect without a login; if nothing is said, as MQTT clients of the zone"
+    ] = None
+    frame: Annotated[StompFrame, "Limits of frames"] = StompFrame()
+    transaction: Annotated[StompTransaction, "Limits of transactions"] = StompTransaction()
+    destination: Annotated[StompDestination, "What destinations look like"] = StompDestination()
+    max_unacknowledged: Annotated[
+        Positive, "Most messages that a client has not acknowledged; further ones wait in its queue"
+    ] = 1000
+    max_redeliveries: Annotated[
+        Whole, "How often a message that a client refuses (NACK) is sent again before it is dropped"
+    ] = 5
+    max_subscriptions: Annotated[Positive, "Most subscriptions of a client"] = 1000
+    min_heart_beat: Annotated[Duration, "No heart-beat is promised or expected more often than this"] = 0.1
+    listener: Annotated[StompListener, Short("bind"), "Where the gateway listens"] = StompListener()
+    ssl: Annotated[StompTLS, Short("bind"), "The same with TLS"] = StompTLS()
+    ws: Annotated[StompWeb, Short("bind"), "The same over WebSocket and SockJS"] = StompWeb()
+    zone: Annotated[str, "The zone whose options hold for its clients"] = "external"
