@@ -5,7 +5,7 @@ Retained messages: limits, expiry and the store below the tree (spec/hooks-modul
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from twisted_mqtt.config.schema_extensions import Retainer
 from twisted_mqtt.core.tree import RetainedTree
@@ -13,6 +13,10 @@ from twisted_mqtt.core.tree import RetainedTree
 if TYPE_CHECKING:
     from twisted_mqtt.core.counters import Counters
     from twisted_mqtt.core.message import Message
+
+
+# So many times of messages that are gone may stand in the list of those that expire, besides one for each that is there.
+_SLACK: Final = 1000
 
 
 class RetainedMessages:
@@ -72,7 +76,18 @@ class RetainedMessages:
         expiresAt = self.expiryOf(message)
         if expiresAt:
             heapq.heappush(self._expiring, (expiresAt, topic))
+            if len(self._expiring) > 2 * self._tree.count + _SLACK:
+                self._sweep()
         return True
+
+    def _sweep(self) -> None:
+        """
+        Forget the times of messages that were replaced or removed: whoever does that all the time must not make the
+        process grow.
+        """
+        times = {topic: self.expiryOf(message) for topic in self.topics() if (message := self.get(topic)) is not None}
+        self._expiring = [(expiresAt, topic) for topic, expiresAt in times.items() if expiresAt]
+        heapq.heapify(self._expiring)
 
     def remove(self, topic: str) -> bool:
         """

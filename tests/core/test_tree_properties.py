@@ -171,7 +171,7 @@ def specMatches(topicFilter: str, topicName: str) -> bool:
     """
     4.7 once more, by another route: the filter as a pattern of all the names that it could mean.
     """
-    if topicName.startswith("$") and topicFilter[0] in "+#":
+    if topicName.startswith("$") and topicFilter[:1] in ("+", "#"):
         return False
     if topicFilter == "#":
         return True
