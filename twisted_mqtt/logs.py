@@ -197,6 +197,17 @@ class BrokerLog:
         # Whoever writes to what does not take it would hang with it.
         self._stuck = thread.is_alive()
 
+    def close(self) -> None:
+        """
+        Close the files; nothing is written from now on.
+        """
+        self.stop()
+        self._targets = []
+        self._least = len(_RANKS)
+        for file in self._files.values():
+            file.close()
+        self._files = {}
+
     def _put(self, target: Target, text: str) -> None:
         try:
             self._waiting.put_nowait((target, text))

@@ -35,14 +35,13 @@ def raiseLimit(wanted: int | None) -> int | None:
     if wanted is None:
         wanted = hard
     if _isMore(wanted, soft):
-        # Only a privileged process may raise what it was given, and no process beyond what the kernel can.
-        for candidate in ((wanted, wanted), (wanted, hard), (hard, hard)):
-            if _isMore(candidate[1], hard) or not _isMore(candidate[0], hard):
-                try:
-                    resource.setrlimit(resource.RLIMIT_NOFILE, candidate)
-                except (OSError, ValueError):
-                    continue
-                break
+        # Only a privileged process may raise what it was given, and none beyond what the kernel can.
+        for limits in ((wanted, wanted if _isMore(wanted, hard) else hard), (hard, hard)):
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            except (OSError, ValueError):
+                continue
+            break
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return None if soft == unlimited else soft
 
