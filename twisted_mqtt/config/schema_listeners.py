@@ -196,7 +196,11 @@ class Deflate(Struct, frozen=True, kw_only=True):
 MQTTPath = Annotated[str, URL_PATH, "Path of the URL that speaks MQTT"]
 VerifyHeader = Annotated[Flag, "Whether the client must ask for an MQTT sub-protocol (`Sec-WebSocket-Protocol`)"]
 Origins = Annotated[Texts, "Web pages that may connect, such as `https://example.org`; empty for all"]
-AddressHeader = Annotated[str | None, "Header in which a proxy passes on the client's address"]
+AddressHeader = Annotated[
+    str | None,
+    "Header in which a proxy passes on the client's address; of several the first counts. The proxy has to write it "
+    "anew, since clients may send one of their own",
+]
 PortHeader = Annotated[str | None, "Header in which a proxy passes on the client's port"]
 Compress = Annotated[Flag, "Whether messages may be compressed (permessage-deflate)"]
 DeflateOptions = Annotated[Deflate, "How messages are compressed"]
