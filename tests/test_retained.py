@@ -80,7 +80,8 @@ class RetainedMessagesTests(SynchronousTestCase):
         What takes the place of a message has its own time, longer, shorter or unlimited.
         """
         messages = self.messages()
-        for topic, first, second in (("longer", 1010.0, 1050.0), ("shorter", 1050.0, 1010.0), ("for ever", 1010.0, 0.0)):
+        cases = (("longer", 1010.0, 1050.0), ("shorter", 1050.0, 1010.0), ("for ever", 1010.0, 0.0))
+        for topic, first, second in cases:
             messages.put(retained(topic, expiresAt=first))
             messages.put(retained(topic, expiresAt=second))
         self.assertEqual(messages.expire(1020.0), ["shorter"])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.message import Message
 
 
-# So many times of messages that are gone may stand in the list of those that expire, besides one for each that is there.
+# So many times of messages that are gone may stand in the list of those that expire, besides one for each that is not.
 _SLACK: Final = 1000
 
 
