@@ -1,0 +1,367 @@
+"""
+Bodies that are larger than a message: put together from blocks, and cut into them (RFC 7959). Pure: who is the peer of
+whom, and how messages travel, is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Final, NamedTuple, TypeAlias
+
+from gateways.coap.codes import (
+    BAD_OPTION,
+    BAD_REQUEST,
+    CONTINUE,
+    FETCH,
+    IPATCH,
+    PATCH,
+    POST,
+    PUT,
+    REQUEST_ENTITY_INCOMPLETE,
+    REQUEST_ENTITY_TOO_LARGE,
+    isSuccess,
+)
+from gateways.coap.generations import Generations
+from gateways.coap.message import Message
+from gateways.coap.options import (
+    BLOCK1,
+    BLOCK2,
+    ETAG,
+    OBSERVE,
+    SIZE1,
+    SIZE2,
+    Option,
+    encodeUint,
+    isNoCacheKey,
+    uintOf,
+    uintOption,
+    valueOf,
+    without,
+)
+
+Key: TypeAlias = tuple[object, ...]
+
+LARGEST: Final = 6
+"""
+The size exponent of the largest blocks, of 1024 bytes.
+"""
+
+_MOST_BLOCKS: Final = 1 << 20
+_WITH_BODY: Final = (POST, PUT, FETCH, PATCH, IPATCH)
+
+
+class Block(NamedTuple):
+    """
+    The value of Block1 and Block2 (RFC 7959 2.2).
+
+    @ivar number: which block, counted in its own size.
+    @ivar more: whether others follow.
+    @ivar exponent: of the size, less 4; 7 is reserved.
+    """
+
+    number: int
+    more: bool
+    exponent: int
+
+    @property
+    def size(self) -> int:
+        """
+        How many bytes a block has, but for the last.
+        """
+        return 16 << self.exponent
+
+    @property
+    def start(self) -> int:
+        """
+        Where in the body it begins.
+        """
+        return self.number << (self.exponent + 4)
+
+    def option(self, number: int) -> Option:
+        """
+        The option that says it.
+        """
+        return number, encodeUint(self.number << 4 | self.more << 3 | self.exponent)
+
+
+def blockOf(options: Sequence[Option], number: int) -> Block | None:
+    """
+    The block that an option says, L{None} where it isn't there.
+    """
+    value = uintOf(options, number)
+    return None if value is None else Block(value >> 4, bool(value & 8), value & 7)
+
+
+def exponentFor(size: int) -> int:
+    """
+    The largest blocks that are not larger than C{size}, or else the smallest that there are.
+    """
+    return max(0, min(LARGEST, size.bit_length() - 5))
+
+
+def diagnostic(code: int, text: str, options: Sequence[Option] = ()) -> Message:
+    """
+    A response that says what was wrong (RFC 7252 5.5.2).
+    """
+    return Message(code, options, text.encode("utf-8"))
+
+
+def keyOf(request: Message, address: object) -> Key:
+    """
+    What two requests have in common that are about one body: all but the block, and where it is (RFC 7959 2.4, 2.5).
+    """
+    options = tuple(
+        option for option in request.options if option[0] not in _NOT_OF_KEY and not isNoCacheKey(option[0])
+    )
+    return (address, request.code, options)
+
+
+_NOT_OF_KEY: Final = (BLOCK1, BLOCK2, OBSERVE)
+
+
+class _Part:
+    """
+    What has come of a body.
+    """
+
+    __slots__ = ("body",)
+
+    def __init__(self) -> None:
+        self.body = bytearray()
+
+
+class Assembler:
+    """
+    Puts together the bodies of requests. What is not complete is forgotten after a while.
+    """
+
+    def __init__(self, longest: int, lifetime: float, most: int = 1000, mostBytes: int = 32 << 20) -> None:
+        """
+        @param longest: of a body, in bytes.
+        @param lifetime: for how many seconds one without a new block is remembered.
+        @param most: how many at once.
+        @param mostBytes: of all of them together.
+        """
+        self.longest = longest
+        self._parts: Generations[Key, _Part] = Generations(lifetime, most, mostBytes)
+
+    def take(self, request: Message, address: object, now: float) -> Message:
+        """
+        Take a request, which may carry a block.
+
+        @return: a request with the whole body, or the response to this one: codes tell them apart.
+        """
+        block = blockOf(request.options, BLOCK1)
+        if block is None or request.code not in _WITH_BODY:
+            return request if len(request.payload) <= self.longest else self._tooLarge(None)
+        if block.exponent > LARGEST:
+            return diagnostic(BAD_OPTION, "Block1: a reserved size")
+        size, start = len(request.payload), block.start
+        if size > block.size or (block.more and size != block.size):
+            return diagnostic(BAD_REQUEST, "Block1: the payload is not of that size")
+        key = keyOf(request, address)
+        if start == 0:
+            announced = uintOf(request.options, SIZE1)
+            if announced is not None and announced > self.longest:
+                return self._tooLarge(block)
+            if not block.more:
+                return request
+            part: _Part | None = _Part()
+        else:
+            part = self._parts.get(key)
+        if part is None or start > len(part.body):
+            self._parts.pop(key)
+            return diagnostic(REQUEST_ENTITY_INCOMPLETE, "blocks before this one are missing")
+        if start + size > self.longest:
+            self._parts.pop(key)
+            return self._tooLarge(block)
+        # A block that comes again, as from a client that restarts in the middle, replaces what was there.
+        del part.body[start:]
+        part.body += request.payload
+        if not block.more:
+            self._parts.pop(key)
+            return request.replace(payload=bytes(part.body))
+        self._parts.put(key, part, now, len(part.body) if start == 0 else size)
+        return Message(CONTINUE, [block.option(BLOCK1)])
+
+    def _tooLarge(self, block: Block | None) -> Message:
+        options = [uintOption(SIZE1, self.longest)]
+        if block is not None:
+            options.append(block.option(BLOCK1))
+        return diagnostic(REQUEST_ENTITY_TOO_LARGE, f"at most {self.longest} bytes", options)
+
+
+class _Body:
+    """
+    A response whose later blocks will be asked for.
+    """
+
+    __slots__ = ("response", "etag")
+
+    def __init__(self, response: Message, etag: bytes) -> None:
+        self.response = response
+        self.etag = etag
+
+
+class Slicer:
+    """
+    Cuts the bodies of responses, and remembers those that were cut.
+    """
+
+    def __init__(self, lifetime: float, most: int = 1000, mostBytes: int = 32 << 20) -> None:
+        """
+        @param lifetime: for how many seconds a body is remembered.
+        @param most: how many at once.
+        @param mostBytes: of all of them together.
+        """
+        self._bodies: Generations[Key, _Body] = Generations(lifetime, most, mostBytes)
+
+    def following(self, request: Message, address: object) -> Message | None:
+        """
+        The block of a body that was begun before, L{None} where the request doesn't ask for one.
+        """
+        block = blockOf(request.options, BLOCK2)
+        if block is None or block.number == 0:
+            return None
+        if block.exponent > LARGEST:
+            return diagnostic(BAD_OPTION, "Block2: a reserved size")
+        body = self._bodies.get(keyOf(request, address))
+        return None if body is None else _slice(body.response, block, body.etag)
+
+    def cut(self, request: Message, address: object, response: Message, largest: int, now: float) -> Message:
+        """
+        What goes out for a response: itself, or a block of it.
+
+        @param largest: how many bytes of payload a message may have.
+        """
+        block = blockOf(request.options, BLOCK2)
+        exponent = exponentFor(largest)
+        if block is not None and block.exponent > LARGEST:
+            return diagnostic(BAD_OPTION, "Block2: a reserved size")
+        if block is None:
+            if len(response.payload) <= largest:
+                return response
+            block = Block(0, False, exponent)
+        elif block.exponent > exponent:
+            # In larger blocks counted, it is another one of ours.
+            block = Block(block.start >> (exponent + 4), False, exponent)
+        etag = valueOf(response.options, ETAG) or blake2b(response.payload, digest_size=4).digest()
+        if len(response.payload) > block.start + block.size:
+            self._bodies.put(keyOf(request, address), _Body(response, etag), now, len(response.payload))
+        return _slice(response, block, etag)
+
+
+def _slice(response: Message, block: Block, etag: bytes) -> Message:
+    total = len(response.payload)
+    if block.start >= total and (block.number or total):
+        return diagnostic(BAD_REQUEST, "Block2: beyond the end")
+    end = block.start + block.size
+    block = Block(block.number, end < total, block.exponent)
+    options = [*without(response.options, ETAG), block.option(BLOCK2)]
+    if isSuccess(response.code) and (block.more or block.number):
+        options.append((ETAG, etag))
+    if block.number == 0:
+        options.append(uintOption(SIZE2, total))
+    return Message(response.code, options, response.payload[block.start : end], response.token, response.type)
+
+
+class TransferError(Exception):
+    """
+    A peer's blocks do not fit together.
+    """
+
+
+class Transfer:
+    """
+    A request of ours with its response, each in as many blocks as it takes.
+
+    L{first} is to be sent; each response goes to L{answered}, which says what to send next, until L{response} is there.
+
+    @ivar response: the whole response, once it is there.
+    """
+
+    def __init__(self, request: Message, longest: int, exponent: int = LARGEST) -> None:
+        """
+        @param longest: of the response's body, in bytes.
+        @param exponent: of the blocks to begin with.
+        """
+        self._request = request
+        self._longest = longest
+        self._exponent = exponent
+        self._sent = 0
+        self._body = bytearray()
+        self._head: Message | None = None
+        self._etag: bytes | None = None
+        self.response: Message | None = None
+
+    def first(self) -> Message:
+        """
+        The request to begin with.
+        """
+        return self._send(0)
+
+    def answered(self, response: Message) -> Message | None:
+        """
+        Take the response to what was sent last.
+
+        @return: what to send next; L{None} where C{response} is there.
+
+        @raise TransferError: nothing that fits will come.
+        """
+        block = blockOf(response.options, BLOCK1)
+        payload = self._request.payload
+        if response.code == CONTINUE:
+            if block is None or self._sent >= len(payload):
+                raise TransferError("asked to go on where nothing is left")
+            # The peer may want smaller blocks from here on (RFC 7959 2.3).
+            self._exponent = min(self._exponent, block.exponent)
+            return self._send(self._sent)
+        smaller = block is not None and block.exponent < self._exponent
+        if response.code == REQUEST_ENTITY_TOO_LARGE and block is not None and smaller:
+            self._exponent = block.exponent
+            return self._send(0)
+        return self._gather(response)
+
+    def _send(self, start: int) -> Message:
+        payload = self._request.payload
+        size = 16 << self._exponent
+        options = list(self._request.options)
+        if len(payload) <= size and start == 0:
+            self._sent = len(payload)
+            return Message(self._request.code, options, payload)
+        end = min(start + size, len(payload))
+        number = start >> (self._exponent + 4)
+        if number >= _MOST_BLOCKS:
+            raise TransferError("the body has too many blocks")
+        options.append(Block(number, end < len(payload), self._exponent).option(BLOCK1))
+        if start == 0:
+            options.append(uintOption(SIZE1, len(payload)))
+        self._sent = end
+        return Message(self._request.code, options, payload[start:end])
+
+    def _gather(self, response: Message) -> Message | None:
+        block = blockOf(response.options, BLOCK2)
+        if block is None:
+            if self._head is not None and isSuccess(response.code):
+                raise TransferError("a block was asked for, and something else came")
+            self.response = response
+            return None
+        etag = valueOf(response.options, ETAG)
+        if block.start != len(self._body) or (self._head is not None and etag != self._etag):
+            raise TransferError("blocks of different bodies")
+        if block.exponent > LARGEST or (block.more and len(response.payload) != block.size):
+            raise TransferError("a block is not of its size")
+        self._body += response.payload
+        if len(self._body) > self._longest:
+            raise TransferError(f"a body of more than {self._longest} bytes")
+        if self._head is None:
+            self._head, self._etag = response, etag
+        if block.more:
+            following = Block(len(self._body) >> (block.exponent + 4), False, block.exponent)
+            # The body that was sent is known there by its key (RFC 7959 2.7); it need not be sent again.
+            options = without(self._request.options, OBSERVE, BLOCK2, BLOCK1)
+            return Message(self._request.code, [*options, following.option(BLOCK2)])
+        whole = self._head.replace(without(self._head.options, BLOCK2, SIZE2), bytes(self._body))
+        self.response = whole
+        return None

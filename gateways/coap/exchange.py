@@ -1,0 +1,509 @@
+"""
+Types, message IDs and tokens: acknowledgements, retransmission, duplicates, and which response belongs to which request
+(RFC 7252 4 and 5.2 to 5.3). What a message says is nobody's business here.
+
+Time is an argument, and one timer is enough: L{Exchanges.nextDeadline} says when L{Exchanges.expire} is to be called.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Hashable
+from random import Random
+from typing import Any, Final, Protocol, TypeAlias
+
+from gateways.coap.codes import EMPTY, isRequest, isResponse
+from gateways.coap.generations import Generations
+from gateways.coap.message import ACK, CON, NON, RST, Message, MessageError, decode, encode, encodeEmpty
+from gateways.coap.options import NO_RESPONSE, uintOf, understand
+
+Address: TypeAlias = tuple[Any, ...]
+"""
+Who a message comes from: host and port, and what tells one secure association from the next. Only compared here.
+"""
+
+# How a message that was sent has ended.
+ACKNOWLEDGED: Final = 0
+RESET: Final = 1
+TIMED_OUT: Final = 2
+DROPPED: Final = 3  # it was never sent, or the peer is forgotten
+
+Ended: TypeAlias = Callable[[int, float], None]
+
+
+class Parameters:
+    """
+    Transmission parameters (RFC 7252 4.8), and how much is remembered.
+
+    @ivar processingDelay: how long a request waits for its response before it is acknowledged without.
+    @ivar nstart: how many confirmable messages may be on their way to a peer.
+    @ivar maxWaiting: how many messages may wait for those.
+    @ivar remembered: how many messages are remembered, to know them when they come again; and how many peers.
+    """
+
+    def __init__(
+        self,
+        ackTimeout: float = 2.0,
+        ackRandomFactor: float = 1.5,
+        maxRetransmit: int = 4,
+        nstart: int = 1,
+        processingDelay: float = 1.0,
+        maxLatency: float = 100.0,
+        maxWaiting: int = 200,
+        remembered: int = 50_000,
+        rememberedBytes: int = 16 << 20,
+    ) -> None:
+        self.ackTimeout = ackTimeout
+        self.ackRandomFactor = ackRandomFactor
+        self.maxRetransmit = maxRetransmit
+        self.nstart = nstart
+        self.processingDelay = processingDelay
+        self.maxWaiting = maxWaiting
+        self.remembered = remembered
+        self.rememberedBytes = rememberedBytes
+        # RFC 7252 4.8.2, with PROCESSING_DELAY as it says: ACK_TIMEOUT.
+        span = ackTimeout * (2**maxRetransmit - 1) * ackRandomFactor
+        self.exchangeLifetime = span + 2 * maxLatency + ackTimeout
+
+
+class Upper(Protocol):
+    """
+    Who answers requests.
+    """
+
+    def requested(self, request: Message, incoming: Incoming, now: float) -> None:
+        """
+        A request that did not come before. It is answered by L{Exchanges.respond}, now or later. The options are those
+        that are understood.
+        """
+
+    def refused(self, request: Message, option: int, incoming: Incoming, now: float) -> None:
+        """
+        As L{requested}, for a request with a critical option that is not understood.
+        """
+
+
+class Awaiting(Protocol):
+    """
+    Who has asked a peer for something.
+    """
+
+    def answered(self, response: Message, now: float) -> bool:
+        """
+        A response has come.
+
+        @return: whether more are to come, as notifications do.
+        """
+
+    def failed(self, how: int, now: float) -> None:
+        """
+        None will come: L{RESET}, L{TIMED_OUT} or L{DROPPED}.
+        """
+
+
+class Incoming:
+    """
+    A request whose response is awaited.
+
+    @ivar address: who has asked.
+    @ivar size: the length of the datagram.
+    """
+
+    __slots__ = ("address", "size", "type", "messageID", "token", "noResponse", "_entry", "_acked", "_done")
+
+    def __init__(self, address: Address, size: int, request: Message, entry: _Seen) -> None:
+        self.address = address
+        self.size = size
+        self.type = request.type
+        self.messageID = request.messageID
+        self.token = request.token
+        self.noResponse = uintOf(request.options, NO_RESPONSE) or 0
+        self._entry = entry
+        self._acked = False
+        self._done = False
+
+
+class _Seen:
+    """
+    A message that came, and what was said to it.
+    """
+
+    __slots__ = ("datagram", "reply")
+
+    def __init__(self, datagram: int) -> None:
+        self.datagram = datagram
+        self.reply = b""
+
+
+class _Outgoing:
+    """
+    A message to a peer, which is waiting its turn or on its way.
+    """
+
+    __slots__ = ("address", "message", "data", "timeout", "sent", "ended")
+
+    def __init__(self, address: Address, message: Message, ended: Ended | None) -> None:
+        self.address = address
+        self.message = message
+        self.data = b""
+        self.timeout = 0.0
+        self.sent = 0
+        self.ended = ended
+
+
+class _Lane:
+    """
+    The confirmable messages to one peer.
+    """
+
+    __slots__ = ("flying", "waiting")
+
+    def __init__(self) -> None:
+        self.flying: dict[int, _Outgoing] = {}
+        self.waiting: deque[_Outgoing] = deque()
+
+
+class Exchanges:
+    """
+    All exchanges of one socket, with any number of peers; in both roles.
+    """
+
+    def __init__(
+        self,
+        transmit: Callable[[bytes, Address], None],
+        upper: Upper,
+        parameters: Parameters,
+        random: Random,
+    ) -> None:
+        """
+        @param transmit: sends a datagram.
+        @param random: where message IDs and tokens begin, and how timeouts are spread.
+        """
+        self._transmit = transmit
+        self._upper = upper
+        self.parameters = parameters
+        self._random = random
+        remembered, lifetime = parameters.remembered, parameters.exchangeLifetime
+        self._seen: Generations[Hashable, _Seen] = Generations(lifetime, remembered, parameters.rememberedBytes)
+        self._messageIDs: Generations[Address, int] = Generations(lifetime, remembered)
+        self._verified: Generations[Address, bool] = Generations(lifetime, remembered)
+        # What is to be told of a reset of a message that nobody acknowledges.
+        self._told: Generations[tuple[Address, int], Ended] = Generations(lifetime, remembered)
+        self._lanes: dict[Address, _Lane] = {}
+        self._awaiting: dict[tuple[Address, bytes], Awaiting] = {}
+        self._deadlines: list[tuple[float, int, _Outgoing | Incoming]] = []
+        self._count = 0
+        self._tokens = random.getrandbits(32)
+
+    # Incoming
+
+    def receive(self, datagram: bytes, address: Address, now: float) -> None:
+        """
+        Take a datagram.
+        """
+        try:
+            message = decode(datagram)
+        except MessageError as error:
+            # RFC 7252 4.2; with 4.3, what is not confirmable is ignored.
+            if error.confirmable and error.messageID is not None:
+                self._transmit(encodeEmpty(RST, error.messageID), address)
+            return
+        code, type = message.code, message.type
+        if isRequest(code):
+            if type <= NON:
+                self._receiveRequest(message, datagram, address, now)
+        elif code == EMPTY:
+            if type == CON:  # a ping (RFC 7252 4.3)
+                self._transmit(encodeEmpty(RST, message.messageID), address)
+            elif type != NON:
+                self._settle(address, message.messageID, ACKNOWLEDGED if type == ACK else RESET, now)
+        elif isResponse(code) and type != RST:
+            self._receiveResponse(message, datagram, address, now)
+
+    def _receiveRequest(self, message: Message, datagram: bytes, address: Address, now: float) -> None:
+        key = (address, message.messageID)
+        mark = hash(datagram)
+        seen = self._seen.get(key)
+        # The same ID with other content is not a duplicate, but a peer that uses its IDs again too early.
+        if seen is not None and seen.datagram == mark:
+            if message.type == CON and seen.reply:
+                self._transmit(seen.reply, address)
+            return
+        seen = _Seen(mark)
+        self._seen.put(key, seen, now, 100)
+        incoming = Incoming(address, len(datagram), message, seen)
+        message.options, wrong = understand(message.options)
+        if wrong is None:
+            self._upper.requested(message, incoming, now)
+        elif message.type == CON:
+            self._upper.refused(message, wrong, incoming, now)
+        if message.type == CON and not incoming._done:
+            self._push(now + self.parameters.processingDelay, incoming)
+
+    def _receiveResponse(self, message: Message, datagram: bytes, address: Address, now: float) -> None:
+        type = message.type
+        key = (address, message.messageID, type)
+        if type == ACK:
+            if not self._settle(address, message.messageID, ACKNOWLEDGED, now):
+                return
+        else:
+            seen = self._seen.get(key)
+            mark = hash(datagram)
+            if seen is not None and seen.datagram == mark:
+                if seen.reply:
+                    self._transmit(seen.reply, address)
+                return
+            seen = _Seen(mark)
+            self._seen.put(key, seen, now, 100)
+        awaiting = self._awaiting.get((address, message.token))
+        message.options, wrong = understand(message.options)
+        known = awaiting is not None and wrong is None
+        if type == CON:
+            assert seen is not None
+            seen.reply = encodeEmpty(ACK if known else RST, message.messageID)
+            self._transmit(seen.reply, address)
+        if awaiting is None or wrong is not None:
+            return
+        self._stopFor(address, message.token, now)
+        if not awaiting.answered(message, now):
+            self._awaiting.pop((address, message.token), None)
+
+    def _stopFor(self, address: Address, token: bytes, now: float) -> None:
+        """
+        A response has come: its request need not be sent again (RFC 7252 4.2).
+        """
+        lane = self._lanes.get(address)
+        if lane is not None:
+            for messageID, outgoing in lane.flying.items():
+                if outgoing.message.token == token and isRequest(outgoing.message.code):
+                    self._settle(address, messageID, ACKNOWLEDGED, now)
+                    break
+
+    def _settle(self, address: Address, messageID: int, how: int, now: float) -> bool:
+        """
+        A peer has said something to a message of ours.
+        """
+        lane = self._lanes.get(address)
+        outgoing = lane.flying.pop(messageID, None) if lane is not None else None
+        if lane is None or outgoing is None:
+            if how == RESET:
+                told = self._told.pop((address, messageID))
+                if told is not None:
+                    told(RESET, now)
+            return False
+        self._verified.put(address, True, now)
+        self._advance(address, lane, now)
+        if outgoing.ended is not None:
+            outgoing.ended(how, now)
+        if how == RESET and isRequest(outgoing.message.code):
+            self._fail(address, outgoing.message.token, RESET, now)
+        return True
+
+    def _fail(self, address: Address, token: bytes, how: int, now: float) -> None:
+        awaiting = self._awaiting.pop((address, token), None)
+        if awaiting is not None:
+            awaiting.failed(how, now)
+
+    # Outgoing
+
+    def respond(self, incoming: Incoming, response: Message, now: float) -> None:
+        """
+        Answer a request; once.
+        """
+        if incoming._done:
+            return
+        incoming._done = True
+        # RFC 7967 2: which classes of responses are not wanted.
+        silent = bool(incoming.noResponse >> ((response.code >> 5) - 1) & 1)
+        response.token = incoming.token
+        if incoming.type == CON and not incoming._acked:
+            if silent:
+                data = encodeEmpty(ACK, incoming.messageID)
+            else:
+                response.type, response.messageID = ACK, incoming.messageID
+                data = encode(response)
+            incoming._entry.reply = data
+            self._seen.weigh(len(data))
+            self._transmit(data, incoming.address)
+        elif not silent:
+            # A separate response is as reliable as its request (RFC 7252 5.2.2, 5.2.3).
+            self.send(incoming.address, response, incoming.type == CON, None, now)
+
+    def ignore(self, incoming: Incoming) -> None:
+        """
+        Say nothing to a request but, where it has to be, that it came.
+        """
+        if not incoming._done:
+            incoming._done = True
+            if incoming.type == CON and not incoming._acked:
+                incoming._entry.reply = encodeEmpty(ACK, incoming.messageID)
+                self._transmit(incoming._entry.reply, incoming.address)
+
+    def send(self, address: Address, message: Message, confirmable: bool, ended: Ended | None, now: float) -> None:
+        """
+        Send a response or notification of its own; it may have to wait for those before it.
+
+        @param ended: is called with how it ended; of one that is not confirmable, only if the peer resets it.
+        """
+        message.type = CON if confirmable else NON
+        outgoing = _Outgoing(address, message, ended)
+        lane = self._lanes.get(address)
+        if lane is None:
+            if not confirmable:
+                self._transmitOnce(outgoing, now)
+                return
+            lane = self._lanes[address] = _Lane()
+        # What is not confirmable waits too: it must not overtake.
+        if lane.waiting or len(lane.flying) >= self.parameters.nstart:
+            if len(lane.waiting) >= self.parameters.maxWaiting:
+                dropped = lane.waiting.popleft()
+                self._drop(dropped, now)
+            lane.waiting.append(outgoing)
+        elif confirmable:
+            self._launch(outgoing, lane, now)
+        else:
+            self._transmitOnce(outgoing, now)
+
+    def request(self, address: Address, message: Message, awaiting: Awaiting, now: float) -> bytes:
+        """
+        Ask a peer for something.
+
+        @param message: gets a token, unless it has one.
+
+        @return: the token.
+        """
+        if not message.token:
+            self._tokens = (self._tokens + 1) & 0xFFFFFFFF
+            # Not to be guessed, where nothing but that keeps others from answering (RFC 7252 5.3.1).
+            message.token = self._tokens.to_bytes(4, "big") + self._random.getrandbits(32).to_bytes(4, "big")
+        self._awaiting[address, message.token] = awaiting
+        self.send(address, message, message.type == CON, None, now)
+        return message.token
+
+    def forgetRequest(self, address: Address, token: bytes) -> None:
+        """
+        No response is wanted any more; a confirmable one that comes will be reset.
+        """
+        self._awaiting.pop((address, token), None)
+
+    def isVerified(self, address: Address) -> bool:
+        """
+        Whether a peer has lately shown that it receives what is sent there.
+        """
+        return self._verified.get(address) is not None
+
+    def forget(self, address: Address, now: float) -> None:
+        """
+        A peer is gone for good: nothing is sent to it any more.
+        """
+        lane = self._lanes.pop(address, None)
+        if lane is not None:
+            for outgoing in [*lane.flying.values(), *lane.waiting]:
+                self._drop(outgoing, now)
+            lane.flying.clear()
+        self._verified.pop(address)
+        for key in [key for key in self._awaiting if key[0] == address]:
+            self._fail(*key, DROPPED, now)
+
+    def _drop(self, outgoing: _Outgoing, now: float) -> None:
+        if outgoing.ended is not None:
+            outgoing.ended(DROPPED, now)
+        if isRequest(outgoing.message.code):
+            self._fail(outgoing.address, outgoing.message.token, DROPPED, now)
+
+    def _advance(self, address: Address, lane: _Lane, now: float) -> None:
+        """
+        Send what waits, as far as it may be sent.
+        """
+        while lane.waiting and len(lane.flying) < self.parameters.nstart:
+            outgoing = lane.waiting.popleft()
+            if outgoing.message.type == CON:
+                self._launch(outgoing, lane, now)
+            else:
+                self._transmitOnce(outgoing, now)
+        if not lane.flying and not lane.waiting and self._lanes.get(address) is lane:
+            del self._lanes[address]
+
+    def _launch(self, outgoing: _Outgoing, lane: _Lane, now: float) -> None:
+        parameters = self.parameters
+        message = outgoing.message
+        message.messageID = self._nextMessageID(outgoing.address, now)
+        lane.flying[message.messageID] = outgoing
+        outgoing.data = encode(message)
+        outgoing.timeout = parameters.ackTimeout * self._random.uniform(1.0, parameters.ackRandomFactor)
+        outgoing.sent = 1
+        self._push(now + outgoing.timeout, outgoing)
+        self._transmit(outgoing.data, outgoing.address)
+
+    def _transmitOnce(self, outgoing: _Outgoing, now: float) -> None:
+        message, address = outgoing.message, outgoing.address
+        message.messageID = self._nextMessageID(address, now)
+        if outgoing.ended is not None:
+            self._told.put((address, message.messageID), outgoing.ended, now)
+        self._transmit(encode(message), address)
+
+    def _nextMessageID(self, address: Address, now: float) -> int:
+        last = self._messageIDs.get(address)
+        following = self._random.getrandbits(16) if last is None else (last + 1) & 0xFFFF
+        self._messageIDs.put(address, following, now)
+        return following
+
+    # Time
+
+    def nextDeadline(self) -> float | None:
+        """
+        When L{expire} is to be called; L{None} while nothing is due ever.
+        """
+        deadlines = self._deadlines
+        while deadlines and self._isOver(deadlines[0][2]):
+            heapq.heappop(deadlines)
+        return deadlines[0][0] if deadlines else None
+
+    def expire(self, now: float) -> None:
+        """
+        Do what is due.
+        """
+        deadlines = self._deadlines
+        while deadlines and deadlines[0][0] <= now:
+            due = heapq.heappop(deadlines)[2]
+            if self._isOver(due):
+                continue
+            if isinstance(due, Incoming):
+                due._acked = True
+                due._entry.reply = encodeEmpty(ACK, due.messageID)
+                self._transmit(due._entry.reply, due.address)
+            else:
+                self._retransmit(due, now)
+
+    def _retransmit(self, outgoing: _Outgoing, now: float) -> None:
+        address = outgoing.address
+        if outgoing.sent <= self.parameters.maxRetransmit:
+            outgoing.sent += 1
+            outgoing.timeout *= 2
+            self._push(now + outgoing.timeout, outgoing)
+            self._transmit(outgoing.data, address)
+            return
+        lane = self._lanes[address]
+        del lane.flying[outgoing.message.messageID]
+        # Before the next is sent: whoever hears of it may want nothing more to be sent.
+        if outgoing.ended is not None:
+            outgoing.ended(TIMED_OUT, now)
+        if isRequest(outgoing.message.code):
+            self._fail(address, outgoing.message.token, TIMED_OUT, now)
+        self._advance(address, lane, now)
+
+    def _isOver(self, due: _Outgoing | Incoming) -> bool:
+        if isinstance(due, Incoming):
+            return due._done
+        lane = self._lanes.get(due.address)
+        return lane is None or lane.flying.get(due.message.messageID) is not due
+
+    def _push(self, deadline: float, due: _Outgoing | Incoming) -> None:
+        deadlines = self._deadlines
+        # What is over stays until its time; too much of that, and it is swept.
+        if len(deadlines) > 1000 and len(deadlines) > 4 * (len(self._lanes) * self.parameters.nstart + 250):
+            deadlines[:] = [entry for entry in deadlines if not self._isOver(entry[2])]
+            heapq.heapify(deadlines)
+        self._count += 1
+        heapq.heappush(deadlines, (deadline, self._count, due))
