@@ -1,0 +1,152 @@
+"""
+The service of the STOMP gateway: its listeners, from the tables of the configuration.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+
+from gateways.stomp.gateway import Gateway
+from gateways.stomp.logins import Logins
+from gateways.stomp.protocol import StompFactory
+from gateways.stomp.web import WebFactory
+from twisted_mqtt.config.schema_listeners import TLSListener
+from twisted_mqtt.config.schema_stomp import Stomp
+from twisted_mqtt.endpoints import tcpEndpoint
+from twisted_mqtt.portoptions import PortOptions, TransportOptions
+from twisted_mqtt.tls import TLSFactory
+
+if TYPE_CHECKING:
+    from twisted.application.service import IService
+
+    from twisted_mqtt.config.values import Bind
+
+_log = Logger()
+
+
+class _TLSKeys(TLSListener, frozen=True, kw_only=True):
+    """
+    The table C{[stomp.ssl]} as the layer of TLS wants it.
+    """
+
+    @property
+    def path(self) -> str:
+        """
+        The table it was read from.
+        """
+        return "stomp.ssl"
+
+
+class StompService(Service):
+    """
+    The gateway.
+
+    @ivar gateway: what its clients share.
+    @ivar ports: the open ones, by kind: C{"tcp"}, C{"ssl"}, C{"ws"}, C{"wss"}.
+    """
+
+    def __init__(self, broker: Any, settings: Stomp, reactor: Any) -> None:
+        self.gateway = Gateway(broker, settings)
+        self.ports: dict[str, Any] = {}
+        self._settings = settings
+        self._reactor = reactor
+        self._logins = Logins(broker.hooks, settings)
+        self._factories: list[StompFactory] = []
+
+    def startService(self) -> Any:
+        """
+        Open all listeners.
+
+        @return: a Deferred that fires when they listen; it fails with the first that can't, after which none does.
+        """
+        Service.startService(self)
+        return Deferred.fromCoroutine(self._start())
+
+    def stopService(self) -> Any:
+        """
+        Close all listeners and send the clients away.
+
+        @return: a Deferred that fires when nothing listens any more.
+        """
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _start(self) -> None:
+        settings = self._settings
+        self._logins.start()
+        try:
+            await self._open("tcp", settings.listener.bind, "stomp")
+            if settings.ssl.bind is not None:
+                await self._open("ssl", settings.ssl.bind, "stomp.ssl")
+            if settings.ws.bind is not None:
+                await self._open("ws", settings.ws.bind, "stomp.ws")
+            if settings.ws.secure_bind is not None:
+                await self._open("wss", settings.ws.secure_bind, "stomp.ws.secure_bind")
+        except BaseException:
+            await self._stop()
+            raise
+
+    async def _open(self, kind: str, bind: Bind, key: str) -> None:
+        secure = kind in ("ssl", "wss")
+        place = self.gateway.placeOn(
+            "stomp" if kind == "tcp" else f"stomp.{kind}",
+            bind.isLoopback,
+            self._settings.ssl.peer_cert_as_username if secure else None,
+        )
+        inner = StompFactory(self.gateway, place)
+        self._factories.append(inner)
+        factory: Any = inner
+        if kind in ("ws", "wss"):
+            factory = WebFactory(inner, self._settings.ws, self._reactor)
+        if secure:
+            factory = self._secured(factory, bind, b"http/1.1" if kind == "wss" else b"stomp")
+        zone = place.zone
+        options = PortOptions(
+            acceptsPerTurn=max(16, self._settings.listener.acceptors),
+            transport=TransportOptions(highWater=zone.max_pending_bytes, lowWater=zone.max_pending_bytes // 4),
+        )
+        port = await tcpEndpoint(self._reactor, bind.port, bind.host, options).listen(factory)
+        self.ports[kind] = port
+        host: Any = port.getHost()
+        where = f"{host.host}:{host.port}"
+        _log.info("listening: stomp:{kind} on {where} ({key})", kind=kind, where=where, key=key)
+
+    def _secured(self, factory: Any, bind: Bind, protocol: bytes) -> Any:
+        table, broker = self._settings.ssl, self.gateway.broker
+        listener = _TLSKeys(
+            name="stomp",
+            bind=bind,
+            tls_versions=table.tls_versions,
+            handshake_timeout=table.handshake_timeout,
+            keyfile=table.keyfile,
+            certfile=table.certfile,
+            cacertfile=table.cacertfile,
+            verify=table.verify,
+            fail_if_no_peer_cert=table.fail_if_no_peer_cert,
+            ciphers=table.ciphers,
+        )
+        return TLSFactory(
+            factory, listener, broker.preSharedKeys, broker.wheel, broker.clock.seconds, (protocol,)
+        )
+
+    async def _stop(self) -> None:
+        while self.ports:
+            _, port = self.ports.popitem()
+            await maybeDeferred(port.stopListening)
+        for factory in self._factories:
+            factory.sendAllAway()
+        self._factories.clear()
+        self._logins.stop()
+
+
+def makeService(broker: Any, settings: Any, reactor: Any) -> IService:
+    """
+    See L{IGatewayMaker<twisted_mqtt.interfaces.IGatewayMaker>}.
+
+    @param settings: the table C{[stomp]}; L{None} for its defaults.
+    """
+    return StompService(broker, Stomp() if settings is None else settings, reactor)

@@ -1,0 +1,7 @@
+"""
+Makes the gateways known that come with the broker. They are imported when they are wanted.
+"""
+
+from twisted_mqtt.gatewaymakers import GatewayMaker
+
+stomp = GatewayMaker("stomp", "gateways.stomp.service:makeService")
