@@ -44,6 +44,8 @@ EXTRA_MODULES = [
         "waiting",
         "wheel",
         "wills",
+        # what is told of each message that is kept
+        "stores/ledger",
     )
 ]
 

@@ -15,6 +15,7 @@ from twisted_mqtt.core.reasons import (
     CLIENT_ID_NOT_VALID,
     NOT_AUTHORIZED,
     QOS_NOT_SUPPORTED,
+    QUOTA_EXCEEDED,
     RETAIN_NOT_SUPPORTED,
     SERVER_SHUTTING_DOWN,
     SUCCESS,
@@ -42,6 +43,7 @@ class Admission:
     @ivar challenge: what the client is to be asked in an AUTH packet before it is decided, or L{None}.
     @ivar sessionPresent: whether it has come back to its session.
     @ivar properties: of CONNACK.
+    @ivar before: the store's C{sequence} before the session was opened: CONNACK waits for what has been told it since.
     """
 
     def __init__(self, broker: Broker, client: ClientInfo, request: Connect, connection: Connection) -> None:
@@ -53,6 +55,7 @@ class Admission:
         self.challenge: Challenge | None = None
         self.sessionPresent = False
         self.properties = Properties()
+        self.before = -1
         self._initial: AuthResult | None = None
 
     def begin(self) -> Any:
@@ -224,6 +227,10 @@ class Admission:
         if self.connection.closed:  # it has gone while somebody was asked about it
             return self._refuse(NOT_AUTHORIZED)
         client.expiryInterval = self._expiryInterval()
+        progress = broker.router.progress
+        if progress.broken and client.expiryInterval and broker.store.durable:
+            return self._refuse(QUOTA_EXCEEDED)  # its session could not be kept
+        self.before = progress.sequence
         window = client.limits.maxInflight or _LARGEST_WINDOW
         properties = client.properties
         if properties is not None and properties.receiveMaximum is not None:
@@ -257,7 +264,7 @@ class Admission:
         connection.accept(session, client.clientID, receiveMaximum)
         connection.username = client.username
         connection.peerHost = client.peerHost
-        connection.exempt = client.isSuperuser or not client.options.enable_acl
+        connection.exempt = self.broker.isExempt(client)
         if self.request.version < VERSION_5:
             return
         mine = self.properties

@@ -16,6 +16,8 @@ from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.session import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.application.service import IService
     from twisted.internet.defer import Deferred
 
@@ -109,6 +111,8 @@ class IBroker(Interface):
     settings = Attribute("The L{Settings<twisted_mqtt.config.settings.Settings>}.")
     clock = Attribute("Provides C{IReactorTime}.")
     preSharedKeys = Attribute("The L{PreSharedKeys<twisted_mqtt.psk.PreSharedKeys>} of TLS and DTLS.")
+    store = Attribute("The L{IStore}.")
+    alarms = Attribute("The L{Alarms<twisted_mqtt.alarms.Alarms>}: what is wrong at present.")
     bans = Attribute("The L{Bans<twisted_mqtt.bans.Bans>}: who is not let in.")
     router = Attribute("The L{Router<twisted_mqtt.core.router.Router>}, for those who make connections.")
     outbox = Attribute("The L{Outbox<twisted_mqtt.core.outbox.Outbox>}, likewise.")
@@ -163,6 +167,21 @@ class IBroker(Interface):
         @return: whether it is allowed, or a Deferred of it. It does not fail.
         """
 
+    def forgetPermissions() -> None:
+        """
+        Access rules have changed: what they have said before does not hold any more.
+        """
+
+    def judgeFreely(judge: object, publishesFreely: Callable[[object, bool], bool] | None) -> None:
+        """
+        Let the broker know of clients that a callback of C{client.check_acl} refuses no topic to publish: as long as it
+        is the only one there, they need not be asked about.
+
+        @param judge: the callback.
+        @param publishesFreely: given a client and whether everything is allowed that no rule names, says whether it is
+            such a client. L{None} takes back what was said.
+        """
+
     def subscribe(subscriber: Subscriber, subscription: Subscription) -> bool:
         """
         Let a part of the broker receive messages. Clients subscribe through their sessions: L{subscribeClient}.
@@ -202,6 +221,7 @@ class IProgress(Interface):
     sequence = Attribute("Grows with each write that was asked for.")
     committed = Attribute("The sequence up to which everything would survive a crash.")
     broken = Attribute("Whether the store can't keep anything at present.")
+    congested = Attribute("Whether so much waits to be written that publishers of QoS 1 and 2 have to wait too.")
 
 
 class IStore(Interface):
@@ -209,12 +229,13 @@ class IStore(Interface):
     Keeps persistent sessions, their messages, retained messages, wills and bans.
 
     Its write methods are called in order from the reactor's thread; they return nothing, do not wait and do not raise:
-    what can't be kept makes C{progress.broken} true. It provides
-    L{Journal<twisted_mqtt.core.journal.Journal>} too.
+    what can't be kept makes C{progress.broken} true.
     """
 
     durable = Attribute("Whether anything survives the process.")
     progress = Attribute("An L{IProgress}.")
+    journal = Attribute("A L{Journal<twisted_mqtt.core.journal.Journal>}, or None where it is not durable.")
+    delayed = Attribute("What had not come to its time when the store was opened: (number, message, when it is due).")
 
     def open(broker):  # type: ignore[no-untyped-def]  # zope interfaces have no self
         """
@@ -260,17 +281,38 @@ class IStore(Interface):
         A topic has no retained message any more.
         """
 
-    def saveWill(clientID, will, publishAt):  # type: ignore[no-untyped-def]  # zope interfaces have no self
+    def saveWill(clientID, will, publishAt, delay):  # type: ignore[no-untyped-def]  # zope interfaces have no self
         """
         A client has a will.
 
         @param will: a L{Message<twisted_mqtt.core.message.Message>}.
         @param publishAt: when it is due, in seconds since the epoch; 0 while the client is connected.
+        @param delay: for how many seconds it waits once the client is gone.
         """
 
     def removeWill(clientID):  # type: ignore[no-untyped-def]  # zope interfaces have no self
         """
         A client has no will any more.
+        """
+
+    def saveDelayed(number, message, due):  # type: ignore[no-untyped-def]  # zope interfaces have no self
+        """
+        A message waits for its time.
+
+        @param number: greater than those before.
+        @param due: in seconds since the epoch.
+        """
+
+    def removeDelayed(number):  # type: ignore[no-untyped-def]  # zope interfaces have no self
+        """
+        A message waits no longer.
+        """
+
+    def room():  # type: ignore[no-untyped-def]  # zope interfaces have no self
+        """
+        Whether there is room for more to write.
+
+        @return: None if there is, or a Deferred that fires when there is again. It does not fail.
         """
 
     def saveBan(ban):  # type: ignore[no-untyped-def]  # zope interfaces have no self

@@ -62,6 +62,7 @@ from twisted_mqtt.core.reasons import (
     UNSUPPORTED_PROTOCOL_VERSION,
     ProtocolError,
     connackReturnCode,
+    disconnectReason,
     nameOf,
 )
 from twisted_mqtt.hooks import Challenge
@@ -102,8 +103,8 @@ class MQTTProtocol:
     """
 
     __slots__ = (
-        "_admission", "_congestedAt", "_intake", "_parked", "_publishes", "_reauthentication", "_state", "_throttle",
-        "_waiting", "bucket", "client", "connection", "factory", "reason", "transport",
+        "_admission", "_congestedAt", "_cutAt", "_intake", "_parked", "_publishes", "_reauthentication", "_state",
+        "_throttle", "_waiting", "bucket", "client", "connection", "factory", "reason", "transport",
     )  # fmt: skip
 
     connection: Connection
@@ -126,6 +127,8 @@ class MQTTProtocol:
         self._reauthentication: Reauthentication | None = None
         self.bucket = 0
         self._congestedAt = 0.0
+        # When it is cut if it has not gone by itself.
+        self._cutAt = 0.0
         # Where the listener limits them: bytes that came, messages published; and the call that ends a pause.
         self._intake: TokenBucket | None = None
         self._publishes: TokenBucket | None = None
@@ -172,7 +175,13 @@ class MQTTProtocol:
         Bytes have come.
         """
         connection = self.connection
-        packets = connection.receive(data, self.factory.seconds())
+        try:
+            packets = connection.receive(data, self.factory.seconds())
+        except Exception:
+            # Our own fault, or that of a part of the broker that receives messages; this client's connection alone.
+            _log.failure("Taking what {client} has sent failed", client=self.client)
+            self._close(IMPLEMENTATION_SPECIFIC_ERROR, "")
+            return
         if packets or connection.error is not None:
             self._take(packets)
         if self._intake is not None and self._state < _CLOSING:
@@ -241,6 +250,8 @@ class MQTTProtocol:
         """
         if self._state >= _CLOSING:
             if self._state == _CLOSING:
+                if self._cutAt > now:
+                    return self._cutAt
                 # It was told to go and has not gone.
                 self.transport.abortConnection()
             return 0.0
@@ -255,7 +266,7 @@ class MQTTProtocol:
         if self._state == _NEW or self._state == _CONNECTING:
             deadline = client.connectedAt or self.connection.lastReceived
             deadline += client.options.idle_timeout
-            if self._state == _CONNECTING and self._admission is not None and self._waiting is not None:
+            if self._waiting is not None:
                 # Hooks have a time-out of their own.
                 return now + 1.0
             if deadline > now:
@@ -429,10 +440,27 @@ class MQTTProtocol:
             return None
         connection.replyPacket(
             # 3.1 has no session present flag
-            Connack(admission.sessionPresent and packetHasPresence(admission), 0, admission.properties)
+            Connack(admission.sessionPresent and packetHasPresence(admission), 0, admission.properties),
+            admission.before,
         )
+        return self._afterReply(self._open)
+
+    def _afterReply(self, goOn: Callable[[], Any]) -> Any:
+        """
+        Go on when what was answered has been sent: what follows may not come before it.
+        """
+        connection = self.connection
+        if not connection.waits():
+            return goOn()
+        sent: Deferred[None] = Deferred()
+        connection.released = lambda: sent.callback(None)
+        return sent.addCallback(lambda _: goOn())
+
+    def _open(self) -> Any:
+        if self._state >= _CLOSING:
+            return None
         self._state = _OPEN
-        client = self.client
+        broker, client, connection = self.factory.broker, self.client, self.connection
         if client.keepAlive:
             deadline = connection.lastReceived + client.keepAlive * client.limits.keepAliveBackoff * 2
             broker.wheel.add(self, deadline)
@@ -486,6 +514,14 @@ class MQTTProtocol:
         connection = self.connection
         if not connection.begin(packet, connection.lastReceived):
             return None
+        broker = self.factory.broker
+        if packet.qos and broker.router.progress.congested:
+            room = broker.store.room()
+            if room is not None:
+                return room.addCallback(lambda _: self._limitPublish(packet))
+        return self._limitPublish(packet)
+
+    def _limitPublish(self, packet: Publish) -> Any:
         if self._publishes is not None:
             factory = self.factory
             wait = self._publishes.take(1, factory.seconds())
@@ -520,22 +556,24 @@ class MQTTProtocol:
         connection.countMessage(packet.qos)
         message = connection.makeMessage(packet, now)
         message.protocol = self.client.protocol
-        return then(broker.publish(message), self._published, packet)
+        before = broker.router.progress.sequence
+        return then(broker.publish(message), self._published, packet, before)
 
-    def _published(self, reason: int, packet: Publish) -> None:
+    def _published(self, reason: int, packet: Publish, before: int) -> None:
         connection = self.connection
         if reason >= 0x80 and connection.version < VERSION_5:
             # Below 5 there is no other way to say that it was not taken.
             self._close(reason, "")
             return
-        connection.acknowledge(packet, reason, connection.lastReceived)
+        connection.acknowledge(packet, reason, connection.lastReceived, None, before)
 
     def _subscribe(self, packet: Packet) -> Any:
         assert isinstance(packet, Subscribe)  # noqa: S101 - dispatched by type
         self.factory.broker.counters.packets_subscribe_received += 1
-        return then(self.factory.broker.subscribeClient(self.client, packet), self._subscribed, packet)
+        before = self.factory.broker.router.progress.sequence
+        return then(self.factory.broker.subscribeClient(self.client, packet), self._subscribed, packet, before)
 
-    def _subscribed(self, subscribing: Subscribing, packet: Subscribe) -> None:
+    def _subscribed(self, subscribing: Subscribing, packet: Subscribe, before: int) -> Any:
         counters = self.factory.broker.counters
         counters.packets_suback_sent += 1
         reasons = subscribing.reasons
@@ -546,17 +584,18 @@ class MQTTProtocol:
                 raise ProtocolError(NOT_AUTHORIZED, "subscribing to this filter is not allowed")
         if self.connection.version < VERSION_5:
             reasons = [min(reason, 0x80) for reason in reasons]  # [MQTT-3.9.3-2] of 3.1.1
-        self.connection.replyPacket(Suback(SUBACK, packet.packetID, reasons))
-        subscribing.deliverRetained()
+        self.connection.replyPacket(Suback(SUBACK, packet.packetID, reasons), before)
+        return self._afterReply(subscribing.deliverRetained)
 
     def _unsubscribe(self, packet: Packet) -> Any:
         assert isinstance(packet, Unsubscribe)  # noqa: S101 - dispatched by type
         self.factory.broker.counters.packets_unsubscribe_received += 1
-        return then(self.factory.broker.unsubscribeClient(self.client, packet), self._unsubscribed, packet)
+        before = self.factory.broker.router.progress.sequence
+        return then(self.factory.broker.unsubscribeClient(self.client, packet), self._unsubscribed, packet, before)
 
-    def _unsubscribed(self, reasons: list[int], packet: Unsubscribe) -> None:
+    def _unsubscribed(self, reasons: list[int], packet: Unsubscribe, before: int) -> None:
         self.factory.broker.counters.packets_unsuback_sent += 1
-        self.connection.replyPacket(Suback(UNSUBACK, packet.packetID, reasons))
+        self.connection.replyPacket(Suback(UNSUBACK, packet.packetID, reasons), before)
 
     def _disconnect(self, packet: Packet) -> None:
         assert isinstance(packet, Disconnect)  # noqa: S101 - dispatched by type
@@ -626,7 +665,7 @@ class MQTTProtocol:
         connection = self.connection
         if self._state == _OPEN and connection.version == VERSION_5:
             self.factory.broker.counters.packets_disconnect_sent += 1
-            connection.sendPacket(Disconnect(reason, self._explained(text)))
+            connection.sendPacket(Disconnect(disconnectReason(reason), self._explained(text)))
         self.reason = reason
         self._shut()
 
@@ -644,7 +683,8 @@ class MQTTProtocol:
         if waiting is not None:
             waiting.cancel()
         broker = self.factory.broker
-        broker.wheel.add(self, connection.lastReceived + _PATIENCE)
+        self._cutAt = self.factory.seconds() + _PATIENCE
+        broker.wheel.add(self, self._cutAt)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
         broker.registry.disconnect(self.client, "closed" if self.reason is None else self.reason)

@@ -102,6 +102,7 @@ class SessionRegistry:
             session.useLimits(client.limits)
         session.username = client.username
         session.info = client
+        session.zone = client.zone
         session.expiryInterval = client.expiryInterval
         # From here on it does not expire, though nothing goes out before the client has been told that it is in.
         session.expiresAt = 0.0
@@ -203,6 +204,13 @@ class SessionRegistry:
             _log.failure("Disconnecting {client} failed", client=client)
         self.disconnect(client, reason)
 
+    def restore(self, session: Session) -> None:
+        """
+        Take over a session that the store has.
+        """
+        self.sessions[session.clientID] = session
+        self._endLater(session)
+
     def _persist(self, session: Session, client: ClientInfo) -> None:
         """
         Have the store keep a session as long as it can outlive its connection, and no longer.
@@ -210,13 +218,14 @@ class SessionRegistry:
         if not self._store.durable:
             return
         if session.expiryInterval:
-            session.journal = self._store
+            session.journal = self._store.journal
+        # One that is not to outlive this connection any more keeps what it has in the store, until it ends.
+        if session.journal is not None:
             self._store.saveSession(session)
             if client.will is not None:
-                self._store.saveWill(client.clientID, client.will, 0.0)
-        elif session.journal is not None:
-            session.journal = None
-            self._store.removeSession(session)
+                self._store.saveWill(client.clientID, client.will, 0.0, client.willDelay)
+            else:
+                self._store.removeWill(client.clientID)
 
     def _endLater(self, session: Session) -> None:
         if session.expiryInterval != NEVER:

@@ -144,6 +144,8 @@ class Subscribing:
             return WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED
         if limits.maxTopicLevels and matching.count("/") >= limits.maxTopicLevels:
             return TOPIC_FILTER_INVALID
+        if self.broker.router.progress.broken and session is not None and session.journal is not None:
+            return QUOTA_EXCEEDED
         if (
             limits.maxSubscriptions
             and session is not None

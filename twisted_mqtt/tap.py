@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
@@ -25,7 +26,7 @@ from twisted_mqtt.config import ConfigurationError, readSettings
 from twisted_mqtt.config.keys import keysOf
 from twisted_mqtt.config.schema_extensions import Retainer
 from twisted_mqtt.departure import sendAllAway
-from twisted_mqtt.extensions import Extensions
+from twisted_mqtt.extensions import ALWAYS, Extensions
 from twisted_mqtt.flapping import Flapping
 from twisted_mqtt.gatewaymakers import gatewayMakers
 from twisted_mqtt.listeners import Listeners
@@ -35,6 +36,9 @@ from twisted_mqtt.monitoring.systopics import SysTopics
 from twisted_mqtt.openfiles import SPARE, raiseLimit
 from twisted_mqtt.reload import Reload
 from twisted_mqtt.reloadreport import ReloadReport
+from twisted_mqtt.stores.memory import MemoryStore
+from twisted_mqtt.stores.sqlite import SQLiteStore
+from twisted_mqtt.stores.worker import ThreadWorker
 from twisted_mqtt.systemd import InheritedSocket, Notifier, inheritedSockets
 
 if TYPE_CHECKING:
@@ -154,6 +158,8 @@ class BrokerService(MultiService):
         self._notifier = self._around.notifier or Notifier({}, reactor)
         self._reloading = DeferredLock()
         self.log = self._around.log
+        if store is None:
+            store = makeStore(settings, reactor)
         self.broker = Broker(settings, reactor, store, retainer=settings.extension("retainer", Retainer))
         MultiService.addService(self, self.broker)
         self.listeners = Listeners(self.broker, reactor, self._around.inherited)
@@ -246,7 +252,7 @@ class BrokerService(MultiService):
         await self.broker.open()
         makers = self.gatewayMakers
         self.flapping.update()
-        named = [name for name in self.settings.startingExtensions if name not in _OWN]
+        named = [*ALWAYS, *(name for name in self.settings.startingExtensions if name not in _OWN)]
         await self.extensions.loadAll(name for name in named if name not in makers)
         self.systopics.startService()
         await self.listeners.open()
@@ -293,6 +299,25 @@ class BrokerService(MultiService):
         _log.critical("the broker can't start: {error}", error=failure.getErrorMessage())
         _log.debug("{traceback}", traceback=failure.getTraceback())
         return failure
+
+
+def makeStore(settings: Settings, reactor: Any) -> Any:
+    """
+    The store that the settings want; its file is not touched before it is opened.
+
+    @return: provides L{IStore<twisted_mqtt.interfaces.IStore>}.
+    """
+    persistence = settings.persistence
+    if persistence.store == "memory":
+        return MemoryStore()
+    return SQLiteStore(
+        Path(settings.node.data_dir, persistence.file),
+        reactor,
+        ThreadWorker(reactor.callFromThread),
+        persistence.commit,
+        persistence.interval,
+        settings.extension("retainer", Retainer).storage_type != "ram",
+    )
 
 
 def makeBrokerService(settings: Settings, reactor: Any) -> BrokerService:

@@ -54,7 +54,7 @@ class Wills:
         else:
             self.delay(client.clientID, will, delay)
             if session.journal is not None:
-                self._broker.store.saveWill(client.clientID, will, self._clock.seconds() + delay)
+                self._broker.store.saveWill(client.clientID, will, self._clock.seconds() + delay, delay)
 
     def delay(self, clientID: str, will: Message, seconds: float) -> None:
         """

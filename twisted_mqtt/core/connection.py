@@ -43,6 +43,8 @@ from twisted_mqtt.core.session import Session
 from twisted_mqtt.core.topics import MAX_LENGTH, checkResponseTopic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted_mqtt.core.outbox import Outbox
 
 _UNLIMITED: Final = 0x7FFFFFFF
@@ -89,7 +91,7 @@ class Connection(Decoder):
         "closed", "lastReceived", "congested", "clientID", "username", "peerHost", "mountpoint", "maxOut",
         "receiveMaximum", "problemInformation", "sentPackets", "sentMessages", "receivedMessages", "receivedBytes",
         "sentBytes", "limited", "_out", "_outBytes", "_aliasesIn", "_aliasesOut", "_aliasLimit", "_unacked",
-        "_unreleased", "_generation", "_replies",
+        "_unreleased", "_generation", "_replies", "released",
     )  # fmt: skip
 
     def __init__(self, router: Router, limits: Limits, outbox: Outbox, writer: Writer, now: float) -> None:
@@ -131,6 +133,8 @@ class Connection(Decoder):
         self._unreleased: int = 0
         self._generation: int = 0
         self._replies: deque[tuple[int, bytes]] | None = None
+        # Called once when no reply waits any more.
+        self.released: Callable[[], None] | None = None
 
     def accept(self, session: Session, clientID: str, receiveMaximum: int) -> None:
         """
@@ -672,6 +676,10 @@ class Connection(Decoder):
         if replies:
             return False
         self._replies = None
+        released = self.released
+        if released is not None:
+            self.released = None
+            released()
         return True
 
     def waits(self) -> bool:
@@ -688,6 +696,7 @@ class Connection(Decoder):
         self._out = []
         self._outBytes = 0
         self._replies = None
+        self.released = None
         session = self.session
         if session is not None and session.connection is self:
             session.detach(now)

@@ -128,7 +128,7 @@ class MessageQueue:
         """
         Whether a new entry of QoS 1 or 2 belongs to the store alone.
         """
-        return self.spilled > 0 or (self.capacity > 0 and self._count - self.qos0 >= self.capacity)
+        return self.spilled > 0 or self.dormant or (self.capacity > 0 and self._count - self.qos0 >= self.capacity)
 
     def push(self, entry: Entry) -> Entry | None:
         """
@@ -157,7 +157,7 @@ class MessageQueue:
 
         @return: see L{push}.
         """
-        if self.spilled == 0:
+        if self.spilled == 0 and not self.dormant:
             self.last = entry.number - 1
         self.spilled += 1
         if self.loading:
@@ -174,17 +174,16 @@ class MessageQueue:
         self.loading = True
         self._late = 0
 
-    def fill(self, entries: list[Entry], others: int, complete: bool) -> list[Entry]:
+    def fill(self, entries: list[Entry], complete: bool) -> list[Entry]:
         """
         A page has come.
 
-        @param others: how many entries that the store has given with it did not wait but are in flight.
         @param complete: whether there was no more when it was asked for.
 
         @return: those that had been dropped meanwhile.
         """
         self.loading = False
-        self.spilled = self._late if complete else max(0, self.spilled - len(entries) - others)
+        self.spilled = self._late if complete else max(0, self.spilled - len(entries))
         if entries:
             self.last = entries[-1].number
         dropped = entries[: self.skipped]

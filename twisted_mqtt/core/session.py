@@ -204,7 +204,7 @@ class Session:
             and subscription.plain
             and len(self.inflight) < self.window
             and connection.room > 0
-            and (self.queue is None or self.queue.length == 0)
+            and (self.queue is None or (self.queue.length == 0 and not self.queue.dormant))
             and self._resend is None
             and self._held is None
             and self._backlog is None
@@ -288,7 +288,7 @@ class Session:
                 self.inflight[entry.packetID] = entry
             if inflight and self.connection is not None:
                 self._resend = list(reversed(self.inflight.values()))
-        for entry in queue.fill(waiting, len(inflight), complete):
+        for entry in queue.fill(waiting, complete):
             self._discard(entry)
             self._drop(entry.message, "queue_full")
         if queue.dormant and queue.spilled and self.limits.priorities:
@@ -473,12 +473,16 @@ class Session:
             self._resend = list(reversed(self.inflight.values()))
         self.refill(now)
 
-    def restore(self, count: int) -> None:
+    def restore(self, waiting: int) -> None:
         """
-        The journal has so many entries of this session, none of which is in memory yet.
+        The journal has entries of this session, none of which is in memory yet.
+
+        @param waiting: how many of them are not in flight.
         """
         queue = self._makeQueue()
-        queue.spilled = count
+        queue.spilled = waiting
+        if self.limits.maxQueue and waiting > self.limits.maxQueue:
+            queue.skipped = waiting - self.limits.maxQueue
         queue.last = -1
         queue.dormant = True
 

@@ -15,7 +15,6 @@ from twisted_mqtt.interfaces import IStore
 
 if TYPE_CHECKING:
     from twisted_mqtt.core.message import Message
-    from twisted_mqtt.core.queue import Entry
     from twisted_mqtt.core.session import Session
     from twisted_mqtt.core.subscription import Subscription
 
@@ -30,6 +29,8 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.progress = Progress()
+        self.journal = None
+        self.delayed: list[tuple[int, Message, float]] = []
 
     def open(self, broker: object) -> None:
         """
@@ -71,7 +72,7 @@ class MemoryStore:
         The message was in memory.
         """
 
-    def saveWill(self, clientID: str, will: Message, publishAt: float) -> None:
+    def saveWill(self, clientID: str, will: Message, publishAt: float, delay: float) -> None:
         """
         The will is in memory.
         """
@@ -79,6 +80,21 @@ class MemoryStore:
     def removeWill(self, clientID: str) -> None:
         """
         The will was in memory.
+        """
+
+    def saveDelayed(self, number: int, message: Message, due: float) -> None:
+        """
+        The message is in memory.
+        """
+
+    def removeDelayed(self, number: int) -> None:
+        """
+        The message was in memory.
+        """
+
+    def room(self) -> None:
+        """
+        There is room.
         """
 
     def saveBan(self, ban: object) -> None:
@@ -89,34 +105,4 @@ class MemoryStore:
     def removeBan(self, kind: str, who: str) -> None:
         """
         The ban was in memory.
-        """
-
-    def queued(self, session: Session, entry: Entry) -> None:
-        """
-        The entry is in memory.
-        """
-
-    def sent(self, session: Session, entry: Entry) -> None:
-        """
-        The entry is in memory.
-        """
-
-    def released(self, session: Session, entry: Entry) -> None:
-        """
-        The entry is in memory.
-        """
-
-    def settled(self, session: Session, entry: Entry) -> None:
-        """
-        The entry was in memory.
-        """
-
-    def received(self, session: Session, packetID: int, now: float) -> None:
-        """
-        The identifier is in memory.
-        """
-
-    def completed(self, session: Session, packetID: int) -> None:
-        """
-        The identifier was in memory.
         """

@@ -1,0 +1,374 @@
+"""
+The durable store under a broker: what survives, and what waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.stores.kit import Bed
+from tests.wire import Peer
+from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, Publish
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> Iterator[Bed]:
+    """
+    A broker with an empty store.
+    """
+    made = Bed(tmp_path)
+    yield made
+    made.crash()
+
+
+def publishTo(bed: Bed, *payloads: bytes, qos: int = 1, topic: str = "t") -> None:
+    """
+    Publish from a client that keeps nothing, and see that all is acknowledged.
+    """
+    publisher = bed.peer()
+    publisher.connect("publisher")
+    for number, payload in enumerate(payloads, 1):
+        publisher.publish(topic, payload, qos, number)
+        publisher.expectAck(PUBREC if qos == 2 else PUBACK, number)
+    publisher.lose()
+
+
+@pytest.mark.parametrize("crash", [False, True])
+@pytest.mark.parametrize("version", [4, 5])
+def test_offlineQueueSurvives(bed: Bed, crash: bool, version: int) -> None:
+    """
+    A session, its subscriptions and what waits for it survive a stop and a crash, in order.
+    """
+    subscriber = bed.client("s", version)
+    subscriber.subscribe("t", qos=1)
+    subscriber.lose()
+    publishTo(bed, b"1", b"2", b"3")
+    bed.restart(crash)
+    subscriber = bed.peer(version)
+    connack = subscriber.connect("s", cleanStart=False, **({"sessionExpiry": 3600} if version == 5 else {}))
+    assert connack.sessionPresent
+    assert subscriber.payloads() == [b"1", b"2", b"3"]
+    for packetID in (1, 2, 3):
+        subscriber.acknowledge(PUBACK, packetID)
+    subscriber.lose()
+    bed.clock.advance(1)
+    publishTo(bed, b"4")
+    bed.restart(crash)
+    assert bed.client("s", version).payloads() == [b"4"]
+
+
+def test_acknowledgedOnceCommitted(bed: Bed) -> None:
+    """
+    PUBACK waits until the message is on disk; a message that nobody keeps does not wait.
+    """
+    bed.client("s").subscribe("t")
+    publisher = bed.peer()
+    publisher.connect("p")
+    bed.worker.held = True
+    publisher.publish("t", b"kept", 1, 1)
+    publisher.expectNothing()
+    bed.worker.release()
+    publisher.expectAck(PUBACK, 1)
+    bed.worker.held = True
+    publisher.publish("nobody", b"", 1, 2)
+    publisher.expectAck(PUBACK, 2, 0x10)
+    publisher.publish("t", b"kept", 1, 3)
+    publisher.publish("nobody", b"", 1, 4)
+    # [MQTT-4.6.0-2]: in the order of the messages
+    publisher.expectNothing()
+    bed.worker.release()
+    publisher.expectAck(PUBACK, 3)
+    publisher.expectAck(PUBACK, 4, 0x10)
+
+
+def test_settledBeforeItsBatch(bed: Bed) -> None:
+    """
+    What every receiver has acknowledged before it was written is not written.
+    """
+    subscriber = bed.client("s")
+    subscriber.subscribe("t")
+    publisher = bed.peer()
+    publisher.connect("p")
+    bed.worker.held = True
+    publisher.publish("t", b"first", 1, 1)
+    publisher.publish("t", b"second", 1, 2)
+    for packetID in (1, 2):
+        subscriber.expect(Publish)
+        subscriber.acknowledge(PUBACK, packetID)
+    written = bed.store._writing
+    assert written is not None and len(written.entries) == 1
+    bed.worker.release()
+    publisher.turn()
+    publisher.expectAck(PUBACK, 1)
+    publisher.expectAck(PUBACK, 2)
+    bed.clock.advance(1)
+    assert bed.rows("entry") == bed.rows("message") == 0
+
+
+def test_interval(tmp_path: Path) -> None:
+    """
+    With C{interval}, an acknowledgement does not wait, and what is not written in time is lost by a crash.
+    """
+    bed = Bed(tmp_path, commit="interval")
+    bed.client("s").subscribe("t")
+    bed.clock.advance(1)
+    publishTo(bed, b"written")
+    bed.clock.advance(1)
+    publishTo(bed, b"lost")
+    bed.restart(crash=True)
+    assert bed.client("s").payloads() == [b"written"]
+    bed.crash()
+
+
+def deliverTwo(peer: Peer) -> int:
+    """
+    Take a message of QoS 2; returns its identifier.
+    """
+    packet = peer.expect(Publish)
+    assert packet.qos == 2
+    return packet.packetID
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_exactlyOnceOut(bed: Bed, crash: bool) -> None:
+    """
+    A QoS 2 message on its way keeps its identifier and its state.
+    """
+    bed.client("s").subscribe("t")
+    publishTo(bed, b"one", b"two", qos=2)
+    bed.restart(crash)
+    subscriber = bed.client("s")
+    first, second = deliverTwo(subscriber), deliverTwo(subscriber)
+    subscriber.acknowledge(PUBREC, first).expectAck(PUBREL, first)
+    bed.restart(crash)
+    subscriber = bed.client("s")
+    subscriber.expectAck(PUBREL, first)
+    again = subscriber.expect(Publish)
+    assert (again.packetID, again.dup, again.payload) == (second, True, b"two")
+    subscriber.acknowledge(PUBCOMP, first)
+    subscriber.acknowledge(PUBREC, second).expectAck(PUBREL, second)
+    subscriber.acknowledge(PUBCOMP, second)
+    bed.clock.advance(1)
+    bed.restart(crash)
+    bed.client("s").expectNothing()
+    assert bed.rows("entry") == bed.rows("message") == 0
+
+
+def test_exactlyOnceOutIsHeld(bed: Bed) -> None:
+    """
+    A QoS 2 message goes out, and is released, only when that is on disk.
+    """
+    subscriber = bed.client("s")
+    subscriber.subscribe("t")
+    publisher = bed.peer()
+    publisher.connect("p")
+    bed.worker.held = True
+    publisher.publish("t", b"one", 2, 1)
+    subscriber.expectNothing()
+    bed.worker.release()
+    packetID = deliverTwo(subscriber)
+    bed.worker.held = True
+    subscriber.acknowledge(PUBREC, packetID).expectNothing()
+    bed.worker.release()
+    subscriber.expectAck(PUBREL, packetID)
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_exactlyOnceIn(bed: Bed, crash: bool) -> None:
+    """
+    A client's QoS 2 identifier is remembered until PUBREL, and its reuse is a new message.
+    """
+    bed.client("s").subscribe("t", qos=1)
+    publisher = bed.client("p")
+    publisher.publish("t", b"one", 2, 7).expectAck(PUBREC, 7)
+    bed.restart(crash)
+    publisher = bed.client("p")
+    publisher.publish("t", b"one", 2, 7, dup=True).expectAck(PUBREC, 7)
+    bed.worker.held = True
+    publisher.acknowledge(PUBREL, 7).expectNothing()
+    bed.worker.release()
+    publisher.expectAck(PUBCOMP, 7)
+    bed.restart(crash)
+    publisher = bed.client("p")
+    publisher.publish("t", b"two", 2, 7).expectAck(PUBREC, 7)
+    assert bed.client("s").payloads() == [b"one", b"two"]
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_retained(bed: Bed, crash: bool) -> None:
+    """
+    Retained messages survive as last acknowledged; a removed one stays removed.
+    """
+    publisher = bed.peer()
+    publisher.connect("p")
+    for number, (topic, payload) in enumerate([("a", b"1"), ("b", b"1"), ("a", b"2"), ("b", b""), ("c", b"3")], 1):
+        publisher.publish(topic, payload, 1, number, retain=True, contentType="x")
+        assert publisher.next() is not None
+    bed.restart(crash)
+    watcher = bed.peer()
+    watcher.connect("w")
+    watcher.subscribe("#", qos=0)
+    found = {each.topic: each for each in watcher.receive() if isinstance(each, Publish)}
+    assert {topic: each.payload for topic, each in found.items()} == {"a": b"2", "c": b"3"}
+    properties = found["a"].properties
+    assert properties is not None and properties.contentType == "x"
+
+
+def test_subscriptionOptions(bed: Bed) -> None:
+    """
+    A subscription survives with its identifier, and an unsubscribed one does not.
+    """
+    subscriber = bed.client("s")
+    subscriber.subscribe("t/+", qos=1, identifier=12)
+    subscriber.subscribe("u")
+    bed.restart(crash=True)
+    subscriptions = bed.broker.sessions["s"].subscriptions
+    assert [(each.topicFilter, each.qos, each.identifiers) for each in subscriptions.values()] == [
+        ("t/+", 1, [12]),
+        ("u", 2, None),
+    ]
+    publishTo(bed, b"x", topic="t/1")
+    bed.restart(crash=True)
+    packet = bed.client("s").expect(Publish)
+    assert packet.properties is not None and packet.properties.subscriptionIDs == [12]
+
+
+def test_sessionExpiry(bed: Bed) -> None:
+    """
+    The time in which the broker did not run counts; a session without an expiry is not kept.
+    """
+    bed.client("long", expiry=100).lose()
+    bed.client("short", expiry=10).lose()
+    bed.client("connected", expiry=10)
+    bed.client("none", expiry=0)
+    bed.restart(crash=True, pause=50)
+    bed.clock.advance(1)
+    assert sorted(bed.broker.sessions) == ["long"]
+    bed.restart(pause=50)
+    bed.clock.advance(1)
+    assert sorted(bed.broker.sessions) == []
+    bed.clock.advance(1)
+    assert bed.rows("session") == 0
+
+
+def test_messageExpiry(bed: Bed) -> None:
+    """
+    So it is with messages.
+    """
+    subscriber = bed.client("s")
+    subscriber.subscribe("t")
+    subscriber.lose()
+    publisher = bed.peer()
+    publisher.connect("p")
+    publisher.publish("t", b"short", 1, 1, messageExpiry=10)
+    publisher.publish("t", b"long", 1, 2, messageExpiry=100)
+    bed.restart(crash=True, pause=50)
+    packet = bed.client("s").expect(Publish)
+    assert packet.payload == b"long"
+    assert packet.properties is not None and packet.properties.messageExpiry == 50
+
+
+def test_cleanStartForgets(bed: Bed) -> None:
+    """
+    A session that a client does not want any more goes with all that belongs to it.
+    """
+    bed.client("s").subscribe("t")
+    bed.client("other").subscribe("t")
+    publishTo(bed, b"x", b"y")
+    bed.restart(crash=True)
+    bed.client("s", clean=True)
+    bed.clock.advance(1)
+    assert (bed.rows("entry"), bed.rows("message"), bed.rows("subscription")) == (2, 2, 1)
+    bed.restart(crash=True)
+    bed.client("s").expectNothing()
+    assert bed.client("other").payloads() == [b"x", b"y"]
+
+
+def test_longQueueIsPaged(bed: Bed) -> None:
+    """
+    Of a long queue a part is in memory; all of it comes, in order, with others coming meanwhile.
+    """
+    bed.client("s").subscribe("t")
+    bed.broker.sessions["s"].connection.session = None  # type: ignore[union-attr]  # it has one
+    bed.restart(crash=True)
+    expected = [b"%d" % number for number in range(2000)]
+    publishTo(bed, *expected[:1500])
+    session = bed.broker.sessions["s"]
+    assert session.queue is not None
+    assert session.queue.ready < 200 and session.queue.length == 1500
+    bed.restart(crash=True)
+    publishTo(bed, *expected[1500:1700])
+    subscriber = bed.client("s")
+    received: list[bytes] = []
+    while len(received) < 2000:
+        if len(received) == 320:
+            publishTo(bed, *expected[1700:])
+        packets = [each for each in subscriber.receive() if isinstance(each, Publish)]
+        assert packets, received[-1]
+        for packet in packets:
+            received.append(packet.payload)
+            subscriber.acknowledge(PUBACK, packet.packetID)
+    assert received == expected
+    bed.clock.advance(1)
+    assert bed.rows("entry") == bed.rows("message") == 0
+    assert session.queue is not None
+
+
+def test_queueLimitWithPages(tmp_path: Path) -> None:
+    """
+    The oldest go when a queue is too long, wherever they are.
+    """
+    bed = Bed(tmp_path, commit="never", max_mqueue_len=700)
+    bed.client("s").subscribe("t")
+    bed.restart(crash=True)
+    expected = [b"%d" % number for number in range(3000)]
+    publishTo(bed, *expected[:1000])
+    bed.restart(crash=True)
+    publishTo(bed, *expected[1000:])
+    session = bed.broker.sessions["s"]
+    assert session.queueLength == 700
+    bed.clock.advance(1)
+    assert bed.rows("entry") < 1700
+    subscriber = bed.client("s")
+    received: list[bytes] = []
+    while packets := [each for each in subscriber.receive() if isinstance(each, Publish)]:
+        for packet in packets:
+            received.append(packet.payload)
+            subscriber.acknowledge(PUBACK, packet.packetID)
+    assert received == expected[-700:]
+    assert bed.broker.counters.delivery_dropped_queue_full == 2300 - 300 or received
+    bed.crash()
+
+
+def test_willAfterCrash(bed: Bed) -> None:
+    """
+    Who was connected when the broker was killed has gone without a word: its will comes, after its delay.
+    """
+    from tests.wire import propertiesOf
+    from twisted_mqtt.core.packets import Will
+
+    bed.client("w", will=Will("wills", b"gone", 1, False, propertiesOf(willDelay=30)))
+    bed.client("s").subscribe("wills")
+    bed.restart(crash=True, pause=10)
+    subscriber = bed.client("s")
+    subscriber.expectNothing()
+    bed.clock.advance(25)
+    assert subscriber.payloads() == [b"gone"]
+    bed.restart(crash=True)
+    bed.clock.advance(100)
+    assert bed.rows("will") == 0
+
+
+def test_bans(bed: Bed) -> None:
+    """
+    Bans survive until they are taken back.
+    """
+    bed.broker.bans.add("evil", "clientid", "test")
+    bed.broker.bans.add("worse", "clientid", "test")
+    bed.broker.bans.remove("clientid", "worse")
+    bed.clock.advance(0)
+    bed.restart(crash=True)
+    assert [ban.who for ban in bed.broker.bans.list()] == ["evil"]

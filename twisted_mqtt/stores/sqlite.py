@@ -1,0 +1,397 @@
+"""
+The durable store: what is acknowledged is on disk.
+
+Changes gather in a L{Ledger} while the writer is busy with the batch before; as soon as it is free, they are the next
+batch, one transaction. So nothing waits for a timer, and the busier the broker, the larger the batches.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_mqtt.core.journal import Progress
+from twisted_mqtt.interfaces import IStore
+from twisted_mqtt.stores.database import Database
+from twisted_mqtt.stores.ledger import FULL, SOON, Ledger
+from twisted_mqtt.stores.loading import Contents, readContents, restore
+from twisted_mqtt.stores.rows import entryOf
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from twisted.internet.interfaces import IReactorTime
+
+    from twisted_mqtt.bans import Ban
+    from twisted_mqtt.core.message import Message
+    from twisted_mqtt.core.session import Session
+    from twisted_mqtt.core.subscription import Subscription
+    from twisted_mqtt.stores.ledger import Batch
+    from twisted_mqtt.stores.worker import Worker
+
+_log = Logger()
+
+#: For how many seconds what nobody waits for may wait for company.
+LEISURE: Final = 0.05
+#: After how many seconds a batch that could not be written is tried again.
+RETRY: Final = 1.0
+#: So many bytes may gather beside the batch that is being written; then who publishes with QoS 1 and 2 has to wait.
+MOST_WAITING: Final = 32 << 20
+
+#: The name of the alarm.
+ALARM: Final = "store_failed"
+
+
+@implementer(IStore)
+class SQLiteStore:
+    """
+    Keeps everything in one SQLite file.
+
+    @ivar journal: what sessions tell of their messages.
+    @ivar delayed: the messages that waited for their time when the store was opened: (number, message, when it is due),
+        in that order.
+    """
+
+    durable = True
+
+    def __init__(
+        self,
+        path: Path,
+        clock: IReactorTime,
+        worker: Worker,
+        commit: str = "always",
+        interval: float = 1.0,
+        keepsRetained: bool = True,
+        mostWaiting: int = MOST_WAITING,
+    ) -> None:
+        """
+        @param commit: C{always}, C{interval} or C{never}, see the configuration.
+        @param keepsRetained: whether retained messages are kept.
+        @param mostWaiting: how many bytes may gather before publishers have to wait.
+        """
+        self.progress = Progress()
+        self.journal = Ledger(self.progress, commit == "always", self._wake, self._page, mostWaiting)
+        self.delayed: list[tuple[int, Message, float]] = []
+        self._database = Database(path)
+        self._clock: Any = clock
+        self._worker = worker
+        self._commit = commit
+        self._delay = interval if commit == "interval" else 0.0
+        self._keepsRetained = keepsRetained
+        self._broker: Any = None
+        # The batch that is being written, or is to be tried again.
+        self._writing: Batch | None = None
+        self._call: Any = None
+        # Asked for since the last batch was closed; and those to be read when that batch is written.
+        self._pages: list[tuple[Session, int]] = []
+        self._pagesNext: list[tuple[Session, int]] = []
+        # The last entry in flight of sessions whose entries have not been read yet, by what they are stored as.
+        self._inflight: dict[int, int] = {}
+        # Clients with a will in the store: most have none, and need no removal.
+        self._wills: set[str] = set()
+        self._roomier: list[Deferred[None]] = []
+        self._closing: Deferred[None] | None = None
+        self._open = False
+
+    # Opening and closing
+
+    def open(self, broker: Any) -> Deferred[None]:
+        """
+        See L{IStore}.
+
+        @return: fails with L{StoreError<twisted_mqtt.stores.database.StoreError>} where the store can't be used.
+        """
+        self._broker = broker
+        self._database.node = broker.nodeName
+        opened: Deferred[Contents] = Deferred()
+
+        def read() -> Contents:
+            self._database.open("OFF" if self._commit == "never" else "FULL")
+            try:
+                return readContents(self._database)
+            except BaseException:
+                self._database.close()
+                raise
+
+        self._worker.submit(read, opened.callback)
+        return opened.addCallback(lambda contents: Deferred.fromCoroutine(self._restore(contents)))
+
+    async def _restore(self, contents: Contents) -> None:
+        broker = self._broker
+        self.journal.startFrom(*contents.numbers)
+        self._inflight = contents.inflight
+        self._wills = {row[-3] for row in contents.wills}
+        self._open = True
+        if contents.node not in (None, broker.nodeName):
+            _log.warn(
+                "the store was written by the node {was}; it is now that of {name}",
+                was=contents.node,
+                name=broker.nodeName,
+            )
+        self.delayed = await restore(contents, broker, self, self._clock)
+
+    def close(self) -> Deferred[None]:
+        """
+        See L{IStore}.
+        """
+        closed: Deferred[None] = Deferred()
+        self._closing = closed
+        if not self._open:
+            self._shut()
+        elif self._writing is None:
+            self._cancel()
+            self._handOver()
+        elif self._call is not None:
+            # What could not be written gets its last chance.
+            self._cancel()
+            self._write()
+        return closed
+
+    def _shut(self) -> None:
+        closing = self._closing
+        self._open = False
+
+        def shut(_: object) -> None:
+            self._worker.stop()
+            if closing is not None:
+                closing.callback(None)
+
+        self._worker.submit(self._database.close, shut)
+
+    # What the broker tells
+
+    def saveSession(self, session: Session) -> None:
+        """
+        See L{IStore}.
+        """
+        self.journal.saveSession(session)
+
+    def removeSession(self, session: Session) -> None:
+        """
+        See L{IStore}.
+        """
+        self._inflight.pop(session.stored, None)
+        self.journal.removeSession(session)
+        self.removeWill(session.clientID)
+
+    def saveSubscription(self, session: Session, subscription: Subscription) -> None:
+        """
+        See L{IStore}.
+        """
+        self.journal.saveSubscription(session, subscription)
+
+    def removeSubscription(self, session: Session, topicFilter: str) -> None:
+        """
+        See L{IStore}.
+        """
+        self.journal.removeSubscription(session, topicFilter)
+
+    def putRetained(self, message: Message) -> None:
+        """
+        See L{IStore}.
+        """
+        # What the broker says of itself it will say again.
+        if self._keepsRetained and not message.system:
+            self.journal.saveRetained(message.topic, message)
+
+    def removeRetained(self, topic: str) -> None:
+        """
+        See L{IStore}.
+        """
+        if self._keepsRetained:
+            self.journal.saveRetained(topic, None)
+
+    def saveWill(self, clientID: str, will: Message, publishAt: float, delay: float) -> None:
+        """
+        See L{IStore}.
+        """
+        self._wills.add(clientID)
+        self.journal.saveWill(clientID, (will, publishAt, delay))
+
+    def removeWill(self, clientID: str) -> None:
+        """
+        See L{IStore}.
+        """
+        if clientID in self._wills:
+            self._wills.discard(clientID)
+            self.journal.saveWill(clientID, None)
+
+    def saveDelayed(self, number: int, message: Message, due: float) -> None:
+        """
+        See L{IStore}.
+        """
+        self.journal.saveDelayed(number, (message, due))
+
+    def removeDelayed(self, number: int) -> None:
+        """
+        See L{IStore}.
+        """
+        self.journal.saveDelayed(number, None)
+
+    def saveBan(self, ban: Ban) -> None:
+        """
+        See L{IStore}.
+        """
+        self.journal.saveBan(ban.kind, ban.who, (ban.reason, ban.by, ban.at, ban.until))
+
+    def removeBan(self, kind: str, who: str) -> None:
+        """
+        See L{IStore}.
+        """
+        self.journal.saveBan(kind, who, None)
+
+    def room(self) -> Deferred[None] | None:
+        """
+        See L{IStore}.
+        """
+        if not self.progress.congested:
+            return None
+        waiting: Deferred[None] = Deferred()
+        self._roomier.append(waiting)
+        return waiting
+
+    # Writing
+
+    def _wake(self, urgency: int) -> None:
+        """
+        There is something to write: at the end of this turn at the earliest, so that a turn's changes are one batch.
+        """
+        if urgency == FULL:
+            self.progress.congested = True
+        if self._writing is not None or not self._open:
+            return
+        if urgency == FULL:
+            delay = 0.0
+        else:
+            delay = self._delay or (0.0 if urgency == SOON else LEISURE)
+        if self._call is None:
+            self._call = self._clock.callLater(delay, self._called)
+        elif delay == 0.0:
+            self._call.reset(0)
+
+    def _called(self) -> None:
+        self._call = None
+        if self._writing is None:
+            self._handOver()
+        else:
+            self._write()
+
+    def _cancel(self) -> None:
+        call, self._call = self._call, None
+        if call is not None and call.active():
+            call.cancel()
+
+    def _handOver(self) -> None:
+        """
+        Give the writer what there is.
+        """
+        self._pagesNext, self._pages = self._pages, []
+        if self.journal.isEmpty:
+            self._readPages()
+            if self._closing is not None:
+                self._shut()
+            return
+        self._writing = self.journal.close()
+        if self.progress.congested:
+            self.progress.congested = False
+            waiting, self._roomier = self._roomier, []
+            for one in waiting:
+                one.callback(None)
+        self._write()
+
+    def _write(self) -> None:
+        batch, now = self._writing, self._clock.seconds()
+        if batch is not None:
+            self._worker.submit(lambda: self._database.apply(batch, now), self._written)
+
+    def _written(self, result: object) -> None:
+        batch = self._writing
+        if isinstance(result, Failure):
+            self._failed(result)
+            return
+        if self.progress.broken:
+            self._recovered()
+        self._writing = None
+        if batch is not None and self.journal.waits:
+            self.progress.committed = batch.sequence
+        self._readPages()
+        if self._commit == "always":
+            self._broker.router.committed()
+        if self._closing is not None:
+            self._handOver()
+        elif self._call is None and (self._pages or not self.journal.isEmpty):
+            # What has come meanwhile is written at once; what could wait has waited.
+            hurry = self._pages or self.progress.congested
+            self._call = self._clock.callLater(0.0 if hurry else self._delay, self._called)
+
+    def _failed(self, failure: Failure) -> None:
+        """
+        A batch was not written. It stays, and is tried again; what it holds is not acknowledged before it is there.
+        """
+        if self._closing is not None:
+            _log.critical(
+                "the store can't be written and the broker ends: what was not acknowledged is lost: {error}",
+                error=failure.getErrorMessage(),
+            )
+            self._writing = None
+            self._shut()
+            return
+        if not self.progress.broken:
+            self.progress.broken = True
+            text = f"the store can't be written: {failure.getErrorMessage()}"
+            _log.critical("{text}; messages of QoS 1 and 2 are refused until it can", text=text)
+            self._broker.alarms.activate(ALARM, "critical", "The store can't be written", text)
+        self._call = self._clock.callLater(RETRY, self._called)
+
+    def _recovered(self) -> None:
+        self.progress.broken = False
+        _log.info("the store can be written again")
+        self._broker.alarms.deactivate(ALARM)
+
+    # Reading
+
+    def _page(self, session: Session, after: int) -> None:
+        self._pages.append((session, after))
+        if self._writing is None and self._open:
+            self._cancel()
+            self._call = self._clock.callLater(0, self._called)
+
+    def _readPages(self) -> None:
+        """
+        Read the pages that were asked for before the last batch was closed: all that was told by then is written.
+        """
+        pages, self._pagesNext = self._pagesNext, []
+        for session, after in pages:
+            self._readPage(session, after)
+
+    def _readPage(self, session: Session, after: int) -> None:
+        database, stored = self._database, session.stored
+        last = self._inflight.pop(stored, 0) if after < 0 else 0
+
+        def read() -> tuple[list[list[Any]], list[list[Any]], bool]:
+            inflight = database.inflight(stored, last)
+            rows, complete = database.page(stored, max(after, 0))
+            return inflight, rows, complete
+
+        def done(result: Any) -> None:
+            if isinstance(result, Failure):
+                _log.failure("Reading the queue of {client} failed", result, client=session.clientID)
+                if last:
+                    self._inflight[stored] = last
+                # The session goes on waiting: its messages are there, and must not be overtaken.
+                self._clock.callLater(RETRY, self._page, session, after)
+                return
+            inflight, rows, complete = result
+            messages: dict[int, Message] = {}
+            session.loaded(
+                [entryOf(row, session, messages) for row in inflight],
+                [entryOf(row, session, messages) for row in rows],
+                complete,
+                self._clock.seconds(),
+            )
+
+        self._worker.submit(read, done)
