@@ -63,6 +63,18 @@ def test_together() -> None:
     assert peer.upper.chunks == [b"".join(b"%d " % number for number in range(100))]
 
 
+def test_inPieces() -> None:
+    """
+    A short message that comes in pieces is delivered when it is complete; a long one as it comes.
+    """
+    peer = Site().open()
+    peer.send(frame(bytes(3000)), each=100)
+    assert [len(chunk) for chunk in peer.upper.chunks] == [3000]
+    peer.upper.chunks.clear()
+    peer.send(frame(bytes(100_000)), each=10_000)
+    assert len(peer.upper.chunks) >= 9
+
+
 def test_behindTheHandshake() -> None:
     """
     What follows the handshake in the same piece is not lost.
@@ -442,6 +454,7 @@ def test_nothingLeftBehind() -> None:
     early = site.accept()
     peer.lose()
     early.lose()
+    assert (peer.connection.bucket, early.connection.bucket) == (0, 0)
     site.clock.pump([1.0] * 100)
     assert site.factory.refusals == 0
 
