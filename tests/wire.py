@@ -165,8 +165,9 @@ class Peer:
         self._collect()
         if not self.lost:
             self.lost = True
-            # as every real transport does before it says that it is lost
-            self.transport.unregisterProducer()
+            if self.transport.producer is not None:
+                # as every real transport does before it says that it is lost
+                self.transport.unregisterProducer()
             self.protocol.connectionLost(Failure(ConnectionLost() if abruptly else ConnectionDone()))
 
     # The usual conversations

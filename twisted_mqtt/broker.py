@@ -238,12 +238,14 @@ class Broker(Service):
         """
         point = self.hooks.messagePublish
         if point.callbacks:
-            return then(point.fold(message), self._publish)
-        return self._publish(message)
+            return then(point.fold(message), self._publish, message)
+        return self._publish(message, message)
 
-    def _publish(self, message: Any) -> int:
+    def _publish(self, message: Any, published: Message) -> int:
         if message is DROP:
             self.counters.messages_dropped += 1
+            if self.switches.dropped:
+                self.dropped(None, published, "hook")
             return SUCCESS
         if self.router.progress.broken and message.qos:
             return QUOTA_EXCEEDED

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.hookchain import WAITS, Callback, FoldChain, RunChain, describe
 from twisted_mqtt.verdicts import (
@@ -475,7 +476,9 @@ def _isProperties(answer: object, value: object) -> bool:
 
 
 def _isMessageOrDrop(answer: object, value: object) -> bool:
-    return answer is DROP or isinstance(answer, type(value))
+    if answer is DROP:
+        return True
+    return isinstance(answer, type(value)) and (not isinstance(answer, Message) or answer.fits())
 
 
 def _isVerdict(answer: object, value: object) -> bool:

@@ -8,6 +8,7 @@ from typing import Final
 
 from twisted_mqtt.core.codec import encodePublish
 from twisted_mqtt.core.properties import IN_PUBLISH, Properties, encodeProperties, encodeVarint
+from twisted_mqtt.core.topics import MAX_LENGTH, isTopicName
 
 _NONE: Final = b"\x00"
 
@@ -117,6 +118,18 @@ class Message:
             self._mounted = self.replace(topic=topic[len(prefix) :] if topic.startswith(prefix) else topic)
             self._mount = prefix
         return self._mounted
+
+    def fits(self) -> bool:
+        """
+        Whether a PUBLISH can carry it, whatever hooks have made of it.
+        """
+        if not isTopicName(self.topic) or self.qos < 0 or self.qos > 2:
+            return False
+        try:
+            self.encodedProperties(None, self.timestamp)
+            return len(self.topic.encode("utf-8")) <= MAX_LENGTH
+        except (OverflowError, ValueError):
+            return False
 
     def encodedProperties(self, identifiers: list[int] | None, now: float) -> bytes:
         """

@@ -112,6 +112,27 @@ _CONNACK_3: Final[dict[int, int]] = {
 }
 
 
+# What a DISCONNECT of the server can say (table 3-10).
+_DISCONNECT: Final = frozenset((
+    0x00, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8B, 0x8D, 0x8E, 0x8F, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99,
+    0x9A, 0x9B, 0x9C, 0x9D, 0x9E, 0x9F, 0xA0, 0xA1, 0xA2,
+))  # fmt: skip
+_ONLY_CONNACK: Final[dict[int, int]] = {
+    CLIENT_ID_NOT_VALID: NOT_AUTHORIZED,
+    BAD_USERNAME_OR_PASSWORD: NOT_AUTHORIZED,
+    SERVER_UNAVAILABLE: SERVER_BUSY,
+    BANNED: NOT_AUTHORIZED,
+    BAD_AUTHENTICATION_METHOD: NOT_AUTHORIZED,
+}
+
+
+def disconnectReason(reason: int) -> int:
+    """
+    The reason of a DISCONNECT that says best what another reason code says.
+    """
+    return reason if reason in _DISCONNECT else _ONLY_CONNACK.get(reason, UNSPECIFIED_ERROR)
+
+
 def nameOf(reason: int) -> str:
     """
     The name of a reason code, as hooks, logs and C{$SYS} events say it.
