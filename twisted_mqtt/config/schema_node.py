@@ -82,7 +82,7 @@ class Persistence(Struct, frozen=True, kw_only=True):
 
     store: Annotated[
         Literal["memory", "sqlite"], "Where sessions, queues and retained messages are kept: only `sqlite` survives"
-    ] = "memory"
+    ] = "sqlite"
     file: Annotated[str, "The store's file, in `node.data_dir` unless it is an absolute path"] = "mqttbroker.db"
     commit: Annotated[
         Literal["always", "interval", "never"],

@@ -115,12 +115,16 @@ _JOINED: Final = (
 )
 #: Given a session, the entry after which to begin, how many, and how many bytes: at least one comes.
 PAGE: Final = (
-    _GATHER + "(SELECT * FROM (SELECT page.*, sum(length(payload)) OVER (ORDER BY number) - length(payload) AS size FROM "
+    f"{_GATHER} (SELECT * FROM (SELECT page.*, "
+    "sum(length(payload)) OVER (ORDER BY number) - length(payload) AS size FROM "
     f"({_JOINED} WHERE entry.session = ?1 AND entry.number > ?2 AND entry.packet = 0 "
     "ORDER BY entry.number LIMIT ?3) AS page) WHERE size < ?4 ORDER BY number)"
 )
 #: Given a session: what is in flight.
-IN_FLIGHT: Final = _GATHER + f"({_JOINED} WHERE entry.session = ?1 AND entry.number <= ?2 AND entry.packet > 0 ORDER BY entry.number)"
+IN_FLIGHT: Final = (
+    f"{_GATHER} ({_JOINED} WHERE entry.session = ?1 AND entry.number <= ?2 AND entry.packet > 0 "
+    "ORDER BY entry.number)"
+)
 
 #: Where the numbers of messages, entries and sessions go on.
 NUMBERS: Final = (
