@@ -160,7 +160,8 @@ class _Clients:
         self._under[descriptor] = opened, number
         self._poll.register(descriptor, select.EPOLLIN)
         try:
-            opened.do_handshake()
+            # Where the broker is quick, this is all of it.
+            self._step(descriptor, opened, number)
         except ssl.SSLWantReadError:
             return
 
