@@ -120,6 +120,7 @@ class Broker(Service):
         self.writeSoon: Callable[[], bool] = lambda: False
         self.stopping = False
         self._nomatch = ALLOW if settings.acl_nomatch == "allow" else DENY
+        self._freely: tuple[Any, Callable[[Any, bool], bool]] | None = None
         self.switches.acl = self._nomatch == DENY
         self._housekeeping = LoopingCall(self._keepHouse)
         self._housekeeping.clock = clock
@@ -305,9 +306,30 @@ class Broker(Service):
 
     def forgetPermissions(self) -> None:
         """
-        Access rules have changed: ask them afresh.
+        See L{IBroker}.
         """
         self.switches.aclGeneration += 1
+        for client in self.clients.values():
+            if client.connection is not None:
+                client.connection.exempt = self.isExempt(client)
+
+    def judgeFreely(self, judge: Any, publishesFreely: Callable[[Any, bool], bool] | None) -> None:
+        """
+        See L{IBroker}.
+        """
+        self._freely = None if publishesFreely is None else (judge, publishesFreely)
+        self.forgetPermissions()
+
+    def isExempt(self, client: ClientInfo) -> bool:
+        """
+        Whether a client may publish whatever it likes, so that nobody is to be asked about each topic.
+        """
+        if client.isSuperuser or not client.options.enable_acl:
+            return True
+        callbacks = self.hooks.clientCheckAcl.callbacks
+        if self._freely is None or len(callbacks) != 1 or callbacks[0] != self._freely[0]:
+            return False
+        return self._freely[1](client, self._nomatch == ALLOW)
 
     def subscribe(self, subscriber: Any, subscription: Subscription) -> bool:
         """

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
+#: Extensions that no broker goes without, started before all others.
+ALWAYS: Final = ("acl_internal",)
+
 #: For how many seconds an extension that is to stop is waited for: one that hangs must not keep the broker from ending.
 STOP_TIMEOUT: Final = 30.0
 

@@ -62,6 +62,6 @@ class Reauthentication:
             client.isSuperuser = verdict.isSuperuser
             client.aclCache = None
             if client.connection is not None:
-                client.connection.exempt = client.isSuperuser or not client.options.enable_acl
+                client.connection.exempt = self._broker.isExempt(client)
                 client.connection.forgetAllowed()
         return self

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted_mqtt.config import ConfigurationError, Settings
 from twisted_mqtt.config.differences import differences
 from twisted_mqtt.config.schema_extensions import Retainer
-from twisted_mqtt.extensions import ExtensionError
+from twisted_mqtt.extensions import ALWAYS, ExtensionError
 from twisted_mqtt.interfaces import IRefreshing
 from twisted_mqtt.openfiles import raiseLimit
 from twisted_mqtt.reloadreport import ReloadReport
@@ -28,7 +28,7 @@ _log = Logger()
 _BROKER_KEYS: Final = ("shared_subscription_strategy",)
 _NODE_KEYS: Final = ("max_ports", "shutdown_timeout")
 
-#: What holds as soon as the broker goes by other settings; the keys of listeners, extensions and logs stand elsewhere.
+#: What holds as soon as the broker goes by other settings; the keys of listeners and extensions stand elsewhere.
 _AT_ONCE: Final = (
     "allow_anonymous",
     "acl_nomatch",
@@ -43,7 +43,7 @@ _AT_ONCE: Final = (
     *(f"node.{key}" for key in _NODE_KEYS),
 )
 
-_ELSEWHERE: Final = ("listener.", "log.", "plugins.")
+_ELSEWHERE: Final = ("listener.", "plugins.")
 
 
 class Reload:
@@ -87,6 +87,7 @@ class Reload:
             "reload: {done} changes, {restart} wait for a restart, {problems} problems",
             done=len(report.done), restart=len(report.restart), problems=len(report.problems),
         )  # fmt: skip
+        self._configureLog(settings)
         return report
 
     async def _apply(self, settings: Settings) -> None:
@@ -96,32 +97,31 @@ class Reload:
             _log.warn("{warning}", warning=warning)
         new = effective(old, settings)
         for key in differences(old, settings):
-            if key.startswith(_AT_ONCE):
+            if key.startswith(_AT_ONCE) or (key.startswith("log.") and service.log is not None):
                 report.done.append(f"{key}: {_when(key)}")
             elif not key.startswith(_ELSEWHERE):
                 report.restart.append(key)
         service.settings = new
         service.broker.configure(new)
         service.flapping.update()
-        self._configureLog(old, new)
         self._raiseLimit(old, new)
         # Extensions before listeners: nobody is to come in past one.
         await self._changeExtensions(old, new)
         await service.listeners.reload(new, report)
 
-    def _configureLog(self, old: Settings, new: Settings) -> None:
+    def _configureLog(self, settings: Settings) -> None:
+        """
+        Log as the settings say: last of all, or less might be logged of what was done.
+        """
         log = self._service.log
-        changed = differences(old.log, new.log, "log")
         if log is None:
-            self._report.restart.extend(f"{key} (who has started the broker logs)" for key in changed)
             return
         try:
             # Even where nothing has changed: a file that was moved away is begun afresh.
-            log.configure(new.log)
+            log.configure(settings.log)
         except OSError as error:
+            _log.error("reload: log: {error}", error=error)
             self._report.problems.append(f"log: {error}")
-        else:
-            self._report.done.extend(f"{key}: holds now" for key in changed)
 
     def _raiseLimit(self, old: Settings, new: Settings) -> None:
         if new.node.max_ports != old.node.max_ports:
@@ -187,7 +187,8 @@ class Reload:
         """
         The extensions that settings want to run, in order.
         """
-        return [name for name in settings.startingExtensions if not self._isGateway(name) and name != "retainer"]
+        named = [name for name in settings.startingExtensions if not self._isGateway(name) and name != "retainer"]
+        return [*ALWAYS, *named]
 
     def _isGateway(self, name: str) -> bool:
         return name in self._service.gatewayMakers

@@ -12,3 +12,6 @@ subscription = ExtensionMaker(
 )
 rewrite = ExtensionMaker("rewrite", "twisted_mqtt.modules.rewrite:Rewrite", "Topic Rewriting", "twisted-mqtt")
 pskFile = ExtensionMaker("psk_file", "twisted_mqtt.modules.psk_file:PSKFile", "PSK from File", "twisted-mqtt")
+aclInternal = ExtensionMaker(
+    "acl_internal", "twisted_mqtt.auth.acl_internal:AclInternal", "Access Rules from File", "twisted-mqtt"
+)

@@ -1,0 +1,3 @@
+"""
+Who may come in, and what they may do: one module for each way of knowing.
+"""

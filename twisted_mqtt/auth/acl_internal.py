@@ -1,0 +1,86 @@
+"""
+The access rules of the file that C{acl_file} names, or those built in: the last to be asked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from twisted_mqtt.auth.aclfile import DEFAULT, ACLProblem, Rules, parseRules
+from twisted_mqtt.hooks import ALLOW, DENY
+from twisted_mqtt.interfaces import IExtension, IRefreshing
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from twisted_mqtt.interfaces import IBroker
+
+_log = Logger()
+
+#: After whatever asks a data base or a server.
+_PRIORITY: Final = -10
+
+
+@implementer(IExtension, IRefreshing)
+class AclInternal:
+    """
+    The extension C{acl_internal}.
+    """
+
+    def __init__(self) -> None:
+        self._rules = Rules(())
+        self._broker: IBroker
+
+    def start(self, broker: IBroker) -> None:
+        """
+        Read the rules and go by them.
+
+        @raise ACLProblem: they can't be used.
+        """
+        self._broker = broker
+        self._rules = _read(broker.settings.acl_file)
+        broker.hooks.clientCheckAcl.add(self._check, priority=_PRIORITY)
+        broker.judgeFreely(self._check, self._publishesFreely)
+
+    def stop(self) -> None:
+        """
+        Go by them no longer.
+        """
+        self._broker.judgeFreely(self._check, None)
+        self._broker.hooks.clientCheckAcl.remove(self._check)
+
+    def refresh(self) -> Deferred[None]:
+        """
+        Read the rules again, as C{acl reload} asks.
+
+        @return: fires when they hold; fails with L{ACLProblem} where they can't be used, and the old ones hold.
+        """
+        reactor: Any = self._broker.clock
+        reading = deferToThreadPool(reactor, reactor.getThreadPool(), _read, self._broker.settings.acl_file)
+        return reading.addCallback(self._refreshed)
+
+    def _refreshed(self, rules: Rules) -> None:
+        self._rules = rules
+        self._broker.forgetPermissions()
+
+    def _check(self, client: Any, action: str, topic: str, verdict: str) -> str | None:
+        decision = self._rules.verdict(client, action, topic)
+        return None if decision is None else ALLOW if decision else DENY
+
+    def _publishesFreely(self, client: Any, nomatch: bool) -> bool:
+        return self._rules.publishesFreely(client, nomatch)
+
+
+def _read(path: str | None) -> Rules:
+    if path is None:
+        return parseRules(DEFAULT)
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ACLProblem(f"{path}: the access rules can't be read: {error}") from None
+    return parseRules(text, path)
