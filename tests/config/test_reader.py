@@ -11,7 +11,6 @@ from msgspec import Struct
 from twisted_mqtt.config import BUILT_IN, ConfigurationError, Declaration, Settings, readSettings, settingsFrom
 from twisted_mqtt.config.keys import Flag, Whole, keysOf
 from twisted_mqtt.config.schema_extensions import (
-    MQTTSN,
     CoAP,
     Presence,
     ProxySubscription,
@@ -20,6 +19,7 @@ from twisted_mqtt.config.schema_extensions import (
     Subscription,
 )
 from twisted_mqtt.config.schema_mqtt import Zone
+from twisted_mqtt.config.schema_mqttsn import MQTTSN
 from twisted_mqtt.config.schema_stomp import Stomp
 from twisted_mqtt.config.values import Bind, FlappingPolicy, RateLimit, TwoLimits
 

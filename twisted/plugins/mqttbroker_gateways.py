@@ -5,3 +5,4 @@ Makes the gateways known that come with the broker. They are imported when they 
 from twisted_mqtt.gatewaymakers import GatewayMaker
 
 stomp = GatewayMaker("stomp", "gateways.stomp.service:makeService")
+mqttsn = GatewayMaker("mqttsn", "gateways.mqttsn.service:makeService")

@@ -123,7 +123,7 @@ BUILT_IN = Registry(
         Declaration("rewrite", "module.rewrite", f"{_SCHEMA}:Rewrite", short="enable"),
         Declaration("psk_file", "psk", f"{_SCHEMA}:PSK"),
         Declaration("stomp", "stomp", "twisted_mqtt.config.schema_stomp:Stomp"),
-        Declaration("mqttsn", "mqtt.sn", f"{_SCHEMA}:MQTTSN", aliases=("sn", "mqtt_sn")),
+        Declaration("mqttsn", "mqtt.sn", "twisted_mqtt.config.schema_mqttsn:MQTTSN", aliases=("sn", "mqtt_sn")),
         Declaration("coap", "coap", f"{_SCHEMA}:CoAP"),
         Declaration("lwm2m", "lwm2m", f"{_SCHEMA}:LwM2M"),
     ]

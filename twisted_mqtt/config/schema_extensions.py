@@ -10,8 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
-from twisted_mqtt.config.forms import BIND, TOPIC_TABLE
-from twisted_mqtt.config.grammar import whole
+from twisted_mqtt.config.forms import BIND
 from twisted_mqtt.config.keys import (
     Address,
     Alias,
@@ -109,33 +108,6 @@ class PSK(Struct, frozen=True, kw_only=True):
     """
 
     file: Annotated[PSKFileTable, Short("path"), "Where the keys stand"] = PSKFileTable()
-
-
-class PredefinedTopics(Struct, frozen=True, kw_only=True):
-    """
-    C{[mqtt.sn.predefined]}.
-    """
-
-    topic: Annotated[
-        dict[int, str], TOPIC_TABLE, 'Topic identifiers that clients know beforehand: `topic.1 = "/some/topic"`'
-    ] = {}
-
-
-class MQTTSN(Struct, frozen=True, kw_only=True):
-    """
-    C{[mqtt.sn]}: the MQTT-SN gateway.
-    """
-
-    port: Annotated[Address, "UDP port or address; a port alone means every IPv4 address"] = Bind("127.0.0.1", 1884)
-    advertise_duration: Annotated[Duration, "Time between ADVERTISE messages; 0 for none"] = 900.0
-    gateway_id: Annotated[int, whole(0, 255), "The gateway's identifier in ADVERTISE and GWINFO"] = 1
-    username: Annotated[str, "User name of every client of the gateway; empty for none"] = ""
-    password: Annotated[str, "Its password"] = ""
-    enable_stats: Annotated[Flag, "Whether figures are kept for every client"] = False
-    enable_qos3: Annotated[Flag, "Whether messages of QoS -1 are taken from clients that are not connected"] = False
-    idle_timeout: Annotated[Duration, "Time for the CONNECT of a new address"] = 30.0
-    predefined: Annotated[PredefinedTopics, "Topics that clients know beforehand"] = PredefinedTopics()
-    zone: Annotated[str, "The zone whose options hold for its clients"] = "external"
 
 
 class DTLS(Struct, frozen=True, kw_only=True):

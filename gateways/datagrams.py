@@ -1,0 +1,254 @@
+"""
+Datagrams for gateways: one UDP socket, many datagrams in a turn, read by the broker's poller where there is one.
+
+What is sent goes out at once; where the kernel takes no more, a bounded number of datagrams waits, and others are lost,
+as datagrams may be.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections import deque
+from ipaddress import ip_address
+from select import EPOLLIN, EPOLLOUT
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import DatagramProtocol
+from twisted.logger import Logger
+
+from twisted_mqtt.endpoints import canBeFast, pollerOf
+
+if TYPE_CHECKING:
+    from twisted_mqtt.config.values import Bind
+
+_log = Logger()
+
+AT_ONCE: Final = 256
+"""
+Datagrams that are read before others have their turn.
+"""
+
+_MOST_UNSENT: Final = 4096
+_BUFFER: Final = 65536
+
+# What C{recvfrom} says of a sender: host, port, and more for IPv6.
+SocketAddress = tuple[Any, ...]
+
+
+class Receiver(Protocol):
+    """
+    Who takes datagrams.
+    """
+
+    def datagramReceived(self, data: bytes, address: Any, /) -> None:
+        """
+        A datagram has come.
+        """
+
+
+class DatagramPort:
+    """
+    A UDP socket under the broker's poller.
+
+    @ivar lost: datagrams that could not be sent.
+    """
+
+    def __init__(self, reactor: Any, opened: socket.socket, receiver: Receiver) -> None:
+        self.lost = 0
+        self._poller = pollerOf(reactor)
+        self._socket = opened
+        self._receiver = receiver
+        self._buffer = bytearray(_BUFFER)
+        self._view = memoryview(self._buffer)
+        self._unsent: deque[tuple[bytes, SocketAddress]] = deque()
+        self._open = True
+        self._poller.add(opened.fileno(), self, EPOLLIN)
+
+    def getHost(self) -> tuple[str, int]:
+        """
+        Where it listens.
+        """
+        host, port = self._socket.getsockname()[:2]
+        return host, port
+
+    def ready(self, events: int) -> None:
+        """
+        See L{twisted_mqtt.transportroles.Descriptor}.
+        """
+        if events & EPOLLOUT:
+            self._sendWaiting()
+        receive = self._socket.recvfrom_into
+        view, take = self._view, self._receiver.datagramReceived
+        for _ in range(AT_ONCE):
+            if not self._open:
+                return
+            try:
+                size, address = receive(view)
+            except BlockingIOError:
+                return
+            except OSError:  # what an earlier datagram of ours has met with, told by ICMP
+                continue
+            try:
+                take(bytes(view[:size]), address)
+            except Exception:
+                _log.failure("A datagram from {address} failed", address=address)
+
+    def reactorStopped(self) -> None:
+        """
+        See L{twisted_mqtt.transportroles.Descriptor}.
+        """
+        self._close()
+
+    def write(self, data: bytes, address: SocketAddress) -> None:
+        """
+        Send a datagram.
+        """
+        if not self._open:
+            return
+        if self._unsent:
+            self._wait(data, address)
+            return
+        try:
+            self._socket.sendto(data, address)
+        except BlockingIOError:
+            self._poller.modify(self._socket.fileno(), EPOLLIN | EPOLLOUT)
+            self._wait(data, address)
+        except OSError:  # no route, too long for it, refused
+            self.lost += 1
+
+    def stopListening(self) -> Deferred[None]:
+        """
+        Close.
+
+        @return: has fired.
+        """
+        self._close()
+        return succeed(None)
+
+    def _wait(self, data: bytes, address: SocketAddress) -> None:
+        if len(self._unsent) < _MOST_UNSENT:
+            self._unsent.append((data, address))
+        else:
+            self.lost += 1
+
+    def _sendWaiting(self) -> None:
+        while self._unsent:
+            data, address = self._unsent[0]
+            try:
+                self._socket.sendto(data, address)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.lost += 1
+            self._unsent.popleft()
+        self._poller.modify(self._socket.fileno(), EPOLLIN)
+
+    def _close(self) -> None:
+        if self._open:
+            self._open = False
+            self._poller.remove(self._socket.fileno())
+            self._socket.close()
+            self._unsent.clear()
+
+
+class TwistedPort(DatagramProtocol):
+    """
+    The same under any reactor.
+    """
+
+    def __init__(self, reactor: Any, opened: socket.socket, receiver: Receiver) -> None:
+        self.lost = 0
+        self._receiver = receiver
+        self._host: tuple[str, int] = opened.getsockname()[:2]
+        # The reactor makes its own of the descriptor.
+        self._port: Any = reactor.adoptDatagramPort(opened.fileno(), opened.family, self, _BUFFER)
+        opened.close()
+
+    def getHost(self) -> tuple[str, int]:
+        """
+        Where it listens.
+        """
+        return self._host
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        """
+        See L{DatagramProtocol}.
+        """
+        self._receiver.datagramReceived(datagram, addr)
+
+    def write(self, data: bytes, address: SocketAddress) -> None:
+        """
+        Send a datagram.
+        """
+        if self.transport is None:
+            return
+        try:
+            self.transport.write(data, address)
+        except OSError:
+            self.lost += 1
+
+    def stopListening(self) -> Deferred[None]:
+        """
+        Close.
+
+        @return: fires when that is done.
+        """
+        return maybeDeferred(self._port.stopListening)
+
+
+def openDatagrams(
+    reactor: Any,
+    bind: Bind,
+    receiver: Receiver,
+    receiveBuffer: int | None = None,
+    sendBuffer: int | None = None,
+    group: str | None = None,
+) -> DatagramPort | TwistedPort:
+    """
+    Open a UDP socket.
+
+    @param group: a multicast group to be heard too.
+
+    @raise CannotListenError: the address is taken, forbidden, or not ours.
+    """
+    opened: socket.socket | None = None
+    try:
+        known = socket.getaddrinfo(bind.host or None, bind.port, 0, socket.SOCK_DGRAM, 0, socket.AI_PASSIVE)
+        family, _, _, _, address = known[0]
+        opened = socket.socket(family, socket.SOCK_DGRAM)
+        opened.setblocking(False)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        if receiveBuffer is not None:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receiveBuffer)
+        if sendBuffer is not None:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sendBuffer)
+        opened.bind(address)
+        if group is not None:
+            _join(opened, group)
+    except OSError as error:
+        if opened is not None:
+            opened.close()
+        raise CannotListenError(bind.host, bind.port, error) from error
+    return (DatagramPort if canBeFast(reactor) else TwistedPort)(reactor, opened, receiver)
+
+
+def isMulticast(host: str) -> bool:
+    """
+    Whether an address is that of a group.
+    """
+    try:
+        return ip_address(host).is_multicast
+    except ValueError:
+        return False
+
+
+def _join(opened: socket.socket, group: str) -> None:
+    packed = ip_address(group).packed
+    if len(packed) == 4:
+        request = packed + socket.inet_aton("0.0.0.0")
+        opened.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
+    else:
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, packed + struct.pack("@I", 0))

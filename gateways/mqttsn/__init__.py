@@ -1,0 +1,3 @@
+"""
+MQTT-SN 1.2: MQTT for sensors, over datagrams.
+"""
