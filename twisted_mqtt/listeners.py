@@ -172,8 +172,7 @@ class Listeners(Service):
             await known.close()
             report.done.append(f"listener.{name}: now on {listener.bind}; its connections stay")
         elif known.listener != listener or known.factory.place.zone != self._broker.settings.zoneOf(listener):
-            waiting = known.change(listener, self._limitsFor(listener))
-            report.restart.extend(f"listener.{name}.{key}" for key in waiting)
+            known.change(listener, self._limitsFor(listener))
             report.done.append(f"listener.{name}: changed for connections that come from now on")
         else:
             usable = known.reloadCertificates()
@@ -181,6 +180,7 @@ class Listeners(Service):
                 report.done.append(f"listener.{name}: certificates read again")
             elif usable is not None:
                 report.problems.append(f"listener.{name}: the certificates can't be used; the old ones stay")
+        report.restart.extend(f"listener.{name}.{key}" for key in self.opened[name].waiting)
 
     async def _part(self, name: str) -> None:
         listener = self.opened.pop(name)

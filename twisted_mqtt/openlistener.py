@@ -58,6 +58,8 @@ class OpenListener:
         self.listener = listener
         self.name = f"{listener.listenerKind}.{listener.name}"
         self.port: Any = None
+        # The table by which its socket is opened.
+        self._begun = listener
         self._broker = broker
         self._reactor = reactor
         self._private = private
@@ -107,11 +109,16 @@ class OpenListener:
         closing: Deferred[None] = maybeDeferred(lambda: None if port is None else port.stopListening())
         return closing
 
-    def change(self, listener: AnyListener, limits: Limits) -> list[str]:
+    @property
+    def waiting(self) -> list[str]:
+        """
+        The keys of its table that wait for a restart.
+        """
+        return [key for key in SOCKET_KEYS if getattr(self.listener, key, None) != getattr(self._begun, key, None)]
+
+    def change(self, listener: AnyListener, limits: Limits) -> None:
         """
         Go by another table of the same listener, with the same address, for connections that come from now on.
-
-        @return: the keys that wait for a restart.
 
         @raise twisted_mqtt.layers.ListenerProblem: it can't work as the table says, and goes on as it was.
         @raise twisted_mqtt.tlscontext.TLSProblem: likewise.
@@ -123,14 +130,10 @@ class OpenListener:
         except BaseException:
             self.factory.place = before
             raise
-        waiting = [
-            key for key in SOCKET_KEYS if getattr(listener, key, None) != getattr(self.listener, key, None)
-        ]
         self.listener = listener
         self.layers = layers
         self._setOptions(listener)
         self.gate.exchange(layers[0], listener)
-        return waiting
 
     def reloadCertificates(self) -> bool | None:
         """
