@@ -15,7 +15,6 @@ from twisted.logger import Logger
 
 from twisted_mqtt.access import AccessFactory
 from twisted_mqtt.config.schema_listeners import (
-    SecureListener,
     SecureWebSocketListener,
     TLSListener,
     WebSocketListener,
@@ -31,12 +30,6 @@ if TYPE_CHECKING:
     from twisted_mqtt.listening import Place
 
 _log = Logger()
-
-
-class ListenerProblem(Exception):
-    """
-    A listener can't work as its table says; the text says why.
-    """
 
 
 @dataclass(frozen=True)
@@ -61,8 +54,6 @@ def proxied(factory: Any, site: Site) -> Any:
     listener, broker = site.listener, site.broker
     if not listener.proxy_protocol:
         return factory
-    if not isinstance(listener, SecureListener) and site.place.usernamePart == "crt":
-        raise ListenerProblem(f'{listener.path}.peer_cert_as_username = "crt": no PROXY header brings the certificate')
     return ProxyFactory(factory, listener.path, listener.proxy_protocol_timeout, broker.wheel, broker.clock.seconds)
 
 

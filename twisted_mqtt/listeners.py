@@ -15,7 +15,6 @@ from twisted.logger import Logger
 
 from twisted_mqtt.config.values import Bind
 from twisted_mqtt.endpoints import canBeFast, pollerOf
-from twisted_mqtt.layers import ListenerProblem
 from twisted_mqtt.listening import limitsOf
 from twisted_mqtt.openlistener import OpenListener
 from twisted_mqtt.tlscontext import TLSProblem
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-_PROBLEMS = (ListenerProblem, TLSProblem, CannotListenError)
+_PROBLEMS = (TLSProblem, CannotListenError)
 
 
 class Listeners(Service):

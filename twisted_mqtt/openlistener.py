@@ -52,8 +52,7 @@ class OpenListener:
         @param limits: of its zone.
         @param private: whether it can be reached from this machine alone.
 
-        @raise twisted_mqtt.layers.ListenerProblem: it can't work as its table says.
-        @raise twisted_mqtt.tlscontext.TLSProblem: likewise.
+        @raise twisted_mqtt.tlscontext.TLSProblem: its keys or files can't be used.
         """
         self.listener = listener
         self.name = f"{listener.listenerKind}.{listener.name}"
@@ -120,8 +119,7 @@ class OpenListener:
         """
         Go by another table of the same listener, with the same address, for connections that come from now on.
 
-        @raise twisted_mqtt.layers.ListenerProblem: it can't work as the table says, and goes on as it was.
-        @raise twisted_mqtt.tlscontext.TLSProblem: likewise.
+        @raise twisted_mqtt.tlscontext.TLSProblem: its keys or files can't be used, and it goes on as it was.
         """
         before = self.factory.place
         self.factory.place = self._placeFor(listener, limits)
