@@ -247,6 +247,8 @@ class Parser:
         # CR LF came with 1.2, for CONNECT too, whose version is not known yet; 1.0 does not say what ends a line.
         if command.endswith("\r"):
             command = command[:-1]
+        if len(command) > _LONGEST_COMMAND:
+            raise StompError("malformed frame", "this is no STOMP command")
         carriageReturns = version != V11 or command in _UNESCAPED
         if len(lines) - 1 > limits.maxHeaders:
             raise StompError("too many headers", f"a frame may have {limits.maxHeaders}")

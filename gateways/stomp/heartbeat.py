@@ -69,9 +69,10 @@ class HeartBeats:
 
     def beat(self, now: float) -> None:
         """
-        Something was sent. It is due at half the period, for whether anything was sent is looked at only then.
+        Something was sent. Whether anything else was is looked at after a third of the period: if that had something
+        at its beginning, and the next third nothing, a heart-beat comes in time still.
         """
-        self.sendBy = now + self._send / 2 if self._send else 0.0
+        self.sendBy = now + self._send / 3 if self._send else 0.0
 
     def sent(self, sentBytes: int, now: float) -> None:
         """
