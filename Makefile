@@ -92,6 +92,9 @@ compiled: $(TOOLS)/.installed ## a copy of the tree with the core compiled, in b
 websocket-suite: $(TOOLS)/.installed ## every case of the WebSocket test suite: six minutes, of which "make test" takes twenty seconds
 	WEBSOCKET_SUITE=all $(IN_TOOLS) -m pytest -q tests/system/test_websocket_suite.py
 
+crash: $(TOOLS)/.installed ## kill the broker under load ROUNDS times and look for what it had acknowledged
+	$(IN_TOOLS) -m tests.crash $(or $(ROUNDS),300) $(or $(SEED),1)
+
 bench: compiled $(TOOLS)/.bench ## compare with other brokers; writes docs/performance.md
 	$(IN_TOOLS) -m bench
 
