@@ -89,7 +89,7 @@ test-compiled: compiled ## all but the slow tests, on the compiled core
 compiled: $(TOOLS)/.installed ## a copy of the tree with the core compiled, in build/compiled
 	$(IN_TOOLS) .ci/compiled $(COMPILED)
 
-websocket-suite: $(TOOLS)/.installed ## every case of the WebSocket test suite: six minutes, of which "make test" takes twenty seconds
+websocket-suite: $(TOOLS)/.installed ## every case of the WebSocket test suite: up to nine minutes, where "make test" takes twenty seconds of it
 	WEBSOCKET_SUITE=all $(IN_TOOLS) -m pytest -q tests/system/test_websocket_suite.py
 
 crash: $(TOOLS)/.installed ## kill the broker under load ROUNDS times and look for what it had acknowledged
