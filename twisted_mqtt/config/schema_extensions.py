@@ -125,6 +125,7 @@ class DTLS(Struct, frozen=True, kw_only=True):
     fail_if_no_peer_cert: Annotated[Flag, "With `verify_peer`: whether a client without a certificate is refused"] = (
         False
     )
+    max_associations: Annotated[Positive, "Most clients with DTLS at once"] = 102_400
 
 
 class CoAP(Struct, frozen=True, kw_only=True):
@@ -137,6 +138,12 @@ class CoAP(Struct, frozen=True, kw_only=True):
     )
     keepalive: Annotated[Duration, "How long a client counts as connected after its last request"] = 120.0
     enable_stats: Annotated[Flag, "Whether figures are kept for every client"] = False
+    max_clients: Annotated[Positive, "Most clients at once; requests of others are answered 5.03"] = 102_400
+    max_body: Annotated[Size, "Largest payload that is put together from blocks"] = MB
+    max_topics: Annotated[Positive, "Most topics that `/ps` knows a content format and age of"] = 100_000
+    block_size: Annotated[
+        Positive, "Payload above this goes out in blocks: the largest of 16, 32, ... 1024 bytes that fits"
+    ] = 1024
     dtls: Annotated[DTLS, "The same with DTLS"] = DTLS()
     zone: Annotated[str, "The zone whose options hold for its clients"] = "external"
 

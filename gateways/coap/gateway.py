@@ -1,0 +1,112 @@
+"""
+What the clients of the gateway share: the broker, the settings, who is there; and what they need of their endpoint.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gateways.coap.exchange import Address, Exchanges, Parameters
+from gateways.coap.session import CoAPClient
+
+if TYPE_CHECKING:
+    from gateways.coap.message import Message
+    from gateways.coap.pubsub import Topics
+    from twisted_mqtt.config.schema_extensions import CoAP
+    from twisted_mqtt.listening import Place
+
+
+class Endpoint(Protocol):
+    """
+    Where a client came in.
+
+    @ivar exchanges: of this socket.
+    @ivar place: of its listener.
+    @ivar port: that it listens on.
+    """
+
+    exchanges: Exchanges
+    place: Place
+    port: int
+
+    def cut(self, request: Message, address: Address, response: Message, size: int, now: float) -> Message:
+        """
+        What goes out for a response: itself, or its first block.
+
+        @param size: the length of the datagram that asked for it; 0 where none did.
+        """
+
+    def identityOf(self, address: Address) -> Any:
+        """
+        The L{PeerIdentity<twisted_mqtt.peeridentity.PeerIdentity>} that DTLS has found out, or L{None}.
+        """
+
+
+class Gateway:
+    """
+    The gateway.
+
+    @ivar clients: those that are in or being let in, by address and client identifier.
+    @ivar topics: what C{/ps} knows of its topics.
+    """
+
+    def __init__(self, broker: Any, settings: CoAP, topics: Topics) -> None:
+        self.broker = broker
+        self.settings = settings
+        self.topics = topics
+        self.parameters = Parameters()
+        self.clients: dict[tuple[Address, str], CoAPClient] = {}
+        self._byAddress: dict[Address, set[CoAPClient]] = {}
+
+    def clientFor(
+        self,
+        endpoint: Endpoint,
+        address: Address,
+        clientID: str,
+        username: str | None,
+        password: bytes | None,
+        now: float,
+    ) -> CoAPClient | None:
+        """
+        The client that a request is from; a new one, unless there are too many.
+        """
+        client = self.clients.get((address, clientID))
+        if client is not None:
+            if client.isSame(username, password):
+                client.touch(now)
+                return client
+            # Somebody else now, although under the same name.
+            client.end("credentials changed")
+        if len(self.clients) >= self.settings.max_clients:
+            return None
+        client = CoAPClient(self, endpoint, address, clientID, username, password, now)
+        self.clients[client.key] = client
+        self._byAddress.setdefault(address, set()).add(client)
+        client.connect()
+        return client
+
+    def remove(self, client: CoAPClient) -> None:
+        """
+        A client is over.
+        """
+        if self.clients.get(client.key) is client:
+            del self.clients[client.key]
+        others = self._byAddress.get(client.address)
+        if others is not None:
+            others.discard(client)
+            if not others:
+                del self._byAddress[client.address]
+
+    def lost(self, address: Address, reason: int | str) -> None:
+        """
+        Nothing comes from an address any more.
+        """
+        for client in list(self._byAddress.get(address, ())):
+            client.end(reason, tell=False)
+
+    def endAll(self, reason: int | str) -> None:
+        """
+        Send everybody away.
+        """
+        for client in list(self.clients.values()):
+            client.end(reason)

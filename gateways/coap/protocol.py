@@ -1,0 +1,204 @@
+"""
+The socket of the gateway: datagrams in and out, one timer, and the layers between a datagram and a resource.
+
+Below it may be a UDP port or a layer of DTLS: both take C{write(datagram, address)} and call C{datagramReceived}.
+"""
+
+from __future__ import annotations
+
+from random import SystemRandom
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.protocol import DatagramProtocol
+from twisted.logger import Logger
+
+from gateways.coap.blockwise import Assembler, Slicer, diagnostic
+from gateways.coap.codes import (
+    BAD_OPTION,
+    BAD_REQUEST,
+    INTERNAL_SERVER_ERROR,
+    METHOD_NOT_ALLOWED,
+    METHODS,
+    PROXYING_NOT_SUPPORTED,
+    isResponse,
+)
+from gateways.coap.exchange import Address, Exchanges, Incoming
+from gateways.coap.message import Message
+from gateways.coap.options import BLOCK1, PROXY_SCHEME, PROXY_URI, TABLE, valueOf
+from gateways.coap.query import QueryError, pathOf, queryOf
+from gateways.coap.request import Request
+from gateways.coap.resources import serve
+
+if TYPE_CHECKING:
+    from gateways.coap.gateway import Gateway
+    from twisted_mqtt.listening import Place
+
+_log = Logger()
+
+_UNVERIFIED_FACTOR: Final = 3
+_UNVERIFIED_BYTES: Final = 256
+"""
+Who has not shown that it is where it says gets at most this much payload, or that many times the size of its request
+(RFC 7252 11.3).
+"""
+
+
+class CoAPProtocol(DatagramProtocol):
+    """
+    One endpoint.
+
+    @ivar exchanges: of this socket.
+    @ivar place: of its listener.
+    @ivar port: that it listens on.
+    """
+
+    def __init__(self, gateway: Gateway, place: Place, reactor: Any, secure: bool = False) -> None:
+        """
+        @param secure: whether a layer below vouches for addresses.
+        """
+        self.place = place
+        self.port = 0
+        self._gateway = gateway
+        self._reactor = reactor
+        self._secure = secure
+        settings, lifetime = gateway.settings, gateway.parameters.exchangeLifetime
+        self.exchanges = Exchanges(self._write, self, gateway.parameters, SystemRandom())
+        self._assembler = Assembler(settings.max_body, lifetime)
+        self._slicer = Slicer(lifetime)
+        self._timer: Any = None
+        self._deadline = 0.0
+
+    # The socket
+
+    def startProtocol(self) -> None:
+        """
+        The port is open.
+        """
+        assert self.transport is not None
+        self.port = self.transport.getHost().port
+
+    def stopProtocol(self) -> None:
+        """
+        The port is closed.
+        """
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+    def datagramReceived(self, datagram: bytes, addr: Address) -> None:
+        """
+        Take a datagram.
+        """
+        try:
+            self.exchanges.receive(datagram, addr, self._reactor.seconds())
+        except Exception:
+            _log.failure("A datagram from {host} could not be handled", host=addr[0])
+        self._arm()
+
+    def lost(self, address: Address) -> None:
+        """
+        The layer below has lost its association with a peer.
+        """
+        self.exchanges.forget(address, self._reactor.seconds())
+        self._gateway.lost(address, "association closed")
+
+    def identityOf(self, address: Address) -> Any:
+        """
+        See L{Endpoint<gateways.coap.gateway.Endpoint>}.
+        """
+        below: Any = self.transport
+        return below.identityOf(address) if self._secure else None
+
+    def _write(self, datagram: bytes, address: Address) -> None:
+        if self.transport is None:
+            return
+        try:
+            self.transport.write(datagram, address)
+        except OSError as error:
+            # Unreachable, or the socket's buffer is full: lost, as datagrams may be.
+            _log.debug("nothing could be sent to {host}: {error}", host=address[0], error=error)
+
+    # Time
+
+    def _arm(self) -> None:
+        """
+        See that the timer comes not later than the next deadline. One that comes too early finds nothing to do.
+        """
+        deadline = self.exchanges.nextDeadline()
+        if deadline is None:
+            return
+        if self._timer is not None:
+            if self._deadline <= deadline:
+                return
+            self._timer.cancel()
+        self._deadline = deadline
+        self._timer = self._reactor.callLater(max(0.0, deadline - self._reactor.seconds()), self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        try:
+            self.exchanges.expire(self._reactor.seconds())
+        except Exception:
+            _log.failure("A deadline of CoAP failed")
+        self._arm()
+
+    # Requests
+
+    def refused(self, request: Message, option: int, incoming: Incoming, now: float) -> None:
+        """
+        See L{Upper<gateways.coap.exchange.Upper>}.
+        """
+        code = PROXYING_NOT_SUPPORTED if option in (PROXY_URI, PROXY_SCHEME) else BAD_OPTION
+        name = TABLE[option].name if option in TABLE else "not understood"
+        self.exchanges.respond(incoming, diagnostic(code, f"option {option}: {name}"), now)
+
+    def requested(self, request: Message, incoming: Incoming, now: float) -> None:
+        """
+        See L{Upper<gateways.coap.exchange.Upper>}.
+        """
+        try:
+            self._requested(request, incoming, now)
+        except Exception:
+            _log.failure("Answering {request} failed", request=request)
+            self.exchanges.respond(incoming, Message(INTERNAL_SERVER_ERROR), now)
+
+    def _requested(self, message: Message, incoming: Incoming, now: float) -> None:
+        options, address = message.options, incoming.address
+        if message.code not in METHODS:
+            self.exchanges.respond(incoming, diagnostic(METHOD_NOT_ALLOWED, "an unknown method"), now)
+            return
+        if valueOf(options, PROXY_URI) is not None or valueOf(options, PROXY_SCHEME) is not None:
+            self.exchanges.respond(incoming, diagnostic(PROXYING_NOT_SUPPORTED, "this is no proxy"), now)
+            return
+        following = self._slicer.following(message, address)
+        if following is not None:
+            self.exchanges.respond(incoming, following, now)
+            return
+        whole = self._assembler.take(message, address, now)
+        if isResponse(whole.code):
+            self.exchanges.respond(incoming, whole, now)
+            return
+        block1 = valueOf(options, BLOCK1)
+
+        def answer(response: Message) -> None:
+            when = self._reactor.seconds()
+            if block1 is not None:
+                response = response.replace(sorted([*response.options, (BLOCK1, block1)]))
+            self.exchanges.respond(incoming, self.cut(message, address, response, incoming.size, when), when)
+            self._arm()
+
+        try:
+            query = queryOf(message)
+        except QueryError as error:
+            answer(diagnostic(BAD_REQUEST, str(error)))
+            return
+        serve(Request(self._gateway, self, whole, query, incoming, answer), pathOf(message))
+
+    def cut(self, request: Message, address: Address, response: Message, size: int, now: float) -> Message:
+        """
+        See L{Endpoint<gateways.coap.gateway.Endpoint>}.
+        """
+        largest: int = self._gateway.settings.block_size
+        if len(response.payload) > _UNVERIFIED_BYTES and not self._secure and not self.exchanges.isVerified(address):
+            largest = min(largest, max(_UNVERIFIED_BYTES, _UNVERIFIED_FACTOR * size))
+        return self._slicer.cut(request, address, response, largest, now)

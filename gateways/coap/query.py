@@ -1,0 +1,130 @@
+"""
+What the URI of a request says: whose it is, and about which topic. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from gateways.coap.message import Message
+from gateways.coap.options import URI_PATH, URI_QUERY, stringsOf
+
+
+class Query(NamedTuple):
+    """
+    The query of a request.
+
+    @ivar clientID: C{c}, L{None} where it isn't said.
+    @ivar username: C{u}.
+    @ivar password: C{p}.
+    @ivar qos: C{qos}, 0 to 2.
+    @ivar retain: C{retain}.
+    @ivar others: names that mean nothing.
+    """
+
+    clientID: str | None
+    username: str | None
+    password: bytes | None
+    qos: int | None
+    retain: bool | None
+    others: tuple[str, ...]
+
+
+class QueryError(Exception):
+    """
+    A value is not what it can be; the text says which and what would be right.
+    """
+
+
+def pathOf(request: Message) -> list[str]:
+    """
+    The segments of the path; none for the root.
+    """
+    return stringsOf(request.options, URI_PATH)
+
+
+def queryOf(request: Message) -> Query:
+    """
+    The query of a request.
+
+    @raise QueryError: where it holds a wrong value.
+    """
+    values: dict[str, str] = {}
+    others = []
+    for item in stringsOf(request.options, URI_QUERY):
+        name, _, value = item.partition("=")
+        if name in ("c", "u", "p", "qos", "retain"):
+            values.setdefault(name, value)
+        else:
+            others.append(name)
+    password = values.get("p")
+    return Query(
+        values.get("c"),
+        values.get("u"),
+        None if password is None else password.encode("utf-8"),
+        qosOf(values.get("qos")),
+        retainOf(values.get("retain")),
+        tuple(others),
+    )
+
+
+def qosOf(text: str | None) -> int | None:
+    """
+    A quality of service.
+
+    @raise QueryError: it is none.
+    """
+    if text is None:
+        return None
+    if text not in ("0", "1", "2"):
+        raise QueryError("qos is 0, 1 or 2")
+    return int(text)
+
+
+def retainOf(text: str | None) -> bool | None:
+    """
+    Whether to retain a message.
+
+    @raise QueryError: it does not say.
+    """
+    if text is None:
+        return None
+    if text not in ("0", "1", "false", "true"):
+        raise QueryError("retain is 0 or 1")
+    return text in ("1", "true")
+
+
+class Form(NamedTuple):
+    """
+    What is to be published, as C{qos=1&retain=0&message=hello&topic=a/b} says it.
+    """
+
+    topic: str
+    message: bytes
+    qos: int
+    retain: bool
+
+
+def parseForm(payload: bytes) -> Form:
+    """
+    Read a form; the message may be any bytes, written as in a URI where they would be taken for something else.
+
+    @raise QueryError: it is none.
+    """
+    values: dict[bytes, bytes] = {}
+    for item in payload.split(b"&"):
+        name, found, value = item.partition(b"=")
+        if found:
+            values.setdefault(unquote_to_bytes(name), unquote_to_bytes(value.replace(b"+", b" ")))
+    try:
+        topic = values.get(b"topic", b"").decode("utf-8")
+        qos = qosOf(values.get(b"qos", b"0").decode("utf-8"))
+        retain = retainOf(values.get(b"retain", b"0").decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise QueryError("not UTF-8") from error
+    if not topic:
+        raise QueryError("no topic: send qos=<0-2>&retain=<0|1>&message=<payload>&topic=<topic>")
+    if b"message" not in values:
+        raise QueryError("no message: send qos=<0-2>&retain=<0|1>&message=<payload>&topic=<topic>")
+    return Form(topic, values[b"message"], qos or 0, bool(retain))

@@ -1,0 +1,210 @@
+"""
+One request on its way through the gateway, and the answers to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.logger import Logger
+
+from gateways.coap.blockwise import diagnostic
+from gateways.coap.codes import (
+    BAD_REQUEST,
+    FORBIDDEN,
+    INTERNAL_SERVER_ERROR,
+    REQUEST_ENTITY_TOO_LARGE,
+    SERVICE_UNAVAILABLE,
+    TOO_MANY_REQUESTS,
+    UNAUTHORIZED,
+)
+from gateways.coap.exchange import Address, Incoming
+from gateways.coap.message import Message
+from gateways.coap.options import CONTENT_FORMAT, MAX_AGE, Option, uintOf
+from gateways.coap.pubsub import MIME
+from gateways.coap.query import Query
+from twisted_mqtt.core.properties import Properties
+from twisted_mqtt.core.reasons import (
+    BAD_AUTHENTICATION_METHOD,
+    BAD_USERNAME_OR_PASSWORD,
+    BANNED,
+    CLIENT_ID_NOT_VALID,
+    CONNECTION_RATE_EXCEEDED,
+    MALFORMED_PACKET,
+    MESSAGE_RATE_TOO_HIGH,
+    NOT_AUTHORIZED,
+    PACKET_TOO_LARGE,
+    PAYLOAD_FORMAT_INVALID,
+    PROTOCOL_ERROR,
+    QUOTA_EXCEEDED,
+    TOPIC_FILTER_INVALID,
+    TOPIC_NAME_INVALID,
+    ProtocolError,
+    nameOf,
+)
+
+if TYPE_CHECKING:
+    from gateways.coap.gateway import Endpoint, Gateway
+    from gateways.coap.session import CoAPClient
+
+_log = Logger()
+
+_REFUSED: Final[dict[int, int]] = {
+    BAD_USERNAME_OR_PASSWORD: UNAUTHORIZED,
+    BAD_AUTHENTICATION_METHOD: UNAUTHORIZED,
+    NOT_AUTHORIZED: UNAUTHORIZED,
+    BANNED: FORBIDDEN,
+}
+"""
+What a client is told that is not let in.
+"""
+
+_CODES: Final[dict[int, int]] = {
+    NOT_AUTHORIZED: FORBIDDEN,
+    BANNED: FORBIDDEN,
+    CLIENT_ID_NOT_VALID: BAD_REQUEST,
+    MALFORMED_PACKET: BAD_REQUEST,
+    PROTOCOL_ERROR: BAD_REQUEST,
+    TOPIC_NAME_INVALID: BAD_REQUEST,
+    TOPIC_FILTER_INVALID: BAD_REQUEST,
+    PAYLOAD_FORMAT_INVALID: BAD_REQUEST,
+    PACKET_TOO_LARGE: REQUEST_ENTITY_TOO_LARGE,
+    CONNECTION_RATE_EXCEEDED: TOO_MANY_REQUESTS,
+    MESSAGE_RATE_TOO_HIGH: TOO_MANY_REQUESTS,
+    QUOTA_EXCEEDED: TOO_MANY_REQUESTS,
+}
+"""
+The codes of reasons; of all others it is 5.03.
+"""
+
+
+class Request:
+    """
+    A request.
+
+    @ivar message: with its whole body.
+    @ivar query: what its URI says besides the path.
+    @ivar answered: whether it has been.
+    """
+
+    __slots__ = ("message", "query", "answered", "gateway", "_endpoint", "_incoming", "_answer")
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        endpoint: Endpoint,
+        message: Message,
+        query: Query,
+        incoming: Incoming,
+        answer: Callable[[Message], None],
+    ) -> None:
+        """
+        @param answer: sends the response.
+        """
+        self.gateway = gateway
+        self.message = message
+        self.query = query
+        self.answered = False
+        self._endpoint = endpoint
+        self._incoming = incoming
+        self._answer = answer
+
+    @property
+    def address(self) -> Address:
+        """
+        Who has sent it.
+        """
+        return self._incoming.address
+
+    @property
+    def contentFormat(self) -> int | None:
+        """
+        The content format of its payload, L{None} where it isn't said.
+        """
+        return uintOf(self.message.options, CONTENT_FORMAT)
+
+    def now(self) -> float:
+        """
+        The time.
+        """
+        now: float = self.gateway.broker.clock.seconds()
+        return now
+
+    def answer(self, code: int, options: list[Option] | None = None, payload: bytes = b"") -> None:
+        """
+        Answer it; only the first answer counts.
+        """
+        if not self.answered:
+            self.answered = True
+            self._answer(Message(code, options or (), payload))
+
+    def refuse(self, code: int, text: str) -> None:
+        """
+        Answer that it can't be done, and why.
+        """
+        self.answer(code, None, diagnostic(code, text).payload)
+
+    def refuseFor(self, reason: int) -> None:
+        """
+        As L{refuse}, for a reason that the broker gives.
+        """
+        self.refuse(_CODES.get(reason, SERVICE_UNAVAILABLE), nameOf(reason))
+
+    def withClient(self, goOn: Callable[[CoAPClient], Any]) -> None:
+        """
+        Go on with the client that has sent it, once that is let in.
+
+        @param goOn: returns None or a Deferred. What it raises is answered.
+        """
+        query = self.query
+        client = self.gateway.clientFor(
+            self._endpoint, self.address, query.clientID or "", query.username, query.password, self.now()
+        )
+
+        def decided(reason: int) -> None:
+            if reason:
+                self.refuse(_REFUSED.get(reason, _CODES.get(reason, SERVICE_UNAVAILABLE)), nameOf(reason))
+                return
+            assert client is not None
+            try:
+                result = goOn(client)
+            except ProtocolError as error:
+                self.refuseFor(error.reason)
+            except Exception:
+                _log.failure("Handling {request} failed", request=self.message)
+                self.refuse(INTERNAL_SERVER_ERROR, "internal error")
+            else:
+                if result is not None:
+                    result.addErrback(self._ebHandled)
+
+        if client is None or not client.whenIn(decided):
+            self.refuse(SERVICE_UNAVAILABLE, "too many clients or requests at once")
+
+    def _ebHandled(self, failure: Any) -> None:
+        if failure.check(ProtocolError) is not None:
+            self.refuseFor(failure.value.reason)
+            return
+        _log.failure("Handling {request} failed", failure, request=self.message)
+        self.refuse(INTERNAL_SERVER_ERROR, "internal error")
+
+    def properties(self, maxAge: int | None = None) -> Properties | None:
+        """
+        What its payload's content format and age are to MQTT 5.
+
+        @param maxAge: where it says none.
+        """
+        name = MIME.get(-1 if self.contentFormat is None else self.contentFormat)
+        if name is None and maxAge is None:
+            return None
+        properties = Properties()
+        properties.contentType = name
+        properties.messageExpiry = maxAge
+        return properties
+
+    @property
+    def maxAge(self) -> int | None:
+        """
+        For how long its payload holds, L{None} where it isn't said.
+        """
+        return uintOf(self.message.options, MAX_AGE)

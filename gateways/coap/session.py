@@ -1,0 +1,414 @@
+"""
+A CoAP client as the broker sees it: let in with its first request, gone when it has been silent for too long; and what
+it observes. It knows no sockets: what it sends goes to its endpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.logger import Logger
+
+from gateways.client import GatewayClient
+from gateways.coap.codes import CONTENT, SERVICE_UNAVAILABLE
+from gateways.coap.exchange import ACKNOWLEDGED, DROPPED, Address
+from gateways.coap.message import Message
+from gateways.coap.options import CONTENT_FORMAT, MAX_AGE, OBSERVE, OCTET_STREAM, Option, uintOption
+from twisted_mqtt.core.reasons import KEEP_ALIVE_TIMEOUT, NORMAL_DISCONNECTION, SESSION_TAKEN_OVER, SUCCESS
+from twisted_mqtt.waiting import then
+
+if TYPE_CHECKING:
+    from gateways.coap.gateway import Endpoint, Gateway
+    from twisted_mqtt.core.message import Message as Published
+
+_log = Logger()
+
+# What becomes of a client, in order.
+CONNECTING: Final = 0
+OPEN: Final = 1
+OVER: Final = 2
+
+_MOST_WAITING: Final = 100
+# How often an observer is asked whether it still wants to be told, where nothing else would ask (RFC 7641 4.5).
+_CHECK_INTERVAL: Final = 60.0
+
+FormatOf = Callable[["Published"], int]
+
+
+class Observation:
+    """
+    A topic filter that a client observes: a GET with a token, answered again and again.
+
+    @ivar request: what was asked.
+    @ivar topicFilter: what it asked for.
+    """
+
+    __slots__ = ("request", "topicFilter", "largest", "formatOf", "_number")
+
+    def __init__(self, request: Message, topicFilter: str, formatOf: FormatOf) -> None:
+        """
+        @param formatOf: says in which content format a message goes out.
+        """
+        self.request = request
+        self.topicFilter = topicFilter
+        self.formatOf = formatOf
+        self._number = 1
+
+    def option(self) -> Option:
+        """
+        The Observe option of the next notification: a number that grows (RFC 7641 3.4).
+        """
+        self._number = (self._number + 1) & 0xFFFFFF
+        return uintOption(OBSERVE, self._number)
+
+
+class _Subscription:
+    """
+    What a client has subscribed, for one observation or for several.
+    """
+
+    __slots__ = ("identifier", "observations")
+
+    def __init__(self, identifier: int) -> None:
+        self.identifier = identifier
+        self.observations: dict[bytes, Observation] = {}
+
+
+class CoAPClient:
+    """
+    One client.
+
+    @ivar address: where it is.
+    @ivar key: what the gateway knows it by.
+    @ivar state: what has become of it.
+    @ivar client: its place in the broker.
+    @ivar bucket: the wheel's.
+    """
+
+    __slots__ = (
+        "address", "key", "state", "client", "bucket", "_gateway", "_endpoint", "_username", "_password", "_lastSeen",
+        "_reason", "_waiting", "_observations", "_subscriptions", "_byIdentifier", "_identifiers", "_confirmedAt",
+        "_delivering",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        endpoint: Endpoint,
+        address: Address,
+        clientID: str,
+        username: str | None,
+        password: bytes | None,
+        now: float,
+    ) -> None:
+        self._gateway = gateway
+        self._endpoint = endpoint
+        self.address = address
+        self.key = (address, clientID)
+        self.state = CONNECTING
+        self.bucket = 0
+        self._username = username
+        self._password = password
+        self._lastSeen = now
+        self._reason = SESSION_TAKEN_OVER
+        self._waiting: list[Callable[[int], None]] = []
+        self._observations: dict[bytes, Observation] = {}
+        self._subscriptions: dict[str, _Subscription] = {}
+        self._byIdentifier: dict[int, _Subscription] = {}
+        self._identifiers = 0
+        self._confirmedAt = 0.0
+        self._delivering = False
+        self.client = GatewayClient(gateway.broker, endpoint.place, self, "coap", address[0], address[1], endpoint.port)
+        identity = endpoint.identityOf(address)
+        if identity is not None:
+            self.client.info.identify(identity)
+
+    # Coming and going
+
+    def connect(self) -> None:
+        """
+        Ask the broker to let it in.
+        """
+        admission = self.client.connect(
+            self.key[1],
+            self._username,
+            self._password,
+            keepAlive=min(65535, int(self._gateway.settings.keepalive)),
+            protoName="CoAP",
+            protoVersion=1,
+        )
+        then(admission, self._connected)
+
+    def _connected(self, admission: Any) -> None:
+        reason: int = admission.reason
+        if self.state == OVER:
+            if reason == SUCCESS and self.client.open:
+                self.client.lost(NORMAL_DISCONNECTION)
+            return
+        if reason == SUCCESS:
+            self.state = OPEN
+            self._gateway.broker.wheel.add(self, self._lastSeen + self._gateway.settings.keepalive)
+        else:
+            self.state = OVER
+            self._gateway.remove(self)
+        self._reason = reason
+        waiting, self._waiting = self._waiting, []
+        if reason == SUCCESS:
+            self.client.begin()
+        for goOn in waiting:
+            goOn(reason)
+
+    def isSame(self, username: str | None, password: bytes | None) -> bool:
+        """
+        Whether these are its own credentials.
+        """
+        return (username, password) == (self._username, self._password)
+
+    def whenIn(self, goOn: Callable[[int], None]) -> bool:
+        """
+        Call C{goOn} with the reason code with which it was let in or not.
+
+        @return: whether it will be: not where too many wait already.
+        """
+        if self.state != CONNECTING:
+            goOn(self._reason)
+        elif len(self._waiting) >= _MOST_WAITING:
+            return False
+        else:
+            self._waiting.append(goOn)
+        return True
+
+    def touch(self, now: float) -> None:
+        """
+        It has said something.
+        """
+        self._lastSeen = now
+
+    def due(self, now: float) -> float:
+        """
+        The wheel asks: has it been silent for too long?
+        """
+        deadline = self._lastSeen + self._gateway.settings.keepalive
+        if self.state != OPEN or deadline > now:
+            return deadline if self.state == OPEN else 0.0
+        self.end(KEEP_ALIVE_TIMEOUT)
+        return 0.0
+
+    def end(self, reason: int | str, tell: bool = True) -> None:
+        """
+        It is gone, or has to go.
+
+        @param tell: whether its observations are ended by a last word.
+        """
+        if self.state == OVER:
+            return
+        wasOpen = self.state == OPEN
+        self._forget(SERVICE_UNAVAILABLE if tell else None)
+        if wasOpen:
+            self.client.lost(reason)
+
+    def sentAway(self, reason: int, text: str) -> None:
+        """
+        See L{Owner<gateways.client.Owner>}.
+        """
+        if self.state != OVER:
+            _log.debug("{client} is sent away: {text}", client=self.key[1], text=text or reason)
+            # Who comes from elsewhere under its name is the same device, at most; no word would reach it there.
+            self._forget(None if reason == SESSION_TAKEN_OVER else SERVICE_UNAVAILABLE)
+
+    def _forget(self, code: int | None) -> None:
+        self.state = OVER
+        self._gateway.broker.wheel.remove(self)
+        self._gateway.remove(self)
+        if code is not None:
+            for observation in self._observations.values():
+                self._lastWord(observation, code)
+        self._observations.clear()
+        self._subscriptions.clear()
+        self._byIdentifier.clear()
+        waiting, self._waiting = self._waiting, []
+        for goOn in waiting:
+            goOn(SESSION_TAKEN_OVER)
+
+    # Observing
+
+    @property
+    def observations(self) -> int:
+        """
+        How many there are.
+        """
+        return len(self._observations)
+
+    def observe(self, observation: Observation) -> Any:
+        """
+        Begin an observation, or go on with it where there is one of this token and topic.
+
+        @return: a pair of a reason code and what is to be called when the client has been told, or a Deferred of it.
+
+        @raise ProtocolError: the filter is malformed.
+        """
+        token = observation.request.token
+        before = self._observations.get(token)
+        if before is not None and before.topicFilter == observation.topicFilter:
+            return SUCCESS, _nothing
+        subscription = self._subscriptions.get(observation.topicFilter)
+        if subscription is not None:
+            self._add(token, observation, subscription)
+            return SUCCESS, _nothing
+        self._identifiers += 1
+        subscription = _Subscription(self._identifiers)
+        subscribing = self.client.subscribe(observation.topicFilter, 1, identifier=subscription.identifier)
+        return then(subscribing, self._subscribed, token, observation, subscription)
+
+    def _subscribed(
+        self, subscribing: Any, token: bytes, observation: Observation, subscription: _Subscription
+    ) -> tuple[int, Callable[[], None]]:
+        reason: int = subscribing.reasons[0]
+        if reason >= 0x80:
+            return reason, _nothing
+        if self.state != OPEN:
+            return SESSION_TAKEN_OVER, _nothing
+        self._subscriptions[observation.topicFilter] = subscription
+        self._byIdentifier[subscription.identifier] = subscription
+        self._add(token, observation, subscription)
+        return SUCCESS, lambda: self.client.sendRetained(subscribing)
+
+    def _add(self, token: bytes, observation: Observation, subscription: _Subscription) -> None:
+        before = self._observations.get(token)
+        self._observations[token] = observation
+        subscription.observations[token] = observation
+        if before is not None:  # the token is used for something else now
+            self._leave(token, before)
+
+    def forgetObservation(self, token: bytes) -> bool:
+        """
+        End the observation of this token; returns whether there was one.
+        """
+        observation = self._observations.pop(token, None)
+        if observation is None:
+            return False
+        self._leave(token, observation)
+        return True
+
+    def forgetTopic(self, topicFilter: str, code: int | None = None) -> None:
+        """
+        End all observations of a topic.
+
+        @param code: to tell the client why; L{None} where it has asked for it.
+        """
+        subscription = self._subscriptions.get(topicFilter)
+        for token, observation in list(subscription.observations.items()) if subscription is not None else ():
+            if code is not None:
+                self._lastWord(observation, code)
+            self.forgetObservation(token)
+
+    def _leave(self, token: bytes, observation: Observation) -> None:
+        subscription = self._subscriptions.get(observation.topicFilter)
+        if subscription is None:
+            return
+        subscription.observations.pop(token, None)
+        if not subscription.observations:
+            del self._subscriptions[observation.topicFilter]
+            self._byIdentifier.pop(subscription.identifier, None)
+            if self.state == OPEN:
+                self.client.unsubscribe(observation.topicFilter)
+
+    def _lastWord(self, observation: Observation, code: int) -> None:
+        """
+        A notification that is no success ends the observation (RFC 7641 4.2).
+        """
+        farewell = Message(code, token=observation.request.token)
+        self._endpoint.exchanges.send(self.address, farewell, False, None, self._gateway.broker.clock.seconds())
+
+    # What the broker has for it
+
+    def receive(
+        self, message: Published, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
+    ) -> None:
+        """
+        See L{Receiver<twisted_mqtt.core.link.Receiver>}.
+        """
+        targets = [
+            observation
+            for identifier in identifiers or ()
+            if (subscription := self._byIdentifier.get(identifier)) is not None
+            for observation in subscription.observations.values()
+        ]
+        now = self._gateway.broker.clock.seconds()
+        confirmable = qos > 0 or now - self._confirmedAt >= _CHECK_INTERVAL
+        if not self._endpoint.exchanges.isVerified(self.address):
+            # Nothing more goes to where nobody may be, until the first is acknowledged.
+            confirmable = True
+        left = len(targets)
+        if confirmable:
+            self._confirmedAt = now
+        if not targets and qos:
+            self._acknowledge(packetID)
+
+        def ended(how: int, when: float) -> None:
+            nonlocal left
+            left -= 1
+            if not left and qos:
+                self._acknowledge(packetID)
+
+        self._delivering = True
+        try:
+            for observation in targets:
+                self._notify(observation, message, confirmable, ended, now)
+        finally:
+            self._delivering = False
+
+    def released(self, packetID: int) -> None:
+        """
+        See L{Receiver<twisted_mqtt.core.link.Receiver>}; nothing is subscribed at QoS 2.
+        """
+
+    def _notify(
+        self,
+        observation: Observation,
+        message: Published,
+        confirmable: bool,
+        ended: Callable[[int, float], None],
+        now: float,
+    ) -> None:
+        options = [observation.option(), uintOption(CONTENT_FORMAT, observation.formatOf(message))]
+        if message.expiresAt:
+            options.append(uintOption(MAX_AGE, max(0, int(message.expiresAt - now))))
+        response = Message(CONTENT, options, message.payload)
+        response = self._endpoint.cut(observation.request, self.address, response, 0, now)
+        response.token = token = observation.request.token
+
+        def over(how: int, when: float) -> None:
+            if how == ACKNOWLEDGED:
+                self.touch(when)
+            elif how != DROPPED:
+                # A reset says that it is not wanted any more, and so does silence (RFC 7641 3.6, 4.5).
+                self.forgetObservation(token)
+            ended(how, when)
+
+        self._endpoint.exchanges.send(self.address, response, confirmable, over, now)
+
+    def _acknowledge(self, packetID: int) -> None:
+        if self._delivering:
+            # The session is in the middle of sending.
+            self._gateway.broker.clock.callLater(0, self._acknowledgeNow, packetID)
+        else:
+            self._acknowledgeNow(packetID)
+
+    def _acknowledgeNow(self, packetID: int) -> None:
+        if self.state == OPEN:
+            self.client.acknowledged(packetID)
+
+
+def _nothing() -> None:
+    """
+    There is nothing to do.
+    """
+
+
+def formatOfBytes(message: Published) -> int:
+    """
+    The content format of messages that are just bytes.
+    """
+    return OCTET_STREAM
