@@ -15,3 +15,6 @@ pskFile = ExtensionMaker("psk_file", "twisted_mqtt.modules.psk_file:PSKFile", "P
 aclInternal = ExtensionMaker(
     "acl_internal", "twisted_mqtt.auth.acl_internal:AclInternal", "Access Rules from File", "twisted-mqtt"
 )
+delayedPublish = ExtensionMaker(
+    "delayed_publish", "twisted_mqtt.modules.delayed:DelayedPublish", "Delayed Publish", "twisted-mqtt"
+)

@@ -1,0 +1,138 @@
+"""
+Delayed publish, in memory and across restarts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.stores.kit import Bed
+from tests.wire import Peer
+from twisted_mqtt.config.schema_extensions import DelayedPublish as Settings
+from twisted_mqtt.core.packets import PUBACK
+from twisted_mqtt.modules.delayed import DelayedPublish
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> Iterator[Bed]:
+    """
+    A broker with an empty store.
+    """
+    made = Bed(tmp_path)
+    yield made
+    made.crash()
+
+
+def load(bed: Bed, most: int = 0) -> DelayedPublish:
+    """
+    Start the extension.
+    """
+    extension = DelayedPublish(Settings(max_delayed_messages=most))
+    extension.start(bed.broker)
+    return extension
+
+
+def both(bed: Bed) -> tuple[Peer, Peer]:
+    """
+    A publisher, and a subscriber of everything.
+    """
+    publisher, subscriber = bed.peer(), bed.peer()
+    publisher.connect("p")
+    subscriber.connect("s")
+    subscriber.subscribe("#", qos=1)
+    return publisher, subscriber
+
+
+def test_order(bed: Bed) -> None:
+    """
+    Messages come when they are due, equal delays in the order of publishing.
+    """
+    load(bed)
+    publisher, subscriber = both(bed)
+    for number, seconds in enumerate([20, 10, 10, 0], 1):
+        publisher.publish(f"$delayed/{seconds}/a/b", b"%d" % number, 1, number).expectAck(PUBACK, number)
+    assert subscriber.payloads() == [b"4"]
+    assert bed.broker.counters.messages_delayed == 3
+    bed.clock.advance(9)
+    subscriber.expectNothing()
+    bed.clock.advance(1)
+    assert subscriber.payloads() == [b"2", b"3"]
+    bed.clock.advance(10)
+    assert subscriber.payloads() == [b"1"]
+    assert bed.broker.counters.messages_delayed == 0
+
+
+@pytest.mark.parametrize("topic", ["x/a", "-1/a", "1.5/a", "4294968/a", "10", "10/", "1/$SYS/a", "\u0663/a"])
+def test_wrongOnesAreDiscarded(bed: Bed, topic: str) -> None:
+    """
+    What has no whole number of seconds, or no topic that a client may publish to, is discarded silently.
+    """
+    load(bed)
+    publisher, subscriber = both(bed)
+    publisher.publish(f"$delayed/{topic}", b"x", 1, 1).expectAck(PUBACK, 1)
+    bed.clock.advance(5)
+    subscriber.expectNothing()
+    assert bed.broker.counters.messages_delayed == 0
+
+
+def test_limit(bed: Bed) -> None:
+    """
+    More than so many do not wait.
+    """
+    load(bed, most=1)
+    publisher, subscriber = both(bed)
+    publisher.publish("$delayed/5/a", b"1", 1, 1)
+    publisher.publish("$delayed/5/a", b"2", 1, 2)
+    bed.clock.advance(5)
+    assert subscriber.payloads() == [b"1"]
+
+
+def test_acknowledgedOnceCommitted(bed: Bed) -> None:
+    """
+    PUBACK waits until the delayed message is on disk.
+    """
+    load(bed)
+    publisher, _ = both(bed)
+    bed.worker.held = True
+    publisher.publish("$delayed/5/a", b"1", 1, 1).expectNothing()
+    bed.worker.release()
+    publisher.expectAck(PUBACK, 1)
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_survives(bed: Bed, crash: bool) -> None:
+    """
+    The time in which the broker did not run counts, and what has been published does not come again.
+    """
+    load(bed)
+    publisher, _ = both(bed)
+    for number, seconds in enumerate([5, 30, 60], 1):
+        publisher.publish(f"$delayed/{seconds}/a", b"%d" % number, 1, number)
+    bed.clock.advance(6)
+    bed.restart(crash, pause=40)
+    _, subscriber = both(bed)
+    load(bed)
+    bed.clock.advance(1)
+    assert subscriber.payloads() == [b"2"]
+    bed.clock.advance(20)
+    assert subscriber.payloads() == [b"3"]
+    bed.clock.advance(1)
+    assert bed.rows("delayed") == 0
+
+
+def test_unloaded(bed: Bed) -> None:
+    """
+    Unloaded, the extension leaves what waits to the next time.
+    """
+    extension = load(bed)
+    publisher, subscriber = both(bed)
+    publisher.publish("$delayed/5/a", b"1", 1, 1).expectAck(PUBACK, 1)
+    extension.stop()
+    bed.clock.advance(10)
+    subscriber.expectNothing()
+    load(bed)
+    bed.clock.advance(0)
+    assert subscriber.payloads() == [b"1"]
