@@ -28,17 +28,35 @@ class Stream:
 class Receipts:
     """
     What one subscriber has received of one stream.
+
+    @ivar times: how often each number has come.
+    @ivar outOfOrder: numbers that came first after a greater one.
+    @ivar again: numbers that came again after they had been looked at and forgotten.
     """
 
     def __init__(self) -> None:
         self.times: Counter[int] = Counter()
         self.last = -1
         self.outOfOrder: list[int] = []
+        self.again: list[int] = []
+        self._floor = -1
+
+    def forget(self) -> None:
+        """
+        All that has come so far was looked at and found complete.
+        """
+        self.times.clear()
+        self.outOfOrder.clear()
+        self.again.clear()
+        self._floor = self.last
 
     def add(self, number: int) -> None:
         """
         A message has come.
         """
+        if number <= self._floor:
+            self.again.append(number)
+            return
         if not self.times[number] and number < self.last:
             self.outOfOrder.append(number)
         self.times[number] += 1
@@ -105,7 +123,7 @@ class Checker:
             stream = self.streams[topic]
             self.counts[f"QoS {stream.qos} deliveries promised"] += len(stream.promised)
             self.counts[f"QoS {stream.qos} deliveries"] += receipts.times.total()
-            repeated = [number for number, times in receipts.times.items() if times > 1]
+            repeated = [number for number, times in receipts.times.items() if times > 1] + receipts.again
             self.counts[f"QoS {stream.qos} deliveries repeated"] += len(repeated)
             if stream.qos == 2:
                 self.problems.extend(f"{subscriber}: {topic} {number} came more than once" for number in repeated)

@@ -26,7 +26,7 @@ from twisted_mqtt.core.packets import (
     Request,
     Subscribe,
 )
-from twisted_mqtt.core.reasons import PACKET_ID_NOT_FOUND
+from twisted_mqtt.core.reasons import PACKET_ID_NOT_FOUND, QUOTA_EXCEEDED
 
 _EXPIRY = 86400
 
@@ -168,6 +168,11 @@ class Publisher(Client):
         An acknowledgement.
         """
         assert isinstance(packet, Ack), packet
+        if packet.reason == QUOTA_EXCEEDED:
+            # It was refused: nothing was promised.
+            del self._unacknowledged[packet.packetID]
+            self.fill()
+            return
         # That PUBREL comes again after the broker has done its part is in order.
         assert packet.reason < 0x80 or (packet.type, packet.reason) == (PUBCOMP, PACKET_ID_NOT_FOUND), packet
         number, _ = self._unacknowledged.get(packet.packetID, (-1, False))

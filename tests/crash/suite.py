@@ -148,8 +148,7 @@ class Suite:
             stream.promised.clear()
         for receipts in self.checker.receipts.values():
             for one in receipts.values():
-                one.times.clear()
-                one.outOfOrder.clear()
+                one.forget()
         for subscriber in self.offline:
             subscriber.close()
 

@@ -77,6 +77,19 @@ def test_checker(qos: int, numbers: tuple[int, ...], problems: list[str]) -> Non
     assert checkerWith(qos, *numbers).problems == problems
 
 
+@pytest.mark.parametrize("qos, wrong", [(1, False), (2, True)])
+def test_checkerAfterForgetting(qos: int, wrong: bool) -> None:
+    """
+    What comes again later has come twice, whether it was looked at meanwhile or not; it is not out of order.
+    """
+    checker = checkerWith(qos, 0, 1, 2)
+    checker.receipts["s"]["t"].forget()
+    checker.streams["t"].promised.clear()
+    checker.received("s", "t", 1)
+    checker.check("s")
+    assert checker.problems == (["s: t 1 came more than once"] if wrong else [])
+
+
 @pytest.mark.parametrize("value, wrong", [(-1, True), (0, True), (1, False), (2, False), (3, True)])
 def test_checkerOfRetained(value: int, wrong: bool) -> None:
     """

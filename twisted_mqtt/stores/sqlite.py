@@ -7,6 +7,7 @@ batch, one transaction. So nothing waits for a timer, and the busier the broker,
 
 from __future__ import annotations
 
+import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
@@ -16,7 +17,7 @@ from zope.interface import implementer
 
 from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.interfaces import IStore
-from twisted_mqtt.stores.database import Database
+from twisted_mqtt.stores.database import REPAIR, Database, StoreError
 from twisted_mqtt.stores.ledger import FULL, SOON, Ledger
 from twisted_mqtt.stores.loading import Contents, readContents, restore
 from twisted_mqtt.stores.rows import entryOf
@@ -113,9 +114,9 @@ class SQLiteStore:
             self._database.open("OFF" if self._commit == "never" else "FULL")
             try:
                 return readContents(self._database)
-            except BaseException:
+            except sqlite3.DatabaseError as error:
                 self._database.close()
-                raise
+                raise StoreError(f"the store {self._database.path} is damaged ({error}); {REPAIR}") from error
 
         self._worker.submit(read, opened.callback)
         return opened.addCallback(lambda contents: Deferred.fromCoroutine(self._restore(contents)))
