@@ -7,7 +7,7 @@ It is compiled like the core, for every connection goes through it.
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.logger import Logger
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _log = Logger()
+
+
+# So many endings that will not be may stand in the list of endings, besides two for each session that there is.
+_SLACK: Final = 1000
 
 
 class SessionRegistry:
@@ -231,6 +235,17 @@ class SessionRegistry:
         if session.expiryInterval != NEVER:
             self._endings += 1
             heapq.heappush(self._ending, (session.expiresAt, self._endings, session))
+            if len(self._ending) > 2 * len(self.sessions) + _SLACK:
+                self._sweep()
+
+    def _sweep(self) -> None:
+        """
+        Forget the endings of sessions that were resumed or have ended: clients that come and go all the time must not
+        make the process grow.
+        """
+        left = {id(ending[2]): ending for ending in self._ending if _endsAt(ending[2], ending[0])}
+        self._ending = list(left.values())
+        heapq.heapify(self._ending)
 
     def _endSession(self, session: Session, how: str, reason: int | str = "expired") -> None:
         if session.shut:
@@ -277,3 +292,10 @@ class SessionRegistry:
             session = heapq.heappop(self._ending)[2]
             if not session.shut and session.expiresAt != 0.0 and session.expiresAt <= now:
                 self._endSession(session, "expired")
+
+
+def _endsAt(session: Session, when: float) -> bool:
+    """
+    Whether a session still waits for its end at that time.
+    """
+    return not session.shut and session.expiresAt == when

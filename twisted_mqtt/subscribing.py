@@ -22,7 +22,7 @@ from twisted_mqtt.core.reasons import (
     ProtocolError,
 )
 from twisted_mqtt.core.subscription import Subscription
-from twisted_mqtt.core.topics import hasWildcard, splitShare
+from twisted_mqtt.core.topics import LOCAL, hasWildcard, splitShare
 from twisted_mqtt.waiting import breath, then
 
 if TYPE_CHECKING:
@@ -240,6 +240,11 @@ def removeSubscription(broker: Broker, client: ClientInfo, topicFilter: str) -> 
         return NO_SUBSCRIPTION_EXISTED
     share = subscription.share
     broker.router.tree.remove(subscription.matching, session, None if share is None else share.name)
+    # The same filter with and without $local/ has one place in the tree.
+    plain = topicFilter.removeprefix(LOCAL)
+    other = session.subscriptions.get(LOCAL + plain if plain == topicFilter else plain)
+    if other is not None and other.share is None:
+        broker.router.tree.add(other)
     if session.journal is not None:
         broker.store.removeSubscription(session, topicFilter)
     broker.hooks.sessionUnsubscribed.run(client, topicFilter, subscription)

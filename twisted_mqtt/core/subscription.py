@@ -152,6 +152,8 @@ class SharedGroup:
         """
         self.members[subscription.subscriber] = subscription
         self._order = None
+        if self._last is not None and self._last.subscriber is subscription.subscriber:
+            self._last = subscription
 
     def remove(self, subscriber: object) -> None:
         """
