@@ -152,9 +152,12 @@ class GatewayClient:
             return error.reason
         if topic.startswith("$SYS/"):
             return NOT_AUTHORIZED
-        if len(topic.encode("utf-8")) > 65535:
+        # No character takes more than four bytes.
+        if len(topic) > 16383 and len(topic.encode("utf-8")) > 65535:
             return TOPIC_NAME_INVALID
         allowed = self._broker.authorize(self.info, "publish", topic)
+        if allowed is True:
+            return self._allowed(True, topic, payload, min(qos, limits.maxQoS), retain, properties)
         return then(allowed, self._allowed, topic, payload, min(qos, limits.maxQoS), retain, properties)
 
     def subscribe(

@@ -106,7 +106,7 @@ class Parser:
     """
 
     __slots__ = ("version", "_limits", "_data", "_start", "_scanned", "_line", "_bodyAt", "_length", "_frame", "_head",
-                 "_command", "_headers")  # fmt: skip
+                 "_command", "_headers", "_bodyLength")  # fmt: skip
 
     def __init__(self, limits: FrameLimits) -> None:
         self.version: int = 0
@@ -124,6 +124,7 @@ class Parser:
         self._head: bytes = b""
         self._command: str = ""
         self._headers: dict[str, str] = {}
+        self._bodyLength: int = -1
 
     def feed(self, data: bytes) -> None:
         """
@@ -208,7 +209,7 @@ class Parser:
         if head != self._head:
             self._parse(head)
         frame = Frame(self._command, self._headers)
-        self._length = self._lengthOf(frame)
+        self._length = self._bodyLength
         self._bodyAt = self._scanned = bodyAt
         self._frame = frame
         return frame
@@ -274,12 +275,13 @@ class Parser:
                 value = value.strip(" ")
             if name not in headers:
                 headers[name] = value
+        self._bodyLength = self._lengthOf(headers)
         self._head = head
         self._command = command
         self._headers = headers
 
-    def _lengthOf(self, frame: Frame) -> int:
-        text = frame.headers.get("content-length")
+    def _lengthOf(self, headers: dict[str, str]) -> int:
+        text = headers.get("content-length")
         if text is None:
             return -1
         text = text.strip(" ")
