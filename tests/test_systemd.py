@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
+from twisted.python.systemd import ListenFDs
 
 from twisted_mqtt.openfiles import raiseLimit
-from twisted_mqtt.systemd import Notifier, inheritedSockets
+from twisted_mqtt.systemd import Notifier, handedOver, inheritedSockets
 
 
 @pytest.fixture
@@ -121,19 +122,22 @@ def test_watchdogOfOthers(manager: socket.socket, tmp_path: Path, wrong: dict[st
     assert silent(manager)
 
 
+def handed(environ: dict[str, str], first: int = 500) -> ListenFDs:
+    """
+    What Twisted finds in an environment.
+    """
+    return ListenFDs.fromEnvironment({"LISTEN_PID": str(os.getpid()), **environ}, first)
+
+
 def test_inherited() -> None:
     """
-    Sockets that are handed over are found by their names, are not handed on to children, and the environment forgets
-    them.
+    Sockets that are handed over are found by their names, and are not handed on to children.
     """
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        first = 500
-        os.dup2(one.fileno(), first)
-        os.dup2(two.fileno(), first + 1)
-        environ = {"LISTEN_PID": "77", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "tcp.external:ws.external", "OTHER": "x"}
-        found = inheritedSockets(environ, 77, first)
+        os.dup2(one.fileno(), 500)
+        os.dup2(two.fileno(), 501)
+        found = inheritedSockets(handed({"LISTEN_FDS": "2", "LISTEN_FDNAMES": "tcp.external:ws.external"}))
         try:
-            assert environ == {"OTHER": "x"}
             assert [inherited.name for inherited in found] == ["tcp.external", "ws.external"]
             assert [each.socket.getsockname() for each in found] == [one.getsockname(), two.getsockname()]
             assert not any(os.get_inheritable(inherited.socket.fileno()) for inherited in found)
@@ -142,28 +146,24 @@ def test_inherited() -> None:
                 inherited.socket.close()
 
 
-@pytest.mark.parametrize(
-    "environ",
-    [{}, {"LISTEN_PID": "1", "LISTEN_FDS": "2"}, {"LISTEN_PID": "77"}, {"LISTEN_PID": "77", "LISTEN_FDS": "-1"}],
-)
-def test_nothingInherited(environ: dict[str, str]) -> None:
+def test_nothingInherited() -> None:
     """
-    What was handed to another process, or to nobody, is none of ours.
+    Nobody has handed anything to the process of these tests.
     """
-    assert inheritedSockets(environ, 77) == []
+    assert inheritedSockets(handedOver()) == []
 
 
 def test_noSocket() -> None:
     """
-    A descriptor that is no socket is reported, and the others are used.
+    A descriptor that is no socket is reported, and the others are used; of two with one name, either has it.
     """
     with socket.create_server(("127.0.0.1", 0)) as one, open(os.devnull) as other:
         os.dup2(other.fileno(), 500)
         os.dup2(one.fileno(), 501)
         with capturedLogs() as events:
-            [found] = inheritedSockets({"LISTEN_PID": "77", "LISTEN_FDS": "2"}, 77, 500)
+            [found] = inheritedSockets(handed({"LISTEN_FDS": "2", "LISTEN_FDNAMES": "x:x"}))
         os.close(500)
-        assert found.socket.getsockname() == one.getsockname() and found.name == ""
+        assert found.socket.getsockname() == one.getsockname() and found.name == "x"
         found.socket.close()
         assert len(events) == 1
 

@@ -8,25 +8,19 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from twisted.internet import endpoints
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.systemd import ListenFDs
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
 _log = Logger()
-
-FIRST_DESCRIPTOR: Final = 3
-"""
-Sockets are handed over from this descriptor on.
-"""
-
-_LISTEN_VARIABLES: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
-
 
 @dataclass(frozen=True)
 class InheritedSocket:
@@ -40,30 +34,29 @@ class InheritedSocket:
     socket: socket.socket
 
 
-def inheritedSockets(
-    environ: MutableMapping[str, str], pid: int | None = None, first: int = FIRST_DESCRIPTOR
-) -> list[InheritedSocket]:
+def handedOver() -> ListenFDs:
     """
-    Take over the listening sockets that were handed to this process. The variables that speak of them are removed:
-    they do not concern our children.
+    Find the descriptors that were handed to this process.
+    """
+    # Twisted looks for them when its endpoints are imported, removes what the environment says, and keeps it here.
+    found: ListenFDs | None = getattr(getattr(endpoints, "_SystemdParser", None), "_sddaemon", None)
+    return ListenFDs.fromEnvironment() if found is None else found
 
-    @param pid: of this process.
-    @param first: the first descriptor.
+
+def inheritedSockets(handed: ListenFDs) -> list[InheritedSocket]:
     """
-    intended, count, names = (environ.pop(variable, "") for variable in _LISTEN_VARIABLES)
-    if intended != str(os.getpid() if pid is None else pid) or not count.isdigit():
-        return []
-    named = names.split(":") if names else []
+    Take over the sockets that were handed to this process; they are not handed on to its children.
+    """
+    names = {descriptor: name for name, descriptor in handed.inheritedNamedDescriptors().items()}
     found = []
-    for index in range(int(count)):
-        descriptor = first + index
+    for descriptor in handed.inheritedDescriptors():
         try:
             os.set_inheritable(descriptor, False)
             inherited = socket.socket(fileno=descriptor)
         except OSError as error:
             _log.error("descriptor {number} is no socket: {error}", number=descriptor, error=error)
             continue
-        found.append(InheritedSocket(named[index] if index < len(named) else "", inherited))
+        found.append(InheritedSocket(names.get(descriptor, ""), inherited))
     return found
 
 

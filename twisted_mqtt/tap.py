@@ -39,7 +39,7 @@ from twisted_mqtt.reloadreport import ReloadReport
 from twisted_mqtt.stores.memory import MemoryStore
 from twisted_mqtt.stores.sqlite import SQLiteStore
 from twisted_mqtt.stores.worker import ThreadWorker
-from twisted_mqtt.systemd import InheritedSocket, Notifier, inheritedSockets
+from twisted_mqtt.systemd import InheritedSocket, Notifier, handedOver, inheritedSockets
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
@@ -342,7 +342,7 @@ def makeService(options: Options) -> IService:
         options.readSettings,
         options.log,
         Notifier(os.environ, reactor),
-        inheritedSockets(os.environ),
+        inheritedSockets(handedOver()),
         raiseLimit(options.settings.node.max_ports),
     )
     service = BrokerService(options.settings, reactor, surroundings=surroundings)

@@ -140,9 +140,13 @@ class Broker(Program):
     host = "127.0.0.1"
 
     def __init__(
-        self, command: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str | Path],
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        descriptors: Sequence[int] = (),
     ) -> None:
-        super().__init__(command, folder, environment)
+        super().__init__(command, folder, environment, descriptors)
         self.ports: dict[str, int] = {}
 
     @property
