@@ -369,6 +369,9 @@ class Exchanges:
         """
         Ask a peer for something.
 
+        A peer may acknowledge a request and never answer it: whoever does not want to wait for ever has a time of its
+        own for that, and then calls L{forgetRequest}.
+
         @param message: gets a token, unless it has one.
 
         @return: the token.
