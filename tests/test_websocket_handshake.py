@@ -153,6 +153,25 @@ def test_stopping() -> None:
     assert status == 503
 
 
+def test_stopped() -> None:
+    """
+    When it stops, those who are in the middle of a handshake are sent away, and nobody else; a port that stops while
+    the node runs on leaves them alone.
+    """
+    site = Site()
+    early, done = site.accept(), site.open()
+    early.send(request()[:20])
+    site.factory.doStop()
+    assert not early.lower.disconnecting
+    site.factory.status = lambda: None
+    site.factory.doStop()
+    assert early.lower.taken().startswith(b"HTTP/1.1 503 ") and early.lower.disconnecting
+    assert not done.lower.disconnecting
+    early.lose()
+    done.lose()
+    assert site.factory.greeting == set()
+
+
 def test_path() -> None:
     """
     The path is the listener's; a query does not matter, and the target may be a whole URI (RFC 9112 3.2.2).

@@ -30,6 +30,7 @@ class WebSocketFactory(WebSocketServerFactory):
     Puts WebSocket below the protocols of another factory.
 
     @ivar wrapped: makes the protocols above.
+    @ivar greeting: the connections that have not shaken hands yet.
     @ivar refusals: how many handshakes and connections have ended by a fault.
     @ivar largest: how many bytes a message may have; 0 for any number.
     """
@@ -57,6 +58,7 @@ class WebSocketFactory(WebSocketServerFactory):
         self.seconds: Callable[[], float] = reactor.seconds
         self.handshakeTimeout = handshakeTimeout
         self.status = status
+        self.greeting: set[WebSocketConnection] = set()
         self.refusals = 0
         self.mqttPath = listener.mqtt_path
         self.needsProtocol = listener.verify_protocol_header
@@ -90,8 +92,12 @@ class WebSocketFactory(WebSocketServerFactory):
 
     def doStop(self) -> None:
         """
-        A port has stopped.
+        A port has stopped. If that is because the node stops, those who are still shaking hands are sent away: the
+        protocols above do not know of them yet.
         """
+        if self.status() is None:
+            for connection in list(self.greeting):
+                connection.answer(503, "the broker is stopping")
         self.wrapped.doStop()
 
     def allowsOrigin(self, origin: str | None) -> bool:

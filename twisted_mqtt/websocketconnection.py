@@ -103,6 +103,7 @@ class WebSocketConnection(WebSocketServerProtocol):
         """
         super().connectionMade()
         factory = self.factory
+        factory.greeting.add(self)
         factory.wheel.add(self, factory.seconds() + factory.handshakeTimeout)
 
     def dataReceived(self, data: bytes) -> None:
@@ -121,6 +122,7 @@ class WebSocketConnection(WebSocketServerProtocol):
         The connection is gone.
         """
         self.factory.wheel.remove(self)
+        self.factory.greeting.discard(self)
         self._held = self._head = b""
         super().connectionLost(reason)
         upper, self.upper = self.upper, None
@@ -231,6 +233,7 @@ class WebSocketConnection(WebSocketServerProtocol):
         factory = self.factory
         self.http_request_data = b""
         factory.wheel.remove(self)
+        factory.greeting.discard(self)
         if factory.idleTimeout:
             self._lastReceived = factory.seconds()
             factory.wheel.add(self, self._lastReceived + factory.idleTimeout)
@@ -257,6 +260,7 @@ class WebSocketConnection(WebSocketServerProtocol):
         self._end(response(code, text, headers, withBody))
 
     def _end(self, answer: bytes) -> None:
+        self.factory.greeting.discard(self)
         self.transport.write(answer)
         self.dropConnection()
 
