@@ -134,6 +134,14 @@ class WebSocketTransport:
         """
         return self._lower.getHost()
 
+    @property
+    def pendingBytes(self) -> int:
+        """
+        How many bytes the kernel has not taken yet: all that waits does so in the transport below.
+        """
+        pending: int = getattr(self._lower, "pendingBytes", 0)
+        return pending
+
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """
         Nothing waits here, so that it is for the transport below to pause and resume.
