@@ -14,6 +14,7 @@ class Limits:
     @ivar maxTopicAlias: how many aliases a client may set, and how many are set towards it at most; 0 for none.
     @ivar maxInflight: QoS 1 and 2 messages on their way to a client; 0 for what the protocol allows.
     @ivar maxQueue: messages waiting for a client, offline or with its window full; 0 for no limit.
+    @ivar maxQueueBytes: of the messages in memory that wait for a client; 0 for no limit.
     @ivar maxAwaitingRel: QoS 2 messages from a client whose PUBREL is awaited; 0 for what the protocol allows.
     @ivar awaitRelTimeout: after how many seconds such a message is forgotten; 0 for never.
     @ivar priorities: of topics in the queue, greater first; others have C{defaultPriority}.
@@ -24,7 +25,7 @@ class Limits:
 
     __slots__ = (
         "maxPacketSize", "maxClientIDLength", "maxTopicLevels", "maxQoS", "maxTopicAlias", "retainAvailable",
-        "wildcardAvailable", "sharedAvailable", "maxInflight", "maxQueue", "storeQoS0", "priorities",
+        "wildcardAvailable", "sharedAvailable", "maxInflight", "maxQueue", "maxQueueBytes", "storeQoS0", "priorities",
         "defaultPriority", "maxAwaitingRel", "awaitRelTimeout", "upgradeQoS", "ignoreLoop", "maxSubscriptions",
         "maxPendingBytes", "keepAliveBackoff",
     )  # fmt: skip
@@ -40,6 +41,7 @@ class Limits:
         self.sharedAvailable: bool = True
         self.maxInflight: int = 32
         self.maxQueue: int = 1000
+        self.maxQueueBytes: int = 0
         self.storeQoS0: bool = True
         self.priorities: dict[str, int] = {}
         self.defaultPriority: int = 0

@@ -82,12 +82,13 @@ class MessageQueue:
     @ivar skipped: how many of those, the oldest, have been dropped since.
     @ivar last: the number of the last entry before those of the store; -1 where what is in flight is there too.
     @ivar loading: whether a page has been asked for.
+    @ivar size: bytes of the entries in memory; counted only where they are limited.
     @ivar dormant: whether the store has everything, what is in flight too: nothing can be sent before it has come.
     """
 
     __slots__ = (
-        "limits", "qos0", "capacity", "spilled", "skipped", "last", "loading", "dormant", "_late", "_lanes",
-        "_priorities", "_count", "_next",
+        "limits", "qos0", "capacity", "spilled", "skipped", "last", "loading", "dormant", "size", "_limited", "_late",
+        "_lanes", "_priorities", "_count", "_next",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
@@ -99,6 +100,8 @@ class MessageQueue:
         self.last: int = 0
         self.loading: bool = False
         self.dormant: bool = False
+        self.size: int = 0
+        self._limited: bool = limits.maxQueueBytes > 0
         # Entries that were spilled after the page that is loading had been asked for.
         self._late: int = 0
         self._lanes: dict[int, _Lane] = {}
@@ -147,6 +150,8 @@ class MessageQueue:
         else:
             lane.others.append(entry)
         self._count += 1
+        if self._limited:
+            self.size += _sizeOf(entry)
         if limits.maxQueue and self.length > limits.maxQueue:
             return self._overflow()
         return None
@@ -193,6 +198,8 @@ class MessageQueue:
             entry.order = self._next
             self._next += 1
             self._count += 1
+            if self._limited:
+                self.size += _sizeOf(entry)
         return dropped
 
     def pop(self) -> Entry | None:
@@ -206,12 +213,10 @@ class MessageQueue:
             if qos0:
                 if not others or qos0[0].order < others[0].order:
                     self.qos0 -= 1
-                    self._count -= 1
-                    return qos0.popleft()
+                    return self._taken(qos0.popleft())
             elif not others:
                 continue
-            self._count -= 1
-            return others.popleft()
+            return self._taken(others.popleft())
         return None
 
     def putBack(self, entry: Entry) -> None:
@@ -225,6 +230,8 @@ class MessageQueue:
         else:
             lane.others.appendleft(entry)
         self._count += 1
+        if self._limited:
+            self.size += _sizeOf(entry)
 
     def popQoS0(self) -> Entry | None:
         """
@@ -234,9 +241,16 @@ class MessageQueue:
             qos0 = self._lanes[priority].qos0
             if qos0:
                 self.qos0 -= 1
-                self._count -= 1
-                return qos0.popleft()
+                return self._taken(qos0.popleft())
         return None
+
+    def takeTooMuch(self) -> Entry | None:
+        """
+        Take what has to go because the entries have too many bytes.
+
+        @return: see L{push}; L{None} where they do not.
+        """
+        return self._overflow() if self._limited and self.size > self.limits.maxQueueBytes and self._count else None
 
     def takeShared(self, group: SharedGroup | None) -> list[Entry]:
         """
@@ -252,6 +266,8 @@ class MessageQueue:
                 lane.others = deque([entry for entry in lane.others if id(entry) not in gone])
             self._count -= len(found)
             self.qos0 -= sum(1 for entry in found if entry.qos == 0)
+            if self._limited:
+                self.size -= sum(map(_sizeOf, found))
         return found
 
     def dropQoS0(self) -> None:
@@ -259,6 +275,8 @@ class MessageQueue:
         Forget the entries of QoS 0.
         """
         for lane in self._lanes.values():
+            if self._limited:
+                self.size -= sum(map(_sizeOf, lane.qos0))
             lane.qos0.clear()
         self._count -= self.qos0
         self.qos0 = 0
@@ -280,6 +298,7 @@ class MessageQueue:
         self._lanes.clear()
         self._priorities = []
         self._count = 0
+        self.size = 0
         self.qos0 = 0
         self.spilled = 0
         self.skipped = 0
@@ -293,6 +312,12 @@ class MessageQueue:
             self._priorities = sorted(self._lanes, reverse=True)
         return lane
 
+    def _taken(self, entry: Entry) -> Entry:
+        self._count -= 1
+        if self._limited:
+            self.size -= _sizeOf(entry)
+        return entry
+
     def _overflow(self) -> Entry | None:
         lowest = self._priorities[::-1]
         if self.qos0:
@@ -300,13 +325,11 @@ class MessageQueue:
                 qos0 = self._lanes[priority].qos0
                 if qos0:
                     self.qos0 -= 1
-                    self._count -= 1
-                    return qos0.popleft()
+                    return self._taken(qos0.popleft())
         for priority in lowest:
             others = self._lanes[priority].others
             if others:
-                self._count -= 1
-                return others.popleft()
+                return self._taken(others.popleft())
         if self.spilled > self.skipped:
             self.skipped += 1
         return None
@@ -314,3 +337,7 @@ class MessageQueue:
 
 def _orderOf(entry: Entry) -> int:
     return entry.order
+
+
+def _sizeOf(entry: Entry) -> int:
+    return len(entry.message.topic) + len(entry.message.payload)

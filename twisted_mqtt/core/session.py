@@ -595,10 +595,13 @@ class Session:
                 self._page(queue)
         else:
             lost = queue.push(entry)
-        if lost is not None:
+        if lost is None:
+            lost = queue.takeTooMuch()
+        while lost is not None:
             if journal is not None and lost.qos:
                 journal.settled(self, lost)
             self._drop(lost.message, "queue_full")
+            lost = queue.takeTooMuch()
         if self.connection is not None:
             self.refill(self.switches.now)
 
