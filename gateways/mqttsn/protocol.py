@@ -92,6 +92,7 @@ class MQTTSNProtocol:
         zone = broker.settings.resolveZone(settings.zone)
         limits = limitsOf(zone)
         limits.maxQueue = settings.max_buffered if limits.maxQueue == 0 else min(limits.maxQueue, settings.max_buffered)
+        limits.maxQueueBytes = settings.max_buffered_bytes
         self.place = Place("mqttsn:udp", zone, limits, settings.port.isLoopback)
         self.port = settings.port.port
         self.patience = zone.keepalive_backoff * 2

@@ -1,0 +1,59 @@
+"""
+Properties of the bytes: what was written is read, and nothing that comes can do harm.
+"""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateways.mqttsn.codec import MalformedError, decode, encode
+from gateways.mqttsn.packets import SUBSCRIBE, UNSUBSCRIBE, Connect, Packet, Publish, Register, Subscribe
+
+NUMBERS = st.integers(0, 0xFFFF)
+TEXTS = st.text(min_size=1, max_size=400)
+PACKETS: st.SearchStrategy[Packet] = st.one_of(
+    st.builds(Connect, TEXTS, st.booleans(), st.booleans(), NUMBERS),
+    st.builds(Register, NUMBERS, NUMBERS, TEXTS),
+    st.builds(
+        Publish, NUMBERS, st.binary(max_size=600), st.integers(-1, 2), NUMBERS, st.integers(0, 2), st.booleans(),
+        st.booleans(),
+    ),
+    st.builds(
+        Subscribe, st.sampled_from([SUBSCRIBE, UNSUBSCRIBE]), NUMBERS, TEXTS, qos=st.integers(0, 2), dup=st.booleans()
+    ),
+)  # fmt: skip
+
+
+@given(PACKETS)
+def test_readsWhatItWrites(packet: Packet) -> None:
+    """
+    Decoding an encoded message gives it back.
+    """
+    assert decode(encode(packet)) == packet
+
+
+@given(st.binary(max_size=64))
+def test_anything(data: bytes) -> None:
+    """
+    Any bytes are a message or are refused as none.
+    """
+    try:
+        packet = decode(data)
+    except MalformedError:
+        return
+    # What it was read as is written in a form that is read as the same.
+    assert decode(encode(packet)) == packet
+
+
+@given(PACKETS, st.integers(0, 1000), st.integers(0, 255))
+def test_damaged(packet: Packet, place: int, byte: int) -> None:
+    """
+    A message with one byte exchanged, or cut off anywhere, is another message or none.
+    """
+    data = bytearray(encode(packet))
+    cut = bytes(data[: place % len(data)])
+    data[place % len(data)] = byte
+    for damaged in (bytes(data), cut):
+        try:
+            decode(damaged)
+        except MalformedError:
+            pass
