@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gateways.coap.exchange import Address, Exchanges, Parameters
+from gateways.coap.exchange import Address, Ended, Exchanges, Parameters
 from gateways.coap.session import CoAPClient
 
 if TYPE_CHECKING:
@@ -28,6 +28,11 @@ class Endpoint(Protocol):
     exchanges: Exchanges
     place: Place
     port: int
+
+    def send(self, address: Address, message: Message, confirmable: bool, ended: Ended | None, now: float) -> None:
+        """
+        See L{Exchanges.send}; the timer is seen to.
+        """
 
     def cut(self, request: Message, address: Address, response: Message, size: int, now: float) -> Message:
         """

@@ -22,7 +22,7 @@ from gateways.coap.codes import (
     PROXYING_NOT_SUPPORTED,
     isResponse,
 )
-from gateways.coap.exchange import Address, Exchanges, Incoming
+from gateways.coap.exchange import Address, Ended, Exchanges, Incoming
 from gateways.coap.message import Message
 from gateways.coap.options import BLOCK1, PROXY_SCHEME, PROXY_URI, TABLE, valueOf
 from gateways.coap.query import QueryError, pathOf, queryOf
@@ -93,6 +93,13 @@ class CoAPProtocol(DatagramProtocol):
             self.exchanges.receive(datagram, addr, self._reactor.seconds())
         except Exception:
             _log.failure("A datagram from {host} could not be handled", host=addr[0])
+        self._arm()
+
+    def send(self, address: Address, message: Message, confirmable: bool, ended: Ended | None, now: float) -> None:
+        """
+        See L{Endpoint<gateways.coap.gateway.Endpoint>}.
+        """
+        self.exchanges.send(address, message, confirmable, ended, now)
         self._arm()
 
     def lost(self, address: Address) -> None:

@@ -319,7 +319,7 @@ class CoAPClient:
         A notification that is no success ends the observation (RFC 7641 4.2).
         """
         farewell = Message(code, token=observation.request.token)
-        self._endpoint.exchanges.send(self.address, farewell, False, None, self._gateway.broker.clock.seconds())
+        self._endpoint.send(self.address, farewell, False, None, self._gateway.broker.clock.seconds())
 
     # What the broker has for it
 
@@ -387,7 +387,7 @@ class CoAPClient:
                 self.forgetObservation(token)
             ended(how, when)
 
-        self._endpoint.exchanges.send(self.address, response, confirmable, over, now)
+        self._endpoint.send(self.address, response, confirmable, over, now)
 
     def _acknowledge(self, packetID: int) -> None:
         if self._delivering:

@@ -1,0 +1,470 @@
+"""
+Tests for the CoAP gateway as its clients see it, from datagram to broker and back, without a network.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+
+from gateways.client import GatewayClient
+from gateways.coap.blockwise import Block, blockOf
+from gateways.coap.codes import DELETE, FETCH, GET, POST, PUT, codeText
+from gateways.coap.exchange import Address
+from gateways.coap.gateway import Gateway
+from gateways.coap.message import ACK, CON, NON, RST, Message, decode, encode, encodeEmpty
+from gateways.coap.options import (
+    ACCEPT,
+    BLOCK2,
+    CONTENT_FORMAT,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    LOCATION_PATH,
+    MAX_AGE,
+    OBSERVE,
+    PROXY_SCHEME,
+    PROXY_URI,
+    URI_PATH,
+    URI_QUERY,
+    Option,
+    stringOptions,
+    stringsOf,
+    uintOf,
+    uintOption,
+)
+from gateways.coap.protocol import CoAPProtocol
+from gateways.coap.pubsub import Topics
+from twisted_mqtt.config.schema_extensions import CoAP
+from twisted_mqtt.core.message import Message as Published
+from twisted_mqtt.hooks import STOP
+from twisted_mqtt.testing import makeBroker
+
+PEER: Address = ("192.0.2.1", 40000)
+OTHER: Address = ("192.0.2.2", 40000)
+
+
+class Port:
+    """
+    A port that keeps what is written.
+    """
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Message, Address]] = []
+
+    def write(self, datagram: bytes, address: Address) -> None:
+        """
+        Keep it.
+        """
+        self.sent.append((decode(datagram), address))
+
+    def getHost(self) -> IPv4Address:
+        """
+        Some address.
+        """
+        return IPv4Address("UDP", "127.0.0.1", 5683)
+
+
+class Kit:
+    """
+    A gateway with its broker, and an MQTT client's view of both.
+    """
+
+    def __init__(self, **keys: Any) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_000_000)
+        self.broker, factory = makeBroker(self.clock)
+        self.gateway = Gateway(self.broker, CoAP(**keys), Topics(3))
+        self.endpoint = CoAPProtocol(self.gateway, factory.place, self.clock)
+        self.port = Port()
+        self.endpoint.makeConnection(self.port)
+        self.published: list[Published] = []
+        self.broker.hooks["message.publish"].add(self._keep)
+        self._number = 0
+        self.local = GatewayClient(self.broker, factory.place, self, "stomp", "127.0.0.1")
+        self.local.connect("local")
+
+    def _keep(self, message: Published) -> Published:
+        if not message.system:
+            self.published.append(message)
+        return message
+
+    def receive(self, *args: Any) -> None:
+        """
+        Nothing is subscribed here.
+        """
+
+    def released(self, packetID: int) -> None:
+        """
+        Nothing.
+        """
+
+    def sentAway(self, reason: int, text: str) -> None:
+        """
+        Nothing.
+        """
+
+    def send(
+        self,
+        code: int,
+        uri: str,
+        payload: bytes = b"",
+        options: list[Option] | None = None,
+        address: Address = PEER,
+        token: bytes = b"t",
+        type: int = CON,
+    ) -> None:
+        """
+        Send a request.
+        """
+        path, _, query = uri.partition("?")
+        every = stringOptions(URI_PATH, path.strip("/").split("/")) if path.strip("/") else []
+        every += stringOptions(URI_QUERY, query.split("&")) if query else []
+        self._number += 1
+        message = Message(code, [*every, *(options or [])], payload, token, type, self._number)
+        self.endpoint.datagramReceived(encode(message), address)
+
+    def ask(self, *args: Any, **keys: Any) -> Message:
+        """
+        Send a request and take its response.
+        """
+        before = len(self.port.sent)
+        self.send(*args, **keys)
+        self.clock.advance(0)
+        assert len(self.port.sent) > before, "no response"
+        return self.port.sent[before][0]
+
+    def code(self, *args: Any, **keys: Any) -> str:
+        """
+        The code of a response.
+        """
+        return codeText(self.ask(*args, **keys).code)
+
+    def notified(self) -> list[Message]:
+        """
+        What has been sent since the last call.
+        """
+        self.clock.advance(0)
+        sent, self.port.sent = self.port.sent, []
+        return [message for message, _ in sent]
+
+    def acknowledge(self, message: Message, type: int = ACK, address: Address = PEER) -> None:
+        """
+        Say something to a message.
+        """
+        self.endpoint.datagramReceived(encodeEmpty(type, message.messageID), address)
+
+    def observe(self, uri: str, **keys: Any) -> Message:
+        """
+        Begin an observation.
+        """
+        return self.ask(GET, uri, options=[(OBSERVE, b"")], **keys)
+
+
+@pytest.fixture
+def kit() -> Kit:
+    """
+    A gateway.
+    """
+    return Kit()
+
+
+FORM = b"qos=1&retain=1&message=a%20b%26c+d&topic=x/y"
+
+
+@pytest.mark.parametrize("method", [PUT, POST])
+def test_form(kit: Kit, method: int) -> None:
+    """
+    I1: a form says what to publish.
+    """
+    assert kit.code(method, "/mqtt", FORM) == "2.04"
+    message = kit.published[0]
+    assert (message.topic, message.payload, message.qos, message.retain) == ("x/y", b"a b&c d", 1, True)
+    assert message.protocol == "coap" and message.clientID
+
+
+def test_topicInPath(kit: Kit) -> None:
+    """
+    I2: the topic is the rest of the path, the payload is the message; who it is stands in the query.
+    """
+    assert kit.code(PUT, "/mqtt/a/b/%2F?c=me&u=tom&p=secret&x=y", b"1234") == "2.04"
+    message = kit.published[0]
+    assert (message.topic, message.payload, message.qos, message.clientID) == ("a/b/%2F", b"1234", 0, "me")
+    assert message.username == "tom"
+
+
+@pytest.mark.parametrize(
+    ("method", "uri", "options", "payload", "code"),
+    [
+        (PUT, "/mqtt/a", [], b"x", "4.00"),  # no client identifier
+        (GET, "/mqtt/a", [], b"", "4.00"),
+        (GET, "/mqtt?c=me", [(OBSERVE, b"")], b"", "4.00"),  # no topic
+        (PUT, "/mqtt", [], b"topic=a", "4.00"),
+        (PUT, "/mqtt", [], b"qos=3&message=x&topic=a", "4.00"),
+        (PUT, "/mqtt", [], b"message=x", "4.00"),
+        (PUT, "/mqtt/a?c=me&qos=7", [], b"x", "4.00"),
+        (PUT, "/mqtt/a/#?c=me", [], b"x", "4.00"),
+        (GET, "/mqtt/a%23/#/b?c=me", [(OBSERVE, b"")], b"", "4.00"),
+        (POST, "/mqtt/a?c=me", [], b"x", "4.05"),
+        (DELETE, "/mqtt/a?c=me", [], b"", "4.05"),
+        (FETCH, "/mqtt/a?c=me", [], b"", "4.05"),
+        (FETCH, "/ps/a", [], b"", "4.05"),
+        (PUT, "/.well-known/core", [], b"", "4.05"),
+        (31, "/mqtt/a", [], b"", "4.05"),
+        (GET, "/nothing", [], b"", "4.04"),
+        (GET, "/.well-known/other", [], b"", "4.04"),
+        (GET, "/.well-known/core", [uintOption(ACCEPT, 50)], b"", "4.06"),
+        (GET, "/mqtt/a?c=me", [uintOption(ACCEPT, 0)], b"", "4.06"),
+        (PUT, "/mqtt/a?c=me", [(IF_MATCH, b"e")], b"x", "4.12"),
+        (GET, "/mqtt/a?c=me", [(9, b"")], b"", "4.02"),
+        (GET, "/mqtt/a?c=me", [(PROXY_URI, b"coap://x/")], b"", "5.05"),
+        (GET, "/mqtt/a?c=me", [(PROXY_SCHEME, b"http")], b"", "5.05"),
+        (GET, "/ps", [], b"", "4.00"),
+        (GET, "/ps/none", [], b"", "4.04"),
+        (GET, "/ps/a/+", [], b"", "4.00"),
+        (DELETE, "/ps/none", [], b"", "4.04"),
+        (PUT, "/ps/a/#", [], b"x", "4.00"),
+        (POST, "/ps", [uintOption(CONTENT_FORMAT, 40)], b"x", "4.00"),
+        (POST, "/ps", [uintOption(CONTENT_FORMAT, 40)], b"<a>;ct=zero", "4.00"),
+        (POST, "/ps", [uintOption(CONTENT_FORMAT, 40)], b"<a>,<b>", "4.00"),
+        (POST, "/ps", [uintOption(CONTENT_FORMAT, 40)], b"<+>", "4.00"),
+    ],
+)
+def test_refused(kit: Kit, method: int, uri: str, options: list[Option], payload: bytes, code: str) -> None:
+    """
+    What is not there or not allowed is answered by the code for that, and by what would be right.
+    """
+    response = kit.ask(method, uri, payload, options)
+    assert codeText(response.code) == code
+    assert response.payload.decode()
+    assert kit.published == []
+
+
+def test_observe(kit: Kit) -> None:
+    """
+    I3: messages of a topic come as notifications that are numbered; QoS 1 is confirmable, and acknowledged by that.
+    """
+    answer = kit.observe("/mqtt/a/+?c=me")
+    assert codeText(answer.code) == "2.05" and uintOf(answer.options, OBSERVE) is not None
+    kit.notified()
+    for number in range(3):
+        kit.local.publish(f"a/{number}", b"m%d" % number, 1)
+    seen = []
+    for _ in range(3):
+        (message,) = kit.notified()
+        assert (message.type, message.token) == (CON, b"t")
+        assert uintOf(message.options, CONTENT_FORMAT) == 42
+        seen.append((message.payload, uintOf(message.options, OBSERVE)))
+        kit.acknowledge(message)
+    assert [payload for payload, _ in seen] == [b"m0", b"m1", b"m2"]
+    numbers = [number for _, number in seen]
+    assert numbers == sorted(set(numbers))
+    kit.local.publish("a/b", b"plain", 0)
+    assert [message.type for message in kit.notified()] == [NON]
+
+
+def test_observeShowsRetained(kit: Kit) -> None:
+    """
+    The answer to an observation holds the retained message of its topic; those of a filter come after the answer.
+    """
+    kit.local.publish("a/b", b"kept", 1, True)
+    assert kit.observe("/mqtt/a/b?c=me").payload == b"kept"
+    kit.notified()
+    assert kit.observe("/mqtt/a/+?c=me", token=b"u").payload == b""
+    assert [message.payload for message in kit.notified()][1:] == [b"kept"]
+
+
+@pytest.mark.parametrize("token", [b"t", b"other"])
+def test_cancel(kit: Kit, token: bytes) -> None:
+    """
+    I4: Observe 1 ends an observation.
+    """
+    kit.observe("/mqtt/a?c=me")
+    assert kit.code(GET, "/mqtt/a?c=me", options=[(OBSERVE, b"\1")], token=token) == "2.05"
+    kit.notified()
+    kit.local.publish("a", b"x")
+    assert kit.notified() == []
+    assert kit.broker.stats()["subscriptions"] == 0
+
+
+def test_cancelByReset(kit: Kit) -> None:
+    """
+    A reset ends an observation, too.
+    """
+    kit.observe("/mqtt/a?c=me")
+    kit.notified()
+    kit.local.publish("a", b"x")
+    kit.acknowledge(kit.notified()[0], RST)
+    kit.local.publish("a", b"y")
+    assert kit.notified() == []
+
+
+def test_silentObserver(kit: Kit) -> None:
+    """
+    An observer that acknowledges nothing is not told any more.
+    """
+    kit.observe("/mqtt/a?c=me")
+    kit.notified()
+    kit.local.publish("a", b"x", 1)
+    for _ in range(110):
+        kit.clock.advance(1)
+    assert len(kit.notified()) == 5
+    kit.local.publish("a", b"y")
+    assert kit.notified() == []
+
+
+def test_keepAlive(kit: Kit) -> None:
+    """
+    I5: a client is there as long as it says something now and then; when it is gone, its observation ends by 5.03.
+    """
+    kit.observe("/mqtt/a?c=me")
+    for _ in range(4):
+        kit.clock.pump([1] * 100)
+        assert kit.code(GET, "/mqtt/any?c=me", token=b"u") == "2.05"
+    assert (PEER, "me") in kit.gateway.clients
+    kit.notified()
+    kit.clock.pump([1] * 125)
+    assert kit.gateway.clients == {}
+    assert [(codeText(message.code), message.token) for message in kit.notified()] == [("5.03", b"t")]
+
+
+def test_takeover(kit: Kit) -> None:
+    """
+    Who comes from elsewhere with the same client identifier takes over.
+    """
+    kit.observe("/mqtt/a?c=me")
+    kit.observe("/mqtt/a?c=me", address=OTHER)
+    kit.notified()
+    kit.local.publish("a", b"x")
+    kit.clock.advance(0)
+    assert [address for _, address in kit.port.sent] == [OTHER]
+    assert list(kit.gateway.clients) == [(OTHER, "me")]
+
+
+def refuse(kit: Kit, point: str, verdict: Callable[..., Any]) -> None:
+    """
+    Answer for the broker at a hook.
+    """
+    kit.broker.hooks[point].add(verdict)
+
+
+def test_accessRules(kit: Kit) -> None:
+    """
+    A publication that is not allowed is acknowledged and goes nowhere; to /ps, and to observe, it is refused.
+    """
+    refuse(kit, "client.check_acl", lambda client, action, topic, verdict: STOP("deny"))
+    assert kit.code(PUT, "/mqtt/a?c=me", b"x") == "2.04"
+    assert kit.code(PUT, "/ps/a?c=me", b"x") == "4.03"
+    assert kit.code(GET, "/ps/a?c=me") == "4.03"
+    assert kit.observe("/mqtt/a?c=me").code == 4 << 5 | 3
+    assert kit.published == []
+
+
+def test_tooMany() -> None:
+    """
+    There are no more clients than the configuration says.
+    """
+    kit = Kit(max_clients=2)
+    answers = [kit.code(PUT, f"/mqtt/a?c=me{number}", b"x") for number in range(4)]
+    assert answers == ["2.04", "2.04", "5.03", "5.03"]
+
+
+def test_publishSubscribe(kit: Kit) -> None:
+    """
+    I6: topics are made, published to, read, and removed with those below.
+    """
+    created = kit.ask(POST, "/ps?c=me", b"<room>;ct=50", [uintOption(CONTENT_FORMAT, 40), uintOption(MAX_AGE, 60)])
+    assert codeText(created.code) == "2.01" and stringsOf(created.options, LOCATION_PATH) == ["ps", "room"]
+    assert kit.code(GET, "/ps/room?c=me") == "2.07"
+    assert kit.code(PUT, "/ps/room?c=me", b"x", [uintOption(CONTENT_FORMAT, 0)]) == "4.00"
+    assert kit.code(PUT, "/ps/room?c=me", b"{}", [uintOption(CONTENT_FORMAT, 50)]) == "2.04"
+    kit.clock.advance(10)
+    value = kit.ask(GET, "/ps/room?c=me")
+    assert (codeText(value.code), value.payload) == ("2.05", b"{}")
+    assert (uintOf(value.options, CONTENT_FORMAT), uintOf(value.options, MAX_AGE)) == (50, 50)
+    assert kit.code(GET, "/ps/room?c=me", options=[uintOption(ACCEPT, 0)]) == "4.00"
+    kit.clock.advance(51)
+    assert kit.code(GET, "/ps/room?c=me") == "2.07"
+    assert kit.code(PUT, "/ps/room/lamp?c=me", b"on") == "2.01"
+    assert kit.code(PUT, "/ps/room/lamp?c=me", b"off") == "2.04"
+    assert kit.code(PUT, "/ps/room/lamp?c=me", b"on", [(IF_NONE_MATCH, b"")]) == "4.12"
+    kit.observe("/ps/room/lamp?c=me", token=b"o")
+    kit.notified()
+    kit.send(DELETE, "/ps/room?c=me", token=b"d")
+    empty, *_ = sent = kit.notified()
+    kit.acknowledge(empty)
+    sent += kit.notified()
+    assert [(codeText(message.code), message.token) for message in sent] == [
+        ("2.05", b"o"), ("2.02", b"d"), ("4.04", b"o")
+    ]  # fmt: skip
+    assert kit.code(GET, "/ps/room/lamp?c=me") == "4.04"
+
+
+def test_publishSubscribeSeesMQTT(kit: Kit) -> None:
+    """
+    What MQTT clients retain is a topic's value.
+    """
+    kit.local.publish("from/mqtt", b"hi", 0, True)
+    assert kit.ask(GET, "/ps/from/mqtt?c=me").payload == b"hi"
+
+
+def test_publishSubscribeIsBounded(kit: Kit) -> None:
+    """
+    There are no more topics than may be; values of others are retained all the same.
+    """
+    for number in range(3):
+        assert kit.code(PUT, f"/ps/t{number}?c=me", b"x") == "2.01"
+    assert kit.code(POST, "/ps?c=me", b"<t3>", [uintOption(CONTENT_FORMAT, 40)]) == "5.03"
+    assert kit.code(PUT, "/ps/t4?c=me", b"x") == "2.01"
+    assert len(kit.gateway.topics) == 3
+    assert kit.ask(GET, "/ps/t4?c=me").payload == b"x"
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"), [("", 2), ("?rt=core.ps", 1), ("?rt=core*", 1), ("?href=/m*", 1), ("?rt=nothing", 0)]
+)
+def test_discovery(kit: Kit, query: str, expected: int) -> None:
+    """
+    I7: the links say what there is.
+    """
+    response = kit.ask(GET, "/.well-known/core" + query)
+    assert uintOf(response.options, CONTENT_FORMAT) == 40
+    assert response.payload.count(b"</") == expected
+
+
+def test_amplification(kit: Kit) -> None:
+    """
+    Who has not shown that it is where it says gets small blocks; who has acknowledged something, large ones.
+    """
+    body = bytes(5000)
+    kit.local.publish("big", body, 1, True)
+    first = kit.ask(GET, "/ps/big?c=me")
+    assert blockOf(first.options, BLOCK2) == Block(0, True, 4)
+    kit.observe("/mqtt/x?c=me")
+    kit.notified()
+    kit.local.publish("x", b"", 1)
+    kit.acknowledge(kit.notified()[0])
+    assert blockOf(kit.ask(GET, "/ps/big?c=me").options, BLOCK2) == Block(0, True, 6)
+    last = kit.ask(GET, "/ps/big?c=me", options=[Block(4, False, 6).option(BLOCK2)])
+    assert len(last.payload) == 5000 - 4096
+
+
+def test_credentialsChange(kit: Kit) -> None:
+    """
+    Other credentials under the same name are another client.
+    """
+    kit.code(PUT, "/mqtt/a?c=me&u=one", b"x")
+    kit.code(PUT, "/mqtt/a?c=me&u=two", b"x")
+    assert [message.username for message in kit.published] == ["one", "two"]
+
+
+def test_end(kit: Kit) -> None:
+    """
+    When the gateway ends, observers hear of it and the broker has no client left of it.
+    """
+    kit.observe("/mqtt/a?c=me")
+    kit.notified()
+    kit.gateway.endAll("shutting down")
+    assert [codeText(message.code) for message in kit.notified()] == ["5.03"]
+    assert kit.broker.stats()["connections"] == 1
