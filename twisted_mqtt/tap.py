@@ -8,6 +8,7 @@ import atexit
 import gc
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,8 +37,10 @@ from twisted_mqtt.monitoring.systopics import SysTopics
 from twisted_mqtt.openfiles import SPARE, raiseLimit
 from twisted_mqtt.reload import Reload
 from twisted_mqtt.reloadreport import ReloadReport
+from twisted_mqtt.stores.database import StoreError
 from twisted_mqtt.stores.memory import MemoryStore
 from twisted_mqtt.stores.sqlite import SQLiteStore
+from twisted_mqtt.stores.tools import backup, export, import_, repair
 from twisted_mqtt.stores.worker import ThreadWorker
 from twisted_mqtt.systemd import InheritedSocket, Notifier, handedOver, inheritedSockets
 
@@ -59,14 +62,18 @@ class Options(usage.Options):
     The command line of C{twistd mqttbroker}.
     """
 
-    synopsis = "[--config FILE] [--check]"
+    synopsis = "[--config FILE] [--check | --backup FILE | --export FILE | --import FILE | --repair]"
     longdesc = "A multi-protocol IoT broker: MQTT 3.1, 3.1.1 and 5.0. See docs/configuration.md."
 
     optParameters = [
         ["config", "c", None, "The configuration file; without one, the defaults: on this machine only"],
+        ["backup", None, None, "Copy the store to this file, whether a broker uses it or not, and end"],
+        ["export", None, None, "Write sessions and retained messages to this file as JSON lines, and end"],
+        ["import", None, None, "Read such a file into the store, which no broker may use meanwhile, and end"],
     ]
     optFlags = [
         ["check", None, "Check the configuration, say what is wrong with it, and end"],
+        ["repair", None, "Save what can be read of a damaged store into a new one in its place, and end"],
     ]
 
     settings: Settings
@@ -98,6 +105,7 @@ class Options(usage.Options):
                 print(f"warning: {warning}", file=sys.stderr)
             print(f"{self['config'] or 'the defaults'}: all is well")
             raise SystemExit(0)
+        self._useStore()
         parent: Any = self.parent
         if parent is None or any(parent.get(option) for option in ("logger", "logfile", "syslog")):
             return
@@ -108,6 +116,27 @@ class Options(usage.Options):
             self.log = BrokerLog(self.settings.log, console)
         except OSError as error:
             raise usage.UsageError(f"log: {error}") from None
+
+
+    def _useStore(self) -> None:
+        """
+        Do with the store what the command line wants, if anything, and end.
+        """
+        path = storePath(self.settings)
+        wanted = {
+            "backup": lambda: backup(path, Path(self["backup"])),
+            "export": lambda: export(path, Path(self["export"])),
+            "import": lambda: import_(path, Path(self["import"])),
+            "repair": lambda: repair(path),
+        }
+        for option, act in wanted.items():
+            if self[option]:
+                try:
+                    print(act())
+                except (StoreError, OSError, sqlite3.Error) as error:
+                    print(error, file=sys.stderr)
+                    raise SystemExit(1) from None
+                raise SystemExit(0)
 
 
 @dataclass(frozen=True)
@@ -311,13 +340,20 @@ def makeStore(settings: Settings, reactor: Any) -> Any:
     if persistence.store == "memory":
         return MemoryStore()
     return SQLiteStore(
-        Path(settings.node.data_dir, persistence.file),
+        storePath(settings),
         reactor,
         ThreadWorker(reactor.callFromThread),
         persistence.commit,
         persistence.interval,
         settings.extension("retainer", Retainer).storage_type != "ram",
     )
+
+
+def storePath(settings: Settings) -> Path:
+    """
+    Where the durable store is.
+    """
+    return Path(settings.node.data_dir, settings.persistence.file)
 
 
 def makeBrokerService(settings: Settings, reactor: Any) -> BrokerService:

@@ -84,6 +84,14 @@ class Database:
         except OSError as error:
             raise StoreError(f"the store {self.path} can't be opened: {error.strerror or error}") from error
 
+    def lock(self) -> None:
+        """
+        Keep brokers away without opening the file.
+
+        @raise StoreError: one is there.
+        """
+        self._takeLock()
+
     def _takeLock(self) -> None:
         """
         Keep other brokers away; readers, such as a backup, may come.
