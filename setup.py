@@ -47,6 +47,10 @@ EXTRA_MODULES = [
         # what is told of each message that is kept
         "stores/ledger",
     )
+] + [
+    # What each frame of STOMP goes through.
+    f"gateways/stomp/{name}.py"
+    for name in ("frame", "mapping", "deliveries", "receiving", "acknowledging", "heartbeat", "transactions")
 ]
 
 # Commands that only ask about the distribution; generating C for them would be wasted.

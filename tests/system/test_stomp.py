@@ -1,0 +1,298 @@
+"""
+Other people's STOMP clients against a real process, over TCP, TLS, WebSocket and SockJS; and MQTT clients with them.
+"""
+
+import queue
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.certificates import Authority
+from tests.system.conftest import configuration
+from tests.system.paho_peer import V5, VERSIONS, Peer, propertiesOf
+from tests.system.process import PATIENCE, Broker, Program, startTwistd
+
+stomp = pytest.importorskip("stomp")
+
+_HERE = Path(__file__).parent
+_MODULES = _HERE.parent / "node_modules"
+
+CLASSES = {"1.0": "Connection10", "1.1": "Connection11", "1.2": "Connection12"}
+EVERY_VERSION = pytest.mark.parametrize("version", CLASSES)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """
+    Who has issued the certificate of the gateway.
+    """
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest, authority: Authority
+) -> Iterator[Broker]:
+    """
+    A broker with every listener that the gateway has.
+    """
+    if request.config.getoption("--reference"):
+        pytest.skip("the reference speaks no STOMP")
+    folder = tmp_path_factory.mktemp("stomp")
+    issued = authority.issue("localhost")
+    tables = {
+        "plugins": {"load": ["stomp"]},
+        "stomp": {
+            "listener": {"bind": "127.0.0.1:0"},
+            "ssl": {"bind": "127.0.0.1:0", "certfile": issued.certfile, "keyfile": issued.keyfile},
+            "ws": {"bind": "127.0.0.1:0", "secure_bind": "127.0.0.1:0"},
+        },
+    }
+    broker = startTwistd(folder, {**configuration(folder), **tables}, listeners=5)
+    yield broker
+    broker.stop()
+
+
+class StompPeer:
+    """
+    One stomp.py connection; every call waits for its receipt.
+    """
+
+    def __init__(self, gateway: Broker, version: str, cafile: str | None = None, **arguments: Any) -> None:
+        """
+        @param cafile: the authority to trust, for TLS.
+        """
+        self.version = version
+        self.frames: queue.Queue[tuple[str, dict[str, str], str]] = queue.Queue()
+        made = getattr(stomp, CLASSES[version])
+        address = gateway.host, gateway.ports["stomp" if cafile is None else "stomp.ssl"]
+        self.connection = made([address], **arguments)
+        if cafile is not None:
+            self.connection.set_ssl([address], ca_certs=cafile, ssl_version=ssl.PROTOCOL_TLS_CLIENT)
+        put = self.frames.put
+
+        class Listener(stomp.ConnectionListener):  # type: ignore[misc, name-defined]  # it has no annotations
+            def on_message(self, frame: Any) -> None:
+                put(("MESSAGE", dict(frame.headers), frame.body))
+
+            def on_receipt(self, frame: Any) -> None:
+                put(("RECEIPT", dict(frame.headers), ""))
+
+            def on_error(self, frame: Any) -> None:
+                put(("ERROR", dict(frame.headers), frame.body))
+
+        self.connection.set_listener("", Listener())
+        self.connection.connect("guest", "guest", wait=True)
+        self._count = 0
+        self._others: list[tuple[str, dict[str, str], str]] = []
+
+    def __enter__(self) -> "StompPeer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.disconnect()
+
+    def do(self, method: str, *arguments: Any, **headers: Any) -> None:
+        """
+        Call a method of the connection, and wait for its receipt.
+        """
+        self._count += 1
+        receipt = f"r{self._count}"
+        getattr(self.connection, method)(*arguments, receipt=receipt, **headers)
+        while True:
+            frame = self.frames.get(timeout=PATIENCE)
+            assert frame[0] != "ERROR", frame
+            if frame[0] == "RECEIPT" and frame[1]["receipt-id"] == receipt:
+                return
+            self._others.append(frame)
+
+    def subscribe(self, destination: str, ack: str = "auto", name: str = "1") -> None:
+        """
+        Subscribe.
+        """
+        self.do("subscribe", destination, id=name, ack=ack)
+
+    def message(self) -> tuple[dict[str, str], str]:
+        """
+        The next message.
+        """
+        while True:
+            frame = self._others.pop(0) if self._others else self.frames.get(timeout=PATIENCE)
+            if frame[0] == "MESSAGE":
+                return frame[1], frame[2]
+
+    def settle(self, method: str, headers: dict[str, str]) -> None:
+        """
+        ACK or NACK a message.
+        """
+        if self.version == "1.2":
+            self.do(method, headers["ack"])
+        elif self.version == "1.1":
+            self.do(method, headers["message-id"], headers["subscription"])
+        else:
+            self.do(method, headers["message-id"])
+
+
+@EVERY_VERSION
+@pytest.mark.parametrize("secure", [False, True], ids=["TCP", "TLS"])
+def test_stompPy(gateway: Broker, name: str, version: str, secure: bool, authority: Authority) -> None:
+    """
+    Messages, acknowledgements and transactions, over TCP and TLS.
+    """
+    cafile = authority.cafile if secure else None
+    with StompPeer(gateway, version, cafile) as one, StompPeer(gateway, version, cafile) as two:
+        one.subscribe(f"{name}/+", "client-individual")
+        two.do("send", f"{name}/a", "first", colour="red")
+        headers, body = one.message()
+        assert (body, headers["destination"], headers["colour"]) == ("first", f"{name}/a", "red")
+        if version != "1.0":
+            one.settle("nack", headers)
+            headers, body = one.message()
+            assert (body, headers["redelivered"]) == ("first", "true")
+        one.settle("ack", headers)
+        two.do("begin", "t")
+        for number in range(100):
+            two.connection.send(f"{name}/a", str(number), transaction="t")
+        two.do("commit", "t")
+        for number in range(100):
+            headers, body = one.message()
+            assert body == str(number)
+            one.settle("ack", headers)
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.2"])
+def test_stompPyHeartBeats(gateway: Broker, version: str) -> None:
+    """
+    stomp.py, which ends a connection without heart-beats, hears enough of them in several periods.
+    """
+    lost = queue.Queue[str]()
+    with StompPeer(gateway, version, heartbeats=(300, 300)) as peer:
+
+        class Watch(stomp.ConnectionListener):  # type: ignore[misc, name-defined]  # it has no annotations
+            def on_heartbeat_timeout(self) -> None:
+                lost.put("timeout")
+
+            def on_disconnected(self) -> None:
+                lost.put("disconnected")
+
+        peer.connection.set_listener("watch", Watch())
+        with pytest.raises(queue.Empty):
+            # Nothing happens: that is what is waited for.
+            lost.get(timeout=2.5)
+        peer.connection.remove_listener("watch")
+
+
+@EVERY_VERSION
+def test_commandLine(gateway: Broker, name: str, version: str, tmp_path: Path) -> None:
+    """
+    The command line of stomp.py listens, and sends.
+    """
+    command = [sys.executable, "-m", "stomp", "-H", gateway.host, "-P", str(gateway.ports["stomp"])]
+    command += ["-U", "guest", "-W", "guest", "-S", version]
+    listener = Program([*command, "-L", f"{name}/t"], tmp_path, {"PYTHONUNBUFFERED": "1"})
+    try:
+        with Peer(gateway, f"{name}m", V5) as mqtt:
+            listener.waitFor("CONNECTED|Subscribing")
+            # It says so before it has subscribed.
+            with StompPeer(gateway, "1.2") as peer:
+                while not any("from the command line" in line for line in listener.lines):
+                    script = tmp_path / "script"
+                    script.write_text(f"send {name}/t from the command line\n")
+                    subprocess.run([*command, "-F", str(script)], capture_output=True, timeout=PATIENCE, check=True)
+                    peer.do("send", f"{name}/other", "a turn of the broker")
+            assert mqtt.publish(f"{name}/t", "from MQTT") == 0
+            listener.waitFor("from MQTT")
+    finally:
+        listener.end()
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+@pytest.mark.skipif(not (_MODULES / "@stomp" / "stompjs").exists(), reason="needs npm install in tests/")
+@pytest.mark.parametrize("transport", ["ws", "websocket", "xhr-streaming", "xhr-polling", "eventsource"])
+def test_stompJS(gateway: Broker, name: str, transport: str) -> None:
+    """
+    @stomp/stompjs over WebSocket, and over each transport of SockJS.
+    """
+    url = f"http://{gateway.host}:{gateway.ports['stomp.ws']}/stomp"
+    command = ["node", str(_HERE / "stompjs.js"), transport, url, name]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not Path("/usr/share/perl5/Net/Stomp.pm").exists(), reason="needs Net::Stomp")
+@EVERY_VERSION
+def test_netStomp(gateway: Broker, name: str, version: str) -> None:
+    """
+    Perl's Net::Stomp.
+    """
+    command = ["perl", str(_HERE / "stomp.pl"), gateway.host, str(gateway.ports["stomp"]), name, version]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.stdout == "all is well\n", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("mqttVersion", VERSIONS, ids=["MQTT 3.1", "MQTT 3.1.1", "MQTT 5"])
+@EVERY_VERSION
+def test_withMQTT(gateway: Broker, name: str, version: str, mqttVersion: int) -> None:
+    """
+    What one protocol publishes the other receives, QoS and properties included.
+    """
+    with StompPeer(gateway, version) as peer, Peer(gateway, f"{name}m"[-20:], mqttVersion) as mqtt:
+        mqtt.subscribe(f"{name}/s/#", 2)
+        peer.subscribe(f"{name}/m/#")
+        peer.do("send", f"{name}/s/1", "grün", content_type="text/x", persistent="true", colour="red")
+        message = mqtt.receive()
+        assert (message.topic, message.payload.decode(), message.qos) == (f"{name}/s/1", "grün", 1)
+        if mqttVersion == V5:
+            found = propertiesOf(message)
+            assert found["UserProperty"] == [("colour", "red")]
+            assert found["ContentType"] == "text/x"
+            mqtt.publish(f"{name}/m/1", "blue", 2, UserProperty=[("k", "v")], ContentType="text/y")
+        else:
+            mqtt.publish(f"{name}/m/1", "blue", 2)
+        headers, body = peer.message()
+        assert (body, headers["destination"], headers["qos"]) == ("blue", f"{name}/m/1", "2")
+        if mqttVersion == V5:
+            assert (headers["k"], headers["content-type"]) == ("v", "text/y")
+
+
+def test_asInTheSpecification(gateway: Broker, name: str) -> None:
+    """
+    One write of everything, as a shell script does it.
+    """
+    with Peer(gateway, f"{name}m", V5) as mqtt:
+        mqtt.subscribe("t/1")
+        with socket.create_connection((gateway.host, gateway.ports["stomp"]), PATIENCE) as opened:
+            opened.sendall(
+                b"CONNECT\naccept-version:1.2\nhost:x\nlogin:guest\npasscode:guest\n\n\0"
+                b"SEND\ndestination:t/1\n\nhello\0DISCONNECT\nreceipt:1\n\n\0"
+            )
+            answer = b""
+            while more := opened.recv(4096):
+                answer += more
+        assert answer.startswith(b"CONNECTED\nversion:1.2\n")
+        assert answer.endswith(b"RECEIPT\nreceipt-id:1\n\n\0")
+        assert mqtt.receive().payload == b"hello"
+
+
+def test_oneByteAtATime(gateway: Broker) -> None:
+    """
+    100,000 writes of a byte each are taken in time that grows with their number alone.
+    """
+    body = b"x" * 8000
+    frame = b"SEND\ndestination:a\n\n" + body + b"\0"
+    with socket.create_connection((gateway.host, gateway.ports["stomp"]), PATIENCE) as opened:
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        opened.sendall(b"CONNECT\naccept-version:1.2\nhost:x\n\n\0")
+        assert opened.recv(4096).startswith(b"CONNECTED")
+        data = frame * (100_000 // len(frame))
+        for at in range(len(data)):
+            opened.send(data[at : at + 1])
+        opened.sendall(b"DISCONNECT\nreceipt:1\n\n\0")
+        assert opened.recv(4096).startswith(b"RECEIPT")
