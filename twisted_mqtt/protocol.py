@@ -569,9 +569,15 @@ class MQTTProtocol:
 
     def _subscribe(self, packet: Packet) -> Any:
         assert isinstance(packet, Subscribe)  # noqa: S101 - dispatched by type
-        self.factory.broker.counters.packets_subscribe_received += 1
-        before = self.factory.broker.router.progress.sequence
-        return then(self.factory.broker.subscribeClient(self.client, packet), self._subscribed, packet, before)
+        broker = self.factory.broker
+        broker.counters.packets_subscribe_received += 1
+        before = broker.router.progress.sequence
+        try:
+            subscribing = broker.subscribeClient(self.client, packet)
+        except ProtocolError:
+            broker.counters.packets_subscribe_error += 1
+            raise
+        return then(subscribing, self._subscribed, packet, before)
 
     def _subscribed(self, subscribing: Subscribing, packet: Subscribe, before: int) -> Any:
         counters = self.factory.broker.counters
@@ -589,9 +595,15 @@ class MQTTProtocol:
 
     def _unsubscribe(self, packet: Packet) -> Any:
         assert isinstance(packet, Unsubscribe)  # noqa: S101 - dispatched by type
-        self.factory.broker.counters.packets_unsubscribe_received += 1
-        before = self.factory.broker.router.progress.sequence
-        return then(self.factory.broker.unsubscribeClient(self.client, packet), self._unsubscribed, packet, before)
+        broker = self.factory.broker
+        broker.counters.packets_unsubscribe_received += 1
+        before = broker.router.progress.sequence
+        try:
+            reasons = broker.unsubscribeClient(self.client, packet)
+        except ProtocolError:
+            broker.counters.packets_unsubscribe_error += 1
+            raise
+        return then(reasons, self._unsubscribed, packet, before)
 
     def _unsubscribed(self, reasons: list[int], packet: Unsubscribe, before: int) -> None:
         self.factory.broker.counters.packets_unsuback_sent += 1

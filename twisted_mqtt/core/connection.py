@@ -229,9 +229,6 @@ class Connection(Decoder):
         if qos == 2 and session.isRepeated(packetID):
             self.reply(PUBREC, packetID, 0)
             return
-        self.receivedMessages += 1
-        counters.messages_received += 1
-        counters.messages_publish += 1
         now = self.lastReceived
         message = Message(topic, payload, qos, False, None, self.clientID, now)
         message.username = self.username
@@ -250,17 +247,20 @@ class Connection(Decoder):
                 message.key4 = first
                 message.head4 = head
                 message.tail4 = tail
+        before = router.progress.sequence
+        if qos == 2 and not self._remember(session, packetID, now):
+            return
+        self.receivedMessages += 1
+        counters.messages_received += 1
+        counters.messages_publish += 1
         if qos == 0:
             counters.messages_qos0_received += 1
             router.route(message)
             return
-        before = router.progress.sequence
         if qos == 1:
             counters.messages_qos1_received += 1
         else:
             counters.messages_qos2_received += 1
-            if not self._remember(session, packetID, now):
-                return
         reason = 0 if router.route(message) else NO_MATCHING_SUBSCRIBERS
         self.reply(PUBREC if qos == 2 else PUBACK, packetID, reason, before)
 
