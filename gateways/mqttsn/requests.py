@@ -4,7 +4,7 @@ What clients ask for: topics by number, publishing, subscribing, another will (M
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 
@@ -42,12 +42,16 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
 
+# Of so many messages, a repetition that comes late is known as one.
+_REMEMBERED: Final = 4
+
+
 class Requests(Conversation):
     """
     The requests of one client, each answered in its turn.
     """
 
-    __slots__ = ("_request", "_registry", "_will", "_lastPublish", "_lastSubscribe")
+    __slots__ = ("_request", "_registry", "_will", "_recent", "_lastSubscribe")
 
     def __init__(self, site: Site, key: Hashable, request: Connect, host: str, port: int) -> None:
         """
@@ -57,8 +61,9 @@ class Requests(Conversation):
         self._request = request
         self._registry = TopicRegistry(site.predefined, site.settings.max_topics)
         self._will: WillData | None = None
-        # What repetitions of the last PUBLISH of QoS 1 and of the last SUBSCRIBE are known by, and its SUBACK.
-        self._lastPublish: tuple[int, int, int, int] | None = None
+        # What repetitions of the last messages, which may overtake those that came since, are known by.
+        self._recent: tuple[tuple[int, int, int, int], ...] = ()
+        # The same of the last SUBSCRIBE, and its SUBACK.
         self._lastSubscribe: tuple[tuple[int, int, str, int], bytes] | None = None
 
     @property
@@ -111,7 +116,7 @@ class Requests(Conversation):
         if self._client.link.router.progress.congested:
             self._puback(packet, CONGESTION)
         elif qos == 1:
-            if packet.dup and self._lastPublish == _essence(packet):
+            if packet.dup and _essence(packet) in self._recent:
                 self._client.link.whenSafe(lambda: self._puback(packet, ACCEPTED))
             else:
                 self._then(self._client.publish(topic, packet.data, 1, packet.retain), self._published, packet)
@@ -122,7 +127,7 @@ class Requests(Conversation):
         session = self._client.session
         if session is None:
             return
-        if session.isRepeated(packet.msgID):
+        if session.isRepeated(packet.msgID) or (packet.dup and _essence(packet) in self._recent):
             self._pubrec(packet.msgID)
         elif not session.receive(packet.msgID, now):
             self._puback(packet, CONGESTION)
@@ -138,10 +143,14 @@ class Requests(Conversation):
             if qos != UNCONNECTED:
                 self._puback(packet, codeOf(reason))
         elif qos == 1:
-            self._lastPublish = _essence(packet)
+            self._remember(packet)
             self._client.link.whenSafe(lambda: self._puback(packet, ACCEPTED))
         elif qos == 2:
+            self._remember(packet)
             self._pubrec(packet.msgID)
+
+    def _remember(self, packet: Publish) -> None:
+        self._recent = (*self._recent[1 - _REMEMBERED :], _essence(packet))
 
     def _puback(self, packet: Publish, code: int) -> None:
         self._answer(Packet(PUBACK, packet.msgID, code, packet.topicID))
