@@ -23,6 +23,11 @@ AT_ONCE: Final = 200
 Clients that are sent away before those that are still here have their turn again.
 """
 
+GRACE: Final = 3.0
+"""
+Seconds that connections have when no client is left: a little more than they linger for their peer to close.
+"""
+
 INTERVAL: Final = 0.02
 """
 Seconds between two looks at who is left.
@@ -48,7 +53,12 @@ async def sendAllAway(broker: Broker, listeners: Listeners, seconds: float) -> i
             await deferLater(clock, 0)
             if clock.seconds() >= until:
                 break
+    waiting = True
     while any(listener.connections for listener in listeners.all):
+        if waiting and not any(listener.factory.protocols for listener in listeners.all):
+            # Who is left has been told and need only close, or is in the middle of a handshake.
+            waiting = False
+            until = min(until, clock.seconds() + GRACE)
         left = until - clock.seconds()
         if left <= 0:
             return _cutOff(listeners)

@@ -100,6 +100,7 @@ class Listeners(Service):
         @return: fires when that is done. It does not fail: a listener that can't work by its table stays as it is.
         """
         self._limits.clear()
+        self.parting = [listener for listener in self.parting if listener.connections]
         wanted = {f"{listener.listenerKind}.{listener.name}": listener for listener in settings.listener}
 
         async def each() -> None:

@@ -222,7 +222,7 @@ class MQTTProtocol:
         self.connection.setCongested(True, now)
         # Somebody who does not read gets no answers either: else those would pile up.
         self._pauseReading()
-        timeout = self.factory.place.sendTimeout
+        timeout = self.client.place.sendTimeout
         if timeout:
             self._congestedAt = now
             self.factory.broker.wheel.add(self, now + timeout)
@@ -256,7 +256,7 @@ class MQTTProtocol:
                 self.transport.abortConnection()
             return 0.0
         if self._congestedAt:
-            deadline = self._congestedAt + self.factory.place.sendTimeout
+            deadline = self._congestedAt + self.client.place.sendTimeout
             if deadline <= now:
                 self.reason = "send_timeout"
                 self.transport.abortConnection()

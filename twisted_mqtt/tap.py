@@ -78,6 +78,7 @@ class Options(usage.Options):
 
     settings: Settings
     log: BrokerLog | None = None
+    _file: str | None = None
 
     def readSettings(self) -> Settings:
         """
@@ -85,7 +86,13 @@ class Options(usage.Options):
 
         @raise ConfigurationError: it can't be used.
         """
-        return readSettings(self["config"], os.environ)
+        file = self["config"]
+        if self._file is not None:
+            return readSettings(self._file, os.environ)
+        if file:
+            # Another time the process may work in another folder.
+            self._file = os.path.abspath(file)
+        return readSettings(file, os.environ)
 
     def postOptions(self) -> None:
         """
