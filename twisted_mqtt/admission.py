@@ -7,6 +7,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from twisted_mqtt.core.connection import mounted
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import VERSION_3_1, VERSION_5
 from twisted_mqtt.core.properties import Properties
@@ -210,9 +211,11 @@ class Admission:
             if properties is not None:
                 client.willDelay = properties.willDelay or 0
                 properties.willDelay = None
-            message = Message(
-                client.mountpoint + will.topic, will.payload, will.qos, will.retain, properties, client.clientID
-            )
+            try:
+                topic = mounted(client.mountpoint, will.topic)
+            except ProtocolError as error:
+                return self._refuse(error.reason)
+            message = Message(topic, will.payload, will.qos, will.retain, properties, client.clientID)
             message.username = client.username
             message.peerHost = client.peerHost
             message.protocol = client.protocol
