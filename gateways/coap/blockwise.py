@@ -258,7 +258,9 @@ def _slice(response: Message, block: Block, etag: bytes) -> Message:
         return diagnostic(BAD_REQUEST, "Block2: beyond the end")
     end = block.start + block.size
     block = Block(block.number, end < total, block.exponent)
-    options = [*without(response.options, ETAG), block.option(BLOCK2)]
+    # Only the first is the notification (RFC 7959 2.6).
+    dropped = (ETAG, OBSERVE) if block.number else (ETAG,)
+    options = [*without(response.options, *dropped), block.option(BLOCK2)]
     if isSuccess(response.code) and (block.more or block.number):
         options.append((ETAG, etag))
     if block.number == 0:

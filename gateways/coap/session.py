@@ -44,7 +44,7 @@ class Observation:
     @ivar topicFilter: what it asked for.
     """
 
-    __slots__ = ("request", "topicFilter", "largest", "formatOf", "_number")
+    __slots__ = ("request", "topicFilter", "formatOf", "_number")
 
     def __init__(self, request: Message, topicFilter: str, formatOf: FormatOf) -> None:
         """
@@ -54,6 +54,12 @@ class Observation:
         self.topicFilter = topicFilter
         self.formatOf = formatOf
         self._number = 1
+
+    def follow(self, before: Observation) -> None:
+        """
+        Take the place of another one: the numbers go on.
+        """
+        self._number = before._number
 
     def option(self) -> Option:
         """
@@ -250,10 +256,10 @@ class CoAPClient:
         """
         token = observation.request.token
         before = self._observations.get(token)
-        if before is not None and before.topicFilter == observation.topicFilter:
-            return SUCCESS, _nothing
         subscription = self._subscriptions.get(observation.topicFilter)
         if subscription is not None:
+            if before is not None:
+                observation.follow(before)
             self._add(token, observation, subscription)
             return SUCCESS, _nothing
         self._identifiers += 1
@@ -278,7 +284,8 @@ class CoAPClient:
         before = self._observations.get(token)
         self._observations[token] = observation
         subscription.observations[token] = observation
-        if before is not None:  # the token is used for something else now
+        if before is not None and before.topicFilter != observation.topicFilter:
+            # The token is used for something else now.
             self._leave(token, before)
 
     def forgetObservation(self, token: bytes) -> bool:

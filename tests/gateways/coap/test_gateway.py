@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 
@@ -275,6 +277,42 @@ def test_observeShowsRetained(kit: Kit) -> None:
     assert [message.payload for message in kit.notified()][1:] == [b"kept"]
 
 
+def test_observeAgain(kit: Kit) -> None:
+    """
+    An observation that is asked for again goes on, with numbers that grow, and tells everything once; a token that is
+    used for another topic leaves the first.
+    """
+    first = uintOf(kit.observe("/mqtt/a?c=me").options, OBSERVE)
+    second = uintOf(kit.observe("/mqtt/a?c=me").options, OBSERVE)
+    assert first is not None and second is not None and first < second
+    kit.notified()
+    kit.local.publish("a", b"x")
+    (message,) = kit.notified()
+    kit.acknowledge(message)
+    kit.observe("/mqtt/b?c=me")
+    kit.notified()
+    kit.local.publish("a", b"x")
+    kit.local.publish("b", b"y")
+    assert [message.payload for message in kit.notified()] == [b"y"]
+    assert kit.broker.stats()["subscriptions"] == 1
+
+
+def test_largeNotification(kit: Kit) -> None:
+    """
+    A large message is notified by its first block; the others are there to be asked for.
+    """
+    kit.observe("/mqtt/a?c=me")
+    kit.notified()
+    body = bytes(range(250)) * 2
+    kit.local.publish("a", body, 1)
+    (first,) = kit.notified()
+    assert blockOf(first.options, BLOCK2) == Block(0, True, 4)
+    kit.acknowledge(first)
+    second = kit.ask(GET, "/mqtt/a?c=me", options=[Block(1, False, 4).option(BLOCK2)], token=b"u")
+    assert first.payload + second.payload == body
+    assert uintOf(second.options, OBSERVE) is None
+
+
 @pytest.mark.parametrize("token", [b"t", b"other"])
 def test_cancel(kit: Kit, token: bytes) -> None:
     """
@@ -468,3 +506,34 @@ def test_end(kit: Kit) -> None:
     kit.gateway.endAll("shutting down")
     assert [codeText(message.code) for message in kit.notified()] == ["5.03"]
     assert kit.broker.stats()["connections"] == 1
+
+
+PATHS = st.lists(
+    st.sampled_from(["mqtt", "ps", ".well-known", "core", "a", "+", "#", "$SYS", "", "\0", "é"]), max_size=4
+)
+QUERIES = st.lists(st.sampled_from(["c=me", "c=", "u=x", "p=y", "qos=1", "qos=9", "retain=1", "rt=*", "="]), max_size=3)
+FUZZ = st.tuples(
+    st.integers(1, 8),
+    PATHS,
+    QUERIES,
+    st.lists(st.tuples(st.integers(1, 60), st.binary(max_size=4)), max_size=3),
+    st.binary(max_size=30) | st.sampled_from([FORM, b"<a>;ct=1"]),
+    st.binary(max_size=2),
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(FUZZ, max_size=12))
+def test_fuzz(requests: list[Any]) -> None:
+    """
+    Whatever is asked, each request gets an answer, none of them 5.00, and the gateway works afterwards.
+    """
+    kit = Kit()
+    for code, path, query, options, payload, token in requests:
+        every = stringOptions(URI_PATH, path) + stringOptions(URI_QUERY, query) + options
+        kit.send(code, "", payload, every, token=token)
+        for message in kit.notified():
+            assert codeText(message.code) not in ("5.00",)
+            if message.type == CON:
+                kit.acknowledge(message)
+    assert kit.code(PUT, "/mqtt/end?c=last", b"x", token=b"end") == "2.04"
