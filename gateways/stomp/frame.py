@@ -225,7 +225,8 @@ class Parser:
             self._line = newLine + 1
         self._scanned = size
         if self._line == self._start:
-            if size - self._start > _LONGEST_COMMAND:
+            # Of which the last may be the CR of a CR LF.
+            if size - self._start > _LONGEST_COMMAND + 1:
                 raise StompError("malformed frame", "this is no STOMP command")
         elif size - self._line > limits.maxHeaderLength + 1:
             raise StompError("header too long", f"a header may have {limits.maxHeaderLength} bytes")

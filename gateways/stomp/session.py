@@ -18,6 +18,7 @@ from gateways.stomp.deliveries import ACK_MODES, AUTO
 from gateways.stomp.frame import V10, V11, V12, VERSION_NAMES, VERSIONS, Frame, StompError, encode
 from gateways.stomp.heartbeat import HeartBeats
 from gateways.stomp.mapping import Expired, Sending, flagOf, numberOf
+from gateways.stomp.negotiation import needed, negotiated
 from gateways.stomp.receiving import Receiving
 from gateways.stomp.transactions import Step, Transactions
 from twisted_mqtt.core.reasons import (
@@ -227,7 +228,7 @@ class StompSession:
 
     def _connect(self, frame: Frame) -> Any:
         headers = frame.headers
-        version = self._negotiate(headers.get("accept-version"))
+        version = negotiated(headers.get("accept-version"))
         self._beats = HeartBeats.of(headers.get("heart-beat", "0,0"), self._gateway.settings.min_heart_beat)
         login = headers.get("login") or None
         passcode = headers.get("passcode")
@@ -254,17 +255,6 @@ class StompSession:
             frame,
             durable,
         )
-
-    def _negotiate(self, accepted: str | None) -> int:
-        """
-        The highest version that both speak; without an accept-version, 1.0.
-        """
-        if accepted is None:
-            return V10
-        common = [VERSIONS[text] for word in accepted.split(",") if (text := word.strip()) in VERSIONS]
-        if not common:
-            raise StompError("unsupported version", f"supported versions are {' '.join(VERSIONS)}")
-        return max(common)
 
     def _admitted(self, admission: Any, frame: Frame, durable: bool) -> Any:
         if self.state != CONNECTING:
@@ -363,7 +353,7 @@ class StompSession:
 
     def _subscribe(self, frame: Frame) -> Any:
         headers = frame.headers
-        destination = _needed(headers, "destination", frame)
+        destination = needed(headers, "destination", frame)
         name = headers.get("id")
         if name is None and self.version > V10:
             raise StompError("missing header", "SUBSCRIBE needs an id")
@@ -384,7 +374,7 @@ class StompSession:
         if name is None:
             if self.version > V10:
                 raise StompError("missing header", "UNSUBSCRIBE needs an id")
-            name = _needed(headers, "destination", frame)
+            name = needed(headers, "destination", frame)
         return then(self._receiving.unsubscribe(name), self._unsubscribed, frame)
 
     def _unsubscribed(self, _: object, frame: Frame) -> None:
@@ -408,10 +398,10 @@ class StompSession:
         """
         headers = frame.headers
         if self.version == V12:
-            return _needed(headers, "id", frame), None
+            return needed(headers, "id", frame), None
         if self.version == V11:
-            return _needed(headers, "message-id", frame), _needed(headers, "subscription", frame)
-        return _needed(headers, "message-id", frame), None
+            return needed(headers, "message-id", frame), needed(headers, "subscription", frame)
+        return needed(headers, "message-id", frame), None
 
     def _settle(self, frame: Frame) -> None:
         number, subscription = self._named(frame)
@@ -424,16 +414,16 @@ class StompSession:
 
     def _begin(self, frame: Frame) -> None:
         now = self._gateway.seconds()
-        self._transactions.begin(_needed(frame.headers, "transaction", frame), now)
+        self._transactions.begin(needed(frame.headers, "transaction", frame), now)
         self._setDeadline(now)
         self._receipt(frame)
 
     def _abort(self, frame: Frame) -> None:
-        self._transactions.end(_needed(frame.headers, "transaction", frame))
+        self._transactions.end(needed(frame.headers, "transaction", frame))
         self._receipt(frame)
 
     def _commit(self, frame: Frame) -> Any:
-        return self._doAll(self._transactions.end(_needed(frame.headers, "transaction", frame)), 0, frame)
+        return self._doAll(self._transactions.end(needed(frame.headers, "transaction", frame)), 0, frame)
 
     def _doAll(self, steps: list[Step], index: int, frame: Frame) -> Any:
         while index < len(steps) and self.state == OPEN:
@@ -490,13 +480,6 @@ class StompSession:
         if receipt is not None and self.state == OPEN:
             wire = encode("RECEIPT", [("receipt-id", receipt)], b"", self.version)
             self.client.link.whenSafe(lambda: self.write(wire))
-
-
-def _needed(headers: dict[str, str], name: str, frame: Frame) -> str:
-    value = headers.get(name)
-    if not value:
-        raise StompError("missing header", f"{frame.command} needs {name}")
-    return value
 
 
 _COMMANDS: Final[dict[str, Callable[[StompSession, Frame], Any]]] = {

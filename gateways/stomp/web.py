@@ -40,8 +40,10 @@ class _LimitedRequest(Request):
         """
         The body is to have so many bytes.
         """
-        HTTPRequest.gotLength(self, length)
-        if length is not None and length > self.largest:
+        tooLarge = length is not None and length > self.largest
+        # For a large one there would be a file to put it in.
+        HTTPRequest.gotLength(self, 0 if tooLarge else length)
+        if tooLarge:
             self._refuse()
 
     def handleContentChunk(self, data: bytes) -> None:

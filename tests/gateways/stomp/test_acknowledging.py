@@ -523,3 +523,33 @@ class TestHeartBeats:
         assert not client.closed
         kit.clock.advance(0.3)
         assert client.error().headers["message"] == "no heart-beat came"
+
+
+WORDS = ["a", "b", "1", "2", "3", "t", "client", "client-individual", "auto", "true", "#", "", "x:y"]
+NAMES = ["destination", "id", "ack", "transaction", "receipt", "message-id", "subscription", "qos", "retain", "expires"]
+COMMANDS = ["SEND", "SUBSCRIBE", "UNSUBSCRIBE", "ACK", "NACK", "BEGIN", "COMMIT", "ABORT", "SEND", "SUBSCRIBE"]
+SOME = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(WORDS), max_size=6)
+FRAMES = st.lists(st.tuples(st.sampled_from(COMMANDS), SOME, st.binary()), max_size=12)
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(["1.0", "1.1", "1.2"]), FRAMES, st.binary(max_size=50))
+def test_anyFrames(version: str, frames: list[tuple[str, dict[str, str], bytes]], rest: bytes) -> None:
+    """
+    Whatever frames and bytes a client sends, it is answered or sent away with one ERROR, the broker goes on, and
+    nothing of the client is left when it has gone.
+    """
+    kit = Kit(max_redeliveries=1)
+    client = kit.connected(version)
+    for command, headers, body in frames:
+        if not client.closed:
+            client.send(command, body, **{**headers, "content-length": str(len(body))})
+    if not client.closed:
+        client.bytes(rest)
+    received = client.all()
+    errors = [frame for frame in received if frame.command == "ERROR"]
+    assert len(errors) == client.closed and (not errors or received[-1] is errors[0])
+    assert not any(frame.headers["message"] == "internal error" for frame in errors)
+    client.lose()
+    assert kit.broker.sessions == {} and kit.broker.router.tree.count == 0
+    kit.connected()
