@@ -17,6 +17,7 @@ from gateways.coap.codes import EMPTY, isRequest, isResponse
 from gateways.coap.generations import Generations
 from gateways.coap.message import ACK, CON, NON, RST, Message, MessageError, decode, encode, encodeEmpty
 from gateways.coap.options import NO_RESPONSE, uintOf, understand
+from gateways.coap.parameters import Parameters
 
 Address: TypeAlias = tuple[Any, ...]
 """
@@ -30,41 +31,6 @@ TIMED_OUT: Final = 2
 DROPPED: Final = 3  # it was never sent, or the peer is forgotten
 
 Ended: TypeAlias = Callable[[int, float], None]
-
-
-class Parameters:
-    """
-    Transmission parameters (RFC 7252 4.8), and how much is remembered.
-
-    @ivar processingDelay: how long a request waits for its response before it is acknowledged without.
-    @ivar nstart: how many confirmable messages may be on their way to a peer.
-    @ivar maxWaiting: how many messages may wait for those.
-    @ivar remembered: how many messages are remembered, to know them when they come again; and how many peers.
-    """
-
-    def __init__(
-        self,
-        ackTimeout: float = 2.0,
-        ackRandomFactor: float = 1.5,
-        maxRetransmit: int = 4,
-        nstart: int = 1,
-        processingDelay: float = 1.0,
-        maxLatency: float = 100.0,
-        maxWaiting: int = 200,
-        remembered: int = 50_000,
-        rememberedBytes: int = 16 << 20,
-    ) -> None:
-        self.ackTimeout = ackTimeout
-        self.ackRandomFactor = ackRandomFactor
-        self.maxRetransmit = maxRetransmit
-        self.nstart = nstart
-        self.processingDelay = processingDelay
-        self.maxWaiting = maxWaiting
-        self.remembered = remembered
-        self.rememberedBytes = rememberedBytes
-        # RFC 7252 4.8.2, with PROCESSING_DELAY as it says: ACK_TIMEOUT.
-        span = ackTimeout * (2**maxRetransmit - 1) * ackRandomFactor
-        self.exchangeLifetime = span + 2 * maxLatency + ackTimeout
 
 
 class Upper(Protocol):

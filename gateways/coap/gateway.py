@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gateways.coap.exchange import Address, Ended, Exchanges, Parameters
+from gateways.coap.exchange import Address, Ended, Exchanges
+from gateways.coap.parameters import Parameters
 from gateways.coap.session import CoAPClient
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ A network in memory for CoAP: two ends, a clock, and what is lost, doubled or la
 from collections.abc import Callable
 from random import Random
 
-from gateways.coap.exchange import Address, Exchanges, Incoming, Parameters
+from gateways.coap.exchange import Address, Exchanges, Incoming
 from gateways.coap.message import Message
+from gateways.coap.parameters import Parameters
 
 A: Address = ("a", 1)
 B: Address = ("b", 2)
