@@ -180,22 +180,13 @@ class Conversation:
             if self._client.open:  # let in after it had gone
                 self._client.lost(NORMAL_DISCONNECTION)
             return
-        parked = self._parked or deque()
+        parked = self._parked or ()
         self._parked = None
         goOn(result, *args)
-        while parked and self.state != GONE:
-            if self._waits:
-                self._parkAgain(parked)
-                return
-            self.received(parked.popleft(), self._site.seconds())
-
-    @property
-    def _waits(self) -> bool:
-        return self._parked is not None
-
-    def _parkAgain(self, packets: deque[Packet]) -> None:
-        packets.extend(self._parked or ())
-        self._parked = packets
+        for packet in parked:
+            # If it has to wait again, what is left of these is put aside again, in order.
+            if self.state != GONE:
+                self.received(packet, self._site.seconds())
 
     def _ebGoOn(self, failure: Any) -> None:
         _log.failure("{client} failed", failure, client=self._client.info)
