@@ -5,6 +5,7 @@ Messages and the bytes that they are (RFC 7252 3). Pure: no state, no time.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Final
 
 from gateways.coap.codes import EMPTY, codeText
@@ -16,6 +17,8 @@ ACK: Final = 2
 RST: Final = 3
 
 TYPES: Final = ("CON", "NON", "ACK", "RST")
+
+_numberOf: Final = itemgetter(0)
 
 _VERSION: Final = 1
 _MARKER: Final = 0xFF
@@ -64,7 +67,9 @@ class Message:
         self.code = code
         self.messageID = messageID
         self.token = token
-        self.options: list[Option] = sorted(options, key=_numberOf)
+        self.options: list[Option] = list(options)
+        if len(self.options) > 1:
+            self.options.sort(key=_numberOf)
         self.payload = payload
 
     def __eq__(self, other: object) -> bool:
@@ -92,10 +97,6 @@ class Message:
             self.type,
             self.messageID,
         )
-
-
-def _numberOf(option: Option) -> int:
-    return option[0]
 
 
 def encodeEmpty(type: int, messageID: int) -> bytes:

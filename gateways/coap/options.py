@@ -199,7 +199,7 @@ def understand(options: Sequence[Option]) -> tuple[list[Option], int | None]:
             good = False
             break
         last = number
-    if good:  # as nearly always: no new list
+    if good:  # as nearly always
         return list(options), None
     kept: list[Option] = []
     last = -1
@@ -218,7 +218,7 @@ def _isUnderstood(number: int, value: bytes, last: int) -> bool:
         return False
     if number == last and not definition.repeatable:
         return False
-    if definition.format == STRING:
+    if definition.format == STRING and not value.isascii():
         try:
             value.decode("utf-8")
         except UnicodeDecodeError:

@@ -24,7 +24,7 @@ from gateways.coap.codes import (
 )
 from gateways.coap.exchange import Address, Ended, Exchanges, Incoming
 from gateways.coap.message import Message
-from gateways.coap.options import BLOCK1, PROXY_SCHEME, PROXY_URI, TABLE, valueOf
+from gateways.coap.options import BLOCK1, PROXY_SCHEME, PROXY_URI, TABLE, Option, valueOf
 from gateways.coap.query import QueryError, pathOf, queryOf
 from gateways.coap.request import Request
 from gateways.coap.resources import serve
@@ -174,7 +174,7 @@ class CoAPProtocol(DatagramProtocol):
         if message.code not in METHODS:
             self.exchanges.respond(incoming, diagnostic(METHOD_NOT_ALLOWED, "an unknown method"), now)
             return
-        if valueOf(options, PROXY_URI) is not None or valueOf(options, PROXY_SCHEME) is not None:
+        if options and options[-1][0] >= PROXY_URI and _isForProxy(options):
             self.exchanges.respond(incoming, diagnostic(PROXYING_NOT_SUPPORTED, "this is no proxy"), now)
             return
         following = self._slicer.following(message, address)
@@ -209,3 +209,7 @@ class CoAPProtocol(DatagramProtocol):
         if len(response.payload) > _UNVERIFIED_BYTES and not self._secure and not self.exchanges.isVerified(address):
             largest = min(largest, max(_UNVERIFIED_BYTES, _UNVERIFIED_FACTOR * size))
         return self._slicer.cut(request, address, response, largest, now)
+
+
+def _isForProxy(options: list[Option]) -> bool:
+    return valueOf(options, PROXY_URI) is not None or valueOf(options, PROXY_SCHEME) is not None

@@ -64,6 +64,8 @@ _LINKS: Final = (
     Link("/ps", [("rt", "core.ps"), ("ct", str(LINK_FORMAT)), ("obs", None)]),
 )
 
+_ALL_LINKS: Final = formatLinks(_LINKS)
+
 _WILDCARDS: Final = ("+", "#")
 
 
@@ -93,8 +95,9 @@ def _serveLinks(request: Request) -> None:
     elif uintOf(message.options, ACCEPT) not in (None, LINK_FORMAT):
         request.refuse(NOT_ACCEPTABLE, "links are in content format 40")
     else:
-        links = filterLinks(_LINKS, stringsOf(message.options, URI_QUERY))
-        request.answer(CONTENT, [uintOption(CONTENT_FORMAT, LINK_FORMAT)], formatLinks(links))
+        query = stringsOf(message.options, URI_QUERY)
+        payload = formatLinks(filterLinks(_LINKS, query)) if query else _ALL_LINKS
+        request.answer(CONTENT, [uintOption(CONTENT_FORMAT, LINK_FORMAT)], payload)
 
 
 # /mqtt
