@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.stores.kit import Bed
-from tests.wire import Peer
-from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, Publish
+from tests.wire import Peer, propertiesOf
+from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, Publish, Will
 
 
 @pytest.fixture
@@ -292,7 +292,6 @@ def test_longQueueIsPaged(bed: Bed) -> None:
     Of a long queue a part is in memory; all of it comes, in order, with others coming meanwhile.
     """
     bed.client("s").subscribe("t")
-    bed.broker.sessions["s"].connection.session = None  # type: ignore[union-attr]  # it has one
     bed.restart(crash=True)
     expected = [b"%d" % number for number in range(2000)]
     publishTo(bed, *expected[:1500])
@@ -339,7 +338,8 @@ def test_queueLimitWithPages(tmp_path: Path) -> None:
             received.append(packet.payload)
             subscriber.acknowledge(PUBACK, packet.packetID)
     assert received == expected[-700:]
-    assert bed.broker.counters.delivery_dropped_queue_full == 2300 - 300 or received
+    # 300 of the first 1,000 were dropped by the broker before this one.
+    assert bed.broker.counters.delivery_dropped_queue_full >= 2000 - 300
     bed.crash()
 
 
@@ -347,9 +347,6 @@ def test_willAfterCrash(bed: Bed) -> None:
     """
     Who was connected when the broker was killed has gone without a word: its will comes, after its delay.
     """
-    from tests.wire import propertiesOf
-    from twisted_mqtt.core.packets import Will
-
     bed.client("w", will=Will("wills", b"gone", 1, False, propertiesOf(willDelay=30)))
     bed.client("s").subscribe("wills")
     bed.restart(crash=True, pause=10)
