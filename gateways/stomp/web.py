@@ -27,6 +27,20 @@ _TOO_LARGE: Final = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nCon
 _UPGRADE: Final = re.compile(rb"^upgrade:[ \t]*websocket[ \t]*\r$", re.IGNORECASE | re.MULTILINE)
 
 
+class _QuietSite(Site):
+    """
+    A site that does not log every request: a polling client makes many.
+    """
+
+    noisy = False
+    displayTracebacks = False
+
+    def log(self, request: HTTPRequest) -> None:
+        """
+        Say nothing.
+        """
+
+
 class _LimitedRequest(Request):
     """
     A request whose body is not longer than a client's messages may be.
@@ -151,9 +165,7 @@ class WebFactory(Factory):
         self._plain = StompWebSocketFactory(stomp, table, reactor, framed=False)
         self._framed = StompWebSocketFactory(stomp, table, reactor, framed=True)
         self._resource = SockJSResource(self._framed)
-        self._site = Site(self._resource, requestFactory=self._requestClass(), timeout=60, reactor=reactor)
-        self._site.noisy = False
-        self._site.displayTracebacks = False
+        self._site = _QuietSite(self._resource, requestFactory=self._requestClass(), timeout=60, reactor=reactor)
         path = re.escape(table.path.rstrip("/").encode())
         # What is below the path: nothing or "websocket" for STOMP as it is, server and session before it for SockJS.
         self._isPlain = re.compile(rb"GET %b(/|/websocket)?(\?\S*)? " % path)

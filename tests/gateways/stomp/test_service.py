@@ -1,0 +1,98 @@
+"""
+The service: what listens, and that nothing is left when it ends.
+"""
+
+from twisted.internet import reactor
+from twisted.internet.defer import inlineCallbacks
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Factory, Protocol
+from twisted.plugin import getPlugins
+from twisted.trial.unittest import TestCase
+from zope.interface.verify import verifyObject
+
+from gateways.stomp.service import makeService
+from twisted_mqtt.broker import Broker
+from twisted_mqtt.config import settingsFrom
+from twisted_mqtt.config.schema_stomp import Stomp
+from twisted_mqtt.interfaces import IGatewayMaker
+
+
+class Reading(Protocol):
+    """
+    Keeps what it receives, until the end.
+    """
+
+    def __init__(self) -> None:
+        from twisted.internet.defer import Deferred
+
+        self.received = b""
+        self.connected_: Deferred[bytes] = Deferred()
+        self.ended: Deferred[bytes] = Deferred()
+
+    def connectionMade(self) -> None:
+        self.transport.write(b"CONNECT\naccept-version:1.2\nhost:x\n\n\0")
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+        if not self.connected_.called:
+            self.connected_.callback(data)
+
+    def connectionLost(self, reason: object = None) -> None:
+        self.ended.callback(self.received)
+
+
+class ServiceTests(TestCase):
+    """
+    Tests for L{gateways.stomp.service}.
+    """
+
+    def test_isFound(self) -> None:
+        """
+        Its maker is a plugin.
+        """
+        (maker,) = [maker for maker in getPlugins(IGatewayMaker) if maker.name == "stomp"]
+        verifyObject(IGatewayMaker, maker)
+
+    @inlineCallbacks
+    def test_startsAgain(self):  # type: ignore[no-untyped-def]  # inlineCallbacks
+        """
+        It listens, sends its clients away when it stops and leaves no hook; and all of it once more.
+        """
+        settings = settingsFrom(
+            {"stomp": {"listener": {"bind": "127.0.0.1:0"}, "ws": {"bind": "127.0.0.1:0"}}, "allow_anonymous": True}
+        )
+        broker = Broker(settings, reactor)
+        broker.startService()
+        self.addCleanup(broker.stopService)
+        for _ in range(2):
+            service = makeService(broker, settings.extension("stomp", Stomp), reactor)
+            yield service.startService()
+            self.assertEqual(sorted(service.ports), ["tcp", "ws"])
+            endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", service.ports["tcp"].getHost().port)
+            client = yield connectProtocol(endpoint, Reading())
+            connected = yield client.connected_
+            self.assertIn(b"CONNECTED\nversion:1.2\n", connected)
+            self.assertEqual(len(broker.clients), 1)
+            yield service.stopService()
+            received = yield client.ended
+            self.assertIn(b"ERROR\nmessage:server_shutting_down\n", received)
+            self.assertEqual(broker.clients, {})
+            self.assertEqual(broker.hooks.clientAuthenticate.callbacks, ())
+
+    @inlineCallbacks
+    def test_allOrNone(self):  # type: ignore[no-untyped-def]  # inlineCallbacks
+        """
+        If one of its ports can't be opened, none is, and it says why.
+        """
+        from twisted.internet.error import CannotListenError
+
+        taken = yield reactor.listenTCP(0, Factory(), interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(taken.stopListening)
+        port = taken.getHost().port
+        table = {"listener": {"bind": "127.0.0.1:0"}, "ws": {"bind": f"127.0.0.1:{port}"}}
+        settings = settingsFrom({"stomp": table})
+        broker = Broker(settings, reactor)
+        service = makeService(broker, settings.extension("stomp", Stomp), reactor)
+        yield self.assertFailure(service.startService(), CannotListenError)
+        self.assertEqual(service.ports, {})
+        self.assertEqual(broker.hooks.clientAuthenticate.callbacks, ())
