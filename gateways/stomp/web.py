@@ -165,7 +165,8 @@ class WebFactory(Factory):
         self._plain = StompWebSocketFactory(stomp, table, reactor, framed=False)
         self._framed = StompWebSocketFactory(stomp, table, reactor, framed=True)
         self._resource = SockJSResource(self._framed)
-        self._site = _QuietSite(self._resource, requestFactory=self._requestClass(), timeout=60, reactor=reactor)
+        site: Any = _QuietSite
+        self._site: Any = site(self._resource, requestFactory=self._requestClass(), timeout=60, reactor=reactor)
         path = re.escape(table.path.rstrip("/").encode())
         # What is below the path: nothing or "websocket" for STOMP as it is, server and session before it for SockJS.
         self._isPlain = re.compile(rb"GET %b(/|/websocket)?(\?\S*)? " % path)
