@@ -2,8 +2,6 @@
 What a client is told: messages of every QoS, topics before them, again where it does not answer.
 """
 
-
-
 from gateways.mqttsn.packets import (
     CONGESTION,
     DISCONNECT,

@@ -1,0 +1,391 @@
+"""
+The MQTT-SN gateway in a broker process: somebody else's client, other protocols beside it, and very many at once.
+"""
+
+from __future__ import annotations
+
+import queue
+import random
+import resource
+import select
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateways.mqttsn.codec import decode, encode
+from gateways.mqttsn.packets import (
+    CONNACK,
+    DISCONNECT,
+    PINGREQ,
+    PINGRESP,
+    PUBACK,
+    PUBLISH,
+    SUBACK,
+    SUBSCRIBE,
+    Connect,
+    Packet,
+    Publish,
+    Register,
+    Subscribe,
+)
+from tests.system.conftest import StartBroker
+from tests.system.process import PATIENCE, Broker, Program, startTwistd
+
+# The command lines of the package mqtt-sn-12.
+_SCRIPTS = Path(sys.executable).parent
+_PUB, _SUB = _SCRIPTS / "mqtt_sn_pub", _SCRIPTS / "mqtt_sn_sub"
+
+needsClient = pytest.mark.skipif(not _PUB.exists(), reason="needs mqtt-sn-12")
+needsMosquitto = pytest.mark.skipif(shutil.which("mosquitto_pub") is None, reason="needs mosquitto-clients")
+
+SN = "mqtt.sn"
+
+
+@pytest.fixture(scope="module")
+def sn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """
+    A broker with the gateway.
+    """
+    if request.config.getoption("--reference"):
+        pytest.skip("the reference has no such gateway")
+    folder = tmp_path_factory.mktemp("mqttsn")
+    broker = startTwistd(
+        folder,
+        {
+            "allow_anonymous": True,
+            "node": {"name": "test@127.0.0.1", "data_dir": str(folder / "data")},
+            "listener": {"tcp": {"external": {"bind": "127.0.0.1:0"}}},
+            "plugins": {"load": ["mqttsn"]},
+            "mqtt": {
+                "sn": {
+                    "port": "127.0.0.1:0",
+                    "enable_qos3": True,
+                    "max_conn_rate": 1_000_000,
+                    "predefined": {"topic": {"1": "predefined/one"}},
+                }
+            },
+        },
+        2,
+    )
+    yield broker
+    broker.stop()
+
+
+class UDPClient:
+    """
+    A client over a real socket.
+    """
+
+    def __init__(self, broker: Broker, clientID: str = "") -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.settimeout(PATIENCE)
+        self.socket.connect((broker.host, broker.ports[SN]))
+        if clientID:
+            assert self.ask(Connect(clientID)).type == CONNACK
+
+    def say(self, packet: Packet | bytes) -> None:
+        """
+        Send a message.
+        """
+        self.socket.send(packet if isinstance(packet, bytes) else encode(packet))
+
+    def hear(self) -> Any:
+        """
+        Wait for a message.
+        """
+        return decode(self.socket.recv(65536))
+
+    def ask(self, packet: Packet) -> Any:
+        """
+        Send a message and wait for the next that comes.
+        """
+        self.say(packet)
+        return self.hear()
+
+    def close(self) -> None:
+        """
+        Go without a word.
+        """
+        self.socket.close()
+
+
+@pytest.fixture
+def client(sn: Broker, name: str) -> Iterator[UDPClient]:
+    """
+    A client that has connected.
+    """
+    client = UDPClient(sn, name)
+    yield client
+    client.say(Packet(DISCONNECT))
+    client.close()
+
+
+def publishWith(program: Path, broker: Broker, *options: str) -> None:
+    """
+    Run the publisher of mqtt-sn-12.
+    """
+    command = [str(program), "-h", broker.host, "-p", str(broker.ports[SN]), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "rror" not in done.stdout + done.stderr, done.stdout + done.stderr
+
+
+# Somebody else's client
+
+
+@needsClient
+@pytest.mark.parametrize("qos", ["0", "1", "2"])
+def test_publishes(sn: Broker, client: UDPClient, name: str, qos: str) -> None:
+    """
+    mqtt_sn_pub publishes at every QoS, to a topic that it registers.
+    """
+    granted = client.ask(Subscribe(SUBSCRIBE, 1, f"{name}/topic", qos=2))
+    publishWith(_PUB, sn, "-i", f"{name}pub", "-t", f"{name}/topic", "-m", "hello", "-q", qos)
+    packet = client.hear()
+    assert (packet.type, packet.topicID, packet.data, packet.qos) == (PUBLISH, granted.topicID, b"hello", int(qos))
+
+
+@needsClient
+@pytest.mark.parametrize("options", [["-t", "zz"], ["-T", "1"], ["-T", "1", "-q", "-1"]])
+def test_waysToNameATopic(sn: Broker, client: UDPClient, name: str, options: list[str]) -> None:
+    """
+    It publishes to short and predefined topics, to these without a connection too.
+    """
+    for topic in ("zz", "predefined/one"):
+        assert client.ask(Subscribe(SUBSCRIBE, 1, topic)).type == SUBACK
+    publishWith(_PUB, sn, "-i", f"{name}pub", "-m", "hello", *options)
+    assert client.hear().data == b"hello"
+
+
+@needsClient
+def test_subscribes(sn: Broker, client: UDPClient, name: str, tmp_path: Path) -> None:
+    """
+    mqtt_sn_sub receives what matches a filter, over topics that it is told of.
+    """
+    command = [_SUB, "-h", sn.host, "-p", str(sn.ports[SN]), "-i", f"{name}sub", "-t", f"{name}/#", "-C", "3", "-d"]
+    program = Program(command, tmp_path)
+    try:
+        program.waitFor("Received SUBACK")
+        for number in range(3):
+            topicID = client.ask(Register(0, number + 1, f"{name}/{number}")).topicID
+            assert client.ask(Publish(topicID, b"m%d" % number, 1, number + 1)).type == PUBACK
+        for number in range(3):
+            program.waitFor(f"Payload is b'm{number}'")
+    finally:
+        program.end()
+
+
+@needsClient
+def test_library(sn: Broker, client: UDPClient, name: str) -> None:
+    """
+    Its library connects with a will, changes that, searches for the gateway, and sleeps; the will comes when it is
+    lost.
+    """
+    script = f"""
+from mqttsn12.client.MqttSnClient import MqttSnClient
+client = MqttSnClient()
+client.set_client_id("{name}lib")
+client.set_keep_alive(1)
+client.set_timeout(10)
+client.set_will("{name}/will", "first", 1, False)
+client.open("{sn.host}", {sn.ports[SN]})
+client.send_search_gateway(1)
+client.send_connect()
+client.send_will_topic_update("{name}/other")
+client.send_will_message_update("second")
+client.send_publish("{name}/topic", b"data", 2)
+client.send_disconnect(1)
+print("asleep")
+"""
+    assert client.ask(Subscribe(SUBSCRIBE, 1, f"{name}/topic")).topicID
+    other = client.ask(Subscribe(SUBSCRIBE, 2, f"{name}/other")).topicID
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0 and "asleep" in done.stdout, done.stdout + done.stderr
+    assert client.hear().data == b"data"
+    packet = client.hear()
+    assert (packet.topicID, packet.data) == (other, b"second")
+
+
+# Other protocols
+
+
+@needsMosquitto
+@pytest.mark.parametrize("version", ["311", "5"])
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_fromMQTT(sn: Broker, client: UDPClient, name: str, version: str, qos: int) -> None:
+    """
+    What an MQTT client publishes arrives with its QoS and payload.
+    """
+    topicID = client.ask(Subscribe(SUBSCRIBE, 1, f"{name}/t", qos=2)).topicID
+    command = ["mosquitto_pub", "-p", str(sn.port), "-V", version, "-q", str(qos), "-t", f"{name}/t", "-m", "hello"]
+    subprocess.run(command, check=True, timeout=PATIENCE)
+    packet = client.hear()
+    assert (packet.topicID, packet.qos, packet.data) == (topicID, qos, b"hello")
+
+
+@needsMosquitto
+@pytest.mark.parametrize("version", ["311", "5"])
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_toMQTT(sn: Broker, client: UDPClient, name: str, version: str, qos: int, tmp_path: Path) -> None:
+    """
+    What the device publishes, retained, arrives at an MQTT client that comes later, with its QoS.
+    """
+    topicID = client.ask(Register(0, 1, f"{name}/t")).topicID
+    packet = Publish(topicID, b"hello", qos, 7 if qos else 0, retain=True)
+    client.say(packet)
+    if qos:
+        assert client.hear().msgID == 7
+    assert client.ask(Packet(PINGREQ)).type == PINGRESP
+    command = ["mosquitto_sub", "-p", str(sn.port), "-V", version, "-q", "2", "-t", f"{name}/t", "-C", "1"]
+    done = subprocess.run([*command, "-F", "%q %r %p"], capture_output=True, text=True, timeout=PATIENCE)
+    assert done.stdout.strip() == f"{qos} 1 hello"
+
+
+@needsMosquitto
+def test_besideStomp(startBroker: StartBroker) -> None:
+    """
+    With the STOMP gateway beside it, what one publishes the other receives.
+    """
+    stomp = pytest.importorskip("stomp")
+    broker = startBroker(
+        {
+            "plugins": {"load": ["stomp", "mqttsn"]},
+            "stomp": {"listener": {"bind": "127.0.0.1:0"}},
+            "mqtt": {"sn": {"port": "127.0.0.1:0"}},
+        },
+        listeners=3,
+    )
+    device = UDPClient(broker, "device")
+    came: queue.Queue[tuple[str, str]] = queue.Queue()
+
+    class Listener(stomp.ConnectionListener):  # type: ignore[misc]  # comes without types
+        """
+        Hands on what comes.
+        """
+
+        def on_message(self, frame: Any) -> None:
+            came.put((frame.headers["destination"], frame.body))
+
+        def on_receipt(self, frame: Any) -> None:
+            came.put(("receipt", frame.headers["receipt-id"]))
+
+    connection = stomp.Connection12([(broker.host, broker.ports["stomp"])])
+    connection.set_listener("", Listener())
+    try:
+        connection.connect("guest", "guest", wait=True)
+        connection.subscribe("from/device", id="1", headers={"receipt": "ready"})
+        assert came.get(timeout=PATIENCE) == ("receipt", "ready")
+        topicID = device.ask(Register(0, 1, "from/device")).topicID
+        assert device.ask(Publish(topicID, b"up", 1, 2)).type == PUBACK
+        assert came.get(timeout=PATIENCE) == ("from/device", "up")
+        granted = device.ask(Subscribe(SUBSCRIBE, 3, "to/device", qos=1))
+        connection.send("to/device", "down", headers={"qos": "1"})
+        packet = device.hear()
+        assert (packet.topicID, packet.data) == (granted.topicID, b"down")
+    finally:
+        connection.disconnect()
+        device.close()
+
+
+# Many, and malicious
+
+
+def _raiseLimit(wanted: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        if hard != resource.RLIM_INFINITY and hard < wanted:
+            pytest.skip(f"needs {wanted} open files, and may have {hard}")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _residentBytes(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no such process")
+
+
+@pytest.mark.slow
+def test_tenThousand(sn: Broker, client: UDPClient, name: str) -> None:
+    """
+    10,000 clients connect and subscribe, each hears a message for all, and each costs less than 8 KB.
+    """
+    count = 10_000
+    _raiseLimit(count + 500)
+    before = _residentBytes(sn.process.pid)
+    clients = [UDPClient(sn) for _ in range(count)]
+    try:
+        _allAnswer(clients, [Connect(f"{name}{number}") for number in range(count)], CONNACK)
+        _allAnswer(clients, [Subscribe(SUBSCRIBE, 1, f"{name}/all")] * count, SUBACK)
+        grown = _residentBytes(sn.process.pid) - before
+        topicID = client.ask(Register(0, 1, f"{name}/all")).topicID
+        client.say(Publish(topicID, b"everybody"))
+        for each in clients:
+            assert each.hear().data == b"everybody"
+        _allAnswer(clients, [Packet(PINGREQ)] * count, PINGRESP)
+        _allAnswer(clients, [Packet(DISCONNECT)] * count, DISCONNECT)
+    finally:
+        for each in clients:
+            each.close()
+    print(f"{grown / count:.0f} bytes for each")
+    assert grown / count < 8192
+
+
+def _allAnswer(clients: list[UDPClient], packets: list[Any], kind: int) -> None:
+    """
+    Have each say something, a few hundred at a time, and wait until each was answered.
+    """
+    for start in range(0, len(clients), 250):
+        some = clients[start : start + 250]
+        for one, packet in zip(some, packets[start : start + 250], strict=True):
+            one.say(packet)
+        poll = select.epoll()
+        waiting = {one.socket.fileno(): one for one in some}
+        for fileno in waiting:
+            poll.register(fileno, select.EPOLLIN)
+        while waiting:
+            ready = poll.poll(PATIENCE)
+            assert ready, f"{len(waiting)} of {len(some)} were not answered"
+            for fileno, _ in ready:
+                answer = waiting[fileno].hear()
+                assert (answer.type, answer.code) == (kind, 0), answer
+                poll.unregister(fileno)
+                del waiting[fileno]
+        poll.close()
+
+
+@pytest.mark.slow
+def test_fuzz(sn: Broker, client: UDPClient, name: str) -> None:
+    """
+    50,000 datagrams of noise, half of them messages with something wrong, from twenty addresses: the broker serves on,
+    and has logged nothing.
+    """
+    chance = random.Random(1884)
+    genuine = [
+        encode(packet)
+        for packet in (
+            Connect(f"{name}x", chance.random() < 0.5, True, 5), Register(0, 1, "fuzz/topic"), Publish(1, b"x", 1, 2),
+            Subscribe(SUBSCRIBE, 3, "fuzz/+", qos=2), Packet(PINGREQ, data=name.encode()), Packet(DISCONNECT),
+            Packet(DISCONNECT, duration=5), Packet(PUBACK, 1, 2, 1), Publish(1, b"x", 2, 2), Publish(0x6162, b"", -1),
+        )
+    ]  # fmt: skip
+    noisy = [UDPClient(sn) for _ in range(20)]
+    for number in range(50_000):
+        data = bytearray(chance.choice(genuine))
+        if number % 2:
+            for _ in range(chance.randint(1, 3)):
+                data[chance.randrange(len(data))] = chance.randrange(256)
+        noisy[chance.randrange(20)].say(bytes(data))
+        if number % 500 == 0:
+            # Waits for the gateway, whose buffer would overflow otherwise: what is lost there is not tested.
+            assert client.ask(Packet(PINGREQ)).type == PINGRESP
+    for each in noisy:
+        each.close()
+    assert client.ask(Packet(PINGREQ)).type == PINGRESP
+    assert "Traceback" not in sn.text, sn.text
