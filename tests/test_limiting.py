@@ -188,9 +188,13 @@ class RateTests(SynchronousTestCase):
         Nothing is left of the pause of a client that is gone.
         """
         protocol, transport = self.connect(self.limited(RateLimit(10, 1.0, 10)))
+        before = len(self.clock.getDelayedCalls())
         protocol.dataReceived(self.publishes(b"x" * 1000))
+        self.clock.advance(0)
+        self.assertEqual(len(self.clock.getDelayedCalls()), before)
         transport.unregisterProducer()
         protocol.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(len(self.clock.getDelayedCalls()), before - 1)
         self.clock.advance(200)
         self.assertEqual(transport.producerState, "paused")
 

@@ -5,12 +5,15 @@ Tests for L{twisted_mqtt.listeners}, with a reactor that does not run. What take
 from __future__ import annotations
 
 import socket
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.certificates import Authority
 from twisted_mqtt.broker import Broker
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.listeners import Listeners
@@ -121,3 +124,23 @@ class ListenersTests(SynchronousTestCase):
         self.successResultOf(listeners.reload(settings, report))
         self.assertEqual(report, ReloadReport())
         self.assertEqual((listeners.opened["tcp.one"].port, listeners.opened["tcp.one"].layers), before)
+
+    def test_cannotChange(self) -> None:
+        """
+        A listener whose new certificates can't be used goes on as it was, in everything.
+        """
+        folder = TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        authority = Authority(Path(folder.name))
+        right, other = authority.issue("right"), authority.issue("other")
+        secure = {"bind": "127.0.0.1:0", "certfile": right.certfile, "keyfile": right.keyfile}
+        listeners = self.opened(settingsFrom({"listener": {"ssl": {"external": secure}}}))
+        listener = listeners.opened["ssl.external"]
+        before = (listener.factory.place, listener.layers, listener.gate.wrapped, listener.listener)
+        wrong = {**secure, "keyfile": other.keyfile, "max_publish_rate": "1,1s"}
+        report = ReloadReport()
+        self.successResultOf(listeners.reload(settingsFrom({"listener": {"ssl": {"external": wrong}}}), report))
+        self.assertEqual(len(report.problems), 1)
+        after = (listener.factory.place, listener.layers, listener.gate.wrapped, listener.listener)
+        for one, another in zip(before, after, strict=True):
+            self.assertIs(one, another)
