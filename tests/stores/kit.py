@@ -41,6 +41,13 @@ class HeldWorker(DirectWorker):
         else:
             super().submit(job, done)
 
+    def step(self) -> None:
+        """
+        Do the first of what waits, and hold on.
+        """
+        job, done = self.jobs.pop(0)
+        super().submit(job, done)
+
     def release(self) -> None:
         """
         Do what waits, and hold no more.

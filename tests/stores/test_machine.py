@@ -109,6 +109,19 @@ class StoreMachine(RuleBasedStateMachine):
                     self.wanted[name][min(qos, topics[topic])].append(payload)
         publisher.lose()
 
+    @rule(name=CLIENTS)
+    def reads(self, name: str) -> None:
+        """
+        A client reads what has come, and does not answer.
+        """
+        peer = self.peers[name]
+        if peer is not None:
+            for packet in peer.receive():
+                if isinstance(packet, Publish):
+                    self.given(name, packet)
+            peer.lose()
+            self.peers[name] = None
+
     @rule(name=CLIENTS, most=st.integers(1, 60))
     def takes(self, name: str, most: int) -> None:
         """

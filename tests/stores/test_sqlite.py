@@ -84,6 +84,40 @@ def test_acknowledgedOnceCommitted(bed: Bed) -> None:
     publisher.expectAck(PUBACK, 4, 0x10)
 
 
+def test_eachWithItsBatch(bed: Bed) -> None:
+    """
+    What came while a batch was being written is not acknowledged with it.
+    """
+    bed.client("s").subscribe("t")
+    publisher = bed.peer()
+    publisher.connect("p")
+    bed.worker.held = True
+    publisher.publish("t", b"first", 1, 1)
+    publisher.publish("t", b"second", 1, 2)
+    bed.worker.step()
+    publisher.expectAck(PUBACK, 1)
+    publisher.expectNothing()
+    bed.worker.step()
+    publisher.expectAck(PUBACK, 2)
+
+
+def test_sharedByManySessions(bed: Bed) -> None:
+    """
+    A message is kept once, and as long as any session wants it.
+    """
+    for clientID in ("a", "b", "c"):
+        subscriber = bed.client(clientID)
+        subscriber.subscribe("t")
+        subscriber.lose()
+    publishTo(bed, b"1", b"2")
+    assert (bed.rows("message"), bed.rows("entry")) == (2, 6)
+    for left, clientID in ((2, "a"), (1, "b"), (0, "c")):
+        bed.restart(crash=True)
+        assert takeAll(bed.client(clientID)) == [b"1", b"2"]
+        bed.clock.advance(1)
+        assert (bed.rows("message"), bed.rows("entry")) == (2 if left else 0, 2 * left)
+
+
 def test_settledBeforeItsBatch(bed: Bed) -> None:
     """
     What every receiver has acknowledged before it was written is not written.
@@ -99,7 +133,7 @@ def test_settledBeforeItsBatch(bed: Bed) -> None:
         subscriber.expect(Publish)
         subscriber.acknowledge(PUBACK, packetID)
     written = bed.store._writing
-    assert written is not None and len(written.entries) == 1
+    assert written is not None and len(written.packed) == 1
     bed.worker.release()
     publisher.turn()
     publisher.expectAck(PUBACK, 1)
@@ -314,6 +348,59 @@ def test_longQueueIsPaged(bed: Bed) -> None:
     bed.clock.advance(1)
     assert bed.rows("entry") == bed.rows("message") == 0
     assert session.queue is not None
+
+
+def takeAll(peer: Peer) -> list[bytes]:
+    """
+    Receive and acknowledge QoS 1 until no more comes.
+    """
+    received: list[bytes] = []
+    while packets := [each for each in peer.receive() if isinstance(each, Publish)]:
+        for packet in packets:
+            received.append(packet.payload)
+            peer.acknowledge(PUBACK, packet.packetID)
+    return received
+
+
+@pytest.mark.parametrize("read", [0, 5, 200])
+def test_longQueueOfOneRun(tmp_path: Path, read: int) -> None:
+    """
+    So it is where the client has been here before, has read something or not, and goes again and again.
+    """
+    bed = Bed(tmp_path, commit="never")
+    subscriber = bed.client("s")
+    subscriber.subscribe("t")
+    expected = [b"%d" % number for number in range(900)]
+    publishTo(bed, *expected[:read])
+    assert takeAll(subscriber) == expected[:read]
+    subscriber.lose()
+    publishTo(bed, *expected[read:600])
+    subscriber = bed.client("s")
+    packets = [each for each in subscriber.receive() if isinstance(each, Publish)]
+    subscriber.lose()
+    publishTo(bed, *expected[600:])
+    received = takeAll(bed.client("s"))
+    assert [packet.payload for packet in packets] == expected[read : read + len(packets)]
+    assert received == expected[read:]
+    bed.clock.advance(1)
+    assert bed.rows("entry") == bed.rows("message") == 0
+    bed.crash()
+
+
+def test_unansweredKeepsItsIdentifier(bed: Bed) -> None:
+    """
+    A QoS 2 message that was sent late, from the queue, has the same identifier after a crash.
+    """
+    subscriber = bed.client("s")
+    subscriber.subscribe("t")
+    subscriber.lose()
+    publishTo(bed, b"one", b"two", qos=2)
+    subscriber = bed.client("s")
+    before = [(each.packetID, each.payload) for each in subscriber.receive() if isinstance(each, Publish)]
+    bed.restart(crash=True)
+    after = [each for each in bed.client("s").receive() if isinstance(each, Publish)]
+    assert [(each.packetID, each.payload) for each in after] == before
+    assert all(each.dup for each in after)
 
 
 def test_queueLimitWithPages(tmp_path: Path) -> None:

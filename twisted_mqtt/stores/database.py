@@ -181,6 +181,9 @@ class Database:
         run = self._run
         blob = batch.blob
         run(statements.PUT_MESSAGES, batch.messages, blob)
+        if batch.packed:
+            text = _encode(batch.packed).decode("ascii")
+            self.connection.execute(statements.PUT_PACKED, (text, *batch.firsts))
         run(statements.PUT_ENTRIES, batch.entries)
         run(statements.CHANGE_ENTRIES, batch.changes)
         run(statements.SETTLE_ENTRIES, batch.settled)

@@ -33,6 +33,9 @@ FULL: Final = 3
 _MESSAGE_WEIGHT: Final = 600
 _ENTRY_WEIGHT: Final = 200
 
+# How far from the first of its batch an entry or message may be to be packed: 21 bits.
+_FAR: Final = 1 << 21
+
 
 class Batch:
     """
@@ -44,8 +47,8 @@ class Batch:
     """
 
     __slots__ = (
-        "sequence", "weight", "blob", "messages", "references", "entries", "changes", "settled", "ended", "sessions",
-        "subscriptions", "received", "retained", "wills", "delayed", "bans", "_pieces", "_offset",
+        "sequence", "weight", "blob", "messages", "references", "entries", "packed", "firsts", "changes", "settled",
+        "ended", "sessions", "subscriptions", "received", "retained", "wills", "delayed", "bans", "_pieces", "_offset",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -56,6 +59,10 @@ class Batch:
         # (message, by how many fewer entries it is pointed at)
         self.references: list[tuple[int, int]] = []
         self.entries: list[tuple[object, ...]] = []
+        # By session: plain entries, each one number made of how far its number and its message's are from C{firsts},
+        # its packet identifier and its flags. Taken apart in SQL, that is four times faster than a row of five.
+        self.packed: dict[int, list[int]] = {}
+        self.firsts: tuple[int, int] = (0, 0)
         # (session, entry, packet identifier, whether it was released)
         self.changes: list[tuple[int, int, int, int]] = []
         self.settled: list[tuple[int, int]] = []
@@ -124,7 +131,7 @@ class Ledger:
     __slots__ = (
         "progress", "waits", "wake", "pager", "limit", "weight", "_awake", "_nextMessage", "_nextEntry", "_nextSession",
         "_messages", "_entries", "_changed", "_settled", "_ended", "_sessions", "_subscriptions", "_received",
-        "_retained", "_wills", "_delayed", "_bans",
+        "_retained", "_wills", "_delayed", "_bans", "_firstMessage",
     )  # fmt: skip
 
     def __init__(
@@ -144,6 +151,7 @@ class Ledger:
         # What was said last; 0 while there is nothing to write.
         self._awake: int = 0
         self._nextMessage: int = 1
+        self._firstMessage: int = 1
         self._nextEntry: int = 1
         self._nextSession: int = 1
         self._messages: list[Message] = []
@@ -163,7 +171,7 @@ class Ledger:
         """
         Number what is new from here.
         """
-        self._nextMessage = message
+        self._nextMessage = self._firstMessage = message
         self._nextEntry = entry
         self._nextSession = session
 
@@ -392,6 +400,11 @@ class Ledger:
         self._messages = []
 
     def _closeEntries(self, batch: Batch) -> None:
+        firstEntry = self._entries[0].number if self._entries else 0
+        firstMessage = self._firstMessage
+        self._firstMessage = self._nextMessage
+        batch.firsts = (firstEntry, firstMessage)
+        packed = batch.packed
         for entry in self._entries:
             if entry.state != PENDING:
                 continue
@@ -400,9 +413,16 @@ class Ledger:
             if message is None:
                 continue
             flags = entry.qos | (4 if entry.retain else 0) | (8 if entry.released else 0)
+            share = entry.share
+            number, stored = entry.number - firstEntry, message.stored - firstMessage
+            if entry.identifiers is None and share is None and 0 <= stored < _FAR and number < _FAR:
+                mine = packed.get(entry.owner)
+                if mine is None:
+                    mine = packed[entry.owner] = []
+                mine.append(number << 41 | stored << 20 | entry.packetID << 4 | flags)
+                continue
             row: tuple[object, ...] = (entry.owner, entry.number, message.stored, flags, entry.packetID)
-            if entry.identifiers is not None or entry.share is not None:
-                share = entry.share
+            if entry.identifiers is not None or share is not None:
                 identifiers = "" if entry.identifiers is None else " ".join([str(item) for item in entry.identifiers])
                 row = (*row, identifiers, None if share is None else share.name + "/" + share.matching)
             batch.entries.append(row)

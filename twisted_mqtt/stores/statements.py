@@ -47,6 +47,12 @@ PUT_MESSAGES: Final = (
 )
 #: Rows: session, number, message, flags, packet, and perhaps identifiers and share.
 PUT_ENTRIES: Final = f"INSERT INTO entry SELECT {_items(0, 7)} {_ROWS}"
+#: Packed entries by session, see L{twisted_mqtt.stores.ledger.Batch.packed}; then the first entry and first message.
+PUT_PACKED: Final = (
+    "INSERT INTO entry (session, number, message, flags, packet) "
+    "SELECT CAST(mine.key AS INTEGER), ?2 + (one.value >> 41), ?3 + (one.value >> 20 & 0x1fffff), "
+    "one.value & 0xf, one.value >> 4 & 0xffff FROM json_each(?1) AS mine, json_each(mine.value) AS one"
+)
 #: Rows: session, number, packet, 8 if released.
 CHANGE_ENTRIES: Final = (
     f"UPDATE entry SET packet = new.packet, flags = flags | new.flag FROM (SELECT {_item(0)} AS session, "
