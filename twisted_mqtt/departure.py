@@ -12,7 +12,6 @@ from twisted.logger import Logger
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
 
 if TYPE_CHECKING:
-    from twisted_mqtt.broker import Broker
     from twisted_mqtt.listeners import Listeners
     from twisted_mqtt.protocol import MQTTProtocol
 
@@ -34,20 +33,20 @@ Seconds between two looks at who is left.
 """
 
 
-async def sendAllAway(broker: Broker, listeners: Listeners, seconds: float) -> int:
+async def sendAllAway(listeners: Listeners, clock: Any, seconds: float) -> int:
     """
     Send every client away (0x8B), and wait until they have gone.
 
+    @param clock: provides C{IReactorTime}.
     @param listeners: their ports are closed.
     @param seconds: how long this may take.
 
     @return: how many had to be cut off.
     """
-    clock: Any = broker.clock
     until = clock.seconds() + seconds
     sent = 0
     for protocol in [protocol for listener in listeners.all for protocol in listener.factory.protocols]:
-        _sendAway(broker, protocol)
+        _sendAway(protocol)
         sent += 1
         if sent % AT_ONCE == 0:
             await deferLater(clock, 0)
@@ -66,13 +65,11 @@ async def sendAllAway(broker: Broker, listeners: Listeners, seconds: float) -> i
     return 0
 
 
-def _sendAway(broker: Broker, protocol: MQTTProtocol) -> None:
-    client = protocol.client
-    if client.session is not None:
-        broker.registry.sendAway(client, SERVER_SHUTTING_DOWN)
-    else:
-        # It has not come in yet.
+def _sendAway(protocol: MQTTProtocol) -> None:
+    try:
         protocol.disconnectClient(SERVER_SHUTTING_DOWN)
+    except Exception:
+        _log.failure("Sending {client} away failed", client=protocol.client)
 
 
 def _cutOff(listeners: Listeners) -> int:

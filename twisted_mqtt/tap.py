@@ -263,7 +263,7 @@ class BrokerService(MultiService):
             if self.systopics.running:
                 await maybeDeferred(self.systopics.stopService)
             await self.listeners.stopService()
-            await sendAllAway(self.broker, self.listeners, max(0.0, until - clock.seconds()))
+            await sendAllAway(self.listeners, clock, max(0.0, until - clock.seconds()))
             for name, gateway in self.gateways.items():
                 await inTime(f"the gateway {name}", gateway.stopService)
             self.gateways.clear()
