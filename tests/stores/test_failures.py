@@ -24,7 +24,7 @@ from tests.wire import connectPacket
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK, Ack, Connack, Publish
 from twisted_mqtt.core.subscription import Subscription
-from twisted_mqtt.stores.database import StoreError
+from twisted_mqtt.stores.database import StoreError, schemas, upgrade
 
 HERE = Path(__file__).parent
 
@@ -185,6 +185,24 @@ def test_laterSchema(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     assert "later release (schema 99; this one knows 1)" in refusalOf(tmp_path)
+
+
+def test_upgrade() -> None:
+    """
+    Of the schema files those are run that have not been, each once; one that fails leaves what was there.
+    """
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    files = list(schemas())
+    assert upgrade(connection, files) == 0
+    later = [*files, (len(files) + 1, "ALTER TABLE ban ADD COLUMN note TEXT;")]
+    assert upgrade(connection, later) == len(files)
+    assert upgrade(connection, later) == len(later)
+    with pytest.raises(sqlite3.OperationalError):
+        upgrade(connection, [*later, (len(later) + 1, "CREATE TABLE x (y); CREATE TABLE ban (z);")])
+    connection.rollback()
+    assert upgrade(connection, later) == len(later)
+    assert not connection.execute("SELECT * FROM sqlite_master WHERE name = 'x'").fetchall()
+    connection.close()
 
 
 def test_somebodyElsesDatabase(tmp_path: Path) -> None:

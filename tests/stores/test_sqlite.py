@@ -84,6 +84,44 @@ def test_acknowledgedOnceCommitted(bed: Bed) -> None:
     publisher.expectAck(PUBACK, 4, 0x10)
 
 
+def test_slowDisk(bed: Bed) -> None:
+    """
+    Where the disk can't follow, publishers of QoS 1 and 2 are not read from until it can; others go on.
+    """
+    bed.restart(mostWaiting=5000)
+    subscriber = bed.client("s")
+    subscriber.subscribe("t")
+    subscriber.lose()
+    publisher, other = bed.peer(), bed.peer()
+    publisher.connect("p")
+    other.connect("o")
+    bed.worker.held = True
+    for number in range(1, 12):
+        publisher.publish("t", bytes(1500), 1, number)
+    assert bed.store.progress.congested
+    assert not publisher.transport.reading
+    assert len(bed.store.journal.close().messages) < 8
+    other.publish("elsewhere", b"", 0)
+    assert other.transport.reading and not other.lost
+
+
+def test_goesOnAfterSlowness(bed: Bed) -> None:
+    """
+    When it can, all is acknowledged in order.
+    """
+    bed.restart(mostWaiting=5000)
+    bed.client("s").subscribe("t")
+    publisher = bed.peer()
+    publisher.connect("p")
+    bed.worker.held = True
+    for number in range(1, 12):
+        publisher.publish("t", bytes(1500), 1, number)
+    bed.worker.release()
+    for number in range(1, 12):
+        publisher.expectAck(PUBACK, number)
+    assert publisher.transport.reading and not bed.store.progress.congested
+
+
 def test_eachWithItsBatch(bed: Bed) -> None:
     """
     What came while a batch was being written is not acknowledged with it.

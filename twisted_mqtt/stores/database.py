@@ -18,7 +18,7 @@ import msgspec
 from twisted_mqtt.stores import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from twisted_mqtt.stores.ledger import Batch
@@ -307,14 +307,16 @@ def checkOurs(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def upgrade(connection: sqlite3.Connection) -> int:
+def upgrade(connection: sqlite3.Connection, files: Iterable[tuple[int, str]] | None = None) -> int:
     """
     Bring a store to the present schema.
+
+    @param files: the schema files, if not those of L{schemas}.
 
     @return: the version that it had.
     """
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    for number, text in schemas():
+    for number, text in schemas() if files is None else files:
         if number > version:
             # In one transaction: a process that is killed leaves the old schema or the new one.
             connection.executescript(
