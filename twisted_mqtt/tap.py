@@ -124,13 +124,12 @@ class Options(usage.Options):
         except OSError as error:
             raise usage.UsageError(f"log: {error}") from None
 
-
     def _useStore(self) -> None:
         """
         Do with the store what the command line wants, if anything, and end.
         """
         path = storePath(self.settings)
-        wanted = {
+        wanted: dict[str, Callable[[], str]] = {
             "backup": lambda: backup(path, Path(self["backup"])),
             "export": lambda: export(path, Path(self["export"])),
             "import": lambda: import_(path, Path(self["import"])),
