@@ -15,7 +15,7 @@ from select import EPOLLIN, EPOLLOUT
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, MessageLengthError
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
@@ -187,7 +187,7 @@ class TwistedPort(DatagramProtocol):
             return
         try:
             self.transport.write(data, address)
-        except OSError:
+        except (OSError, MessageLengthError):
             self.lost += 1
 
     def stopListening(self) -> Deferred[None]:
