@@ -255,7 +255,8 @@ class FlappingTests(SynchronousTestCase):
         self.assertIn(b"\x9f", transport.value())  # connection rate exceeded
         self.assertTrue(transport.disconnecting)
         [ban] = self.broker.bans.list()
-        self.assertEqual((ban.who, ban.kind, ban.by, ban.at, ban.until), ("c", "clientid", "flapping_detect", 1006, 1066))
+        self.assertEqual((ban.who, ban.kind, ban.by), ("c", "clientid", "flapping_detect"))
+        self.assertEqual((ban.at, ban.until), (1006, 1066))
         self.assertEqual(ban.reason, "connected more than 3 times within 10 s")
         self.assertEqual(len(events), 1)
         self.assertEqual(self.flap(), REFUSED)
