@@ -9,6 +9,7 @@ import random
 import resource
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -25,7 +26,12 @@ from gateways.mqttsn.packets import (
     PINGREQ,
     PINGRESP,
     PUBACK,
+    PUBCOMP,
     PUBLISH,
+    PUBREC,
+    PUBREL,
+    REGACK,
+    REGISTER,
     SUBACK,
     SUBSCRIBE,
     Connect,
@@ -291,6 +297,50 @@ def test_besideStomp(startBroker: StartBroker) -> None:
     finally:
         connection.disconnect()
         device.close()
+
+
+@needsMosquitto
+def test_survivesACrash(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """
+    A device whose session is not clean finds subscription and message after the broker was killed; of QoS 2, once.
+    """
+    if request.config.getoption("--reference"):
+        pytest.skip("the reference has no such gateway")
+    configuration = {
+        "allow_anonymous": True,
+        "node": {"name": "test@127.0.0.1", "data_dir": str(tmp_path / "data")},
+        "listener": {"tcp": {"external": {"bind": "127.0.0.1:0"}}},
+        "plugins": {"load": ["mqttsn"]},
+        "mqtt": {"sn": {"port": "127.0.0.1:0"}},
+    }
+    broker = startTwistd(tmp_path, configuration, 2)
+    try:
+        device = UDPClient(broker)
+        assert device.ask(Connect("device", cleanSession=False)).type == CONNACK
+        assert device.ask(Subscribe(SUBSCRIBE, 1, "kept/+", qos=2)).type == SUBACK
+        assert device.ask(Packet(DISCONNECT)).type == DISCONNECT
+        for qos in ("1", "2"):
+            command = ["mosquitto_pub", "-p", str(broker.port), "-t", "kept/topic", "-q", qos, "-m", f"qos {qos}"]
+            subprocess.run(command, check=True, timeout=PATIENCE)
+        device.close()
+    finally:
+        broker.end(signal.SIGKILL)
+    broker = startTwistd(tmp_path, configuration, 2)
+    try:
+        device = UDPClient(broker)
+        assert device.ask(Connect("device", cleanSession=False)).type == CONNACK
+        register = device.hear()
+        assert (register.type, register.topic) == (REGISTER, "kept/topic")
+        first = device.ask(Packet(REGACK, register.msgID, 0, register.topicID))
+        assert (first.data, first.qos) == (b"qos 1", 1)
+        second = device.ask(Packet(PUBACK, first.msgID, 0, first.topicID))
+        assert (second.data, second.qos) == (b"qos 2", 2)
+        assert device.ask(Packet(PUBREC, second.msgID)).type == PUBREL
+        device.say(Packet(PUBCOMP, second.msgID))
+        assert device.ask(Packet(PINGREQ)).type == PINGRESP
+        device.close()
+    finally:
+        broker.stop()
 
 
 # Many, and malicious
