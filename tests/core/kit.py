@@ -115,6 +115,13 @@ class Core:
         self.now += seconds
         self.switches.now = self.now
 
+    def commit(self) -> None:
+        """
+        The store has written all that it was asked to.
+        """
+        self.router.progress.committed = self.router.progress.sequence
+        self.router.committed()
+
     def flush(self) -> None:
         """
         Turn until everything is written.
@@ -249,3 +256,56 @@ def numbered(count: int) -> Sequence[bytes]:
     So many different payloads.
     """
     return [str(number).encode() for number in range(count)]
+
+class SlowJournal:
+    """
+    A journal that is never done by itself.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self._progress = core.router.progress
+
+    def page(self, session: Session, after: int) -> None:
+        """
+        Not asked for.
+        """
+        raise AssertionError("there is nothing in the store alone")
+
+    def _write(self) -> None:
+        self._progress.sequence += 1
+
+    def queued(self, session: Session, entry: Entry) -> None:
+        """
+        See L{Journal}.
+        """
+        self._write()
+
+    def sent(self, session: Session, entry: Entry) -> None:
+        """
+        See L{Journal}.
+        """
+        self._write()
+
+    def released(self, session: Session, entry: Entry) -> None:
+        """
+        See L{Journal}.
+        """
+        self._write()
+
+    def settled(self, session: Session, entry: Entry) -> None:
+        """
+        See L{Journal}.
+        """
+        self._write()
+
+    def received(self, session: Session, packetID: int, now: float) -> None:
+        """
+        See L{Journal}.
+        """
+        self._write()
+
+    def completed(self, session: Session, packetID: int) -> None:
+        """
+        See L{Journal}.
+        """
+        self._write()

@@ -8,21 +8,19 @@ import time
 
 import pytest
 
-from tests.core.kit import Client, Core, limitsWith, numbered
+from tests.core.kit import Client, Core, SlowJournal, limitsWith, numbered
 from tests.wire import connectPacket, propertiesOf
 from twisted_mqtt.core.codec import encode
 from twisted_mqtt.core.connection import Connection
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.outbox import Outbox
 from twisted_mqtt.core.packets import PINGREQ, PUBACK, PUBCOMP, PUBREC, PUBREL, Ack, Ping, Publish
-from twisted_mqtt.core.queue import Entry
 from twisted_mqtt.core.reasons import (
     PACKET_ID_NOT_FOUND,
     RECEIVE_MAXIMUM_EXCEEDED,
     TOPIC_ALIAS_INVALID,
     TOPIC_NAME_INVALID,
 )
-from twisted_mqtt.core.session import Session
 from twisted_mqtt.core.subscription import Subscription
 
 
@@ -530,71 +528,16 @@ def test_signsOfLife(core: Core) -> None:
     assert connection.lastReceived == core.now
 
 
-class Slow:
-    """
-    A journal that is never done by itself.
-    """
-
-    def __init__(self, core: Core) -> None:
-        self._progress = core.router.progress
-
-    def page(self, session: Session, after: int) -> None:
-        """
-        Not asked for.
-        """
-        raise AssertionError("there is nothing in the store alone")
-
-    def _write(self) -> None:
-        self._progress.sequence += 1
-
-    def queued(self, session: Session, entry: Entry) -> None:
-        """
-        See L{Journal}.
-        """
-        self._write()
-
-    def sent(self, session: Session, entry: Entry) -> None:
-        """
-        See L{Journal}.
-        """
-        self._write()
-
-    def released(self, session: Session, entry: Entry) -> None:
-        """
-        See L{Journal}.
-        """
-        self._write()
-
-    def settled(self, session: Session, entry: Entry) -> None:
-        """
-        See L{Journal}.
-        """
-        self._write()
-
-    def received(self, session: Session, packetID: int, now: float) -> None:
-        """
-        See L{Journal}.
-        """
-        self._write()
-
-    def completed(self, session: Session, packetID: int) -> None:
-        """
-        See L{Journal}.
-        """
-        self._write()
-
-
 def test_aliasesAndWhatIsHeldBack(core: Core) -> None:
     """
     A QoS 2 message that is held back until its identifier is safe is overtaken by QoS 0 and 1: an alias that they use
     must have been set by one that was sent.
     """
     receiver = subscribed(core, aliases=2)
-    receiver.session.journal = Slow(core)
+    receiver.session.journal = SlowJournal(core)
     for qos in (2, 0, 1, 2):
         core.publish("t", b"%d" % qos, qos)
     found = receiver.publishes()
     assert [(each.topic, each.payload) for each in found] == [("t", b"0"), ("", b"1")]
-    core.router.progress.committed = core.router.progress.sequence
-    core.router.committed()
+    core.commit()
     assert [(each.topic, each.payload) for each in receiver.publishes()] == [("t", b"2"), ("t", b"2")]

@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.core.kit import Client, Core, limitsWith
+from tests.core.kit import Client, Core, SlowJournal, limitsWith
 from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, Ack, Publish
 from twisted_mqtt.core.queue import Entry
 from twisted_mqtt.core.session import DELIVER, WAIT, Session
@@ -30,8 +30,9 @@ class SessionMachine(RuleBasedStateMachine):
         aliases=st.sampled_from((0, 2)),
         room=st.sampled_from((200, 1 << 20)),
         hooked=st.sampled_from((True, True, False)),
+        durable=st.booleans(),
     )
-    def begin(self, version: int, aliases: int, room: int, hooked: bool) -> None:
+    def begin(self, version: int, aliases: int, room: int, hooked: bool, durable: bool) -> None:
         """
         Make them.
         """
@@ -44,6 +45,9 @@ class SessionMachine(RuleBasedStateMachine):
         self.aliases = aliases if version == 5 else 0
         self.client = Client(self.core, "client", limits, version)
         self.client.subscribe("t")
+        self.durable = durable
+        if durable:
+            self.client.session.journal = SlowJournal(self.core)
         self.receiver = Client(self.core, "receiver").connect(window=65535)
         self.receiver.subscribe("up")
         self.window = 0
@@ -132,6 +136,14 @@ class SessionMachine(RuleBasedStateMachine):
             # QoS 0 waits too, for the queue stores it here.
             self.published[qos].append(self.number)
             self.core.publish("t", b"%d" % self.number, qos)
+
+    @precondition(lambda self: self.durable)
+    @rule()
+    def commit(self) -> None:
+        """
+        The store has written.
+        """
+        self.core.commit()
 
     @rule(waits=st.sampled_from((True, True, False)))
     def hookWaits(self, waits: bool) -> None:
@@ -289,11 +301,12 @@ class SessionMachine(RuleBasedStateMachine):
         for _ in range(10_000):
             while self.held:
                 self.decide()
+            self.core.commit()
             self.arrive()
             self.take(100)
             if self.owed:
                 self.answer(100)
-            elif not self.inbox and not self.core.scheduled and not self.held:
+            elif not (self.inbox or self.core.scheduled or self.held or self.core.router.waiting):
                 break
         self.promises()
         session = self.client.session
