@@ -149,7 +149,7 @@ class MQTTSNProtocol:
             self._refuse(key, NOT_SUPPORTED)
             return
         if client is not None:
-            client.replaced(now)
+            client.replaced(request)
         if len(self.clients) >= self.settings.max_clients or not self._isInTime(now):
             self._refuse(key, CONGESTION)
             return

@@ -136,13 +136,13 @@ class SNClient(Requests):
         if take is not None:
             take(self, packet, now)
 
-    def replaced(self, now: float) -> None:
+    def replaced(self, request: Connect) -> None:
         """
         Another CONNECT has come from its address.
         """
         self._silent = True
-        # The same client again: it has not died, and what its will says is not true.
-        self._end(SESSION_TAKEN_OVER, keepWill=False)
+        # The same client again has not died, and what its will says is not true; of another, nobody knows.
+        self._end(SESSION_TAKEN_OVER, keepWill=request.clientID != self._request.clientID)
 
     def shutDown(self, reason: int) -> None:
         """

@@ -153,6 +153,22 @@ def test_takeover() -> None:
     moved.say(Packet(PINGREQ)).expect(Packet(PINGRESP))
 
 
+def test_replaced() -> None:
+    """
+    A CONNECT from the same address replaces who was there: the same client has not died, of another that is assumed.
+    """
+    world = World()
+    watcher = world.mqtt()
+    watcher.subscribe("#")
+    device = withWill(world)
+    device.say(Connect(device.name)).expect(accepted())
+    watcher.expectNothing()
+    other = withWill(world)
+    other.say(Connect("somebody else")).expect(accepted())
+    assert watcher.payloads() == [b"gone"]
+    assert set(world.broker.clients) == {"mqtt", device.name, "somebody else"}
+
+
 def test_kicked() -> None:
     """
     One whom the broker sends away is told, and its will is not published (6.2 of the specification).
