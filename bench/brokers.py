@@ -30,6 +30,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 # Another copy may be named, one that nobody builds again while it is measured.
 COMPILED: Final = Path(os.environ.get("BENCH_COMPILED", ROOT / "build" / "compiled")).resolve()
 _START_TIMEOUT: Final = 20.0
+_ATTEMPTS: Final = 4
 
 
 class NotStarted(Exception):
@@ -91,8 +92,19 @@ class RunningBroker:
 
     def __init__(self, kind: Kind) -> None:
         """
-        @raise NotStarted: It ended, or did not answer in time.
+        @raise NotStarted: It ended, or did not answer in time, several times over.
         """
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._start(kind)
+            except NotStarted:
+                # A port that was free is somebody's by now: connections from this machine use the same range.
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                return
+
+    def _start(self, kind: Kind) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix=f"bench-{kind.name}-")
         folder = Path(self._folder.name)
         port = _freePort()

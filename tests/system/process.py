@@ -25,6 +25,10 @@ PATIENCE = 30.0
 LISTENING = re.compile(r"listening: (?P<kind>\S+) on (?P<host>\S+):(?P<port>\d+) \((?P<key>\S+)\)")
 
 
+def _heedInterrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Program:
     """
     A running program and the lines that it has printed.
@@ -57,6 +61,8 @@ class Program:
             pass_fds=descriptors,
             # A process group of its own: an interrupt meant for the tests does not reach it, nor ours them.
             start_new_session=True,
+            # Who runs the tests in the background ignores interrupts, and children would inherit that.
+            preexec_fn=_heedInterrupts,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
