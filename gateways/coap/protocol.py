@@ -52,6 +52,9 @@ class CoAPProtocol(DatagramProtocol):
     @ivar port: that it listens on.
     """
 
+    # The service says where it listens.
+    noisy = False
+
     def __init__(self, gateway: Gateway, place: Place, reactor: Any, secure: bool = False) -> None:
         """
         @param secure: whether a layer below vouches for addresses.
