@@ -115,6 +115,8 @@ def test_shipped() -> None:
         near, far = client(peerHost="127.0.0.1"), client()
         assert rules.verdict(near, "subscribe", "$SYS/brokers") is True
         assert rules.verdict(near, "subscribe", "#") is True
+        # All of 127.0.0.0/8 is this machine.
+        assert rules.verdict(client(peerHost="127.8.0.1"), "subscribe", "#") is True
         assert rules.verdict(far, "subscribe", "$SYS/brokers/+/version") is False
         assert rules.verdict(far, "subscribe", "#") is False
         assert rules.verdict(far, "subscribe", "room/#") is True

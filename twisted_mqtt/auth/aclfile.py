@@ -299,7 +299,7 @@ class _Word(Struct, frozen=True):
 #: What holds where no file is named: the statistics and everything there is are for this machine alone.
 DEFAULT: Final = """
 {allow, {user, "dashboard"}, subscribe, ["$SYS/#"]}.
-{allow, {ipaddr, "127.0.0.1"}, pubsub, ["$SYS/#", "#"]}.
+{allow, {ipaddr, "127.0.0.0/8"}, pubsub, ["$SYS/#", "#"]}.
 {allow, {ipaddr, "::1"}, pubsub, ["$SYS/#", "#"]}.
 {deny, all, subscribe, ["$SYS/#", {eq, "#"}]}.
 {allow, all}.
