@@ -27,6 +27,8 @@ EXTRA_MODULES = [
     for name in (
         # the transport
         "poller",
+        "port",
+        "portoptions",
         "pending",
         "transportroles",
         "streamsocket",
@@ -35,6 +37,10 @@ EXTRA_MODULES = [
         "websockettransport",
         # from CONNECT to the end of a connection
         "admission",
+        "bans",
+        "gate",
+        "limiting",
+        "permissions",
         "client",
         "listening",
         "protocol",

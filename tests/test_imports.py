@@ -24,7 +24,8 @@ LAYERS = [
     | {"websockethttp", "websockettransport"},
     {"bans", "interfaces", "listening"},
     {"client", "alarms", "extensions", "gatewaymakers", "hookchain", "hooks", "retained", "stores"},
-    {"admission", "broker", "flapping", "overload", "reauthentication", "sessions", "subscribing", "wills"},
+    {"admission", "broker", "flapping", "overload", "permissions", "reauthentication"}
+    | {"sessions", "subscribing", "wills"},
     {"protocol", "roles", "layers", "openlistener", "listeners", "departure"},
     {"logs", "reload", "tap", "testing"},
 ]

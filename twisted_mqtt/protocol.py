@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted_mqtt.admission import Admission
 from twisted_mqtt.client import ClientInfo
 from twisted_mqtt.core.connection import Connection
+from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.packets import (
     AUTH,
     CONNECT,
@@ -68,8 +69,10 @@ from twisted_mqtt.core.reasons import (
 from twisted_mqtt.hooks import Challenge
 from twisted_mqtt.limiting import TokenBucket, bucketOf
 from twisted_mqtt.reauthentication import Reauthentication
+from twisted_mqtt.sessions import SessionRegistry
 from twisted_mqtt.transport import FastConnection
-from twisted_mqtt.waiting import then
+from twisted_mqtt.waiting import isDeferred, then
+from twisted_mqtt.wheel import DeadlineWheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,7 +165,7 @@ class MQTTProtocol:
             self._publishes = bucketOf(place.publishRate, now)
             self.connection.limited = True
         transport.registerProducer(self, True)
-        broker.wheel.add(self, now + client.options.idle_timeout)
+        self.factory.wheel.add(self, now + client.options.idle_timeout)
         factory.connected(self)
 
     def connectionMade(self) -> None:
@@ -194,8 +197,7 @@ class MQTTProtocol:
         if self._state == _LOST:
             return
         self._state = _LOST
-        broker = self.factory.broker
-        broker.wheel.remove(self)
+        self.factory.wheel.remove(self)
         self._dropThrottle()
         self.connection.closed = True
         waiting, self._waiting = self._waiting, None
@@ -206,7 +208,7 @@ class MQTTProtocol:
         if waiting is not None:
             waiting.cancel()
         client = self.client
-        broker.registry.disconnect(client, self.reason)
+        self.factory.registry.disconnect(client, self.reason)
         self.factory.disconnected(self)
         # These point at each other: cut, they are freed at once instead of being garbage that has to be found.
         client.shell = None
@@ -225,7 +227,7 @@ class MQTTProtocol:
         timeout = self.client.place.sendTimeout
         if timeout:
             self._congestedAt = now
-            self.factory.broker.wheel.add(self, now + timeout)
+            self.factory.wheel.add(self, now + timeout)
 
     def resumeProducing(self) -> None:
         """
@@ -322,7 +324,7 @@ class MQTTProtocol:
             _log.failure("Handling {packet} failed", packet=packet)
             self._close(IMPLEMENTATION_SPECIFIC_ERROR, "")
             return None
-        if not isinstance(outcome, Deferred):
+        if not isDeferred(outcome):
             return None
         outcome.addErrback(self._ebHandle)
         fired: list[Any] = []
@@ -415,8 +417,11 @@ class MQTTProtocol:
         assert isinstance(packet, Connect)  # noqa: S101 - dispatched by type
         self._state = _CONNECTING
         broker = self.factory.broker
-        broker.counters.packets_connect_received += 1
-        return then(Admission(broker, self.client, packet, self.connection).begin(), self._admitted)
+        self.factory.counters.packets_connect_received += 1
+        outcome = Admission(broker, self.client, packet, self.connection).begin()
+        if isinstance(outcome, Admission):
+            return self._admitted(outcome)
+        return outcome.addCallback(self._admitted)
 
     def _admitted(self, admission: Admission) -> Any:
         self._admission = admission
@@ -427,9 +432,9 @@ class MQTTProtocol:
             self._challenge(challenge)
             return None
         connection = self.connection
-        broker = self.factory.broker
-        broker.counters.packets_connack_sent += 1
-        broker.counters.client_connack += 1
+        counters = self.factory.counters
+        counters.packets_connack_sent += 1
+        counters.client_connack += 1
         version5 = admission.request.version == VERSION_5
         self._admission = None
         if admission.reason != SUCCESS:
@@ -443,39 +448,37 @@ class MQTTProtocol:
             Connack(admission.sessionPresent and packetHasPresence(admission), 0, admission.properties),
             admission.before,
         )
-        return self._afterReply(self._open)
+        # What follows may not come before the answer.
+        return self._answered().addCallback(self._open) if connection.waits() else self._open(None)
 
-    def _afterReply(self, goOn: Callable[[], Any]) -> Any:
+    def _answered(self) -> Deferred[None]:
         """
-        Go on when what was answered has been sent: what follows may not come before it.
+        Fires when what was answered, and waits for the store, has been sent.
         """
-        connection = self.connection
-        if not connection.waits():
-            return goOn()
         sent: Deferred[None] = Deferred()
-        connection.released = lambda: sent.callback(None)
-        return sent.addCallback(lambda _: goOn())
+        self.connection.released = lambda: sent.callback(None)
+        return sent
 
-    def _open(self) -> Any:
+    def _open(self, _: object) -> Any:
         if self._state >= _CLOSING:
             return None
         self._state = _OPEN
-        broker, client, connection = self.factory.broker, self.client, self.connection
+        client, connection = self.client, self.connection
         if client.keepAlive:
             deadline = connection.lastReceived + client.keepAlive * client.limits.keepAliveBackoff * 2
-            broker.wheel.add(self, deadline)
-        return broker.registry.opened(client)
+            self.factory.wheel.add(self, deadline)
+        return self.factory.registry.opened(client)
 
     def _challenge(self, challenge: Challenge) -> None:
         properties = Properties() if challenge.properties is None else challenge.properties
         properties.authMethod = self.client.authMethod
         properties.authData = challenge.data
-        self.factory.broker.counters.packets_auth_sent += 1
+        self.factory.counters.packets_auth_sent += 1
         self.connection.sendPacket(Auth(CONTINUE_AUTHENTICATION, properties))
 
     def _auth(self, packet: Packet) -> Any:
         assert isinstance(packet, Auth)  # noqa: S101 - dispatched by type
-        self.factory.broker.counters.packets_auth_received += 1
+        self.factory.counters.packets_auth_received += 1
         client = self.client
         properties = packet.properties
         method = None if properties is None else properties.authMethod
@@ -506,7 +509,7 @@ class MQTTProtocol:
         if again.reason != SUCCESS:
             self._close(again.reason, "re-authentication failed")
             return
-        self.factory.broker.counters.packets_auth_sent += 1
+        self.factory.counters.packets_auth_sent += 1
         self.connection.sendPacket(Auth(SUCCESS, again.properties))
 
     def _publish(self, packet: Packet) -> Any:
@@ -535,7 +538,7 @@ class MQTTProtocol:
             # Nobody but the broker speaks there.
             return self._publishAllowed(False, packet)
         broker = self.factory.broker
-        return then(broker.authorize(self.client, "publish", packet.topic), self._publishAllowed, packet)
+        return then(broker.permissions.authorize(self.client, "publish", packet.topic), self._publishAllowed, packet)
 
     def _ack(self, packet: Packet) -> None:
         assert isinstance(packet, Ack)  # noqa: S101 - dispatched by type
@@ -548,7 +551,7 @@ class MQTTProtocol:
         broker, connection = self.factory.broker, self.connection
         now = connection.lastReceived
         if not allowed:
-            broker.counters.packets_publish_auth_error += 1
+            self.factory.counters.packets_publish_auth_error += 1
             if self.client.options.acl_deny_action == "disconnect":
                 raise ProtocolError(NOT_AUTHORIZED, "publishing to this topic is not allowed")
             connection.acknowledge(packet, NOT_AUTHORIZED, now)
@@ -570,17 +573,17 @@ class MQTTProtocol:
     def _subscribe(self, packet: Packet) -> Any:
         assert isinstance(packet, Subscribe)  # noqa: S101 - dispatched by type
         broker = self.factory.broker
-        broker.counters.packets_subscribe_received += 1
+        self.factory.counters.packets_subscribe_received += 1
         before = broker.router.progress.sequence
         try:
             subscribing = broker.subscribeClient(self.client, packet)
         except ProtocolError:
-            broker.counters.packets_subscribe_error += 1
+            self.factory.counters.packets_subscribe_error += 1
             raise
         return then(subscribing, self._subscribed, packet, before)
 
     def _subscribed(self, subscribing: Subscribing, packet: Subscribe, before: int) -> Any:
-        counters = self.factory.broker.counters
+        counters = self.factory.counters
         counters.packets_suback_sent += 1
         reasons = subscribing.reasons
         refused = any(reason >= 0x80 for reason in reasons)
@@ -591,33 +594,35 @@ class MQTTProtocol:
         if self.connection.version < VERSION_5:
             reasons = [min(reason, 0x80) for reason in reasons]  # [MQTT-3.9.3-2] of 3.1.1
         self.connection.replyPacket(Suback(SUBACK, packet.packetID, reasons), before)
-        return self._afterReply(subscribing.deliverRetained)
+        if self.connection.waits():
+            return self._answered().addCallback(lambda _: subscribing.deliverRetained())
+        return subscribing.deliverRetained()
 
     def _unsubscribe(self, packet: Packet) -> Any:
         assert isinstance(packet, Unsubscribe)  # noqa: S101 - dispatched by type
         broker = self.factory.broker
-        broker.counters.packets_unsubscribe_received += 1
+        self.factory.counters.packets_unsubscribe_received += 1
         before = broker.router.progress.sequence
         try:
             reasons = broker.unsubscribeClient(self.client, packet)
         except ProtocolError:
-            broker.counters.packets_unsubscribe_error += 1
+            self.factory.counters.packets_unsubscribe_error += 1
             raise
         return then(reasons, self._unsubscribed, packet, before)
 
     def _unsubscribed(self, reasons: list[int], packet: Unsubscribe, before: int) -> None:
-        self.factory.broker.counters.packets_unsuback_sent += 1
+        self.factory.counters.packets_unsuback_sent += 1
         self.connection.replyPacket(Suback(UNSUBACK, packet.packetID, reasons), before)
 
     def _disconnect(self, packet: Packet) -> None:
         assert isinstance(packet, Disconnect)  # noqa: S101 - dispatched by type
-        broker, client = self.factory.broker, self.client
-        broker.counters.packets_disconnect_received += 1
+        client = self.client
+        self.factory.counters.packets_disconnect_received += 1
         properties = packet.properties
         if properties is not None and properties.sessionExpiry is not None:
             if client.expiryInterval == 0 and properties.sessionExpiry:  # 3.14.2.2.2
                 raise ProtocolError(PROTOCOL_ERROR, "DISCONNECT can't make a session outlive its connection")
-            broker.registry.setExpiry(client, properties.sessionExpiry)
+            self.factory.registry.setExpiry(client, properties.sessionExpiry)
         if packet.reason == NORMAL_DISCONNECTION:  # [MQTT-3.14.4-3]; any other reason leaves the will
             client.will = None
         self.reason = packet.reason if packet.reason != DISCONNECT_WITH_WILL else "disconnect_with_will_message"
@@ -645,7 +650,7 @@ class MQTTProtocol:
         _log.debug(
             "{client}: {text} ({reason})", client=self.client, text=error.text, reason=nameOf(error.reason)
         )
-        self.factory.broker.counters.packets_publish_error += 1 if error.reason in _PUBLISH_ERRORS else 0
+        self.factory.counters.packets_publish_error += 1 if error.reason in _PUBLISH_ERRORS else 0
         connection = self.connection
         if self._state in (_NEW, _CONNECTING):
             spoken = connection.version or connection.spoken
@@ -653,8 +658,8 @@ class MQTTProtocol:
             if answerable:
                 version5 = spoken == VERSION_5
                 reason = error.reason if version5 else connackReturnCode(error.reason)
-                self.factory.broker.counters.packets_connack_sent += 1
-                self.factory.broker.counters.packets_connack_error += 1
+                self.factory.counters.packets_connack_sent += 1
+                self.factory.counters.packets_connack_error += 1
                 connection.sendPacket(Connack(False, reason, self._explained(error.text) if version5 else None))
             self.reason = error.reason
             self._shut()
@@ -676,7 +681,7 @@ class MQTTProtocol:
             return
         connection = self.connection
         if self._state == _OPEN and connection.version == VERSION_5:
-            self.factory.broker.counters.packets_disconnect_sent += 1
+            self.factory.counters.packets_disconnect_sent += 1
             connection.sendPacket(Disconnect(disconnectReason(reason), self._explained(text)))
         self.reason = reason
         self._shut()
@@ -694,12 +699,11 @@ class MQTTProtocol:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.cancel()
-        broker = self.factory.broker
         self._cutAt = self.factory.seconds() + _PATIENCE
-        broker.wheel.add(self, self._cutAt)
+        self.factory.wheel.add(self, self._cutAt)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
-        broker.registry.disconnect(self.client, "closed" if self.reason is None else self.reason)
+        self.factory.registry.disconnect(self.client, "closed" if self.reason is None else self.reason)
 
 
 def packetHasPresence(admission: Admission) -> bool:
@@ -738,6 +742,10 @@ class MQTTFactory:
     def __init__(self, broker: Broker, place: Place) -> None:
         self.broker = broker
         self.place = place
+        # Parts of the broker that every connection asks for.
+        self.counters: Counters = broker.counters
+        self.wheel: DeadlineWheel = broker.wheel
+        self.registry: SessionRegistry = broker.registry
         # A reactor that is not there yet can't be typed here: what it says of the time is all that is needed.
         clock: Any = broker.clock
         self.seconds: Callable[[], float] = clock.seconds
