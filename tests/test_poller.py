@@ -298,12 +298,13 @@ class TurnTests(SiteTestCase):
         self.addCleanup(os.waitpid, child, 0)
         self.addCleanup(os.close, letGo)
         os.close(hold)
-        recorder.transport.loseConnection()
+        recorder.onData = lambda data: recorder.transport.loseConnection()
+        client.sendall(b"bye")
         client.shutdown(socket.SHUT_WR)
         self.site.until(lambda: recorder.transport.getHandle() is None)
         # To the copy this is the end of input, for as long as there is one.
         self.site.settle()
-        self.assertEqual(recorder.events, ["made", "lost"])
+        self.assertEqual(recorder.events, ["made", b"bye", "lost"])
 
     def test_many(self) -> None:
         """
