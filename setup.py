@@ -57,6 +57,27 @@ EXTRA_MODULES = [
     # What each frame of STOMP goes through.
     f"gateways/stomp/{name}.py"
     for name in ("frame", "mapping", "deliveries", "receiving", "acknowledging", "heartbeat", "transactions")
+] + [
+    # What each message of a gateway's client goes through, and each of CoAP.
+    "gateways/client.py",
+] + [
+    f"gateways/coap/{name}.py"
+    for name in (
+        "codes",
+        "options",
+        "message",
+        "generations",
+        "parameters",
+        "exchange",
+        "blockwise",
+        "query",
+        "pubsub",
+        "session",
+        "request",
+        "resources",
+        "gateway",
+        "protocol",
+    )
 ]
 
 # Commands that only ask about the distribution; generating C for them would be wasted.

@@ -8,9 +8,7 @@ session behind it is the same.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from zope.interface import implementer
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted_mqtt.client import ClientInfo
 from twisted_mqtt.core.link import Link
@@ -19,42 +17,40 @@ from twisted_mqtt.core.packets import VERSION_5, Connect, Request, Subscribe, Un
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.reasons import NOT_AUTHORIZED, SUCCESS, TOPIC_NAME_INVALID, ProtocolError
 from twisted_mqtt.core.topics import checkTopicName
-from twisted_mqtt.interfaces import IClientShell
 from twisted_mqtt.waiting import then
 
 if TYPE_CHECKING:
-    from typing import Protocol
-
     from twisted_mqtt.listening import Place
 
-    class Owner(Protocol):
+
+class Owner(Protocol):
+    """
+    The gateway's own side of a client.
+    """
+
+    def receive(
+        self, message: Message, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
+    ) -> None:
         """
-        The gateway's own side of a client.
+        See L{twisted_mqtt.core.link.Receiver}.
         """
 
-        def receive(
-            self, message: Message, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
-        ) -> None:
-            """
-            See L{twisted_mqtt.core.link.Receiver}.
-            """
+    def released(self, packetID: int) -> None:
+        """
+        See L{twisted_mqtt.core.link.Receiver}.
+        """
 
-        def released(self, packetID: int) -> None:
-            """
-            See L{twisted_mqtt.core.link.Receiver}.
-            """
-
-        def sentAway(self, reason: int, text: str) -> None:
-            """
-            The broker does not want the client any more: tell it, if the protocol can say so, and forget it. The broker
-            has been told already.
-            """
+    def sentAway(self, reason: int, text: str) -> None:
+        """
+        The broker does not want the client any more: tell it, if the protocol can say so, and forget it. The broker has
+        been told already.
+        """
 
 
-@implementer(IClientShell)
 class GatewayClient:
     """
-    One client.
+    One client. That it provides L{IClientShell<twisted_mqtt.interfaces.IClientShell>} is said in C{gateways.roles}, from
+    where it is to be imported: it is compiled where possible.
 
     @ivar info: what hooks see of it.
     @ivar link: its connection to its session.
@@ -256,7 +252,7 @@ class GatewayClient:
 
     def disconnectClient(self, reason: int, text: str = "") -> None:
         """
-        See L{IClientShell}.
+        See L{IClientShell<twisted_mqtt.interfaces.IClientShell>}.
         """
         if self.link.closed:
             return

@@ -165,7 +165,8 @@ class DTLSProtocol(DatagramProtocol):
     """
     The layer: a protocol to the port below, a transport to the protocol above. Its addresses have a third part.
 
-    @ivar upper: the protocol above, whose C{lost(address)} is called when an association ends.
+    @ivar upper: the protocol above: it has C{makeConnection} and C{doStop} as a C{DatagramProtocol} has, and its
+        C{lost(address)} is called when an association ends.
     """
 
     def __init__(self, upper: Any, context: DTLSContext, reactor: Any, wheel: Any, most: int) -> None:
@@ -199,12 +200,14 @@ class DTLSProtocol(DatagramProtocol):
         """
         self.upper.makeConnection(self)
 
-    def stopProtocol(self) -> None:
+    def doStop(self) -> None:
         """
-        The port is closed.
+        The port is about to be closed.
         """
         for association in list(self._associations.values()):
-            self._forget(association)
+            self._end(association)
+        stop: Any = super().doStop  # Twisted says nothing of its type
+        stop()
         self.upper.doStop()
 
     def datagramReceived(self, datagram: bytes, addr: tuple[Any, ...]) -> None:

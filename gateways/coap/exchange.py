@@ -175,6 +175,8 @@ class Exchanges:
             if error.confirmable and error.messageID is not None:
                 self._transmit(encodeEmpty(RST, error.messageID), address)
             return
+        # Or what came before a long silence would be taken for lately.
+        self._seen.turn(now)
         code, type = message.code, message.type
         if isRequest(code):
             if type <= NON:

@@ -4,7 +4,6 @@ The service of the CoAP gateway: its ports, from the tables of the configuration
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.service import Service
@@ -15,6 +14,7 @@ from gateways.coap.dtls import DTLSContext, DTLSProtocol
 from gateways.coap.gateway import Gateway
 from gateways.coap.protocol import CoAPProtocol
 from gateways.coap.pubsub import Topics
+from gateways.datagrams import openDatagrams
 from twisted_mqtt.config.schema_extensions import CoAP
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
 from twisted_mqtt.listening import Place
@@ -28,7 +28,6 @@ _log = Logger()
 
 # Large enough for what comes while one turn is at work; the kernel gives what it allows.
 _RECEIVE_BUFFER: Final = 4 << 20
-_LARGEST_DATAGRAM: Final = 65535
 
 
 class CoAPService(Service):
@@ -42,6 +41,7 @@ class CoAPService(Service):
     def __init__(self, broker: Any, settings: CoAP, reactor: Any) -> None:
         self.gateway = Gateway(broker, settings, Topics(settings.max_topics))
         self.ports: dict[str, Any] = {}
+        self._protocols: list[Any] = []
         self._broker = broker
         self._settings = settings
         self._reactor = reactor
@@ -58,18 +58,17 @@ class CoAPService(Service):
         try:
             dtls = settings.dtls
             context = None if dtls.port is None else DTLSContext(dtls, "coap.dtls", broker.preSharedKeys)
-            self._open(
-                "udp", settings.port, CoAPProtocol(self.gateway, self._place("udp", settings.port), self._reactor)
-            )
+            endpoint = CoAPProtocol(self.gateway, self._place("udp", settings.port), self._reactor)
+            endpoint.port = self._open("udp", settings.port, endpoint)
             if dtls.port is not None and context is not None:
                 upper = CoAPProtocol(self.gateway, self._place("dtls", dtls.port), self._reactor, True)
-                self._open(
-                    "dtls", dtls.port, DTLSProtocol(upper, context, self._reactor, broker.wheel, dtls.max_associations)
-                )
+                layer = DTLSProtocol(upper, context, self._reactor, broker.wheel, dtls.max_associations)
+                upper.port = self._open("dtls", dtls.port, layer)
         except BaseException:
             for port in self.ports.values():
                 port.stopListening()
             self.ports.clear()
+            self._protocols.clear()
             raise
 
     def stopService(self) -> Deferred[None]:
@@ -84,6 +83,10 @@ class CoAPService(Service):
 
     async def _close(self) -> None:
         ports, self.ports = self.ports, {}
+        protocols, self._protocols = self._protocols, []
+        # Whoever has an association with one of them is told that it is over.
+        for protocol in protocols:
+            protocol.doStop()
         for port in ports.values():
             await maybeDeferred(port.stopListening)
 
@@ -91,16 +94,19 @@ class CoAPService(Service):
         zone = self._broker.settings.resolveZone(self._settings.zone)
         return Place(f"coap:{kind}", zone, onLoopback=bind.isLoopback)
 
-    def _open(self, kind: str, bind: Bind, protocol: Any) -> None:
-        port = self._reactor.listenUDP(bind.port, protocol, bind.host, _LARGEST_DATAGRAM)
+    def _open(self, kind: str, bind: Bind, protocol: Any) -> int:
+        """
+        Open a port; returns its number.
+        """
+        port = openDatagrams(self._reactor, bind, protocol, _RECEIVE_BUFFER)
         self.ports[kind] = port
-        handle = getattr(port, "socket", None)
-        if handle is not None:
-            handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-        host = port.getHost()
-        shown = f"[{host.host}]" if ":" in host.host else host.host
+        self._protocols.append(protocol)
+        host, number = port.getHost()
+        protocol.makeConnection(port)
+        shown = f"[{host}]" if ":" in host else host
         key = "coap" if kind == "udp" else f"coap.{kind}"
-        _log.info("listening: coap:{kind} on {host}:{port} ({key})", kind=kind, host=shown, port=host.port, key=key)
+        _log.info("listening: coap:{kind} on {host}:{port} ({key})", kind=kind, host=shown, port=number, key=key)
+        return number
 
 
 def makeService(broker: Any, settings: CoAP | None, reactor: Any) -> IService:
