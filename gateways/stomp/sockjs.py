@@ -245,8 +245,16 @@ class SockJSResource(Resource):
             return self._say(request, 500, b"Broken JSON encoding.\n")
         if not session.isReading:
             return self._say(request, 503, b"what was sent before has not been taken yet\n")
-        session.received(messages)
-        return self._say(request, 204, b"")
+        gone: list[object] = []
+        request.notifyFinish().addBoth(gone.append)
+
+        def answer() -> None:
+            if not gone:
+                self._say(request, 204, b"")
+                request.finish()
+
+        # Before it is answered, the client sends no more: that is how it is told to wait.
+        return self._say(request, 204, b"") if session.received(messages, answer) else NOT_DONE_YET
 
     # Plain answers
 

@@ -308,6 +308,28 @@ def test_slowClient() -> None:
     assert most < 20_000
 
 
+def test_waitsForItsTurn() -> None:
+    """
+    While what a client has sent waits to be taken, C{xhr_send} is not answered, and one more is refused; it is when all
+    is taken, or the session is over.
+    """
+    site = Site(zone={"publish_limit": "1,10s"}, ws={"disconnect_delay": "60s"})
+    site.ask("POST", "/stomp/000/s1/xhr")
+    send(site, CONNECT)
+    waiting = site.connect()
+    frames = ["SEND\ndestination:a\n\n1\0", "SEND\ndestination:a\n\n2\0", "SEND\ndestination:a\n\n3\0"]
+    waiting.ask("POST", "/stomp/000/s1/xhr_send", json.dumps(frames).encode())
+    assert waiting.transport.value() == b""
+    assert send(site, "SEND\ndestination:a\n\n4\0")[0] == 503
+    site.kit.clock.advance(10)
+    assert waiting.answer()[0] == 204
+    waiting.ask("POST", "/stomp/000/s1/xhr_send", json.dumps(frames).encode())
+    site.kit.clock.pump([10, 0, 10, 0])
+    assert waiting.transport.value() == b""
+    site.kit.factory.sendAllAway()
+    assert waiting.answer()[0] == 204
+
+
 def test_largeRequest() -> None:
     """
     A request larger than a client's messages may be is refused before it has come.
