@@ -187,6 +187,19 @@ def test_origins() -> None:
     assert site.ask("GET", "/stomp/info")[0] == 200
 
 
+def test_iframeOfAllowedOrigins() -> None:
+    """
+    The iframe, whose origin is the gateway itself, may ask; and only pages that may ask can show it. By another name
+    than its address the gateway is not itself: a name can be made to mean any address.
+    """
+    site = Site(ws={"allowed_origins": ["https://good", "https://better/"], "client_url": "https://good/sockjs.js"})
+    headers = site.ask("GET", "/stomp/iframe.html")[1]
+    assert headers["content-security-policy"] == "frame-ancestors https://good https://better"
+    assert site.ask("GET", "/stomp/info", Origin="http://127.0.0.1:61616")[0] == 200
+    for origin in ("http://localhost:61616", "https://127.0.0.1:61616", "http://127.0.0.1", "http://127.0.0.1:80"):
+        assert site.ask("GET", "/stomp/info", Origin=origin)[0] == 403
+
+
 def test_polling() -> None:
     """
     A session by polling: open, send, receive, end.
