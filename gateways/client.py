@@ -10,13 +10,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from twisted.internet.task import deferLater
+
 from twisted_mqtt.client import ClientInfo
 from twisted_mqtt.core.link import Link
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import VERSION_5, Connect, Request, Subscribe, Unsubscribe, Will
 from twisted_mqtt.core.properties import Properties
-from twisted_mqtt.core.reasons import NOT_AUTHORIZED, SUCCESS, TOPIC_NAME_INVALID, ProtocolError
+from twisted_mqtt.core.reasons import (
+    MESSAGE_RATE_TOO_HIGH,
+    NOT_AUTHORIZED,
+    SERVER_BUSY,
+    SUCCESS,
+    TOPIC_NAME_INVALID,
+    UNSPECIFIED_ERROR,
+    ProtocolError,
+)
 from twisted_mqtt.core.topics import checkTopicName
+from twisted_mqtt.limiting import bucketOf
 from twisted_mqtt.waiting import then
 
 if TYPE_CHECKING:
@@ -57,7 +68,7 @@ class GatewayClient:
     @ivar open: whether it was let in and has not gone.
     """
 
-    __slots__ = ("_broker", "_owner", "info", "link", "open")
+    __slots__ = ("_broker", "_owner", "_patient", "_publishes", "info", "link", "open")
 
     def __init__(
         self,
@@ -68,13 +79,19 @@ class GatewayClient:
         peerHost: str | None,
         peerPort: int = 0,
         sockPort: int = 0,
+        patient: bool = False,
     ) -> None:
         """
         @param broker: provides L{IBroker<twisted_mqtt.interfaces.IBroker>}.
         @param protocol: C{"stomp"}, C{"mqtt-sn"}, C{"coap"} or C{"lwm2m"}.
+        @param patient: whether a message that comes before its time (C{publish_limit}, or a store that is behind) waits
+            for that: for who reads from a stream, and can leave the rest in it. A datagram is refused instead.
         """
         self._broker = broker
         self._owner = owner
+        self._patient = patient
+        rate = place.publishRate
+        self._publishes = None if rate is None else bucketOf(rate, broker.clock.seconds())
         self.info = ClientInfo(place, self, protocol, peerHost, peerPort, sockPort)
         self.link = Link(broker.router, place.limits, broker.outbox, owner, broker.clock.seconds())
         self.open = False
@@ -136,11 +153,43 @@ class GatewayClient:
         properties: Properties | None = None,
     ) -> Any:
         """
-        Publish for the client, if access rules let it.
+        Publish for the client, if it may publish at present and access rules let it.
 
-        @return: a reason code, from 0x80 on the message was refused; or a Deferred of it, which does not fail. What was
-            taken is safe when C{link.whenSafe} says so.
+        @return: a reason code, from 0x80 on the message was refused: C{MESSAGE_RATE_TOO_HIGH} and C{SERVER_BUSY} for
+            the moment only, and not where the client is patient; or a Deferred of it, which does not fail unless it is
+            cancelled. What was taken is safe when C{link.whenSafe} says so.
         """
+        if self._publishes is not None or (qos and self._broker.router.progress.congested):
+            return self._publishInTime(topic, payload, qos, retain, properties)
+        return self._publishNow(topic, payload, qos, retain, properties)
+
+    @property
+    def wait(self) -> float:
+        """
+        After how many seconds a message that was refused for the moment might be taken.
+        """
+        bucket = self._publishes
+        return 1.0 if bucket is None else max(1.0, bucket.wait(1, self._broker.clock.seconds()))
+
+    def _publishInTime(self, topic: str, payload: bytes, qos: int, *rest: Any) -> Any:
+        room = self._broker.store.room() if qos else None
+        if room is None:
+            return self._publishInTurn(None, topic, payload, qos, *rest)
+        return room.addCallback(self._publishInTurn, topic, payload, qos, *rest) if self._patient else SERVER_BUSY
+
+    def _publishInTurn(self, _: object, *what: Any) -> Any:
+        bucket, clock = self._publishes, self._broker.clock
+        if bucket is None:
+            return self._publishNow(*what)
+        if not self._patient:
+            return self._publishNow(*what) if bucket.takeIfThere(1, clock.seconds()) else MESSAGE_RATE_TOO_HIGH
+        wait = bucket.take(1, clock.seconds())
+        return deferLater(clock, wait, self._publishNow, *what) if wait else self._publishNow(*what)
+
+    def _publishNow(self, topic: str, payload: bytes, qos: int, retain: bool, properties: Properties | None) -> Any:
+        if self.link.closed:
+            # It went while its message was waiting.
+            return UNSPECIFIED_ERROR
         limits = self.info.limits
         try:
             checkTopicName(topic, limits.maxTopicLevels)

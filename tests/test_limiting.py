@@ -57,6 +57,20 @@ class TokenBucketTests(SynchronousTestCase):
         self.assertEqual(bucket.take(1, 10.0), 1.0)
         self.assertEqual(bucket.take(0, 11.0), 0.0)
 
+    def test_onlyIfThere(self) -> None:
+        """
+        What is refused costs nothing: however often that happens, the next helping is there in its time.
+        """
+        start = 1_600_000_000.0
+        bucket = TokenBucket(10.0, 2.0, start)
+        self.assertEqual([bucket.takeIfThere(1, start) for _ in range(5)], [True, True, False, False, False])
+        self.assertEqual(bucket.wait(1, start), 0.1)
+        for number in range(1, 50):
+            now = start + number / 10
+            self.assertFalse(bucket.takeIfThere(1, now - 0.05))
+            self.assertEqual(bucket.wait(1, now), 0.0)
+            self.assertTrue(bucket.takeIfThere(1, now))
+
 
 @given(
     st.floats(0.1, 1000),

@@ -39,6 +39,24 @@ class TokenBucket:
         self._at = now
         return -self._tokens / self._rate if self._tokens < 0.0 else 0.0
 
+    def wait(self, amount: float, now: float) -> float:
+        """
+        For how many seconds so much is not there yet; 0 if it is.
+        """
+        self.take(0.0, now)
+        short = amount - self._tokens
+        # So much is lost where a moment is told in seconds since the epoch.
+        return short / self._rate if short > 1e-6 * self._rate else 0.0
+
+    def takeIfThere(self, amount: float, now: float) -> bool:
+        """
+        Take something out if so much is there; returns whether it was. For what can be refused.
+        """
+        if self.wait(amount, now):
+            return False
+        self._tokens -= amount
+        return True
+
 
 def bucketOf(limit: RateLimit, now: float) -> TokenBucket:
     """

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.logger import Logger
@@ -22,7 +23,7 @@ from gateways.coap.codes import (
 )
 from gateways.coap.exchange import Address, Incoming
 from gateways.coap.message import Message
-from gateways.coap.options import CONTENT_FORMAT, MAX_AGE, Option, uintOf
+from gateways.coap.options import CONTENT_FORMAT, MAX_AGE, Option, uintOf, uintOption
 from gateways.coap.pubsub import MIME
 from gateways.coap.query import Query
 from gateways.coap.session import OPEN, CoAPClient
@@ -142,17 +143,20 @@ class Request:
             self.answered = True
             self._endpoint.answer(self._incoming, self._asked, Message(code, options or (), payload))
 
-    def refuse(self, code: int, text: str) -> None:
+    def refuse(self, code: int, text: str, wait: float = 0.0) -> None:
         """
         Answer that it can't be done, and why.
-        """
-        self.answer(code, None, diagnostic(code, text).payload)
 
-    def refuseFor(self, reason: int) -> None:
+        @param wait: after how many seconds it might be (RFC 7252 5.9.3.4, RFC 8516); 0 where that is not known.
+        """
+        options = [uintOption(MAX_AGE, ceil(wait))] if wait else None
+        self.answer(code, options, diagnostic(code, text).payload)
+
+    def refuseFor(self, reason: int, wait: float = 0.0) -> None:
         """
         As L{refuse}, for a reason that the broker gives.
         """
-        self.refuse(_CODES.get(reason, SERVICE_UNAVAILABLE), nameOf(reason))
+        self.refuse(_CODES.get(reason, SERVICE_UNAVAILABLE), nameOf(reason), wait)
 
     def withClient(self, goOn: Callable[[CoAPClient], Any]) -> None:
         """

@@ -49,7 +49,7 @@ from gateways.coap.options import (
 )
 from gateways.coap.query import QueryError, parseForm
 from gateways.coap.session import CoAPClient, FormatOf, Observation, formatOfBytes
-from twisted_mqtt.core.reasons import NOT_AUTHORIZED
+from twisted_mqtt.core.reasons import MESSAGE_RATE_TOO_HIGH, NOT_AUTHORIZED, SERVER_BUSY
 from twisted_mqtt.core.topics import checkTopicName
 from twisted_mqtt.waiting import then
 
@@ -171,12 +171,16 @@ def _publish(
 
 def _published(reason: int, request: Request, client: CoAPClient, code: int, keep: bool) -> None:
     if reason >= 0x80 and reason != NOT_AUTHORIZED:
-        request.refuseFor(reason)
+        _refusePublish(reason, request, client)
     elif keep and reason < 0x80:
         client.client.link.whenSafe(lambda: request.answer(code))
     else:
         # What access rules do not allow is acknowledged and goes nowhere, as with MQTT 3.1.1 (specification, 4.2).
         request.answer(code)
+
+
+def _refusePublish(reason: int, request: Request, client: CoAPClient) -> None:
+    request.refuseFor(reason, client.client.wait if reason in (MESSAGE_RATE_TOO_HIGH, SERVER_BUSY) else 0.0)
 
 
 # Observing, which is the same below /mqtt and /ps
@@ -390,7 +394,7 @@ def _removed(reason: int, request: Request, client: CoAPClient, topic: str) -> b
     Forget a topic whose value is gone, and tell its observers; returns whether it is.
     """
     if reason >= 0x80:
-        request.refuseFor(reason)
+        _refusePublish(reason, request, client)
         return False
     gateway, mountpoint = request.gateway, client.client.info.mountpoint
     gateway.topics.remove(mountpoint + topic)

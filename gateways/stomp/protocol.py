@@ -158,7 +158,7 @@ class StompProtocol:
         peer, host = transport.getPeer(), transport.getHost()
         client = GatewayClient(
             self._gateway.broker, place, owner, "stomp",
-            getattr(peer, "host", None), getattr(peer, "port", 0), getattr(host, "port", 0),
+            getattr(peer, "host", None), getattr(peer, "port", 0), getattr(host, "port", 0), patient=True,
         )  # fmt: skip
         identity = getattr(transport, "peerIdentity", None)
         if identity is not None:
@@ -252,9 +252,12 @@ class StompProtocol:
         self._take()
         if self.session.state == OVER:
             return
+        now = self._gateway.seconds()
         if not self.parked and not self._congestedAt:
+            # Not to be heard was not the client's doing.
+            self._link.lastReceived = now
             self.transport.resumeProducing()
-        self._setTimer(self._gateway.seconds())
+        self._setTimer(now)
 
     # Time
 

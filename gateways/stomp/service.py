@@ -101,7 +101,7 @@ class StompService(Service):
         self._factories.append(inner)
         factory: Any = inner
         if kind in ("ws", "wss"):
-            factory = WebFactory(inner, self._settings.ws, self._reactor)
+            factory = WebFactory(inner, self._settings.ws, self._reactor, secure)
         if secure:
             factory = self._secured(factory, bind, b"http/1.1" if kind == "wss" else b"stomp")
         zone = place.zone

@@ -122,7 +122,8 @@ class SockJSResource(Resource):
         if path != self._path and not path.startswith(self._path + "/"):
             return self._say(request, 404, b"not found\n")
         origin = request.getHeader("origin")
-        if not self._factory.allowsOrigin(origin):
+        channel: Any = request.channel
+        if not self._factory.allowsOrigin(origin, channel.transport):
             return self._say(request, 403, b"the origin of this page is not allowed\n")
         request.setHeader(b"access-control-allow-origin", (origin or "*").encode("latin-1", "replace"))
         request.setHeader(b"vary", b"Origin")
@@ -169,6 +170,10 @@ class SockJSResource(Resource):
         page = _IFRAME.format(url=self._table.client_url.replace('"', "%22").replace("<", "%3C")).encode()
         tag = b'"%b"' % hashlib.sha256(page).hexdigest()[:32].encode()
         request.setHeader(b"cache-control", b"public, max-age=%d" % _A_YEAR)
+        origins = self._factory.origins
+        if origins:
+            # Whoever may show it speaks through it.
+            request.setHeader(b"content-security-policy", f"frame-ancestors {' '.join(origins)}".encode())
         if request.setETag(tag) is not None:
             return b""
         return self._say(request, 200, page, _HTML)
@@ -245,8 +250,16 @@ class SockJSResource(Resource):
             return self._say(request, 500, b"Broken JSON encoding.\n")
         if not session.isReading:
             return self._say(request, 503, b"what was sent before has not been taken yet\n")
-        session.received(messages)
-        return self._say(request, 204, b"")
+        gone: list[object] = []
+        request.notifyFinish().addBoth(gone.append)
+
+        def answer() -> None:
+            if not gone:
+                self._say(request, 204, b"")
+                request.finish()
+
+        # Before it is answered, the client sends no more: that is how it is told to wait.
+        return self._say(request, 204, b"") if session.received(messages, answer) else NOT_DONE_YET
 
     # Plain answers
 

@@ -68,6 +68,7 @@ class SockJSSession:
         self._congested = False
         self._paused = False
         self._unread: deque[bytes] = deque()
+        self._whenRead: Callable[[], None] | None = None
         self._timer: Any = None
         self._upper: Any = factory.stomp.buildProtocol(peer)
         self._lower = MessageTransport(self, peer, host, identity, cookie)
@@ -118,18 +119,33 @@ class SockJSSession:
             self._answer = None
             self._lose(ConnectionLost())
 
-    def received(self, messages: list[bytes]) -> None:
+    def received(self, messages: list[bytes], whenRead: Callable[[], None]) -> bool:
         """
         The client has sent messages.
+
+        @param whenRead: called when they are taken, or nothing more will be, if that is not at once.
+
+        @return: whether it was at once.
         """
         self._unread.extend(messages)
         self._read()
+        if not self._unread:
+            return True
+        self._whenRead = whenRead
+        return False
 
     def _read(self) -> None:
         while self._unread and not self._paused and not self._over:
             self._upper.dataReceived(self._unread.popleft())
         if self._over:
             self._unread.clear()
+        self._tellRead()
+
+    def _tellRead(self) -> None:
+        action = self._whenRead
+        if action is not None and not self._unread:
+            self._whenRead = None
+            action()
 
     # For the protocol above: Messenger
 
@@ -150,6 +166,7 @@ class SockJSSession:
         Send what is left, and that it is over.
         """
         self._over = True
+        self._read()
         if self._answer is not None:
             self._flush()
         elif self._timer is None:
@@ -237,6 +254,7 @@ class SockJSSession:
         self._lower.disconnecting = True
         self._waiting.clear()
         self._unread.clear()
+        self._tellRead()
         self._producer = None
         if self._upper is not None:
             self._upper.connectionLost(Failure(reason))

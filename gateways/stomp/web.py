@@ -154,16 +154,17 @@ class WebFactory(Factory):
 
     noisy = False
 
-    def __init__(self, stomp: StompFactory, table: StompWeb, reactor: Any) -> None:
+    def __init__(self, stomp: StompFactory, table: StompWeb, reactor: Any, secure: bool = False) -> None:
         """
         @param stomp: makes the protocols above.
+        @param secure: whether there is TLS below.
         """
         self.reactor = reactor
         self.patience = stomp.place.zone.idle_timeout
         self.connections = 0
         self._gateway = stomp.gateway
-        self._plain = StompWebSocketFactory(stomp, table, reactor, framed=False)
-        self._framed = StompWebSocketFactory(stomp, table, reactor, framed=True)
+        self._plain = StompWebSocketFactory(stomp, table, reactor, framed=False, secure=secure)
+        self._framed = StompWebSocketFactory(stomp, table, reactor, framed=True, secure=secure)
         self._resource = SockJSResource(self._framed)
         site: Any = _QuietSite
         self._site: Any = site(self._resource, requestFactory=self._requestClass(), timeout=60, reactor=reactor)

@@ -54,7 +54,7 @@ class StompWebSocket(WebSocketServerProtocol):
         @return: the sub-protocol to be spoken.
         """
         factory = self.factory
-        if not factory.allowsOrigin(request.headers.get("origin")):
+        if not factory.allowsOrigin(request.headers.get("origin"), self.transport):
             raise ConnectionDeny(403, "the origin of this page is not allowed")
         self._upper = factory.stomp.buildProtocol(self.transport.getPeer())
         if self._upper is None:
@@ -176,13 +176,15 @@ class StompWebSocketFactory(WebSocketServerFactory):
     Makes the WebSockets of a listener.
 
     @ivar stomp: makes the protocols above.
+    @ivar origins: of the pages that may connect; none for all.
     """
 
     noisy = False
 
-    def __init__(self, stomp: StompFactory, table: StompWeb, reactor: Any, framed: bool) -> None:
+    def __init__(self, stomp: StompFactory, table: StompWeb, reactor: Any, framed: bool, secure: bool = False) -> None:
         """
         @param framed: whether for SockJS.
+        @param secure: whether there is TLS below.
         """
         WebSocketServerFactory.__init__(self, protocols=list(SUB_PROTOCOLS), server="", reactor=reactor)
         self.protocol = SockJSWebSocket if framed else StompWebSocket
@@ -201,10 +203,22 @@ class StompWebSocketFactory(WebSocketServerFactory):
             # It is the port that sets it.
             tcpNoDelay=False,
         )
-        self._origins = [origin.lower().rstrip("/") for origin in table.allowed_origins]
+        self._secure = secure
+        self.origins = [origin.lower().rstrip("/") for origin in table.allowed_origins]
 
-    def allowsOrigin(self, origin: str | None) -> bool:
+    def allowsOrigin(self, origin: str | None, transport: Any) -> bool:
         """
         Whether a page may connect. What is no browser does not say where it comes from.
+
+        A page of the gateway's own may: that is the iframe of SockJS, which in turn only pages that may connect can
+        show. It is known by the address of the socket; a name is no proof, for its owner can let it mean any address.
+
+        @param transport: the connection that it has come by.
         """
-        return origin is None or not self._origins or origin.lower() in self._origins
+        if origin is None or not self.origins or origin.lower() in self.origins:
+            return True
+        here = transport.getHost()
+        host = f"[{here.host}]" if ":" in here.host else here.host
+        scheme, usual = ("https", 443) if self._secure else ("http", 80)
+        own = f"{scheme}://{host}" if here.port == usual else f"{scheme}://{host}:{here.port}"
+        return origin.lower() == own

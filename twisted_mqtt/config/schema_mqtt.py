@@ -60,7 +60,7 @@ class Zone(Struct, frozen=True, kw_only=True):
     publish_limit: Annotated[
         Rate | None,
         "Most messages a client may publish: `10,60s` is 10 in a minute, `10,100` is 10 a second and 100 at once. "
-        "Above it the broker pauses reading from that client",
+        "Above it the broker pauses reading from that client; clients over datagrams are refused until it is time",
     ] = None
     allow_anonymous: Annotated[
         Flag | None,

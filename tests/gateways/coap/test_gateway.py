@@ -73,10 +73,14 @@ class Kit:
     A gateway with its broker, and an MQTT client's view of both.
     """
 
-    def __init__(self, **keys: Any) -> None:
+    def __init__(self, zone: dict[str, Any] | None = None, **keys: Any) -> None:
+        """
+        @param zone: keys of the zone.
+        @param keys: of the gateway's table.
+        """
         self.clock = Clock()
         self.clock.advance(1_000_000)
-        self.broker, factory = makeBroker(self.clock)
+        self.broker, factory = makeBroker(self.clock, **(zone or {}))
         self.gateway = Gateway(self.broker, CoAP(**keys), Topics(3))
         self.endpoint = CoAPProtocol(self.gateway, factory.place, self.clock)
         self.port = Port()
@@ -194,6 +198,25 @@ def test_topicInPath(kit: Kit) -> None:
     message = kit.published[0]
     assert (message.topic, message.payload, message.qos, message.clientID) == ("a/b/%2F", b"1234", 0, "me")
     assert message.username == "tom"
+
+
+@pytest.mark.parametrize("uri", ["/mqtt/a?c=me", "/ps/a?c=me"])
+def test_publishLimit(uri: str) -> None:
+    """
+    Messages beyond the zone's C{publish_limit} are refused: 4.29, which says how long to wait (RFC 8516). Each client
+    has a limit of its own.
+    """
+    kit = Kit(zone={"publish_limit": "1,10s"})
+    assert kit.ask(PUT, uri, b"1").code >> 5 == 2
+    for _ in range(3):
+        kit.clock.advance(2.5)
+        response = kit.ask(PUT, uri, b"2")
+        assert codeText(response.code) == "4.29"
+    assert uintOf(response.options, MAX_AGE) == 3
+    assert kit.code(PUT, uri.replace("me", "other"), b"3") == "2.04"
+    kit.clock.advance(2.5)
+    assert kit.code(PUT, uri, b"4") == "2.04"
+    assert [message.payload for message in kit.published] == [b"1", b"3", b"4"]
 
 
 @pytest.mark.parametrize(

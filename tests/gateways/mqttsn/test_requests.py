@@ -111,6 +111,31 @@ def test_lateRepetitionOfQoS2() -> None:
     assert watcher.payloads() == [b"1", b"2", b"3", b"4", b"5"]
 
 
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_publishLimit(qos: int) -> None:
+    """
+    Messages beyond the zone's C{publish_limit} are answered by "congestion" and dropped; repeated in its time, one is
+    taken.
+    """
+    world = World(zone={"publish_limit": "1,10s"})
+    watcher = world.mqtt()
+    watcher.subscribe("a/b")
+    device = world.device().connect()
+    topicID = device.register("a/b")
+    device.publish(topicID, b"1", qos)
+    device.heard()
+    for _ in range(5):
+        world.advance(1)
+        msgID = device.publish(topicID, b"2", qos)
+        device.expect(Packet(PUBACK, msgID, CONGESTION, topicID))
+    world.advance(5)
+    device.publish(topicID, b"2", qos, msgID=msgID, dup=qos > 0)
+    device.expect(
+        *[[], [Packet(PUBACK, msgID, ACCEPTED, topicID)], [Packet(PUBREC, msgID)]][qos]
+    )
+    assert watcher.payloads() == [b"1", b"2"]
+
+
 def test_waysToNameATopic() -> None:
     """
     Short and predefined topics need no REGISTER.

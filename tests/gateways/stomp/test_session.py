@@ -301,6 +301,51 @@ class TestSending:
         assert [frame.headers["receipt-id"] for frame in frames if frame.command == "RECEIPT"] == ["1", "2", "3"]
         assert client.transport.producerState == "producing"
 
+    def test_publishLimit(self) -> None:
+        """
+        Messages beyond the zone's C{publish_limit} wait for their time, those of a transaction too; none is lost, and
+        what follows waits behind them. Meanwhile the client is not read, and nobody misses its heart-beats.
+        """
+        kit = Kit(zone={"publish_limit": "1,10s"}, min_heart_beat="1s")
+        receiver = kit.connected()
+        receiver.send("SUBSCRIBE", destination="a", id="1")
+        client = kit.connected(heart_beat="1000,0")
+        client.bytes(
+            b"SEND\ndestination:a\nreceipt:1\n\n1\0BEGIN\ntransaction:t\n\n\0"
+            b"SEND\ndestination:a\ntransaction:t\n\n2\0SEND\ndestination:a\ntransaction:t\n\n3\0"
+            b"COMMIT\ntransaction:t\nreceipt:2\n\n\0SEND\ndestination:a\nreceipt:3\n\n4\0"
+        )
+        assert [frame.body for frame in receiver.all()] == [b"1"]
+        assert [frame.headers["receipt-id"] for frame in client.all()] == ["1"]
+        for body, receipts in ((b"2", []), (b"3", ["2"]), (b"4", ["3"])):
+            assert client.transport.producerState == "paused"
+            kit.clock.pump([1] * 9)
+            assert receiver.all() == []
+            kit.clock.advance(1)
+            assert [frame.body for frame in receiver.all()] == [body]
+            assert [frame.headers["receipt-id"] for frame in client.all()] == receipts
+        assert client.transport.producerState == "producing"
+        kit.clock.pump([0.5] * 3)
+        assert not client.closed
+        kit.clock.pump([0.5] * 3)
+        assert client.error().headers["message"] == "no heart-beat came"
+
+    def test_goneWhileAMessageWaits(self) -> None:
+        """
+        A message whose time has not come goes with its connection, whoever has ended that.
+        """
+        kit = Kit(zone={"publish_limit": "1,10s"})
+        receiver = kit.connected()
+        receiver.send("SUBSCRIBE", destination="a", id="1")
+        lost, taken = kit.connected(), kit.connected(client_id="x")
+        for client in (lost, taken):
+            client.bytes(b"SEND\ndestination:a\n\n1\0SEND\ndestination:a\n\n2\0")
+        lost.lose()
+        kit.connected(client_id="x")
+        assert taken.error().headers["message"] == "session_taken_over"
+        kit.clock.pump([1] * 30)
+        assert [frame.body for frame in receiver.all()] == [b"1", b"1"]
+
     def test_destinationsByPrefix(self) -> None:
         """
         With prefixes configured, /topic/x and /queue/x are the topic x, and those who subscribe /queue/x share it.

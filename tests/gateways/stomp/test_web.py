@@ -187,6 +187,19 @@ def test_origins() -> None:
     assert site.ask("GET", "/stomp/info")[0] == 200
 
 
+def test_iframeOfAllowedOrigins() -> None:
+    """
+    The iframe, whose origin is the gateway itself, may ask; and only pages that may ask can show it. By another name
+    than its address the gateway is not itself: a name can be made to mean any address.
+    """
+    site = Site(ws={"allowed_origins": ["https://good", "https://better/"], "client_url": "https://good/sockjs.js"})
+    headers = site.ask("GET", "/stomp/iframe.html")[1]
+    assert headers["content-security-policy"] == "frame-ancestors https://good https://better"
+    assert site.ask("GET", "/stomp/info", Origin="http://127.0.0.1:61616")[0] == 200
+    for origin in ("http://localhost:61616", "https://127.0.0.1:61616", "http://127.0.0.1", "http://127.0.0.1:80"):
+        assert site.ask("GET", "/stomp/info", Origin=origin)[0] == 403
+
+
 def test_polling() -> None:
     """
     A session by polling: open, send, receive, end.
@@ -306,6 +319,28 @@ def test_slowClient() -> None:
         got += messages(body)
     assert [frame.split("\n\n")[1][:4] for frame in got[1:]] == [f"{n:04}" for n in range(200)]
     assert most < 20_000
+
+
+def test_waitsForItsTurn() -> None:
+    """
+    While what a client has sent waits to be taken, C{xhr_send} is not answered, and one more is refused; it is when all
+    is taken, or the session is over.
+    """
+    site = Site(zone={"publish_limit": "1,10s"}, ws={"disconnect_delay": "60s"})
+    site.ask("POST", "/stomp/000/s1/xhr")
+    send(site, CONNECT)
+    waiting = site.connect()
+    frames = ["SEND\ndestination:a\n\n1\0", "SEND\ndestination:a\n\n2\0", "SEND\ndestination:a\n\n3\0"]
+    waiting.ask("POST", "/stomp/000/s1/xhr_send", json.dumps(frames).encode())
+    assert waiting.transport.value() == b""
+    assert send(site, "SEND\ndestination:a\n\n4\0")[0] == 503
+    site.kit.clock.advance(10)
+    assert waiting.answer()[0] == 204
+    waiting.ask("POST", "/stomp/000/s1/xhr_send", json.dumps(frames).encode())
+    site.kit.clock.pump([10, 0, 10, 0])
+    assert waiting.transport.value() == b""
+    site.kit.factory.sendAllAway()
+    assert waiting.answer()[0] == 204
 
 
 def test_largeRequest() -> None:
