@@ -6,8 +6,9 @@ Below it may be a UDP port or a layer of DTLS: both take C{write(datagram, addre
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import SystemRandom
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
@@ -25,6 +26,7 @@ from gateways.coap.codes import (
 from gateways.coap.exchange import Address, Ended, Exchanges, Incoming
 from gateways.coap.message import Message
 from gateways.coap.options import BLOCK1, PROXY_SCHEME, PROXY_URI, TABLE, Option, valueOf
+from gateways.coap.parameters import Parameters
 from gateways.coap.query import QueryError, pathOf, queryOf
 from gateways.coap.request import Request
 from gateways.coap.resources import serve
@@ -43,9 +45,23 @@ Who has not shown that it is where it says gets at most this much payload, or th
 """
 
 
-class CoAPProtocol(DatagramProtocol):
+class Owner(Protocol):
     """
-    One endpoint.
+    The gateway of an endpoint.
+    """
+
+    settings: Any
+    parameters: Parameters
+
+    def lost(self, address: Address, reason: int | str) -> None:
+        """
+        Nothing comes from an address any more.
+        """
+
+
+class EndpointProtocol(DatagramProtocol):
+    """
+    One endpoint, whatever its resources are.
 
     @ivar exchanges: of this socket.
     @ivar place: of its listener.
@@ -55,13 +71,13 @@ class CoAPProtocol(DatagramProtocol):
     # The service says where it listens.
     noisy = False
 
-    def __init__(self, gateway: Gateway, place: Place, reactor: Any, secure: bool = False) -> None:
+    def __init__(self, gateway: Owner, place: Place, reactor: Any, secure: bool = False) -> None:
         """
         @param secure: whether a layer below vouches for addresses.
         """
         self.place = place
         self.port = 0
-        self._gateway = gateway
+        self._owner = gateway
         self._reactor = reactor
         self._secure = secure
         settings, lifetime = gateway.settings, gateway.parameters.exchangeLifetime
@@ -110,7 +126,7 @@ class CoAPProtocol(DatagramProtocol):
         The layer below has lost its association with a peer.
         """
         self.exchanges.forget(address, self._reactor.seconds())
-        self._gateway.lost(address, "association closed")
+        self._owner.lost(address, "association closed")
 
     def identityOf(self, address: Address) -> Any:
         """
@@ -197,21 +213,49 @@ class CoAPProtocol(DatagramProtocol):
             self.exchanges.respond(incoming, self.cut(message, address, response, incoming.size, when), when)
             self._arm()
 
-        try:
-            query = queryOf(message)
-        except QueryError as error:
-            answer(diagnostic(BAD_REQUEST, str(error)))
-            return
-        serve(Request(self._gateway, self, whole, query, incoming, answer), pathOf(message))
+        self.serve(whole, incoming, answer)
+
+    def serve(self, message: Message, incoming: Incoming, answer: Callable[[Message], None]) -> None:
+        """
+        Answer a request, now or later.
+
+        @param message: with its whole body.
+        @param answer: sends the response, in blocks where it has to.
+        """
+        raise NotImplementedError
 
     def cut(self, request: Message, address: Address, response: Message, size: int, now: float) -> Message:
         """
         See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """
-        largest: int = self._gateway.settings.block_size
+        largest: int = self._owner.settings.block_size
         if len(response.payload) > _UNVERIFIED_BYTES and not self._secure and not self.exchanges.isVerified(address):
             largest = min(largest, max(_UNVERIFIED_BYTES, _UNVERIFIED_FACTOR * size))
         return self._slicer.cut(request, address, response, largest, now)
+
+
+class CoAPProtocol(EndpointProtocol):
+    """
+    An endpoint of the CoAP gateway.
+    """
+
+    def __init__(self, gateway: Gateway, place: Place, reactor: Any, secure: bool = False) -> None:
+        """
+        See L{EndpointProtocol}.
+        """
+        super().__init__(gateway, place, reactor, secure)
+        self._gateway = gateway
+
+    def serve(self, message: Message, incoming: Incoming, answer: Callable[[Message], None]) -> None:
+        """
+        See L{EndpointProtocol.serve}.
+        """
+        try:
+            query = queryOf(message)
+        except QueryError as error:
+            answer(diagnostic(BAD_REQUEST, str(error)))
+            return
+        serve(Request(self._gateway, self, message, query, incoming, answer), pathOf(message))
 
 
 def _isForProxy(options: list[Option]) -> bool:
