@@ -36,3 +36,12 @@ def countEntries(count: int) -> None:
     """
     if count > MOST:
         raise ContentError(f"more than {MOST} values")
+
+
+def fewRecords(payload: bytes) -> None:
+    """
+    Look at JSON before it is decoded, so that many small records are not made first.
+
+    @raise ContentError: there are more records than one payload may have.
+    """
+    countEntries(payload.count(b"{") - 1)

@@ -1,10 +1,10 @@
 """
-What is known of objects: the definitions of the OMA's registry (LWM2M.xsd), read at the start.
+What is known of objects, by their definitions: names, types, and which version of an object holds for a device. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from gateways.lwm2m.paths import Path
@@ -50,38 +50,63 @@ class Models:
     The objects that are known, in all their versions; and for each the one that holds.
     """
 
-    def __init__(self, known: Sequence[ObjectModel]) -> None:
+    __slots__ = ("_known", "_chosen")
+
+    def __init__(self, known: Iterable[ObjectModel]) -> None:
         """
-        @param known: of two with one identifier and version, the later one holds.
+        @param known: of two with one identifier and version, the later one holds; of two versions, the newer one, until
+            a device tells another.
         """
-        raise NotImplementedError
+        self._known: dict[int, dict[str, ObjectModel]] = {}
+        for model in known:
+            self._known.setdefault(model.id, {})[model.version] = model
+        self._chosen = {number: max(versions.values(), key=_order) for number, versions in self._known.items()}
 
     def choose(self, versions: Mapping[int, str]) -> Models:
         """
         The same for a device that has told versions. Where there is no definition of such a version the newest of its
         major version holds, else the newest.
         """
-        raise NotImplementedError
+        others: dict[int, ObjectModel] = {}
+        for number, version in versions.items():
+            known = self._known.get(number, {})
+            chosen = known.get(version)
+            if chosen is None:
+                major = version.partition(".")[0]
+                same = (model for model in known.values() if model.version.partition(".")[0] == major)
+                chosen = max(same, key=_order, default=None)
+            if chosen is not None and chosen is not self._chosen[number]:
+                others[number] = chosen
+        if not others:  # as nearly always: devices share one
+            return self
+        models = Models(())
+        models._known = self._known
+        models._chosen = self._chosen | others
+        return models
 
     def object(self, number: int) -> ObjectModel | None:
         """
         An object, L{None} where there is no definition.
         """
-        raise NotImplementedError
+        return self._chosen.get(number)
 
     def resource(self, path: Path) -> ResourceModel | None:
         """
         The resource that a path of three or four segments leads to, L{None} where there is no definition.
         """
-        raise NotImplementedError
+        model = self._chosen.get(path[0])
+        return None if model is None else model.resources.get(path[2])
+
+    def typeOf(self, path: Path) -> str:
+        """
+        The type of that resource; nothing where there is no definition, or it has none.
+        """
+        model = self.resource(path)
+        return "" if model is None else model.type
+
+    def __len__(self) -> int:
+        return len(self._known)
 
 
-def loadModels(folder: str = "") -> tuple[Models, list[str]]:
-    """
-    The standard objects 0 to 7, and those of a folder, which override them. Blocks: for the start.
-
-    @param folder: C{lwm2m.xml_dir}; of every C{*.xml} in it.
-
-    @return: what is known, and what is wrong with files that could not be used: with the name and the line.
-    """
-    raise NotImplementedError
+def _order(model: ObjectModel) -> tuple[int, ...]:
+    return tuple(map(int, model.version.split(".")))

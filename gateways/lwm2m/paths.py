@@ -17,7 +17,7 @@ LONGEST: Final = 4
 HIGHEST: Final = 65534
 
 # "/65534" four times. Nothing longer is looked into.
-_LONGEST_TEXT: Final = 24
+LONGEST_TEXT: Final = 24
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,4}", re.ASCII)
 
 
@@ -43,7 +43,7 @@ def joinPath(base: Path, text: str) -> Path:
 
     @raise ContentError: it is none.
     """
-    if len(text) > _LONGEST_TEXT + 1:
+    if len(text) > LONGEST_TEXT + 1:
         raise ContentError(f"path {shown(text)}: too long")
     inner = text[1:] if text.startswith("/") else text
     if inner.endswith("/"):
