@@ -29,15 +29,26 @@ class Ports:
     @ivar opened: by name, such as C{"udp"} and C{"dtls"}.
     """
 
-    def __init__(self, gateway: str, reactor: Any, wheel: Any) -> None:
+    def __init__(
+        self,
+        gateway: str,
+        reactor: Any,
+        wheel: Any,
+        receiveBuffer: int = _RECEIVE_BUFFER,
+        sendBuffer: int | None = None,
+    ) -> None:
         """
         @param gateway: what the log calls them.
         @param wheel: a L{DeadlineWheel<twisted_mqtt.wheel.DeadlineWheel>}.
+        @param receiveBuffer: the size of the kernel's, in bytes.
+        @param sendBuffer: likewise; L{None} for its own choice.
         """
         self.opened: dict[str, Any] = {}
         self._gateway = gateway
         self._reactor = reactor
         self._wheel = wheel
+        self._receiveBuffer = receiveBuffer
+        self._sendBuffer = sendBuffer
 
     def openPlain(self, name: str, bind: Bind, protocol: Any, key: str) -> None:
         """
@@ -78,7 +89,9 @@ class Ports:
         self.opened[name] = port
         handle = getattr(port, "socket", None)
         if handle is not None:
-            handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+            handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receiveBuffer)
+            if self._sendBuffer is not None:
+                handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._sendBuffer)
         host = port.getHost()
         _log.info(
             "listening: {gateway}:{kind} on {host}:{port} ({key})",

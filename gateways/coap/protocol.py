@@ -23,7 +23,7 @@ from gateways.coap.codes import (
     PROXYING_NOT_SUPPORTED,
     isResponse,
 )
-from gateways.coap.exchange import Address, Ended, Exchanges, Incoming
+from gateways.coap.exchange import Address, Awaiting, Ended, Exchanges, Incoming
 from gateways.coap.message import Message
 from gateways.coap.options import BLOCK1, PROXY_SCHEME, PROXY_URI, TABLE, Option, valueOf
 from gateways.coap.parameters import Parameters
@@ -120,6 +120,14 @@ class EndpointProtocol(DatagramProtocol):
         """
         self.exchanges.send(address, message, confirmable, ended, now)
         self._arm()
+
+    def request(self, address: Address, message: Message, awaiting: Awaiting, now: float) -> bytes:
+        """
+        See L{Exchanges.request}; the timer is seen to.
+        """
+        token = self.exchanges.request(address, message, awaiting, now)
+        self._arm()
+        return token
 
     def lost(self, address: Address) -> None:
         """
