@@ -62,7 +62,8 @@ def acknowledged(command: Command) -> bytes:
     """
     A device has received a command, and will answer.
     """
-    return msgspec.json.encode({**command.correlation, "msgType": "ack"})
+    about = {"path" if key == "reqPath" else "paths": value for key, value in command.about.items()}
+    return _encoded({**command.correlation, "msgType": "ack"}, about)
 
 
 def notified(

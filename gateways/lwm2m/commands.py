@@ -27,7 +27,7 @@ from gateways.lwm2m.errors import ContentError
 from gateways.lwm2m.jsontext import Scalar, decodeJSON
 from gateways.lwm2m.models import Models
 from gateways.lwm2m.paths import Path, joinPath, parsePath, pathText, shown, uriPath
-from gateways.lwm2m.values import FLOAT, STRING, UNSIGNED, fromJSON, typeNamed
+from gateways.lwm2m.values import FLOAT, INTEGER, STRING, TIME, UNSIGNED, fromJSON, typeNamed
 
 READ: Final = "read"
 DISCOVER: Final = "discover"
@@ -57,6 +57,8 @@ _LONGEST_ABOUT: Final = 64
 _LONGEST_QUERY: Final = 255
 
 _DECODER: Final = msgspec.json.Decoder(dict[str, object])
+
+_NUMBERS: Final = (FLOAT, TIME, UNSIGNED)
 
 # The attributes of notifications (LwM2M 1.1.1 core 5.1.2): these are times in seconds, or whole numbers of them ...
 _PERIODS: Final = ("pmin", "pmax", "epmin", "epmax")
@@ -288,20 +290,24 @@ class _Types:
         if len(path) < 3:
             raise ContentError(f"{pathText(path)} is not the path of a resource")
         try:
-            name = said.get("type")
-            if name is None:
-                type = self._models.typeOf(path)
-                if not type:
-                    raise ContentError("no type, and there is no definition that has one")
-            elif isinstance(name, str):
-                type = typeNamed(name)
-            else:
-                raise ContentError(f"there is no type {_shown(name)}")
+            type = self._type(path, said.get("type"))
             if said.get("value") is None:
                 raise ContentError("no value")
             return Entry(path, type, fromJSON(type, said["value"], self._encoding))
         except ContentError as error:
             raise ContentError(f"{pathText(path)}: {error}") from error
+
+    def _type(self, path: Path, name: object) -> str:
+        defined = self._models.typeOf(path)
+        if name is None:
+            if not defined:
+                raise ContentError("no type, and there is no definition that has one")
+            return defined
+        if not isinstance(name, str):
+            raise ContentError(f"there is no type {_shown(name)}")
+        type = typeNamed(name)
+        # Who writes 20 where a float belongs says Integer, and means 20.0, whose bytes are others.
+        return defined if type == INTEGER and defined in _NUMBERS else type
 
     def entries(self, base: Path, data: Mapping[str, object], empty: bool = False) -> tuple[Entry, ...]:
         """
@@ -381,7 +387,7 @@ def _readAttributes(command: Command, data: Mapping[str, object], types: _Types)
                 number = str(fromJSON(UNSIGNED, value))
             elif key in _THRESHOLDS:
                 # No exponents: they are written as digits (LwM2M 1.1.1 core 5.1.1).
-                number = f"{Decimal(str(fromJSON(FLOAT, value))):f}"
+                number = f"{Decimal(str(fromJSON(FLOAT, value))).normalize():f}"
             else:
                 raise ContentError("there is no such attribute")
         except ContentError as error:
