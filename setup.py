@@ -78,6 +78,9 @@ EXTRA_MODULES = [
         "gateway",
         "protocol",
     )
+] + [
+    # Made of that of CoAP: a compiled class can't be the base of one that is not.
+    "gateways/lwm2m/protocol.py",
 ]
 
 # Commands that only ask about the distribution; generating C for them would be wasted.

@@ -283,6 +283,12 @@ class GatewayClient:
         session.giveUp(packetID, "", self._broker.clock.seconds())
         return True
 
+    def setExpiry(self, seconds: int) -> None:
+        """
+        Change for how many seconds the session outlives the connection.
+        """
+        self._broker.setExpiry(self.info, seconds)
+
     def lost(self, reason: int | str, keepWill: bool = True) -> None:
         """
         The client is gone.

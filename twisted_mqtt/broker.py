@@ -184,6 +184,12 @@ class Broker(Service):
         """
         self.registry.disconnect(client, reason)
 
+    def setExpiry(self, client: ClientInfo, interval: int) -> None:
+        """
+        See L{twisted_mqtt.interfaces.IBroker}.
+        """
+        self.registry.setExpiry(client, interval)
+
     def kick(self, clientID: str, reason: int, text: str = "") -> bool:
         """
         Send a client away; returns whether it was connected.

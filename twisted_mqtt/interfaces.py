@@ -144,6 +144,11 @@ class IBroker(Interface):
         @param reason: an MQTT 5 reason code or a word.
         """
 
+    def setExpiry(client: Any, interval: int) -> None:
+        """
+        Change for how many seconds a client's session outlives its connection.
+        """
+
     def publish(message: Message, client: Any = None) -> int | Deferred[int]:
         """
         Publish a message. Access rules are not asked: see L{authorize}.

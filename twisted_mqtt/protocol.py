@@ -622,7 +622,7 @@ class MQTTProtocol:
         if properties is not None and properties.sessionExpiry is not None:
             if client.expiryInterval == 0 and properties.sessionExpiry:  # 3.14.2.2.2
                 raise ProtocolError(PROTOCOL_ERROR, "DISCONNECT can't make a session outlive its connection")
-            self.factory.registry.setExpiry(client, properties.sessionExpiry)
+            self.factory.broker.setExpiry(client, properties.sessionExpiry)
         if packet.reason == NORMAL_DISCONNECTION:  # [MQTT-3.14.4-3]; any other reason leaves the will
             client.will = None
         self.reason = packet.reason if packet.reason != DISCONNECT_WITH_WILL else "disconnect_with_will_message"

@@ -7,7 +7,7 @@ Below it may be a UDP port or a layer of DTLS: both take C{write(datagram, addre
 from __future__ import annotations
 
 from random import SystemRandom
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.logger import Logger
 
@@ -21,9 +21,10 @@ from gateways.coap.codes import (
     PROXYING_NOT_SUPPORTED,
     isResponse,
 )
-from gateways.coap.exchange import Address, Ended, Exchanges, Incoming
+from gateways.coap.exchange import Address, Awaiting, Ended, Exchanges, Incoming
 from gateways.coap.message import Message
 from gateways.coap.options import BLOCK1, BLOCK2, PROXY_SCHEME, PROXY_URI, TABLE, Option, valueOf
+from gateways.coap.parameters import Parameters
 from gateways.coap.query import QueryError, pathOf, queryOf
 from gateways.coap.request import Request
 from gateways.coap.resources import serve
@@ -42,9 +43,23 @@ Who has not shown that it is where it says gets at most this much payload, or th
 """
 
 
-class CoAPProtocol:
+class Owner(Protocol):
     """
-    One endpoint.
+    The gateway of an endpoint.
+    """
+
+    settings: Any
+    parameters: Parameters
+
+    def lost(self, address: Address, reason: int | str) -> None:
+        """
+        Nothing comes from an address any more.
+        """
+
+
+class EndpointProtocol:
+    """
+    One endpoint, whatever its resources are.
 
     @ivar exchanges: of this socket.
     @ivar place: of its listener.
@@ -52,14 +67,14 @@ class CoAPProtocol:
     @ivar transport: the layer below, L{None} before it is open.
     """
 
-    def __init__(self, gateway: Gateway, place: Place, reactor: Any, secure: bool = False) -> None:
+    def __init__(self, gateway: Owner, place: Place, reactor: Any, secure: bool = False) -> None:
         """
         @param secure: whether a layer below vouches for addresses.
         """
         self.place = place
         self.port = 0
         self.transport: Any = None
-        self._gateway = gateway
+        self._owner = gateway
         self._reactor = reactor
         self._secure = secure
         settings, lifetime = gateway.settings, gateway.parameters.exchangeLifetime
@@ -105,12 +120,20 @@ class CoAPProtocol:
         self.exchanges.send(address, message, confirmable, ended, now)
         self._arm()
 
+    def request(self, address: Address, message: Message, awaiting: Awaiting, now: float) -> bytes:
+        """
+        See L{Exchanges.request}; the timer is seen to.
+        """
+        token = self.exchanges.request(address, message, awaiting, now)
+        self._arm()
+        return token
+
     def lost(self, address: Address) -> None:
         """
         The layer below has lost its association with a peer.
         """
         self.exchanges.forget(address, self._reactor.seconds())
-        self._gateway.lost(address, "association closed")
+        self._owner.lost(address, "association closed")
 
     def identityOf(self, address: Address) -> Any:
         """
@@ -190,12 +213,16 @@ class CoAPProtocol:
             if isResponse(whole.code):
                 self.exchanges.respond(incoming, whole, now)
                 return
-        try:
-            query = queryOf(message)
-        except QueryError as error:
-            self.answer(incoming, message, diagnostic(BAD_REQUEST, str(error)))
-            return
-        serve(Request(self._gateway, self, message, whole, query, incoming), pathOf(message))
+        self.serve(message, whole, incoming)
+
+    def serve(self, asked: Message, message: Message, incoming: Incoming) -> None:
+        """
+        Answer a request by L{answer}, now or later.
+
+        @param asked: as it came: perhaps the last block of C{message}.
+        @param message: with its whole body.
+        """
+        raise NotImplementedError
 
     def answer(self, incoming: Incoming, request: Message, response: Message) -> None:
         """
@@ -222,6 +249,30 @@ class CoAPProtocol:
         if length <= largest and (not options or options[-1][0] < BLOCK2):
             return response
         return self._slicer.cut(request, address, response, largest, now)
+
+
+class CoAPProtocol(EndpointProtocol):
+    """
+    An endpoint of the CoAP gateway.
+    """
+
+    def __init__(self, gateway: Gateway, place: Place, reactor: Any, secure: bool = False) -> None:
+        """
+        See L{EndpointProtocol}.
+        """
+        super().__init__(gateway, place, reactor, secure)
+        self._gateway = gateway
+
+    def serve(self, asked: Message, message: Message, incoming: Incoming) -> None:
+        """
+        See L{EndpointProtocol.serve}.
+        """
+        try:
+            query = queryOf(asked)
+        except QueryError as error:
+            self.answer(incoming, asked, diagnostic(BAD_REQUEST, str(error)))
+            return
+        serve(Request(self._gateway, self, asked, message, query, incoming), pathOf(asked))
 
 
 def _isForProxy(options: list[Option]) -> bool:

@@ -4,30 +4,24 @@ The service of the CoAP gateway: its ports, from the tables of the configuration
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.logger import Logger
 
-from gateways.coap.dtls import DTLSContext, DTLSProtocol
+from gateways.coap.dtls import DTLSContext
 from gateways.coap.gateway import Gateway
+from gateways.coap.ports import Ports
 from gateways.coap.protocol import CoAPProtocol
 from gateways.coap.pubsub import Topics
-from gateways.datagrams import openDatagrams
 from twisted_mqtt.config.schema_extensions import CoAP
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
 from twisted_mqtt.listening import Place
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
+    from twisted.internet.defer import Deferred
 
     from twisted_mqtt.config.values import Bind
-
-_log = Logger()
-
-# Large enough for what comes while one turn is at work; the kernel gives what it allows.
-_RECEIVE_BUFFER: Final = 4 << 20
 
 
 class CoAPService(Service):
@@ -35,13 +29,12 @@ class CoAPService(Service):
     The gateway.
 
     @ivar gateway: what its clients share.
-    @ivar ports: those that are open, by kind: C{"udp"} and C{"dtls"}.
+    @ivar ports: those that are open: C{"udp"} and C{"dtls"}.
     """
 
     def __init__(self, broker: Any, settings: CoAP, reactor: Any) -> None:
         self.gateway = Gateway(broker, settings, Topics(settings.max_topics))
-        self.ports: dict[str, Any] = {}
-        self._protocols: list[Any] = []
+        self.ports = Ports("coap", reactor, broker.wheel)
         self._broker = broker
         self._settings = settings
         self._reactor = reactor
@@ -58,17 +51,13 @@ class CoAPService(Service):
         try:
             dtls = settings.dtls
             context = None if dtls.port is None else DTLSContext(dtls, "coap.dtls", broker.preSharedKeys)
-            endpoint = CoAPProtocol(self.gateway, self._place("udp", settings.port), self._reactor)
-            endpoint.port = self._open("udp", settings.port, endpoint)
+            plain = CoAPProtocol(self.gateway, self._place("udp", settings.port), self._reactor)
+            self.ports.openPlain("udp", settings.port, plain, "coap")
             if dtls.port is not None and context is not None:
-                upper = CoAPProtocol(self.gateway, self._place("dtls", dtls.port), self._reactor, True)
-                layer = DTLSProtocol(upper, context, self._reactor, broker.wheel, dtls.max_associations)
-                upper.port = self._open("dtls", dtls.port, layer)
+                secure = CoAPProtocol(self.gateway, self._place("dtls", dtls.port), self._reactor, True)
+                self.ports.openSecure("dtls", dtls.port, secure, "coap.dtls", context, dtls.max_associations)
         except BaseException:
-            for port in self.ports.values():
-                port.stopListening()
-            self.ports.clear()
-            self._protocols.clear()
+            self.ports.close()
             raise
 
     def stopService(self) -> Deferred[None]:
@@ -79,34 +68,11 @@ class CoAPService(Service):
         """
         Service.stopService(self)
         self.gateway.endAll(SERVER_SHUTTING_DOWN)
-        return Deferred.fromCoroutine(self._close())
-
-    async def _close(self) -> None:
-        ports, self.ports = self.ports, {}
-        protocols, self._protocols = self._protocols, []
-        # Whoever has an association with one of them is told that it is over.
-        for protocol in protocols:
-            protocol.doStop()
-        for port in ports.values():
-            await maybeDeferred(port.stopListening)
+        return self.ports.close()
 
     def _place(self, kind: str, bind: Bind) -> Place:
         zone = self._broker.settings.resolveZone(self._settings.zone)
         return Place(f"coap:{kind}", zone, onLoopback=bind.isLoopback)
-
-    def _open(self, kind: str, bind: Bind, protocol: Any) -> int:
-        """
-        Open a port; returns its number.
-        """
-        port = openDatagrams(self._reactor, bind, protocol, _RECEIVE_BUFFER)
-        self.ports[kind] = port
-        self._protocols.append(protocol)
-        host, number = port.getHost()
-        protocol.makeConnection(port)
-        shown = f"[{host}]" if ":" in host else host
-        key = "coap" if kind == "udp" else f"coap.{kind}"
-        _log.info("listening: coap:{kind} on {host}:{port} ({key})", kind=kind, host=shown, port=number, key=key)
-        return number
 
 
 def makeService(broker: Any, settings: CoAP | None, reactor: Any) -> IService:
