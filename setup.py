@@ -42,6 +42,7 @@ EXTRA_MODULES = [
         "limiting",
         "permissions",
         "client",
+        "connectionshell",
         "listening",
         "protocol",
         "reauthentication",

@@ -26,7 +26,7 @@ LAYERS = [
     {"client", "alarms", "extensions", "gatewaymakers", "hookchain", "hooks", "retained", "stores"},
     {"admission", "broker", "flapping", "overload", "permissions", "reauthentication"}
     | {"sessions", "subscribing", "wills"},
-    {"protocol", "roles", "layers", "openlistener", "listeners", "departure"},
+    {"connectionshell", "protocol", "roles", "layers", "openlistener", "listeners", "departure"},
     {"logs", "reload", "tap", "testing"},
 ]
 
