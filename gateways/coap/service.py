@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
+from zope.interface import alsoProvides
 
-from gateways.coap.dtls import DTLSContext, DTLSProtocol
+from gateways.coap.dtls import DTLSProtocol
+from gateways.coap.dtlscontext import DTLSContext
 from gateways.coap.gateway import Gateway
 from gateways.coap.protocol import CoAPProtocol
 from gateways.coap.pubsub import Topics
 from gateways.datagrams import openDatagrams
 from twisted_mqtt.config.schema_extensions import CoAP
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
+from twisted_mqtt.interfaces import IRefreshing
 from twisted_mqtt.listening import Place
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ class CoAPService(Service):
         self.gateway = Gateway(broker, settings, Topics(settings.max_topics))
         self.ports: dict[str, Any] = {}
         self._protocols: list[Any] = []
+        self._layers: list[DTLSProtocol] = []
         self._broker = broker
         self._settings = settings
         self._reactor = reactor
@@ -61,15 +65,27 @@ class CoAPService(Service):
             endpoint = CoAPProtocol(self.gateway, self._place("udp", settings.port), self._reactor)
             endpoint.port = self._open("udp", settings.port, endpoint)
             if dtls.port is not None and context is not None:
-                upper = CoAPProtocol(self.gateway, self._place("dtls", dtls.port), self._reactor, True)
+                place = self._place("dtls", dtls.port, dtls.peer_cert_as_username)
+                upper = CoAPProtocol(self.gateway, place, self._reactor, True)
                 layer = DTLSProtocol(upper, context, self._reactor, broker.wheel, dtls.max_associations)
                 upper.port = self._open("dtls", dtls.port, layer)
+                self._layers.append(layer)
+                alsoProvides(self, IRefreshing)
         except BaseException:
             for port in self.ports.values():
                 port.stopListening()
             self.ports.clear()
             self._protocols.clear()
             raise
+
+    def refresh(self) -> None:
+        """
+        Read the certificates of DTLS again, see L{IRefreshing}; without DTLS there are none, and this is not provided.
+
+        @raise twisted_mqtt.tlscontext.TLSProblem: they can't be used.
+        """
+        for layer in self._layers:
+            layer.reload()
 
     def stopService(self) -> Deferred[None]:
         """
@@ -84,15 +100,16 @@ class CoAPService(Service):
     async def _close(self) -> None:
         ports, self.ports = self.ports, {}
         protocols, self._protocols = self._protocols, []
+        self._layers.clear()
         # Whoever has an association with one of them is told that it is over.
         for protocol in protocols:
             protocol.doStop()
         for port in ports.values():
             await maybeDeferred(port.stopListening)
 
-    def _place(self, kind: str, bind: Bind) -> Place:
+    def _place(self, kind: str, bind: Bind, usernamePart: str | None = None) -> Place:
         zone = self._broker.settings.resolveZone(self._settings.zone)
-        return Place(f"coap:{kind}", zone, onLoopback=bind.isLoopback)
+        return Place(f"coap:{kind}", zone, onLoopback=bind.isLoopback, usernamePart=usernamePart)
 
     def _open(self, kind: str, bind: Bind, protocol: Any) -> int:
         """
