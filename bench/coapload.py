@@ -1,8 +1,8 @@
 """
 The load of C{bench.coap}: clients that ask, clients that observe, and clients that shake hands.
 
-Datagrams are made of parts that were encoded beforehand; what comes is compared with the beginning that it must have:
-the code, the message ID and the token of the one request that its client waits for. So each request is answered once and
+Datagrams are made of parts that were encoded beforehand; what comes is compared with the beginning that it must have: the
+code, the message ID and the token of the one request that its client waits for. So each request is answered once and
 rightly, or it is told.
 """
 
@@ -336,7 +336,7 @@ class HandshakeClient:
 
     def __init__(self, key: tuple[bytes, bytes] | None) -> None:
         """
-        @param key: an identity and its key; L{None} for a handshake with the server's certificate, which is not checked.
+        @param key: an identity and its key; L{None} to go by the server's certificate, which is not checked.
         """
         self._context = SSL.Context(SSL.DTLS_CLIENT_METHOD)
         self._context.set_options(SSL.OP_NO_QUERY_MTU)

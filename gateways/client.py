@@ -60,8 +60,8 @@ class Owner(Protocol):
 
 class GatewayClient:
     """
-    One client. That it provides L{IClientShell<twisted_mqtt.interfaces.IClientShell>} is said in C{gateways.roles}, from
-    where it is to be imported: it is compiled where possible.
+    One client. It is compiled where possible, so that C{gateways.roles}, from where it is to be imported, says that it
+    provides L{IClientShell<twisted_mqtt.interfaces.IClientShell>}.
 
     @ivar info: what hooks see of it.
     @ivar link: its connection to its session.

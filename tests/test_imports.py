@@ -57,7 +57,7 @@ SEEN_BY_GATEWAYS = {
     # What a gateway that authenticates in a way of its own answers at client.authenticate.
     "twisted_mqtt.verdicts",
     # Layers between a port and a protocol, which serve any protocol.
-    *(f"twisted_mqtt.{name}" for name in ("opensslprivate", "peeridentity", "proxyprotocol", "psk")),
+    *(f"twisted_mqtt.{name}" for name in ("filewatch", "opensslprivate", "peeridentity", "proxyprotocol", "psk")),
     *(f"twisted_mqtt.{name}" for name in ("tls", "tlscontext", "websocket")),
 }
 # The one module that joins a gateway's client to the broker sees what that takes.

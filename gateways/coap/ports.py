@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
-from gateways.coap.dtls import DTLSContext, DTLSProtocol
+from gateways.coap.dtls import DTLSProtocol
+from gateways.coap.dtlscontext import DTLSContext
 from gateways.datagrams import openDatagrams
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Ports:
         """
         self.opened: dict[str, Any] = {}
         self._protocols: list[Any] = []
+        self._layers: list[DTLSProtocol] = []
         self._gateway = gateway
         self._reactor = reactor
         self._wheel = wheel
@@ -70,6 +72,17 @@ class Ports:
         """
         layer = DTLSProtocol(protocol, context, self._reactor, self._wheel, most)
         protocol.port = self._open(name, bind, layer, key, "dtls")
+        self._layers.append(layer)
+
+    def refresh(self) -> None:
+        """
+        Read the certificates of DTLS again.
+
+        @raise twisted_mqtt.tlscontext.TLSProblem: they can't be used; what was read before is used on.
+        """
+        for layer in self._layers:
+            layer.reload()
+
 
     def close(self) -> Deferred[None]:
         """
@@ -82,6 +95,7 @@ class Ports:
     async def _close(self) -> None:
         ports, self.opened = self.opened, {}
         protocols, self._protocols = self._protocols, []
+        self._layers.clear()
         # Whoever has an association with one of them is told that it is over.
         for protocol in protocols:
             protocol.doStop()

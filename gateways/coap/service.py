@@ -7,14 +7,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
+from zope.interface import alsoProvides
 
-from gateways.coap.dtls import DTLSContext
+from gateways.coap.dtlscontext import DTLSContext
 from gateways.coap.gateway import Gateway
 from gateways.coap.ports import Ports
 from gateways.coap.protocol import CoAPProtocol
 from gateways.coap.pubsub import Topics
 from twisted_mqtt.config.schema_extensions import CoAP
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
+from twisted_mqtt.interfaces import IRefreshing
 from twisted_mqtt.listening import Place
 
 if TYPE_CHECKING:
@@ -54,11 +56,21 @@ class CoAPService(Service):
             plain = CoAPProtocol(self.gateway, self._place("udp", settings.port), self._reactor)
             self.ports.openPlain("udp", settings.port, plain, "coap")
             if dtls.port is not None and context is not None:
-                secure = CoAPProtocol(self.gateway, self._place("dtls", dtls.port), self._reactor, True)
+                place = self._place("dtls", dtls.port, dtls.peer_cert_as_username)
+                secure = CoAPProtocol(self.gateway, place, self._reactor, True)
                 self.ports.openSecure("dtls", dtls.port, secure, "coap.dtls", context, dtls.max_associations)
+                alsoProvides(self, IRefreshing)
         except BaseException:
             self.ports.close()
             raise
+
+    def refresh(self) -> None:
+        """
+        Read the certificates of DTLS again, see L{IRefreshing}; without DTLS there are none, and this is not provided.
+
+        @raise twisted_mqtt.tlscontext.TLSProblem: they can't be used.
+        """
+        self.ports.refresh()
 
     def stopService(self) -> Deferred[None]:
         """
@@ -70,9 +82,9 @@ class CoAPService(Service):
         self.gateway.endAll(SERVER_SHUTTING_DOWN)
         return self.ports.close()
 
-    def _place(self, kind: str, bind: Bind) -> Place:
+    def _place(self, kind: str, bind: Bind, usernamePart: str | None = None) -> Place:
         zone = self._broker.settings.resolveZone(self._settings.zone)
-        return Place(f"coap:{kind}", zone, onLoopback=bind.isLoopback)
+        return Place(f"coap:{kind}", zone, onLoopback=bind.isLoopback, usernamePart=usernamePart)
 
 
 def makeService(broker: Any, settings: CoAP | None, reactor: Any) -> IService:

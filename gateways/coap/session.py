@@ -162,7 +162,7 @@ class CoAPClient:
         self.client = GatewayClient(gateway.broker, endpoint.place, self, "coap", address[0], address[1], endpoint.port)
         identity = endpoint.identityOf(address)
         if identity is not None:
-            self.client.info.identify(identity)
+            self.client.info.identify(identity, True)
 
     # Coming and going
 

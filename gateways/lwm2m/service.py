@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.application.service import Service
 from twisted.logger import Logger
 
-from gateways.coap.dtls import DTLSContext
+from gateways.coap.dtlscontext import DTLSContext
 from gateways.coap.ports import Ports
 from gateways.lwm2m.definitions import loadModels
 from gateways.lwm2m.gateway import Gateway

@@ -25,6 +25,7 @@ from twisted_mqtt.config.keys import (
     TopicFilter,
     Whole,
 )
+from twisted_mqtt.config.schema_listeners import PeerCertificate
 from twisted_mqtt.config.values import MB, Bind
 
 
@@ -122,6 +123,11 @@ class DTLS(Struct, frozen=True, kw_only=True):
     fail_if_no_peer_cert: Annotated[Flag, "With `verify_peer`: whether a client without a certificate is refused"] = (
         False
     )
+    peer_cert_as_username: Annotated[
+        PeerCertificate | None,
+        "Which part of the client's certificate is its user name: common name, whole subject, or the certificate; "
+        "needs `verify = verify_peer`",
+    ] = None
     max_associations: Annotated[Positive, "Most clients with DTLS at once"] = 102_400
 
 
