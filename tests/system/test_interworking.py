@@ -103,7 +103,8 @@ def expect(heard: Message, said: Message, sender: str, receiver: str, retain: bo
 @pytest.mark.parametrize(("sender", "receiver"), PAIRS)
 def test_pair(party: Party, name: str, sender: str, receiver: str) -> None:
     """
-    A message of each QoS arrives at who has subscribed; retained, it arrives at who subscribes later, and is said to be.
+    A message of each QoS arrives at who has subscribed; retained, it arrives at who subscribes later, and is said to
+    be.
     """
     sending, receiving = party("sender", sender), party("receiver", receiver)
     for qos in (0, 1, 2):
