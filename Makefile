@@ -104,6 +104,7 @@ bench: compiled $(TOOLS)/.bench ## compare with other brokers; writes docs/perfo
 docs: $(TOOLS)/.installed ## write the generated documents again
 	$(IN_TOOLS) -m twisted_mqtt.config.document
 	$(IN_TOOLS) -m tests.vectors_doc
+	$(IN_TOOLS) -m tests.interworking
 
 clean: ## remove environments, builds and caches
 	rm -rf $(RUN) $(TOOLS) build dist tests/node_modules *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -200,7 +200,7 @@ class Request:
         """
         What its payload's content format and age are to MQTT 5.
 
-        @param maxAge: where it says none.
+        @param maxAge: for how many seconds it holds; L{None} for ever.
         """
         name = MIME.get(-1 if self.contentFormat is None else self.contentFormat)
         if name is None and maxAge is None:

@@ -119,9 +119,10 @@ def _serveMQTT(request: Request, topic: str) -> None:
         elif valueOf(message.options, IF_MATCH):
             request.refuse(PRECONDITION_FAILED, "there is nothing here that could match")
         else:
+            properties = request.properties(request.maxAge)
             request.withClient(
                 lambda client: _publish(
-                    request, client, topic, message.payload, query.qos or 0, bool(query.retain), request.properties()
+                    request, client, topic, message.payload, query.qos or 0, bool(query.retain), properties
                 )
             )
     elif uintOf(message.options, ACCEPT) not in (None, OCTET_STREAM):

@@ -6,7 +6,7 @@ import itertools
 import queue
 import socket
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -60,9 +60,14 @@ class Peer:
         version: int = V5,
         clean: bool = True,
         manualAck: bool = False,
+        transport: Literal["tcp", "websockets"] = "tcp",
         **connectProperties: Any,
     ) -> None:
+        """
+        @param transport: By which of the broker's listeners it comes.
+        """
         self._broker = broker
+        self._port = broker.port if transport == "tcp" else broker.ports["listener.ws.external"]
         self._version = version
         self._clean = clean
         self._connectProperties = connectProperties
@@ -79,6 +84,7 @@ class Peer:
             protocol=MQTTProtocolVersion(version),
             reconnect_on_failure=False,
             manual_ack=manualAck,
+            transport=transport,
             **arguments,
         )
         self.client.on_connect = lambda c, u, flags, reason, given: self._answers.put((flags, reason, given))
@@ -107,7 +113,7 @@ class Peer:
         if self._version == V5:
             arguments["clean_start"] = self._clean
             arguments["properties"] = properties(PacketTypes.CONNECT, **self._connectProperties)
-        self.client.connect(self._broker.host, self._broker.port, **arguments)
+        self.client.connect(self._broker.host, self._port, **arguments)
         self.client.loop_start()
         flags, reason, given = self._answers.get(timeout=PATIENCE)
         assert reason.value == 0, reason

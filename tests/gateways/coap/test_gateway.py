@@ -264,6 +264,18 @@ def test_topicInPath(kit: Kit) -> None:
     assert message.username == "tom"
 
 
+def test_ageInPath(kit: Kit) -> None:
+    """
+    What is published below C{/mqtt} may have an age, and a content format.
+    """
+    options = [uintOption(CONTENT_FORMAT, 50), uintOption(MAX_AGE, 30)]
+    assert kit.code(PUT, "/mqtt/a?c=me", b"1", options=options) == "2.04"
+    (message,) = kit.published
+    assert message.properties is not None and message.properties.contentType == "application/json"
+    assert message.properties.messageExpiry == 30
+    assert message.expiresAt == kit.clock.seconds() + 30
+
+
 @pytest.mark.parametrize("uri", ["/mqtt/a?c=me", "/ps/a?c=me"])
 def test_publishLimit(uri: str) -> None:
     """
