@@ -114,6 +114,7 @@ def test_notANumber() -> None:
         ("5f6161ff", "a piece of something else"),
         ("5f5f4101ffff", "a piece of something else"),
         ("7f4101ff", "a piece of something else"),
+        ("5f" + "40" * 1025 + "ff", "more than 1024 pieces"),
         ("f8ff", "neither a number"),
         ("f0", "neither a number"),
         ("f814", "neither a number"),
