@@ -293,7 +293,7 @@ def test_memory(contentFormat: int, payload: bytes) -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 12 * len(payload) + 4_000_000
+    assert peak < 12 * len(payload) + 200_000
     began = time.process_time()
     _read(contentFormat, payload, (7, 0, 0))
     assert time.process_time() - began < 0.5
