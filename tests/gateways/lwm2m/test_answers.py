@@ -247,6 +247,16 @@ def test_registered() -> None:
     }
 
 
+def test_noVersion() -> None:
+    """
+    A device of LwM2M 1.0 need not tell its version, and then the event does not.
+    """
+    assert json.loads(answers.registered("e", 60, "", {}, parseListing(b"</3/0>"))) == {
+        "msgType": "register",
+        "data": {"ep": "e", "lt": 60, "alternatePath": "/", "objectList": ["/3/0"]},
+    }
+
+
 def test_options() -> None:
     """
     An option can't say something else than what is so.

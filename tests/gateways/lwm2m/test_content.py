@@ -142,6 +142,7 @@ def test_nothing() -> None:
     [
         ("1.0", [], TLV, None),
         ("1", [], TLV, None),
+        ("", [], TLV, None),
         ("1.0", [11542, 11543], TLV, None),
         ("1.0", [11543], OMA_JSON, None),
         ("1.1", [], TLV, SENML_JSON),
