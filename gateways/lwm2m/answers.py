@@ -83,6 +83,7 @@ def registered(endpoint: str, lifetime: int, version: str, options: Mapping[str,
     """
     A device has registered.
 
+    @param version: of LwM2M, or nothing where it has not told one.
     @param options: the other options of its query, in their order: C{b}, C{sms}, and any of its own.
     """
     return _event("register", endpoint, lifetime, version, options, listing)
@@ -110,12 +111,12 @@ def sent(contentFormat: int | None, payload: bytes, dialect: Dialect) -> bytes:
 def _event(
     type: str, endpoint: str, lifetime: int, version: str, options: Mapping[str, str], listing: Listing
 ) -> bytes:
-    data: dict[str, object] = {"ep": endpoint, "lt": lifetime, "lwm2m": version}
-    data |= options
+    data: dict[str, object] = {"ep": endpoint, "lt": lifetime}
+    if version:
+        data["lwm2m"] = version
+    told = {**data, "alternatePath": listing.alternatePath, "objectList": listing.objectList}
     # A device may call an option what it likes, but not say something else by it.
-    data |= {"ep": endpoint, "lt": lifetime, "lwm2m": version}
-    data |= {"alternatePath": listing.alternatePath, "objectList": listing.objectList}
-    return _encoded({"msgType": type}, data)
+    return _encoded({"msgType": type}, {**data, **options, **told})
 
 
 def _result(

@@ -29,6 +29,8 @@ SIMPLE: Final = 7
 _INDEFINITE: Final = 31
 BREAK: Final = 0xFF
 _DECIMAL: Final = 4
+# Of a text or of bytes: they may be empty, and each is looked at.
+_MOST_PIECES: Final = 1024
 # What a float can't be anyway.
 _EXPONENTS: Final = 400
 
@@ -115,13 +117,15 @@ class Reader:
 
     def _string(self, major: int, length: int | None) -> str | bytes:
         if length is None:
-            pieces = bytearray()
+            pieces: list[bytes] = []
             while not self.isBreak():
                 found, length, _ = self._head()
                 if found != major or length is None:
                     raise self._wrong("a piece of something else")
-                pieces += self._take(length)
-            data = bytes(pieces)
+                if len(pieces) == _MOST_PIECES:
+                    raise self._wrong(f"more than {_MOST_PIECES} pieces")
+                pieces.append(self._take(length))
+            data = b"".join(pieces)
         else:
             data = self._take(length)
         return textOf(data) if major == TEXT else data

@@ -66,11 +66,11 @@ def dialectOf(version: str, listing: Listing, models: Models) -> Dialect:
     """
     How to speak with a device.
 
-    @param version: of LwM2M, as it registered: C{"1.0"}, C{"1.1"}.
+    @param version: of LwM2M, as it registered: C{"1.0"}, C{"1.1"}; nothing where it has not told one.
     """
     formats = listing.formats
     composites = None
-    if version not in ("1", "1.0"):
+    if version not in ("", "1", "1.0"):
         composites = next((each for each in _COMPOSITES if each in formats), SENML_JSON)
     writes = next((each for each in _WRITTEN if each in formats), TLV)
     return Dialect(models.choose(listing.versions), listing.prefix, writes, composites)

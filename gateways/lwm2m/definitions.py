@@ -149,7 +149,9 @@ class _Reader:
     def read(self, data: bytes) -> _Element:
         try:
             self._parser.Parse(data, True)
-        except (expat.ExpatError, LookupError, ValueError) as error:
+        except expat.ExpatError as error:
+            raise self._wrong(expat.ErrorString(error.code)) from error
+        except (LookupError, ValueError) as error:  # of an encoding
             raise self._wrong(str(error)) from error
         if self._root is None:  # what expat does not let through
             raise self._wrong("no element")

@@ -312,11 +312,14 @@ class Device:
         """
         return self.endpoint is endpoint and self.address == address
 
-    def isProvenBy(self, identity: PeerIdentity | None) -> bool:
+    def isShownBy(self, identity: PeerIdentity | None, credentials: Credentials) -> bool:
         """
-        Whether a key or certificate shows that it is this device.
+        Whether a request from elsewhere shows that it is this device: by its key or certificate; of a device that has
+        none, by its credentials; and if it has none of these either, nobody can tell it from others anyway.
         """
-        return self._identity is not None and self._identity == _keyOf(identity)
+        if self._identity is not None:
+            return self._identity == _keyOf(identity)
+        return credentials == self._credentials
 
     def yieldsTo(self, identity: PeerIdentity | None) -> bool:
         """
@@ -482,12 +485,16 @@ class Device:
         """
         return self.registration.queueMode
 
+    def reachable(self) -> bool:
+        """
+        Whether something can be sent to it at all.
+        """
+        return self._welcome and self._attached
+
     def listens(self, now: float) -> bool:
         """
-        Whether something may be sent to it.
+        Whether it is awake, as far as is known.
         """
-        if not self._welcome or not self._attached:
-            return False
         if not self.registration.queueMode:
             return True
         return self._awake and now < self._heardAt + self.settings.qmode_time_window
@@ -554,7 +561,7 @@ class Device:
 
     def _pump(self) -> None:
         self._timer = None
-        self.downlink.pump(self._now())
+        self.downlink.pump(self._now(), True)
 
     def _now(self) -> float:
         now: float = self._gateway.broker.clock.seconds()

@@ -18,11 +18,13 @@ from gateways.coap.message import Message
 from gateways.coap.options import (
     ACCEPT,
     CONTENT_FORMAT,
+    LOCATION_PATH,
     OBSERVE,
     URI_PATH,
     URI_QUERY,
     Option,
     stringOptions,
+    stringsOf,
     uintOf,
     uintOption,
 )
@@ -67,9 +69,14 @@ class Site(Protocol):
         Whether it listens only for a while after it has said something.
         """
 
+    def reachable(self) -> bool:
+        """
+        Whether something can be sent to it at all.
+        """
+
     def listens(self, now: float) -> bool:
         """
-        Whether something may be sent to it.
+        Whether it is awake, as far as is known.
         """
 
     def unheard(self) -> None:
@@ -111,7 +118,7 @@ class Site(Protocol):
 
     def callLater(self, delay: float) -> None:
         """
-        Have L{Downlink.pump} called after some time, and not later than that was to happen before.
+        Have L{Downlink.pump} called after some time, as promised, and not later than that was to happen before.
         """
 
 
@@ -266,9 +273,11 @@ class Downlink:
             self.site.schedule(waiting.expiresAt)
         self.pump(now)
 
-    def pump(self, now: float) -> None:
+    def pump(self, now: float, promised: bool = False) -> None:
         """
         Send what may be sent.
+
+        @param promised: whether the time of the first has come, which would have gone before but for its distance.
         """
         while self._waiting and self._turn is None and not self._ended:
             first = self._waiting[0]
@@ -276,13 +285,14 @@ class Downlink:
                 self._expired(self._take())
             elif len(self._running) >= _MOST_UNANSWERED:
                 return
-            elif not self.site.listens(now):
+            elif not self.site.reachable() or not (promised or self.site.listens(now)):
                 self._paced = True
                 return
             elif self._paced and now < self._sentAt + _PACE:
                 self.site.callLater(self._sentAt + _PACE - now)
                 return
             else:
+                promised = False
                 self._launch(self._take(), now)
         if not self._waiting:
             self._paced = False
@@ -357,7 +367,10 @@ class Downlink:
         site, command = self.site, run.waiting.command
         contentFormat = uintOf(response.options, CONTENT_FORMAT)
         if run.waiting.origin != REPEATED:
-            site.respond(answers.answered(command, response.code, contentFormat, response.payload, site.dialect))
+            location = stringsOf(response.options, LOCATION_PATH)
+            site.respond(
+                answers.answered(command, response.code, contentFormat, response.payload, site.dialect, location)
+            )
         else:
             number = uintOf(response.options, OBSERVE) or 0
             site.notify(answers.notified(command, number, response.code, contentFormat, response.payload, site.dialect))

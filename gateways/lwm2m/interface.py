@@ -43,7 +43,14 @@ from gateways.coap.query import pathOf
 from gateways.lwm2m import answers
 from gateways.lwm2m.device import Device
 from gateways.lwm2m.errors import ContentError
-from gateways.lwm2m.registration import Credentials, Registration, RegistrationError, parseRegister, parseUpdate
+from gateways.lwm2m.registration import (
+    Credentials,
+    Registration,
+    RegistrationError,
+    credentialsIn,
+    parseRegister,
+    parseUpdate,
+)
 from twisted_mqtt.core.reasons import (
     CLIENT_ID_NOT_VALID,
     CONNECTION_RATE_EXCEEDED,
@@ -198,8 +205,8 @@ def _letIn(
 def _changeRegistration(gateway: Gateway, asked: Asked, name: str) -> None:
     device = gateway.devices.get(name)
     if device is not None and not device.isAt(asked.endpoint, asked.address):
-        if device.isProvenBy(asked.identity):
-            # By its key it is the same device, wherever it is now.
+        if device.isShownBy(asked.identity, credentialsIn(asked.queries)):
+            # A device says by an update that its address has changed (LwM2M 1.1.1 core 6.2.2).
             device.move(asked.endpoint, asked.address)
         else:
             device = None

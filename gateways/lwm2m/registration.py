@@ -125,6 +125,15 @@ def parseUpdate(
     return after, bool(payload)
 
 
+def credentialsIn(queries: Sequence[str]) -> Credentials:
+    """
+    What a request says to show whose it is.
+
+    @raise RegistrationError: it can't be read.
+    """
+    return _credentialsOf(_optionsOf(queries))
+
+
 # Of LwM2M 1.1: an option without a value.
 _QUEUE: Final = "Q"
 

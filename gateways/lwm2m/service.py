@@ -62,7 +62,7 @@ class LwM2MService(Service):
         binds = settings.bind
         try:
             secure = [(f"dtls.{number}", bind, self._context()) for number, bind in enumerate(binds.dtls, 1)]
-            self._openPlain("udp", settings.port, "lwm2m.port")
+            self._openPlain("udp", settings.port, "lwm2m")
             for number, bind in enumerate(binds.udp, 1):
                 self._openPlain(f"udp.{number}", bind, f"lwm2m.bind.udp.{number}")
             for name, bind, context in secure:

@@ -60,6 +60,23 @@ def test_offlineQueueSurvives(bed: Bed, crash: bool, version: int) -> None:
     assert bed.client("s", version).payloads() == [b"4"]
 
 
+def test_emptyPayloadAlone(bed: Bed) -> None:
+    """
+    A message without a payload is kept like any other, with nothing else to write at the time; so is such a will.
+    """
+    bed.client("w", will=Will("t", b"", 1, False, None))
+    subscriber = bed.client("s")
+    subscriber.subscribe("t", qos=1)
+    subscriber.lose()
+    bed.clock.advance(1)
+    publishTo(bed, b"")
+    bed.restart(crash=True)
+    subscriber = bed.client("s")
+    assert subscriber.payloads() == [b"", b""]
+    publishTo(bed, b"1")
+    assert subscriber.payloads() == [b"1"]
+
+
 def test_acknowledgedOnceCommitted(bed: Bed) -> None:
     """
     PUBACK waits until the message is on disk; a message that nobody keeps does not wait.

@@ -32,7 +32,8 @@ def _message(first: int) -> str:
     return (
         f"{_items(first, len(MESSAGE))}, "
         f"CASE {_item(pieces + 1)} WHEN 0 THEN NULL ELSE substr(?2, {_item(pieces)}, {_item(pieces + 1)}) END, "
-        f"substr(?2, {_item(pieces + 2)}, {_item(pieces + 3)})"
+        # Of a blob without a byte, where no message of the batch has a payload, SQLite's substr makes NULL.
+        f"coalesce(substr(?2, {_item(pieces + 2)}, {_item(pieces + 3)}), x'')"
     )
 
 

@@ -167,6 +167,7 @@ class Device:
     @ivar location: Where it is registered, as the server said.
     @ivar refusals: Codes to answer with instead, by path.
     @ivar garbage: What to answer reads with instead of values, as if it were some.
+    @ivar aliases: Other paths of values.
     @ivar forms: Content formats that it speaks.
     @ivar form: What it answers in where nothing is asked for, or whatever is asked for if C{stubborn}.
     """
@@ -200,6 +201,7 @@ class Device:
         self.location: tuple[str, ...] = ()
         self.refusals: dict[str, str] = {}
         self.garbage = b""
+        self.aliases: dict[str, str] = {}
         self.held: dict[str, asyncio.Event] = {}
         self.package = b""
         self.bootstrapped = threading.Event()
@@ -409,7 +411,8 @@ class Device:
         if not steps.startswith(self.root):
             return (-1,)
         try:
-            return pathOf(steps[len(self.root) :])
+            path = steps[len(self.root) :]
+            return pathOf(self.aliases.get(path, path))
         except ValueError:
             return (-1,)
 

@@ -60,7 +60,7 @@ class Link(interfaces.MessageInterface, interfaces.EndpointAddress, asyncio.Data
         self._transport = transport
         if self._security is not None:
             self._secured = Secured(self._security, self._send)
-            await self._secured.handshake()
+            await self._secured.handshake(self._security.patience)
         name = transport.get_extra_info("sockname")
         return int(name[1])
 
@@ -163,7 +163,11 @@ class Link(interfaces.MessageInterface, interfaces.EndpointAddress, asyncio.Data
 class Security:
     """
     With what a device shows who it is: a key, or a certificate.
+
+    @ivar patience: For how long it waits for a handshake.
     """
+
+    patience = 10.0
 
     def __init__(
         self,
@@ -215,7 +219,7 @@ class Secured:
         self._done: asyncio.Future[None] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def handshake(self, patience: float = 10.0) -> None:
+    async def handshake(self, patience: float) -> None:
         """
         Make the handshake, repeating what is lost.
 

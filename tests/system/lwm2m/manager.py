@@ -52,7 +52,7 @@ class Manager:
         """
         message = self.peer.receive()
         found: dict[str, Any] = json.loads(message.payload)
-        kind = "notify" if found["msgType"] == "notify" else "resp"
+        kind = "notify" if found["msgType"] in ("notify", "send") else "resp"
         assert message.topic == f"{self._mountpoint}up/{kind}"
         return found
 

@@ -102,7 +102,9 @@ def test_awakeWithoutQueueMode(gateway: Broker, device: Device, manager: Manager
 
 
 @pytest.mark.parametrize("query", ["b=UQ", "b=UQS", "b=SQ", "Q"])
-def test_waysToSay(gateway: Broker, device: Device, manager: Manager, query: str) -> None:
+def test_waysToSay(
+    gateway: Broker, device: Device, manager: Manager, name: str, makeDevice: MakeDevice, manage: Manage, query: str
+) -> None:
     """
     Queue mode is in the binding, or in 1.1 a word of its own.
     """
@@ -114,29 +116,31 @@ def test_waysToSay(gateway: Broker, device: Device, manager: Manager, query: str
     manager.next()
     device.sleep()
     number = manager.command("read", {"path": "/3/0/9"})
+    passed(gateway, makeDevice, manage, name)
+    assert device.link.lost == 0
     device.wake()
     assert device.update().code == "2.04"
     assert manager.answerTo(number, "read")["code"] == "2.05"
 
 
-def test_window(gateway: Broker, startWindow: Broker, name: str, makeDevice: MakeDevice, manage: Manage) -> None:
-    """
-    Within the window, commands are given at once.
-    """
-    device, manager = makeDevice(startWindow, name), manage(startWindow, name)
-    device.register(binding="UQ")
-    manager.next()
-    assert manager.read("/3/0/9") == 100
-
-
 @pytest.fixture(scope="module")
-def startWindow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """
     A broker whose gateway has the window that it has without further configuration.
     """
     broker = startGateway(tmp_path_factory.mktemp("window"), gatewayTables())
     yield broker
     broker.stop()
+
+
+def test_window(patient: Broker, name: str, makeDevice: MakeDevice, manage: Manage) -> None:
+    """
+    Within the window, commands are given at once.
+    """
+    device, manager = makeDevice(patient, name), manage(patient, name)
+    device.register(binding="UQ")
+    manager.next()
+    assert manager.read("/3/0/9") == 100
 
 
 def test_expires(
