@@ -100,7 +100,7 @@ def test_slowDisk(bed: Bed) -> None:
         publisher.publish("t", bytes(1500), 1, number)
     assert bed.store.progress.congested
     assert not publisher.transport.reading
-    assert sum(row[3] for row in bed.store.journal.close().runs) < 8
+    assert sum(row[4] for row in bed.store.journal.close().runs) < 8
     other.publish("elsewhere", b"", 0)
     assert other.transport.reading and not other.lost
 
@@ -171,7 +171,7 @@ def test_settledBeforeItsBatch(bed: Bed) -> None:
         subscriber.expect(Publish)
         subscriber.acknowledge(PUBACK, packetID)
     written = bed.store._writing
-    assert written is not None and sum(row[3] for row in written.runs) == 1
+    assert written is not None and sum(row[4] for row in written.runs) == 1
     bed.worker.release()
     publisher.turn()
     publisher.expectAck(PUBACK, 1)

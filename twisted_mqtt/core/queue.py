@@ -15,7 +15,8 @@ class Run:
     """
     Entries of one session that a store has written together; the store's own.
 
-    @ivar owner: what the store knows the session by.
+    @ivar number: what the store knows it by.
+    @ivar owner: what it knows the session by.
     @ivar first: the number of the first entry.
     @ivar left: how many are not settled.
     @ivar parcel: where those messages are that others want too; 0 if there is none such.
@@ -23,9 +24,10 @@ class Run:
     @ivar released: how many of those had their message in the parcel.
     """
 
-    __slots__ = ("owner", "first", "left", "parcel", "settled", "released")
+    __slots__ = ("number", "owner", "first", "left", "parcel", "settled", "released")
 
-    def __init__(self, owner: int, first: int, left: int, parcel: int) -> None:
+    def __init__(self, number: int, owner: int, first: int, left: int, parcel: int) -> None:
+        self.number: int = number
         self.owner: int = owner
         self.first: int = first
         self.left: int = left

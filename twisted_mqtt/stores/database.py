@@ -63,7 +63,7 @@ class Database:
         self._logged = 0
         # Parcels and runs of which little may be left.
         self._touchedParcels: dict[int, None] = {}
-        self._touchedRuns: dict[tuple[int, int], None] = {}
+        self._touchedRuns: dict[int, None] = {}
         self._parcels: dict[int, bytes] = {}
         self._parcelBytes = 0
         self.node = ""
@@ -120,7 +120,9 @@ class Database:
         if new:
             # Passwords are not in it, but what clients say is.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            self.path, isolation_level=None, check_same_thread=False, cached_statements=512
+        )
         self._connection = connection
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
@@ -185,9 +187,9 @@ class Database:
             raise
         self._isInDoubt = False
         self._batch = number
-        self._logged += len(batch.blob) + _BATCH_BYTES
+        self._logged += batch.weight + _BATCH_BYTES
         self._touchedParcels.update(dict.fromkeys(batch.released))
-        self._touchedRuns.update(dict.fromkeys((row[0], row[1]) for row in batch.partly))
+        self._touchedRuns.update(dict.fromkeys(row[0] for row in batch.partly))
 
     def _isThere(self, number: int) -> bool:
         found = self.connection.execute("SELECT value FROM meta WHERE name = 'batch'").fetchone()
@@ -196,14 +198,15 @@ class Database:
     def _apply(self, batch: Batch) -> None:
         run = self._run
         blob = batch.blob
-        run(statements.PUT_PARCELS, batch.parcels, blob)
-        run(statements.PUT_RUNS, batch.runs, blob)
+        self._insert(statements.PUT_PARCELS, batch.parcels)
+        self._insert(statements.PUT_RUNS, batch.runs)
         run(statements.PUT_FLIGHTS, batch.flights)
         run(statements.DROP_FLIGHTS, batch.landed)
         if batch.partly:
-            run(statements.PUT_GONE, batch.partly, blob)
-            run(statements.DROP_EMPTY_RUNS, batch.partly)
-            run(statements.DROP_LONE_GONE, batch.partly)
+            self._insert(statements.PUT_GONE, batch.partly)
+            touched = [row[0] for row in batch.partly]
+            run(statements.DROP_EMPTY_RUNS, touched)
+            run(statements.DROP_LONE_GONE, touched)
         run(statements.DROP_RUNS, batch.spent)
         run(statements.DROP_GONE, batch.spent)
         if batch.released:
@@ -232,7 +235,11 @@ class Database:
             self._run(put, [row for row in rows if len(row) > key], blob)
             self._run(drop, [row for row in rows if len(row) == key])
 
-    def _run(self, statement: str, rows: Sequence[tuple[object, ...]], blob: bytes | None = None) -> None:
+    def _insert(self, statement: tuple[str, int, str], rows: Sequence[tuple[Any, ...]]) -> None:
+        for text, parameters in statements.chunksOf(statement, rows):
+            self.connection.execute(text, parameters)
+
+    def _run(self, statement: str, rows: Sequence[object], blob: bytes | None = None) -> None:
         if rows:
             text = _encode(rows).decode("utf-8")
             self.connection.execute(statement, (text,) if blob is None else (text, blob))
@@ -278,7 +285,7 @@ class Database:
             if not rows:
                 break
             self._gather(page, session, rows, blob, after, last)
-            begin = max(row[1] for row in rows)
+            begin = max(row[2] for row in rows)
         page.complete = bool(page.complete) and not page.isCut
         self._fetchParcels(page)
         return page
@@ -289,16 +296,16 @@ class Database:
         """
         Put into a page what was read.
         """
-        flights = self._flights(session, min(row[0] for row in rows), max(row[1] for row in rows))
+        flights = self._flights(session, min(row[1] for row in rows), max(row[2] for row in rows))
         # Behind a page there may be more in flight; what waits there is for the next.
         isFull = bool(page.waiting)
         parts = []
         at = 0
-        for first, _, total, parcel, extras, *lengths, past in rows:
+        for number, first, _, total, parcel, extras, *lengths, past in rows:
             ends = list(accumulate([length or 0 for length in lengths], initial=at))
             records, pack, gone = (blob[begin:end] for begin, end in pairwise(ends))
             at = ends[-1]
-            parts.append((Part(first, total - (past or 0), parcel, extras, pack), records, gone))
+            parts.append((Part(number, first, total - (past or 0), parcel, extras, pack), records, gone))
         parts.sort(key=lambda each: each[0].first)
         for part, records, gone in parts:
             for found in entriesOf(part.first, records, gone, flights, after):
@@ -342,9 +349,9 @@ class Database:
         found = self.connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if found is None else found[0]
 
-    def numbers(self) -> tuple[int, int, int]:
+    def numbers(self) -> tuple[int, int, int, int]:
         """
-        The numbers with which new parcels, entries and sessions begin.
+        The numbers with which new parcels, runs, entries and sessions begin.
         """
-        parcel, entry, session = (int(self.connection.execute(text).fetchone()[0]) for text in statements.NUMBERS)
-        return parcel, entry, session
+        parcel, run, entry, session = (int(self.connection.execute(text).fetchone()[0]) for text in statements.NUMBERS)
+        return parcel, run, entry, session

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import IN_PUBLISH, encodeProperties
@@ -52,7 +54,8 @@ class Batch:
 
     @ivar sequence: of L{Progress} when it was closed.
     @ivar weight: what it takes in memory, roughly.
-    @ivar blob: packs, properties and payloads, to which rows point by offset (from 1) and length.
+    @ivar blob: properties and payloads of retained messages, wills and delayed ones, to which rows point by offset
+        (from 1) and length.
     """
 
     __slots__ = (
@@ -64,17 +67,15 @@ class Batch:
         self.sequence: int = 0
         self.weight: int = 0
         self.blob: bytes = b""
-        # (parcel, messages, entries that want them, piece)
+        # The rows of these tables.
         self.parcels: list[tuple[object, ...]] = []
-        # (session, first, last, entries, in flight, parcel, entries that want what is in it, bytes, extras, entries as
-        # a piece, messages as a piece)
         self.runs: list[tuple[object, ...]] = []
         # (session, entry, packet identifier, 8 if it was released)
         self.flights: list[tuple[int, int, int, int]] = []
-        # (session, first, settled, of those in the parcel, which as a piece)
-        self.partly: list[tuple[int, int, int, int, int, int]] = []
-        # (session, first)
-        self.spent: list[tuple[int, int]] = []
+        # More that is settled of runs: rows of C{gone}.
+        self.partly: list[tuple[int, int, int, bytes]] = []
+        # Runs of which all is.
+        self.spent: list[int] = []
         # By parcel: by how many fewer entries it is wanted.
         self.released: dict[int, int] = {}
         # (session, entry) of flights that are over
@@ -200,9 +201,9 @@ class Ledger:
     """
 
     __slots__ = (
-        "progress", "waits", "wake", "pager", "limit", "weight", "_awake", "_batch", "_nextParcel", "_nextEntry",
-        "_nextSession", "_entries", "_changed", "_touched", "_landed", "_ended", "_sessions", "_subscriptions",
-        "_received", "_retained", "_wills", "_delayed", "_bans",
+        "progress", "waits", "wake", "pager", "limit", "weight", "_awake", "_batch", "_nextParcel", "_nextRun",
+        "_nextEntry", "_nextSession", "_entries", "_changed", "_touched", "_landed", "_ended", "_sessions",
+        "_subscriptions", "_received", "_retained", "_wills", "_delayed", "_bans",
     )  # fmt: skip
 
     def __init__(
@@ -224,6 +225,7 @@ class Ledger:
         # Counts the batches of this process, so that a message knows whether it is in the one at hand.
         self._batch: int = 1
         self._nextParcel: int = 1
+        self._nextRun: int = 1
         self._nextEntry: int = 1
         self._nextSession: int = 1
         self._entries: list[Entry] = []
@@ -239,11 +241,12 @@ class Ledger:
         self._delayed: dict[int, tuple[Message, float] | None] = {}
         self._bans: dict[tuple[str, str], tuple[object, ...] | None] = {}
 
-    def startFrom(self, parcel: int, entry: int, session: int) -> None:
+    def startFrom(self, parcel: int, run: int, entry: int, session: int) -> None:
         """
         Number what is new from here.
         """
         self._nextParcel = parcel
+        self._nextRun = run
         self._nextEntry = entry
         self._nextSession = session
 
@@ -500,7 +503,8 @@ class Ledger:
                 _finish(batch, draft)
                 draft = None
             if draft is None:
-                draft = drafts[owner] = _Draft(Run(owner, number, 0, 0))
+                draft = drafts[owner] = _Draft(Run(self._nextRun, owner, number, 0, 0))
+                self._nextRun += 1
             run = draft.run
             entry.run = run
             draft.last = number
@@ -532,8 +536,7 @@ class Ledger:
         for draft in drafts.values():
             _finish(batch, draft)
         for made in parcels.values():
-            data = made.packer.pack()
-            batch.parcels.append((made.number, made.packer.count, made.wanted, batch.lay(data), len(data)))
+            batch.parcels.append((made.number, made.packer.count, made.wanted, made.packer.pack()))
 
     def _closeChanges(self, batch: Batch) -> None:
         for entry in self._changed:
@@ -543,15 +546,12 @@ class Ledger:
                 batch.flights.append((entry.owner, entry.number, entry.packetID, 8 if entry.released else 0))
         self._changed = []
         for run in self._touched:
-            count = len(run.settled)
             if run.released:
                 batch.released[run.parcel] = batch.released.get(run.parcel, 0) + run.released
             if run.left == 0:
-                batch.spent.append((run.owner, run.first))
+                batch.spent.append(run.number)
             else:
-                which = columnOf("I", run.settled)
-                row = (run.owner, run.first, count, run.released, batch.lay(which), len(which))
-                batch.partly.append(row)
+                batch.partly.append((run.number, len(run.settled), run.released, columnOf("I", run.settled)))
             run.settled = []
             run.released = 0
         self._touched = []
@@ -596,11 +596,10 @@ def _finish(batch: Batch, draft: _Draft) -> None:
     run = draft.run
     total = len(draft.records)
     run.left = total
-    records = columnOf("Q", draft.records)
     packer = draft.packer
-    pack = b"" if packer is None else packer.pack()
     batch.runs.append(
         (
+            run.number,
             run.owner,
             run.first,
             draft.last,
@@ -609,11 +608,9 @@ def _finish(batch: Batch, draft: _Draft) -> None:
             run.parcel,
             draft.shared,
             draft.size,
-            draft.extras,
-            batch.lay(records),
-            len(records),
-            batch.lay(pack),
-            len(pack),
+            None if draft.extras is None else msgspec.json.encode(draft.extras).decode("utf-8"),
+            columnOf("Q", draft.records),
+            b"" if packer is None else packer.pack(),
         )
     )
 

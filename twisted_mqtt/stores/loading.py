@@ -41,7 +41,7 @@ class Contents:
 
     node: str | None
     seen: float
-    numbers: tuple[int, int, int]
+    numbers: tuple[int, int, int, int]
     sessions: list[tuple[Any, ...]]
     subscriptions: list[tuple[Any, ...]]
     counts: dict[int, int]

@@ -2,8 +2,8 @@
 How messages and entries lie in the store: many in one value, column by column.
 
 A row a message would be made, written and read a thousand times for a batch; a column of a thousand is one call.
-Compiled like the core. What is written is little-endian whatever the machine; C{FORMAT} stands before each pack, so that
-a later release can tell.
+Compiled like the core. What is written is little-endian whatever the machine; C{FORMAT} stands before each pack, so
+that a later release can tell.
 """
 
 from __future__ import annotations

@@ -15,13 +15,14 @@ class Part:
     A run that was read.
 
     @ivar left: how many of its entries are not settled.
-    @ivar extras: see L{PUT_RUNS<twisted_mqtt.stores.statements.PUT_RUNS>}, as JSON.
+    @ivar extras: positions with subscription identifiers and share, as JSON.
     @ivar pack: of the messages that are with it.
     """
 
-    __slots__ = ("first", "left", "parcel", "extras", "pack")
+    __slots__ = ("number", "first", "left", "parcel", "extras", "pack")
 
-    def __init__(self, first: int, left: int, parcel: int, extras: str | None, pack: bytes) -> None:
+    def __init__(self, number: int, first: int, left: int, parcel: int, extras: str | None, pack: bytes) -> None:
+        self.number = number
         self.first = first
         self.left = left
         self.parcel = parcel

@@ -168,16 +168,16 @@ def _mendRuns(target: sqlite3.Connection) -> None:
     target.execute("BEGIN")
     target.execute("DELETE FROM run WHERE session NOT IN (SELECT id FROM session)")
     flights: set[tuple[int, int]] = set()
-    for session, first in target.execute("SELECT session, first FROM run").fetchall():
-        flights.update((session, number) for number in _mendRun(target, session, first))
+    for run, session in target.execute("SELECT id, session FROM run").fetchall():
+        flights.update((session, number) for number in _mendRun(target, run))
     for session, number in target.execute("SELECT session, number FROM flight").fetchall():
         if (session, number) not in flights:
             target.execute("DELETE FROM flight WHERE session = ? AND number = ?", (session, number))
     for statement in (
-        "DELETE FROM gone WHERE (session, first) NOT IN (SELECT session, first FROM run)",
+        "DELETE FROM gone WHERE run NOT IN (SELECT id FROM run)",
         "UPDATE parcel SET wanted = 0",
         "UPDATE parcel SET wanted = now.count FROM (SELECT run.parcel AS id, "
-        "sum(run.shared - coalesce(gone.shared, 0)) AS count FROM run LEFT JOIN gone USING (session, first) "
+        "sum(run.shared - coalesce(gone.shared, 0)) AS count FROM run LEFT JOIN gone ON gone.run = run.id "
         "WHERE run.parcel > 0 GROUP BY run.parcel) AS now WHERE parcel.id = now.id",
         "DELETE FROM parcel WHERE wanted <= 0",
     ):
@@ -185,16 +185,16 @@ def _mendRuns(target: sqlite3.Connection) -> None:
     target.execute("COMMIT")
 
 
-def _mendRun(target: sqlite3.Connection, session: int, first: int) -> list[int]:
+def _mendRun(target: sqlite3.Connection, run: int) -> list[int]:
     """
     Leave of a run what can be delivered.
 
     @return: the numbers of the entries that are left.
     """
-    total, parcel, shared, entries, messages, past, pastShared, gone = target.execute(
-        "SELECT run.total, parcel, run.shared, run.entries, messages, gone.total, gone.shared, gone.entries "
-        "FROM run LEFT JOIN gone USING (session, first) WHERE run.session = ? AND first = ?",
-        (session, first),
+    first, total, parcel, shared, entries, messages, past, pastShared, gone = target.execute(
+        "SELECT first, run.total, parcel, run.shared, run.entries, messages, gone.total, gone.shared, gone.entries "
+        "FROM run LEFT JOIN gone ON gone.run = run.id WHERE id = ?",
+        (run,),
     ).fetchone()
     packs = [_packOf(messages), None]
     if parcel:
@@ -207,7 +207,7 @@ def _mendRun(target: sqlite3.Connection, session: int, first: int) -> list[int]:
     good = [one for one in found if _isReadable(packs[one.shared], one)]
     left = (total - (past or 0), shared - (pastShared or 0))
     if not good:
-        target.execute("DELETE FROM run WHERE session = ? AND first = ?", (session, first))
+        target.execute("DELETE FROM run WHERE id = ?", (run,))
     elif left != (len(good), sum(one.shared for one in good)) or len(good) < len(found):
         packer = Packer()
         records = []
@@ -218,11 +218,10 @@ def _mendRun(target: sqlite3.Connection, session: int, first: int) -> list[int]:
             place = one.place if one.shared else -1
             records.append(recordOf(one.number - first, one.packetID, one.flags, place))
         target.execute(
-            "UPDATE run SET total = ?, shared = ?, extras = NULL, entries = ?, messages = ? "
-            "WHERE session = ? AND first = ?",
-            (len(good), sum(one.shared for one in good), columnOf("Q", records), packer.pack(), session, first),
+            "UPDATE run SET total = ?, shared = ?, extras = NULL, entries = ?, messages = ? WHERE id = ?",
+            (len(good), sum(one.shared for one in good), columnOf("Q", records), packer.pack(), run),
         )
-        target.execute("DELETE FROM gone WHERE session = ? AND first = ?", (session, first))
+        target.execute("DELETE FROM gone WHERE run = ?", (run,))
     return [one.number for one in good]
 
 

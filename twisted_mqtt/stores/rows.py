@@ -58,7 +58,7 @@ class _Unpacking:
         self._parcels = {number: Pack(data) for number, data in parcels.items()}
         self._messages: dict[tuple[int, int], Message] = {}
         self._part: Part | None = None
-        self._run = Run(0, 0, 0, 0)
+        self._run = Run(0, 0, 0, 0, 0)
         self._pack: Pack | None = None
         self._extras: dict[int, list[Any]] = {}
 
@@ -68,7 +68,7 @@ class _Unpacking:
         """
         if part is not self._part:
             self._part = part
-            self._run = Run(self._session.stored, part.first, part.left, part.parcel)
+            self._run = Run(part.number, self._session.stored, part.first, part.left, part.parcel)
             self._pack = Pack(part.pack) if part.pack else None
             self._extras = {} if part.extras is None else {row[0]: row for row in msgspec.json.decode(part.extras)}
         flags = found.flags

@@ -24,25 +24,20 @@ _NOTHING: Final = Message("", b"")
 
 
 def thinOnes(
-    connection: sqlite3.Connection, parcels: Iterable[int], runs: Iterable[tuple[int, int]]
-) -> tuple[list[int], list[tuple[int, int]]]:
+    connection: sqlite3.Connection, parcels: Iterable[int], runs: Iterable[int]
+) -> tuple[list[int], list[int]]:
     """
     Which of these parcels and runs hold little that is wanted.
     """
-    encode = msgspec.json.encode
-    thinParcels = connection.execute(
-        f"{statements.THIN_PARCELS} AND id IN (SELECT value FROM json_each(?))",
-        (encode(list(parcels)).decode("ascii"),),
-    ).fetchall()
-    thinRuns = connection.execute(
-        f"{statements.THIN_RUNS} AND (session, first) IN "
-        "(SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))",
-        (encode(list(runs)).decode("ascii"),),
-    ).fetchall()
-    return [row[0] for row in thinParcels], [(row[0], row[1]) for row in thinRuns]
+    found = []
+    for statement, numbers in ((statements.THIN_PARCELS, parcels), (statements.THIN_RUNS, runs)):
+        text = msgspec.json.encode(list(numbers)).decode("ascii")
+        rows = connection.execute(f"{statement} AND id IN (SELECT value FROM json_each(?))", (text,))
+        found.append([row[0] for row in rows])
+    return found[0], found[1]
 
 
-def thin(connection: sqlite3.Connection, parcels: Iterable[int], runs: Iterable[tuple[int, int]]) -> None:
+def thin(connection: sqlite3.Connection, parcels: Iterable[int], runs: Iterable[int]) -> None:
     """
     Make them small, in one transaction.
     """
@@ -50,8 +45,8 @@ def thin(connection: sqlite3.Connection, parcels: Iterable[int], runs: Iterable[
     try:
         for number in parcels:
             _thinParcel(connection, number)
-        for session, first in runs:
-            _thinRun(connection, session, first)
+        for number in runs:
+            _thinRun(connection, number)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -72,11 +67,11 @@ def _thinParcel(connection: sqlite3.Connection, number: int) -> None:
     connection.execute("UPDATE parcel SET total = ?, messages = ? WHERE id = ?", (len(wanted), packer.pack(), number))
 
 
-def _thinRun(connection: sqlite3.Connection, session: int, first: int) -> None:
-    row = connection.execute(statements.RUN, (session, first)).fetchone()
+def _thinRun(connection: sqlite3.Connection, number: int) -> None:
+    row = connection.execute(statements.RUN, (number,)).fetchone()
     if row is None:
         return
-    entries, messages, extras, gone = row
+    first, entries, messages, extras, gone = row
     pack = Pack(messages)
     packer = Packer()
     records: list[int] = []
@@ -91,12 +86,11 @@ def _thinRun(connection: sqlite3.Connection, session: int, first: int) -> None:
             packer.add(pack.message(found.place))
         records.append(recordOf(found.number - first, found.packetID, found.flags, place))
     connection.execute(
-        "UPDATE run SET entries = ?, messages = ?, extras = ? WHERE session = ? AND first = ?",
+        "UPDATE run SET entries = ?, messages = ?, extras = ? WHERE id = ?",
         (
             columnOf("Q", records),
             packer.pack(),
             msgspec.json.encode(kept).decode("utf-8") if kept else None,
-            session,
-            first,
+            number,
         ),
     )

@@ -9,9 +9,11 @@ CREATE TABLE parcel (
     messages BLOB NOT NULL
 );
 
--- Some entries of one session that came one after another: what waits for a client or is in flight to it. The small
--- columns come first, so that they are read without the others.
+-- Some entries of one session that came one after another: what waits for a client or is in flight to it. They lie in the
+-- order of their writing, so that a batch goes to a few pages and not to some of each session. The small columns come
+-- first: they are read without the others.
 CREATE TABLE run (
+    id INTEGER PRIMARY KEY,
     session INTEGER NOT NULL,
     first INTEGER NOT NULL,  -- numbers of the first and last entry
     last INTEGER NOT NULL,
@@ -22,21 +24,19 @@ CREATE TABLE run (
     size INTEGER NOT NULL,  -- bytes to be delivered, roughly
     extras TEXT,  -- JSON: [position, subscription identifiers, share]
     entries BLOB NOT NULL,
-    messages BLOB NOT NULL,
-    PRIMARY KEY (session, first)
-) WITHOUT ROWID;
+    messages BLOB NOT NULL
+);
 
+CREATE UNIQUE INDEX run_session ON run (session, first);
 CREATE INDEX run_parcel ON run (parcel) WHERE parcel > 0;
 
 -- Which entries of a run are settled, as far as not all are.
 CREATE TABLE gone (
-    session INTEGER NOT NULL,
-    first INTEGER NOT NULL,
+    run INTEGER PRIMARY KEY,
     total INTEGER NOT NULL,
     shared INTEGER NOT NULL,  -- of them with a message in the parcel
-    entries BLOB NOT NULL,  -- how far each is from the first
-    PRIMARY KEY (session, first)
-) WITHOUT ROWID;
+    entries BLOB NOT NULL  -- how far each is from the first
+);
 
 -- What has become of entries since they were written.
 CREATE TABLE flight (
