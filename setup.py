@@ -53,6 +53,7 @@ EXTRA_MODULES = [
         "wills",
         # what is told of each message that is kept
         "stores/ledger",
+        "stores/packing",
     )
 ] + [
     # What each frame of STOMP goes through.
