@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.service import Service
 from twisted.logger import Logger
+from zope.interface import alsoProvides
 
 from gateways.coap.dtlscontext import DTLSContext
 from gateways.coap.ports import Ports
@@ -17,6 +18,7 @@ from gateways.lwm2m.protocol import LwM2MProtocol
 from twisted_mqtt.config.schema_extensions import DTLS
 from twisted_mqtt.config.schema_lwm2m import LwM2M
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
+from twisted_mqtt.interfaces import IRefreshing
 from twisted_mqtt.listening import Place, limitsOf
 
 if TYPE_CHECKING:
@@ -69,9 +71,18 @@ class LwM2MService(Service):
                 protocol = LwM2MProtocol(self.gateway, self._place("dtls", bind), self._reactor, True)
                 key = f"lwm2m.bind.{name}"
                 self.ports.openSecure(name, bind, protocol, key, context, settings.max_associations)
+                alsoProvides(self, IRefreshing)
         except BaseException:
             self.ports.close()
             raise
+
+    def refresh(self) -> None:
+        """
+        Read the certificates of DTLS again, see L{IRefreshing}; without DTLS there are none, and this is not provided.
+
+        @raise twisted_mqtt.tlscontext.TLSProblem: they can't be used.
+        """
+        self.ports.refresh()
 
     def stopService(self) -> Deferred[None]:
         """
