@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from zope.interface import alsoProvides
 
 from gateways.coap.dtls import DTLSProtocol
 from gateways.coap.dtlscontext import DTLSContext
 from gateways.coap.gateway import Gateway
+from gateways.coap.multicast import Discovery
 from gateways.coap.protocol import CoAPProtocol
 from gateways.coap.pubsub import Topics
-from gateways.datagrams import openDatagrams
+from gateways.datagrams import openDatagrams, openGroup
 from twisted_mqtt.config.schema_extensions import CoAP
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
 from twisted_mqtt.interfaces import IRefreshing
@@ -38,7 +40,7 @@ class CoAPService(Service):
     The gateway.
 
     @ivar gateway: what its clients share.
-    @ivar ports: those that are open, by kind: C{"udp"} and C{"dtls"}.
+    @ivar ports: those that are open, by kind: C{"udp"} and C{"dtls"}; and those that hear groups.
     """
 
     def __init__(self, broker: Any, settings: CoAP, reactor: Any) -> None:
@@ -46,6 +48,7 @@ class CoAPService(Service):
         self.ports: dict[str, Any] = {}
         self._protocols: list[Any] = []
         self._layers: list[DTLSProtocol] = []
+        self._discovery: Discovery | None = None
         self._broker = broker
         self._settings = settings
         self._reactor = reactor
@@ -63,7 +66,9 @@ class CoAPService(Service):
             dtls = settings.dtls
             context = None if dtls.port is None else DTLSContext(dtls, "coap.dtls", broker.preSharedKeys)
             endpoint = CoAPProtocol(self.gateway, self._place("udp", settings.port), self._reactor)
-            endpoint.port = self._open("udp", settings.port, endpoint)
+            endpoint.port = self._open("udp", settings.port, endpoint, settings.multicast)
+            if settings.multicast:
+                self._openGroups(endpoint)
             if dtls.port is not None and context is not None:
                 place = self._place("dtls", dtls.port, dtls.peer_cert_as_username)
                 upper = CoAPProtocol(self.gateway, place, self._reactor, True)
@@ -101,6 +106,8 @@ class CoAPService(Service):
         ports, self.ports = self.ports, {}
         protocols, self._protocols = self._protocols, []
         self._layers.clear()
+        if self._discovery is not None:
+            self._discovery.stop()
         # Whoever has an association with one of them is told that it is over.
         for protocol in protocols:
             protocol.doStop()
@@ -111,11 +118,30 @@ class CoAPService(Service):
         zone = self._broker.settings.resolveZone(self._settings.zone)
         return Place(f"coap:{kind}", zone, onLoopback=bind.isLoopback, usernamePart=usernamePart)
 
-    def _open(self, kind: str, bind: Bind, protocol: Any) -> int:
+    def _openGroups(self, endpoint: CoAPProtocol) -> None:
+        """
+        Hear the groups by which devices look for servers. One that can't be joined, as on a machine without a network,
+        is told and left out.
+        """
+        settings = self._settings
+        discovery = self._discovery = Discovery(endpoint, self._reactor, settings.multicast_leisure)
+        host, port = self.ports["udp"].getHost()
+        for group in settings.multicast_groups:
+            try:
+                opened = openGroup(self._reactor, group, host, port, discovery)
+            except CannotListenError as error:
+                _log.error("coap.multicast: {group} can't be joined: {error}", group=group, error=error.socketError)
+                continue
+            for number, each in enumerate(opened):
+                self.ports[f"{group} {number}"] = each
+            if opened:
+                _log.info("coap.multicast: {group} is heard on port {port}", group=group, port=port)
+
+    def _open(self, kind: str, bind: Bind, protocol: Any, shared: bool = False) -> int:
         """
         Open a port; returns its number.
         """
-        port = openDatagrams(self._reactor, bind, protocol, _RECEIVE_BUFFER)
+        port = openDatagrams(self._reactor, bind, protocol, _RECEIVE_BUFFER, shared=shared)
         self.ports[kind] = port
         self._protocols.append(protocol)
         host, number = port.getHost()
