@@ -145,9 +145,11 @@ class DTLSProtocol(DatagramProtocol):
         try:
             self.reload()
         except TLSProblem as problem:
+            # Asked again at each first message, it would say so each time.
+            self._context.settle()
             _log.error("{problem}; what was read before is used on", problem=problem)
         else:
-            _log.info("DTLS on {host}: certificates read again", host=self.getHost())
+            _log.info("{path}: certificates read again", path=self._context.path)
 
     def __len__(self) -> int:
         return len(self._associations)

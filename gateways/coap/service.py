@@ -66,7 +66,9 @@ class CoAPService(Service):
             dtls = settings.dtls
             context = None if dtls.port is None else DTLSContext(dtls, "coap.dtls", broker.preSharedKeys)
             endpoint = CoAPProtocol(self.gateway, self._place("udp", settings.port), self._reactor)
-            endpoint.port = self._open("udp", settings.port, endpoint, settings.multicast)
+            # Beside an address of its own, a group's is another one; the address for all takes those of groups, too.
+            shared = settings.multicast and settings.port.host in ("0.0.0.0", "::")
+            endpoint.port = self._open("udp", settings.port, endpoint, shared)
             if settings.multicast:
                 self._openGroups(endpoint)
             if dtls.port is not None and context is not None:
