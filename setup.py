@@ -69,6 +69,7 @@ EXTRA_MODULES = [
         "session",
         "request",
         "resources",
+        "serving",
         "gateway",
         "protocol",
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gateways.coap.exchange import Address, Ended, Exchanges, Incoming
+from gateways.coap.exchange import Address, Ended, Incoming
 from gateways.coap.parameters import Parameters
 from gateways.coap.session import CoAPClient
 
@@ -21,18 +21,16 @@ class Endpoint(Protocol):
     """
     Where a client came in.
 
-    @ivar exchanges: of this socket.
     @ivar place: of its listener.
     @ivar port: that it listens on.
     """
 
-    exchanges: Exchanges
     place: Place
     port: int
 
     def send(self, address: Address, message: Message, confirmable: bool, ended: Ended | None, now: float) -> None:
         """
-        See L{Exchanges.send}; the timer is seen to.
+        See L{Exchanges.send<gateways.coap.exchange.Exchanges.send>}; the timer is seen to.
         """
 
     def cut(self, request: Message, address: Address, response: Message, size: int, now: float) -> Message:
@@ -40,6 +38,16 @@ class Endpoint(Protocol):
         What goes out for a response: itself, or its first block.
 
         @param size: the length of the datagram that asked for it; 0 where none did.
+        """
+
+    def isVerified(self, address: Address) -> bool:
+        """
+        Whether a peer has lately shown that it receives what is sent there.
+        """
+
+    def respond(self, incoming: Incoming, response: Message, now: float) -> None:
+        """
+        Answer a request, in one message.
         """
 
     def answer(self, incoming: Incoming, request: Message, response: Message) -> None:
