@@ -77,6 +77,7 @@ EXTRA_MODULES = [
         "session",
         "request",
         "resources",
+        "serving",
         "gateway",
         "protocol",
     )

@@ -10,7 +10,9 @@ for itself: how much of it it needed is told, so that one sees whether it was wh
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -179,8 +181,6 @@ def _freePair() -> int:
     """
     A port that is free together with the one above.
     """
-    import socket
-
     while True:
         port = freePort(socket.SOCK_DGRAM)
         try:
@@ -284,7 +284,7 @@ class Row:
 ROWS: Final = (
     Row("get", f"GET of 64 bytes, {_CLIENTS} clients: requests/s", _get),
     Row("put", f"PUT of 64 bytes, {_CLIENTS} clients (here: to an MQTT subscriber): requests/s", _put),
-    # The others drop what comes faster than a notification for each observer in some milliseconds, and tell the last.
+    # Ours alone: with the others notifications were missing in each round, so that their rate was that of the waiting.
     Row(
         "notify",
         f"{_OBSERVERS:,} observers, not confirmable: notifications/s",
@@ -382,8 +382,6 @@ def _print(rows: list[Row], contenders: list[Contender], found: dict[tuple[str, 
 
 
 def _nodeVersion() -> str:
-    import json
-
     path = ROOT / "tests" / "node_modules" / "coap" / "package.json"
     found: str = json.loads(path.read_text())["version"] if path.exists() else ""
     return found

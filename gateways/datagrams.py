@@ -32,6 +32,9 @@ Datagrams that are read before others have their turn.
 """
 
 _MOST_UNSENT: Final = 4096
+# Of Linux, without a name in Python's module: whether a socket gets what is for groups that others have joined.
+_IP_MULTICAST_ALL: Final = 49
+_IPV6_MULTICAST_ALL: Final = 29
 _BUFFER: Final = 65536
 
 # What C{recvfrom} says of a sender: host, port, and more for IPv6.
@@ -206,11 +209,13 @@ def openDatagrams(
     receiveBuffer: int | None = None,
     sendBuffer: int | None = None,
     group: str | None = None,
+    shared: bool = False,
 ) -> DatagramPort | TwistedPort:
     """
     Open a UDP socket.
 
     @param group: a multicast group to be heard too.
+    @param shared: whether L{openGroup} will be asked for the same port: what is sent to groups does not come here then.
 
     @raise CannotListenError: the address is taken, forbidden, or not ours.
     """
@@ -225,6 +230,12 @@ def openDatagrams(
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receiveBuffer)
         if sendBuffer is not None:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sendBuffer)
+        if shared:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET:
+                opened.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
+            else:
+                opened.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
         opened.bind(address)
         if group is not None:
             _join(opened, group)
@@ -233,6 +244,90 @@ def openDatagrams(
             opened.close()
         raise CannotListenError(bind.host, bind.port, error) from error
     return (DatagramPort if canBeFast(reactor) else TwistedPort)(reactor, opened, receiver)
+
+
+def openGroup(reactor: Any, group: str, host: str, port: int, receiver: Receiver) -> list[DatagramPort | TwistedPort]:
+    """
+    Hear what is sent to a multicast group, and nothing else.
+
+    @param host: the numeric address that answers come from: the group is heard on its interface, on each interface if
+        it is that of all addresses.
+    @param port: that datagrams are sent to.
+
+    @return: the sockets; none where the group's addresses are of another kind than C{host}.
+
+    @raise CannotListenError: the group can't be joined anywhere.
+    """
+    address = ip_address(group)
+    own = ip_address(host.partition("%")[0])
+    if address.version != own.version:
+        return []
+    interfaces = [index for index, _ in socket.if_nameindex()]
+    try:
+        if address.version == 4:
+            opened = [_hearing4(address.packed, own.packed, port, interfaces if own.is_unspecified else [0])]
+        else:
+            opened = _hearing6(group, port, [socket.if_nametoindex("lo")] if own.is_loopback else interfaces)
+    except OSError as error:
+        raise CannotListenError(group, port, error) from error
+    kind = DatagramPort if canBeFast(reactor) else TwistedPort
+    return [kind(reactor, one, receiver) for one in opened]
+
+
+def _hearing4(group: bytes, own: bytes, port: int, interfaces: list[int]) -> socket.socket:
+    """
+    A socket that hears a group on some interfaces, or on that of an address. Those without multicast are passed over.
+    """
+    one = _groupSocket(socket.AF_INET, (socket.inet_ntoa(group), port))
+    refused: OSError | None = None
+    joined = 0
+    for index in interfaces:
+        try:
+            request = group + own + struct.pack("@i", index)
+            one.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
+            joined += 1
+        except OSError as error:
+            refused = error
+    if joined:
+        return one
+    one.close()
+    raise refused or OSError("there is no interface")
+
+
+def _hearing6(group: str, port: int, interfaces: list[int]) -> list[socket.socket]:
+    """
+    The same for IPv6, where each interface has groups of its own and takes a socket of its own.
+    """
+    opened: list[socket.socket] = []
+    refused: OSError | None = None
+    for index in interfaces:
+        try:
+            one = _groupSocket(socket.AF_INET6, (group, port, 0, index))
+        except OSError as error:
+            refused = error
+            continue
+        try:
+            request = ip_address(group).packed + struct.pack("@I", index)
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, request)
+            opened.append(one)
+        except OSError as error:
+            refused = error
+            one.close()
+    if not opened:
+        raise refused or OSError("there is no interface")
+    return opened
+
+
+def _groupSocket(family: int, address: SocketAddress) -> socket.socket:
+    one = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        one.setblocking(False)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one.bind(address)
+    except OSError:
+        one.close()
+        raise
+    return one
 
 
 def isMulticast(host: str) -> bool:

@@ -364,8 +364,8 @@ class IExtension(Interface):
 
 class IRefreshing(Interface):
     """
-    An extension or the service of a gateway that reads files, and can read them again while it runs. When the configuration is read again and its
-    table has not changed, this is all that happens to it.
+    An extension or the service of a gateway that reads files, and can read them again while it runs. When the
+    configuration is read again and its table has not changed, this is all that happens to it.
     """
 
     def refresh() -> Deferred[None] | None:

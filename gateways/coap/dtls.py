@@ -121,7 +121,8 @@ class DTLSProtocol(DatagramProtocol):
         self._asking: tuple[Any, ...] = ()
         # The one that was used longest ago comes first.
         self._associations: OrderedDict[tuple[str, int], _Association] = OrderedDict()
-        self._handshakes = 0
+        # Those whose handshake is under way; the one that began first comes first.
+        self._shaking: OrderedDict[_Association, None] = OrderedDict()
         self._count = 0
         self._use(context)
         self._watch = FileWatch(wheel, reactor.seconds, context.files, self._filesChanged)
@@ -144,9 +145,11 @@ class DTLSProtocol(DatagramProtocol):
         try:
             self.reload()
         except TLSProblem as problem:
+            # Asked again at each first message, it would say so each time.
+            self._context.settle()
             _log.error("{problem}; what was read before is used on", problem=problem)
         else:
-            _log.info("DTLS on {host}: certificates read again", host=self.getHost())
+            _log.info("{path}: certificates read again", path=self._context.path)
 
     def __len__(self) -> int:
         return len(self._associations)
@@ -253,13 +256,16 @@ class DTLSProtocol(DatagramProtocol):
         before = self._associations.get(peer)
         if before is not None:  # it has begun anew, as after a restart
             self._end(before)
-        if self._handshakes >= _MOST_HANDSHAKES or not self._makeRoom():
+        if len(self._shaking) >= _MOST_HANDSHAKES:
+            # In a flood, who is quick gets through; refused, nobody would until these have timed out.
+            self._end(next(iter(self._shaking)))
+        if not self._makeRoom():
             return
         now = self._reactor.seconds()
         self._count += 1
         association = _Association(self, (*peer, self._count), self._context, spare, random, now)
         self._associations[peer] = association
-        self._handshakes += 1
+        self._shaking[association] = None
         self._wheel.add(association, now + 1)
         self._shake(association)
 
@@ -319,7 +325,7 @@ class DTLSProtocol(DatagramProtocol):
         self._flush(connection, address)
         association.established = True
         association.answer = None
-        self._handshakes -= 1
+        del self._shaking[association]
         try:
             association.identity = self._identify(context, connection)
         except ValueError as error:
@@ -422,7 +428,7 @@ class DTLSProtocol(DatagramProtocol):
         if association.established:
             self.upper.lost(address)
         else:
-            self._handshakes -= 1
+            del self._shaking[association]
             if association.context.psk is not None:
                 association.context.psk.take(association.connection)
             if association.lookup is not None:

@@ -34,6 +34,7 @@ class DTLSContext:
     What a table of keys means to OpenSSL, with the files as they are when it is made.
 
     @ivar context: for new connections.
+    @ivar path: of the table, for messages.
     @ivar keys: where pre-shared keys are found.
     @ivar psk: finds those of clients, or L{None} where that is not possible.
     @ivar answer: an identity and its key that were looked up before OpenSSL asks for them; L{None} for nobody's.
@@ -46,7 +47,7 @@ class DTLSContext:
         @raise TLSProblem: the keys can't work; the text says which and why.
         """
         self._settings = settings
-        self._path = path
+        self.path = path
         self.keys = keys
         self.answer: tuple[bytes, bytes | None] | None = None
         self.context = context = SSL.Context(SSL.DTLS_SERVER_METHOD)
@@ -77,6 +78,12 @@ class DTLSContext:
         """
         return self._hasKeys == bool(self.keys)
 
+    def settle(self) -> None:
+        """
+        Hold it for that, since it can't be made now.
+        """
+        self._hasKeys = bool(self.keys)
+
     @property
     def files(self) -> list[str]:
         """
@@ -91,7 +98,7 @@ class DTLSContext:
 
         @raise TLSProblem: they can't be used.
         """
-        return DTLSContext(self._settings, self._path, self.keys)
+        return DTLSContext(self._settings, self.path, self.keys)
 
     def _find(self, identity: bytes) -> bytes | None:
         answer = self.answer
@@ -102,7 +109,7 @@ class DTLSContext:
             return True
         _log.warn(
             "{path}: there is no {file}, so only clients with a pre-shared key can come",
-            path=self._path,
+            path=self.path,
             file=self._settings.certfile,
         )
         return False
@@ -118,19 +125,19 @@ class DTLSContext:
         except SSL.Error as error:
             files = f"{settings.certfile} and {settings.keyfile}"
             raise TLSProblem(
-                f"{self._path}.certfile, keyfile: {files} are no certificate and its key ({reasonOf(error)})"
+                f"{self.path}.certfile, keyfile: {files} are no certificate and its key ({reasonOf(error)})"
             ) from error
 
     def _setVerification(self) -> None:
         settings, context = self._settings, self.context
         if settings.cacertfile is None:
-            raise TLSProblem(f'{self._path}.verify = "verify_peer" needs cacertfile')
+            raise TLSProblem(f'{self.path}.verify = "verify_peer" needs cacertfile')
         self._mustBeThere("cacertfile", settings.cacertfile)
         try:
             context.load_verify_locations(settings.cacertfile)
             context.load_client_ca(settings.cacertfile.encode())
         except SSL.Error as error:
-            raise TLSProblem(f"{self._path}.cacertfile: no authorities ({reasonOf(error)})") from error
+            raise TLSProblem(f"{self.path}.cacertfile: no authorities ({reasonOf(error)})") from error
         mode = SSL.VERIFY_PEER
         if settings.fail_if_no_peer_cert:
             mode |= SSL.VERIFY_FAIL_IF_NO_PEER_CERT
@@ -141,4 +148,4 @@ class DTLSContext:
             with open(file, "rb"):
                 pass
         except OSError as error:
-            raise TLSProblem(f'{self._path}.{key} = "{file}": can\'t be read ({error.strerror})') from error
+            raise TLSProblem(f'{self.path}.{key} = "{file}": can\'t be read ({error.strerror})') from error

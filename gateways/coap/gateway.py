@@ -6,8 +6,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gateways.coap.exchange import Address, Ended, Exchanges, Incoming
+from gateways.coap.blockwise import diagnostic
+from gateways.coap.codes import BAD_REQUEST
+from gateways.coap.exchange import Address, Ended, Incoming
 from gateways.coap.parameters import Parameters
+from gateways.coap.query import QueryError, pathOf, queryOf
+from gateways.coap.request import Request
+from gateways.coap.resources import serve
 from gateways.coap.session import CoAPClient
 
 if TYPE_CHECKING:
@@ -21,18 +26,16 @@ class Endpoint(Protocol):
     """
     Where a client came in.
 
-    @ivar exchanges: of this socket.
     @ivar place: of its listener.
     @ivar port: that it listens on.
     """
 
-    exchanges: Exchanges
     place: Place
     port: int
 
     def send(self, address: Address, message: Message, confirmable: bool, ended: Ended | None, now: float) -> None:
         """
-        See L{Exchanges.send}; the timer is seen to.
+        See L{Exchanges.send<gateways.coap.exchange.Exchanges.send>}; the timer is seen to.
         """
 
     def cut(self, request: Message, address: Address, response: Message, size: int, now: float) -> Message:
@@ -40,6 +43,16 @@ class Endpoint(Protocol):
         What goes out for a response: itself, or its first block.
 
         @param size: the length of the datagram that asked for it; 0 where none did.
+        """
+
+    def isVerified(self, address: Address) -> bool:
+        """
+        Whether a peer has lately shown that it receives what is sent there.
+        """
+
+    def respond(self, incoming: Incoming, response: Message, now: float) -> None:
+        """
+        Answer a request, in one message.
         """
 
     def answer(self, incoming: Incoming, request: Message, response: Message) -> None:
@@ -68,6 +81,17 @@ class Gateway:
         self.parameters = Parameters()
         self.clients: dict[tuple[Address, str], CoAPClient] = {}
         self._byAddress: dict[Address, set[CoAPClient]] = {}
+
+    def serve(self, endpoint: Endpoint, asked: Message, message: Message, incoming: Incoming) -> None:
+        """
+        See L{Owner<gateways.coap.protocol.Owner>}.
+        """
+        try:
+            query = queryOf(asked)
+        except QueryError as error:
+            endpoint.answer(incoming, asked, diagnostic(BAD_REQUEST, str(error)))
+            return
+        serve(Request(self, endpoint, asked, message, query, incoming), pathOf(asked))
 
     def clientFor(
         self,

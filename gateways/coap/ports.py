@@ -52,15 +52,16 @@ class Ports:
         self._receiveBuffer = receiveBuffer
         self._sendBuffer = sendBuffer
 
-    def openPlain(self, name: str, bind: Bind, protocol: Any, key: str) -> None:
+    def openPlain(self, name: str, bind: Bind, protocol: Any, key: str, shared: bool = False) -> None:
         """
         Open a port.
 
         @param key: of the configuration, where its address stands.
+        @param shared: see L{openDatagrams}.
 
         @raise twisted.internet.error.CannotListenError: its address is taken, forbidden, or not ours.
         """
-        protocol.port = self._open(name, bind, protocol, key, "udp")
+        protocol.port = self._open(name, bind, protocol, key, "udp", shared)
 
     def openSecure(self, name: str, bind: Bind, protocol: Any, key: str, context: DTLSContext, most: int) -> None:
         """
@@ -102,8 +103,8 @@ class Ports:
         for port in ports.values():
             await maybeDeferred(port.stopListening)
 
-    def _open(self, name: str, bind: Bind, protocol: Any, key: str, kind: str) -> int:
-        port = openDatagrams(self._reactor, bind, protocol, self._receiveBuffer, self._sendBuffer)
+    def _open(self, name: str, bind: Bind, protocol: Any, key: str, kind: str, shared: bool = False) -> int:
+        port = openDatagrams(self._reactor, bind, protocol, self._receiveBuffer, self._sendBuffer, shared=shared)
         self.opened[name] = port
         self._protocols.append(protocol)
         host, number = port.getHost()

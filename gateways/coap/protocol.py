@@ -11,26 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.logger import Logger
 
-from gateways.coap.blockwise import Assembler, Slicer, diagnostic
-from gateways.coap.codes import (
-    BAD_OPTION,
-    BAD_REQUEST,
-    INTERNAL_SERVER_ERROR,
-    IPATCH,
-    METHOD_NOT_ALLOWED,
-    PROXYING_NOT_SUPPORTED,
-    isResponse,
-)
+from gateways.coap.codes import INTERNAL_SERVER_ERROR
 from gateways.coap.exchange import Address, Awaiting, Ended, Exchanges, Incoming
 from gateways.coap.message import Message
-from gateways.coap.options import BLOCK1, BLOCK2, PROXY_SCHEME, PROXY_URI, TABLE, Option, valueOf
-from gateways.coap.parameters import Parameters
-from gateways.coap.query import QueryError, pathOf, queryOf
-from gateways.coap.request import Request
-from gateways.coap.resources import serve
+from gateways.coap.serving import Bodies, refusal, take, withBlock
 
 if TYPE_CHECKING:
-    from gateways.coap.gateway import Gateway
+    from gateways.coap.parameters import Parameters
     from twisted_mqtt.listening import Place
 
 _log = Logger()
@@ -51,13 +38,22 @@ class Owner(Protocol):
     settings: Any
     parameters: Parameters
 
+    def serve(self, endpoint: Any, asked: Message, message: Message, incoming: Incoming) -> None:
+        """
+        Answer a request by C{endpoint.answer}, now or later.
+
+        @param endpoint: one of this gateway's.
+        @param asked: as it came: perhaps the last block of C{message}.
+        @param message: with its whole body.
+        """
+
     def lost(self, address: Address, reason: int | str) -> None:
         """
         Nothing comes from an address any more.
         """
 
 
-class EndpointProtocol:
+class CoAPProtocol:
     """
     One endpoint, whatever its resources are.
 
@@ -74,15 +70,12 @@ class EndpointProtocol:
         self.place = place
         self.port = 0
         self.transport: Any = None
-        self._owner = gateway
+        self._gateway = gateway
         self._reactor = reactor
         self._secure = secure
-        settings, lifetime = gateway.settings, gateway.parameters.exchangeLifetime
         self.exchanges = Exchanges(self._write, self, gateway.parameters, SystemRandom())
-        self._assembler = Assembler(settings.max_body, lifetime)
-        self._longest: int = settings.max_body
-        self._blockSize: int = settings.block_size
-        self._slicer = Slicer(lifetime)
+        self._bodies = Bodies(gateway)
+        self._blockSize: int = gateway.settings.block_size
         self._timer: Any = None
         self._deadline = 0.0
 
@@ -133,7 +126,7 @@ class EndpointProtocol:
         The layer below has lost its association with a peer.
         """
         self.exchanges.forget(address, self._reactor.seconds())
-        self._owner.lost(address, "association closed")
+        self._gateway.lost(address, "association closed")
 
     def identityOf(self, address: Address) -> Any:
         """
@@ -180,60 +173,30 @@ class EndpointProtocol:
         """
         See L{Upper<gateways.coap.exchange.Upper>}.
         """
-        code = PROXYING_NOT_SUPPORTED if option in (PROXY_URI, PROXY_SCHEME) else BAD_OPTION
-        name = TABLE[option].name if option in TABLE else "not understood"
-        self.exchanges.respond(incoming, diagnostic(code, f"option {option}: {name}"), now)
+        self.exchanges.respond(incoming, refusal(option), now)
 
     def requested(self, request: Message, incoming: Incoming, now: float) -> None:
         """
         See L{Upper<gateways.coap.exchange.Upper>}.
         """
         try:
-            self._requested(request, incoming, now)
+            take(self._gateway, self, self._bodies, request, incoming, now)
         except Exception:
             _log.failure("Answering {request} failed", request=request)
             self.exchanges.respond(incoming, Message(INTERNAL_SERVER_ERROR), now)
 
-    def _requested(self, message: Message, incoming: Incoming, now: float) -> None:
-        options, address = message.options, incoming.address
-        if message.code > IPATCH:
-            self.exchanges.respond(incoming, diagnostic(METHOD_NOT_ALLOWED, "an unknown method"), now)
-            return
-        whole = message
-        # Of what most requests have not: blocks, proxies, more than is taken at once.
-        if (options and options[-1][0] >= BLOCK2) or len(message.payload) > self._longest:
-            if _isForProxy(options):
-                self.exchanges.respond(incoming, diagnostic(PROXYING_NOT_SUPPORTED, "this is no proxy"), now)
-                return
-            following = self._slicer.following(message, address)
-            if following is not None:
-                self.exchanges.respond(incoming, following, now)
-                return
-            whole = self._assembler.take(message, address, now)
-            if isResponse(whole.code):
-                self.exchanges.respond(incoming, whole, now)
-                return
-        self.serve(message, whole, incoming)
-
-    def serve(self, asked: Message, message: Message, incoming: Incoming) -> None:
+    def respond(self, incoming: Incoming, response: Message, now: float) -> None:
         """
-        Answer a request by L{answer}, now or later.
-
-        @param asked: as it came: perhaps the last block of C{message}.
-        @param message: with its whole body.
+        See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """
-        raise NotImplementedError
+        self.exchanges.respond(incoming, response, now)
 
     def answer(self, incoming: Incoming, request: Message, response: Message) -> None:
         """
         See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """
         now: float = self._reactor.seconds()
-        options = request.options
-        if options and options[-1][0] >= BLOCK1:
-            block1 = valueOf(options, BLOCK1)
-            if block1 is not None:
-                response = response.replace([*response.options, (BLOCK1, block1)])
+        response = withBlock(request, response)
         self.exchanges.respond(incoming, self.cut(request, incoming.address, response, incoming.size, now), now)
         self._arm()
 
@@ -242,38 +205,12 @@ class EndpointProtocol:
         See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """
         largest = self._blockSize
-        length = len(response.payload)
-        if length > _UNVERIFIED_BYTES and not self._secure and not self.exchanges.isVerified(address):
+        if len(response.payload) > _UNVERIFIED_BYTES and not self._secure and not self.exchanges.isVerified(address):
             largest = min(largest, max(_UNVERIFIED_BYTES, _UNVERIFIED_FACTOR * size))
-        options = request.options
-        if length <= largest and (not options or options[-1][0] < BLOCK2):
-            return response
-        return self._slicer.cut(request, address, response, largest, now)
+        return self._bodies.cut(request, address, response, largest, now)
 
-
-class CoAPProtocol(EndpointProtocol):
-    """
-    An endpoint of the CoAP gateway.
-    """
-
-    def __init__(self, gateway: Gateway, place: Place, reactor: Any, secure: bool = False) -> None:
+    def isVerified(self, address: Address) -> bool:
         """
-        See L{EndpointProtocol}.
+        See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """
-        super().__init__(gateway, place, reactor, secure)
-        self._gateway = gateway
-
-    def serve(self, asked: Message, message: Message, incoming: Incoming) -> None:
-        """
-        See L{EndpointProtocol.serve}.
-        """
-        try:
-            query = queryOf(asked)
-        except QueryError as error:
-            self.answer(incoming, asked, diagnostic(BAD_REQUEST, str(error)))
-            return
-        serve(Request(self._gateway, self, asked, message, query, incoming), pathOf(asked))
-
-
-def _isForProxy(options: list[Option]) -> bool:
-    return valueOf(options, PROXY_URI) is not None or valueOf(options, PROXY_SCHEME) is not None
+        return self.exchanges.isVerified(address)

@@ -95,9 +95,15 @@ def _serveLinks(request: Request) -> None:
     elif uintOf(message.options, ACCEPT) not in (None, LINK_FORMAT):
         request.refuse(NOT_ACCEPTABLE, "links are in content format 40")
     else:
-        query = stringsOf(message.options, URI_QUERY)
-        payload = formatLinks(filterLinks(_LINKS, query)) if query else _ALL_LINKS
+        payload = linksFor(stringsOf(message.options, URI_QUERY))
         request.answer(CONTENT, [uintOption(CONTENT_FORMAT, LINK_FORMAT)], payload)
+
+
+def linksFor(query: list[str]) -> bytes:
+    """
+    The links of the gateway that every filter of a query lets through.
+    """
+    return formatLinks(filterLinks(_LINKS, query)) if query else _ALL_LINKS
 
 
 # /mqtt

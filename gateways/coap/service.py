@@ -7,13 +7,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
 from zope.interface import alsoProvides
 
 from gateways.coap.dtlscontext import DTLSContext
 from gateways.coap.gateway import Gateway
+from gateways.coap.multicast import Discovery
 from gateways.coap.ports import Ports
 from gateways.coap.protocol import CoAPProtocol
 from gateways.coap.pubsub import Topics
+from gateways.datagrams import openGroup
 from twisted_mqtt.config.schema_extensions import CoAP
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
 from twisted_mqtt.interfaces import IRefreshing
@@ -25,18 +29,20 @@ if TYPE_CHECKING:
 
     from twisted_mqtt.config.values import Bind
 
+_log = Logger()
 
 class CoAPService(Service):
     """
     The gateway.
 
     @ivar gateway: what its clients share.
-    @ivar ports: those that are open: C{"udp"} and C{"dtls"}.
+    @ivar ports: those that are open: C{"udp"} and C{"dtls"}; and those that hear groups.
     """
 
     def __init__(self, broker: Any, settings: CoAP, reactor: Any) -> None:
         self.gateway = Gateway(broker, settings, Topics(settings.max_topics))
         self.ports = Ports("coap", reactor, broker.wheel)
+        self._discovery: Discovery | None = None
         self._broker = broker
         self._settings = settings
         self._reactor = reactor
@@ -54,7 +60,11 @@ class CoAPService(Service):
             dtls = settings.dtls
             context = None if dtls.port is None else DTLSContext(dtls, "coap.dtls", broker.preSharedKeys)
             plain = CoAPProtocol(self.gateway, self._place("udp", settings.port), self._reactor)
-            self.ports.openPlain("udp", settings.port, plain, "coap")
+            # Beside an address of its own, a group's is another one; the address for all takes those of groups, too.
+            shared = settings.multicast and settings.port.host in ("0.0.0.0", "::")
+            self.ports.openPlain("udp", settings.port, plain, "coap", shared)
+            if settings.multicast:
+                self._openGroups(plain)
             if dtls.port is not None and context is not None:
                 place = self._place("dtls", dtls.port, dtls.peer_cert_as_username)
                 secure = CoAPProtocol(self.gateway, place, self._reactor, True)
@@ -80,11 +90,32 @@ class CoAPService(Service):
         """
         Service.stopService(self)
         self.gateway.endAll(SERVER_SHUTTING_DOWN)
+        if self._discovery is not None:
+            self._discovery.stop()
         return self.ports.close()
 
     def _place(self, kind: str, bind: Bind, usernamePart: str | None = None) -> Place:
         zone = self._broker.settings.resolveZone(self._settings.zone)
         return Place(f"coap:{kind}", zone, onLoopback=bind.isLoopback, usernamePart=usernamePart)
+
+    def _openGroups(self, endpoint: CoAPProtocol) -> None:
+        """
+        Hear the groups by which devices look for servers. One that can't be joined, as on a machine without a network,
+        is told and left out.
+        """
+        settings = self._settings
+        discovery = self._discovery = Discovery(endpoint, self._reactor, settings.multicast_leisure)
+        host, port = self.ports.opened["udp"].getHost()
+        for group in settings.multicast_groups:
+            try:
+                opened = openGroup(self._reactor, group, host, port, discovery)
+            except CannotListenError as error:
+                _log.error("coap.multicast: {group} can't be joined: {error}", group=group, error=error.socketError)
+                continue
+            for number, each in enumerate(opened):
+                self.ports.opened[f"{group} {number}"] = each
+            if opened:
+                _log.info("coap.multicast: {group} is heard on port {port}", group=group, port=port)
 
 
 def makeService(broker: Any, settings: CoAP | None, reactor: Any) -> IService:

@@ -387,7 +387,7 @@ class CoAPClient:
         confirmable = (
             qos > 0
             or now - self._confirmedAt >= _CHECK_INTERVAL
-            or not self._endpoint.exchanges.isVerified(self.address)
+            or not self._endpoint.isVerified(self.address)
         )
         if confirmable:
             self._confirmedAt = now

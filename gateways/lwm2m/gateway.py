@@ -7,10 +7,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateways.coap.parameters import Parameters
+from gateways.lwm2m.interface import Asked, serve
 from gateways.lwm2m.registration import Lifetimes
 
 if TYPE_CHECKING:
-    from gateways.coap.exchange import Address
+    from gateways.coap.exchange import Address, Incoming
+    from gateways.coap.message import Message
     from gateways.lwm2m.device import Device
     from gateways.lwm2m.models import Models
     from gateways.lwm2m.protocol import LwM2MProtocol
@@ -41,6 +43,12 @@ class Gateway:
         Whether no more devices can come.
         """
         return len(self.devices) + len(self.coming) >= self.settings.max_clients
+
+    def serve(self, endpoint: LwM2MProtocol, asked: Message, message: Message, incoming: Incoming) -> None:
+        """
+        See L{Owner<gateways.coap.protocol.Owner>}.
+        """
+        serve(self, Asked(endpoint, asked, message, incoming))
 
     def topic(self, device: Device, topic: str) -> str:
         """

@@ -6,10 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gateways.coap.exchange import Address, Incoming
-from gateways.coap.message import Message
-from gateways.coap.protocol import EndpointProtocol
-from gateways.lwm2m.interface import Asked, serve
+from gateways.coap.exchange import Address
+from gateways.coap.protocol import CoAPProtocol
 
 if TYPE_CHECKING:
     from gateways.lwm2m.device import Device
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.listening import Place
 
 
-class LwM2MProtocol(EndpointProtocol):
+class LwM2MProtocol(CoAPProtocol):
     """
     One endpoint.
 
@@ -26,11 +24,10 @@ class LwM2MProtocol(EndpointProtocol):
 
     def __init__(self, gateway: Gateway, place: Place, reactor: Any, secure: bool = False) -> None:
         """
-        See L{EndpointProtocol}.
+        See L{CoAPProtocol}.
         """
         super().__init__(gateway, place, reactor, secure)
         self.devices: dict[Address, dict[str, Device]] = {}
-        self._gateway = gateway
 
     def datagramReceived(self, datagram: bytes, addr: Address) -> None:
         """
@@ -42,12 +39,6 @@ class LwM2MProtocol(EndpointProtocol):
             now = self._reactor.seconds()
             for device in list(there.values()):
                 device.heard(now)
-
-    def serve(self, asked: Message, message: Message, incoming: Incoming) -> None:
-        """
-        See L{EndpointProtocol.serve}.
-        """
-        serve(self._gateway, Asked(self, asked, message, incoming))
 
     def lost(self, address: Address) -> None:
         """

@@ -222,6 +222,26 @@ def test_certificateReplaced(coap: Broker, tmp_path: Path) -> None:
     observer.end()
 
 
+@libcoap
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
+def test_foundByMulticast(startBroker: StartBroker, address: str) -> None:
+    """
+    Who looks for CoAP servers by multicast finds this one, on whichever address it listens; nothing else is served so.
+    """
+    table = {"port": f"{address}:0", "multicast": True, "multicast_leisure": "100ms"}
+    broker = startBroker({"plugins": {"load": ["coap"]}, "coap": table}, listeners=2)
+    broker.waitFor("coap.multicast: 224.0.1.187 is heard")
+    group = f"coap://224.0.1.187:{broker.ports['coap']}"
+    subscriber = mosquitto(broker, "-t", "#", "-v")
+    words = ["-N", "-B", "1", "-a", "127.0.0.1"]
+    assert "</ps>;" in coapClient(*words, "-m", "get", f"{group}/.well-known/core")
+    assert coapClient(*words, "-m", "put", "-e", "x", f"{group}/mqtt/a?c=me").strip() == ""
+    assert coapClient("-m", "put", "-e", "end", plain(broker, "/mqtt/a?c=me")).strip() == ""
+    subscriber.waitFor("^a end$")
+    subscriber.end()
+    assert "a x" not in subscriber.lines
+
+
 def test_opensslWithoutCertificate(coap: Broker) -> None:
     """
     Where clients must have a certificate, one without does not get in.

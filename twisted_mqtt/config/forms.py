@@ -234,6 +234,19 @@ def parseTLSVersion(value: object) -> str:
     return version
 
 
+def parseGroup(value: object) -> str:
+    """
+    The address of a multicast group.
+    """
+    try:
+        address = ipaddress.ip_address(text(value).strip())
+    except ValueError:
+        raise Unfit from None
+    if not address.is_multicast:
+        raise Unfit
+    return str(address)
+
+
 def unknownCiphers(ciphers: tuple[str, ...]) -> list[str]:
     """
     Those cipher suites that the OpenSSL at hand does not offer.
@@ -293,6 +306,7 @@ REWRITE_RULE = Grammar(
     parseRewriteRule,
 )
 NODE_NAME = Grammar("name@host", 'a name and a host, such as "mqttbroker@127.0.0.1"', parseNodeName)
+GROUP_LIST = listOf(Grammar("multicast address", 'the address of a group, such as "224.0.1.187"', parseGroup))
 FILE = Grammar("file", "the name of a file", parseReadableFile)
 URL_PATH = Grammar("URL path", 'a path that begins with a slash, such as "/mqtt"', parseURLPath)
 TLS_VERSION = Grammar("TLS version", f"one of {', '.join(TLS_VERSIONS)}", parseTLSVersion)

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
+from twisted_mqtt.config.forms import GROUP_LIST
 from twisted_mqtt.config.keys import (
     Address,
     Alias,
@@ -147,5 +148,10 @@ class CoAP(Struct, frozen=True, kw_only=True):
     block_size: Annotated[
         Positive, "Payload above this goes out in blocks: the largest of 16, 32, ... 1024 bytes that fits"
     ] = 1024
+    multicast: Annotated[Flag, "Whether devices that look for CoAP servers by multicast find this one"] = False
+    multicast_groups: Annotated[
+        tuple[str, ...], GROUP_LIST, "The groups that are heard then, of the kind of address that `port` has"
+    ] = ("224.0.1.187", "ff02::fd", "ff05::fd")
+    multicast_leisure: Annotated[Duration, "An answer to a group comes after a random part of this time"] = 5.0
     dtls: Annotated[DTLS, "The same with DTLS"] = DTLS()
     zone: Annotated[str, "The zone whose options hold for its clients"] = "external"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from OpenSSL import SSL
 
+from gateways.coap import dtls
 from gateways.coap.dtlscontext import DTLSContext
 from tests.gateways.coap.dtlskit import Client, Server
 from twisted_mqtt.config.schema_extensions import DTLS
@@ -59,6 +60,23 @@ def test_halfOpen(tmp_path: Path) -> None:
     server.clock.pump([1] * 40)
     assert len(server.layer) == 0
     assert server.upper.gone == []
+
+
+def test_flood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Handshakes that are begun and left take the places of one another, not those of clients that go on.
+    """
+    monkeypatch.setattr(dtls, "_MOST_HANDSHAKES", 20)
+    server = Server(tmp_path)
+    first = Client(server, 1)
+    assert first.shake()
+    for port in range(2, 60):
+        Client(server, port).shake(lose=list(range(6, 200)), steps=2)
+    assert len(server.layer) == 21
+    assert Client(server, 100).shake()
+    assert first.ask(b"x") == b"X"
+    server.clock.pump([1] * 40)
+    assert len(server.layer) == 2
 
 
 def test_startedAnew(tmp_path: Path) -> None:

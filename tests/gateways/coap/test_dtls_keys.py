@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
+from twisted.logger import globalLogPublisher
 
 from tests.certificates import Authority, subject
 from tests.gateways.coap.dtlskit import Client, Server
@@ -163,6 +164,33 @@ def test_keysLater(tmp_path: Path) -> None:
     assert again.shake()
     assert again.connection.master_key() != client.connection.master_key()
     assert Client(server, 3, key=(b"device1", KEY)).shake()
+
+
+def test_keysGone(tmp_path: Path) -> None:
+    """
+    When those who had keys have gone and there is no certificate either, that is told once, and nobody gets in.
+    """
+    keys = PreSharedKeys()
+    source = {b"device1": KEY}.get
+    keys.add(source)
+    server = Server(tmp_path, keys)
+    (tmp_path / "server.pem").unlink()
+    server.layer.reload()
+    keys.remove(source)
+    told: list[Any] = []
+
+    def observe(event: Any) -> None:
+        if "problem" in event:
+            told.append(event["problem"])
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        for port in (1, 2, 3):
+            with pytest.raises(SSL.Error):
+                Client(server, port, key=(b"device1", KEY)).shake()
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    assert len(told) == 1
 
 
 # Certificates

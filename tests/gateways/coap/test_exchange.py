@@ -13,6 +13,7 @@ from gateways.coap.exchange import ACKNOWLEDGED, DROPPED, RESET, TIMED_OUT
 from gateways.coap.generations import Generations
 from gateways.coap.message import ACK, CON, NON, RST, Message, decode, encode, encodeEmpty
 from gateways.coap.options import NO_RESPONSE, OBSERVE
+from gateways.coap.parameters import Parameters
 from tests.gateways.coap.kit import A, Answers, B, Network, Side
 
 
@@ -151,6 +152,19 @@ def test_duplicate() -> None:
         b.exchanges.receive(datagram, A, network.now)
     assert len(b.requests) == 1
     assert len({data for _, data in network.log}) == 1 and len(network.log) == 3
+
+
+def test_afterSilence() -> None:
+    """
+    The same datagram after a long silence is a new request, whether or not anything else has come meanwhile.
+    """
+    network = Network(content)
+    b = network.sides[B]
+    datagram = encode(Message(GET, type=CON, messageID=5, token=b"t"))
+    for pause in (0.0, 2 * Parameters().exchangeLifetime + 1, 10_000.0):
+        network.now += pause
+        b.exchanges.receive(datagram, A, network.now)
+    assert len(b.requests) == 3
 
 
 def test_sameIDWithOtherContent() -> None:

@@ -1,0 +1,97 @@
+"""
+From a request as it came to one with its whole body, whatever has carried it; and from its response to what goes out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gateways.coap.blockwise import Assembler, Slicer, diagnostic
+from gateways.coap.codes import BAD_OPTION, IPATCH, METHOD_NOT_ALLOWED, PROXYING_NOT_SUPPORTED, isResponse
+from gateways.coap.exchange import Address, Incoming
+from gateways.coap.message import Message
+from gateways.coap.options import BLOCK1, BLOCK2, PROXY_SCHEME, PROXY_URI, TABLE, Option, valueOf
+
+if TYPE_CHECKING:
+    from gateways.coap.gateway import Endpoint
+    from gateways.coap.protocol import Owner
+
+_PROXY: Final = (PROXY_URI, PROXY_SCHEME)
+
+
+class Bodies:
+    """
+    The bodies of an endpoint's peers that are larger than a message.
+    """
+
+    __slots__ = ("_assembler", "_slicer", "longest")
+
+    def __init__(self, gateway: Owner) -> None:
+        lifetime = gateway.parameters.exchangeLifetime
+        self.longest: int = gateway.settings.max_body
+        self._assembler = Assembler(self.longest, lifetime)
+        self._slicer = Slicer(lifetime)
+
+    def take(self, message: Message, address: Address, now: float) -> Message:
+        """
+        A request with its whole body, or the response to it where something is missing or wrong, or where it asks for
+        another block: codes tell them apart.
+        """
+        following = self._slicer.following(message, address)
+        return self._assembler.take(message, address, now) if following is None else following
+
+    def cut(self, request: Message, address: Address, response: Message, largest: int, now: float) -> Message:
+        """
+        What goes out for a response: itself, or a block of it.
+
+        @param largest: how many bytes of payload a message may have.
+        """
+        options = request.options
+        if len(response.payload) <= largest and (not options or options[-1][0] < BLOCK2):
+            return response
+        return self._slicer.cut(request, address, response, largest, now)
+
+
+def take(
+    gateway: Owner, endpoint: Endpoint, bodies: Bodies, message: Message, incoming: Incoming, now: float
+) -> None:
+    """
+    Take a request whose options are understood; it is answered by C{endpoint}, now or later.
+    """
+    options = message.options
+    if message.code > IPATCH:
+        endpoint.respond(incoming, diagnostic(METHOD_NOT_ALLOWED, "an unknown method"), now)
+        return
+    whole = message
+    # Of what most requests have not: blocks, proxies, more than is taken at once.
+    if (options and options[-1][0] >= BLOCK2) or len(message.payload) > bodies.longest:
+        if _isForProxy(options):
+            endpoint.respond(incoming, diagnostic(PROXYING_NOT_SUPPORTED, "this is no proxy"), now)
+            return
+        whole = bodies.take(message, incoming.address, now)
+        if isResponse(whole.code):
+            endpoint.respond(incoming, whole, now)
+            return
+    gateway.serve(endpoint, message, whole, incoming)
+
+
+def withBlock(request: Message, response: Message) -> Message:
+    """
+    The response to the last block of a request says which one that was (RFC 7959 2.3).
+    """
+    options = request.options
+    block1 = valueOf(options, BLOCK1) if options and options[-1][0] >= BLOCK1 else None
+    return response if block1 is None else response.replace([*response.options, (BLOCK1, block1)])
+
+
+def refusal(option: int) -> Message:
+    """
+    The response to a request with a critical option that is not understood.
+    """
+    code = PROXYING_NOT_SUPPORTED if option in _PROXY else BAD_OPTION
+    name = TABLE[option].name if option in TABLE else "not understood"
+    return diagnostic(code, f"option {option}: {name}")
+
+
+def _isForProxy(options: list[Option]) -> bool:
+    return valueOf(options, PROXY_URI) is not None or valueOf(options, PROXY_SCHEME) is not None
