@@ -95,7 +95,7 @@ websocket-suite: $(TOOLS)/.installed ## every case of the WebSocket test suite: 
 crash: $(TOOLS)/.installed ## kill the broker under load ROUNDS times and look for what it had acknowledged
 	$(IN_TOOLS) -m tests.crash $(or $(ROUNDS),300) $(or $(SEED),1)
 
-fuzz: $(TOOLS)/.installed ## random input, for FUZZ_SECONDS (600) in each of six tests
+fuzz: $(TOOLS)/.installed ## random input, for FUZZ_SECONDS (600) in each test
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) $(IN_TOOLS) $(PYTEST) --dist load --timeout=0 tests/fuzz
 
 bench: compiled $(TOOLS)/.bench ## compare with other brokers; writes docs/performance.md

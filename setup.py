@@ -27,6 +27,8 @@ EXTRA_MODULES = [
     for name in (
         # the transport
         "poller",
+        "port",
+        "portoptions",
         "pending",
         "transportroles",
         "streamsocket",
@@ -35,7 +37,12 @@ EXTRA_MODULES = [
         "websockettransport",
         # from CONNECT to the end of a connection
         "admission",
+        "bans",
+        "gate",
+        "limiting",
+        "permissions",
         "client",
+        "connectionshell",
         "listening",
         "protocol",
         "reauthentication",
@@ -46,11 +53,36 @@ EXTRA_MODULES = [
         "wills",
         # what is told of each message that is kept
         "stores/ledger",
+        "stores/packing",
     )
 ] + [
     # What each frame of STOMP goes through.
     f"gateways/stomp/{name}.py"
     for name in ("frame", "mapping", "deliveries", "receiving", "acknowledging", "heartbeat", "transactions")
+] + [
+    # What each message of a gateway's client goes through, and each of CoAP.
+    "gateways/client.py",
+] + [
+    f"gateways/coap/{name}.py"
+    for name in (
+        "codes",
+        "options",
+        "message",
+        "generations",
+        "parameters",
+        "exchange",
+        "blockwise",
+        "query",
+        "pubsub",
+        "session",
+        "request",
+        "resources",
+        "gateway",
+        "protocol",
+    )
+] + [
+    # Made of that of CoAP: a compiled class can't be the base of one that is not.
+    "gateways/lwm2m/protocol.py",
 ]
 
 # Commands that only ask about the distribution; generating C for them would be wasted.

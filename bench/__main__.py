@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,8 @@ from bench.sockets import raiseFileLimit
 
 _BUILD: Final = ROOT / "build" / "bench"
 _REPORT: Final = ROOT / "docs" / "performance.md"
+# Seconds that the figures of one core alone may take.
+_MICRO_TIMEOUT: Final = 600.0
 _DEFAULT: Final = "ours,mosquitto,nats,iotcore,amqtt"
 
 
@@ -30,6 +33,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--brokers", default=_DEFAULT, help="names, by commas (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=2.5, help="measured in each run (default: %(default)s)")
+    parser.add_argument(
+        "--minutes", type=float, default=35.0, help="after which no run is begun any more (default: %(default)g)"
+    )
     parser.add_argument("--results", type=Path, help="where the figures go, as lines of JSON")
     parser.add_argument("--report", type=Path, help="where the report goes; without it, a selection is only printed")
     parser.add_argument("--render", action="store_true", help="measure nothing; write the report from the figures")
@@ -68,17 +74,23 @@ def _measureCore() -> None:
     for core, tree in (("interpreted", ROOT), ("compiled", COMPILED)):
         if not (tree / "twisted_mqtt" / "tap.py").exists():
             continue
-        print(f"micro benchmarks, {core}", file=sys.stderr, flush=True)
+        print(f"The core alone, {core}: some minutes", file=sys.stderr, flush=True)
         # This very suite, but the broker of that tree.
         start = (
             f"import sys, bench; sys.path.remove({str(ROOT)!r}); sys.path.insert(0, {str(tree)!r}); "
             "from bench.micro import main; main()"
         )
         path = _BUILD / f"micro-{core}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         arguments = [sys.executable, "-P", "-c", start, "--output", str(path)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        subprocess.run(arguments, env=environment, stdout=subprocess.DEVNULL, check=False)
+        began = time.monotonic()
+        try:
+            subprocess.run(arguments, env=environment, stdout=subprocess.DEVNULL, check=True, timeout=_MICRO_TIMEOUT)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            print(f"The report will lack the figures of the {core} core: {error}", file=sys.stderr, flush=True)
+        print(f"... {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 
 
 def main() -> None:
@@ -99,7 +111,7 @@ def main() -> None:
         # As if interrupted, so that the broker of the moment is stopped too.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         raiseFileLimit()
-        measured = runAll(entries, _installed(given.brokers), given.rounds, given.seconds, path)
+        measured = runAll(entries, _installed(given.brokers), given.rounds, given.seconds, path, given.minutes)
         setting, runs = measured.setting, measured.runs
         if all_:
             _measureCore()

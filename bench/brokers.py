@@ -29,7 +29,7 @@ from bench.websocket import WebSocketAddress
 ROOT: Final = Path(__file__).resolve().parent.parent
 # Another copy may be named, one that nobody builds again while it is measured.
 COMPILED: Final = Path(os.environ.get("BENCH_COMPILED", ROOT / "build" / "compiled")).resolve()
-_START_TIMEOUT: Final = 20.0
+_START_TIMEOUT: Final = 10.0
 _ATTEMPTS: Final = 4
 
 

@@ -5,8 +5,10 @@ The whole broker without a network: clients are byte strings going in, and bytes
 from __future__ import annotations
 
 from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
 from bench import packets
 from bench.generator import acknowledge
@@ -17,6 +19,7 @@ from twisted_mqtt.protocol import MQTTFactory, MQTTProtocol
 
 _TEMPLATE = packets.acknowledgement(packets.PUBACK, 0) * 1000
 _ZEROS = bytes(1000)
+_GONE = Failure(ConnectionDone())
 
 
 class Sink(StringTransport):
@@ -82,17 +85,33 @@ class InMemory:
         """
         self.broker.outbox.flush()
 
+    def _open(self) -> tuple[MQTTProtocol, Sink]:
+        protocol = self._factory.buildProtocol(None)
+        if protocol is None:
+            raise RuntimeError("the broker is stopping")
+        sink = Sink()
+        protocol.makeConnection(sink)
+        return protocol, sink
+
+    def visit(self, whole: bytes) -> int:
+        """
+        A client that sends all it has to say at once, from CONNECT to DISCONNECT.
+
+        @return: How many bytes it was sent.
+        """
+        protocol, sink = self._open()
+        protocol.dataReceived(whole)
+        self.turn()
+        protocol.connectionLost(_GONE)
+        return sink.length
+
     def connect(self, clientID: str, topicFilter: str | None = None, qos: int = 0) -> Client:
         """
         A client that is let in, and subscribed.
 
         @raise RuntimeError: It is not.
         """
-        protocol = self._factory.buildProtocol(None)
-        if protocol is None:
-            raise RuntimeError("the broker is stopping")
-        sink = Sink()
-        protocol.makeConnection(sink)
+        protocol, sink = self._open()
         sink.keeping = True
         protocol.dataReceived(packets.connect(clientID))
         expected = packets.ACCEPTED

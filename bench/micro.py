@@ -31,6 +31,7 @@ from twisted_mqtt.hooks import OK
 # Packets in one chunk: about what one read of a busy socket brings.
 _CHUNK: Final = 200
 _TOPIC: Final = "bench/topic"
+_UNSUBSCRIBE: Final = bytes((0xA2, 4 + len(_TOPIC), 0, 1, 0, len(_TOPIC))) + _TOPIC.encode()
 
 
 class Figure(NamedTuple):
@@ -276,10 +277,67 @@ def hookFigures() -> Iterator[Figure]:
         yield Figure(f"a callback with a fired Deferred at {point} adds to a QoS 0 message", took, "ns")
 
 
+class Visits:
+    """
+    Clients that connect, subscribe, unsubscribe and go; C{exchange} is some of them.
+    """
+
+    def __init__(self) -> None:
+        self.memory = InMemory()
+        self.operations = 50
+        self._whole = (
+            packets.connect("visitor") + packets.subscribe(1, [_TOPIC], 0) + _UNSUBSCRIBE + packets.DISCONNECT
+        )
+
+    def exchange(self) -> None:
+        """
+        Come and go.
+        """
+        for _ in range(self.operations):
+            self.memory.visit(self._whole)
+
+    def check(self) -> None:
+        """
+        @raise RuntimeError: A client is not answered as it should be.
+        """
+        # CONNACK, SUBACK, UNSUBACK
+        if self.memory.visit(self._whole) != 4 + 5 + 4:
+            raise RuntimeError("a client was not answered")
+
+
+def visitFigures() -> Iterator[Figure]:
+    """
+    What a client costs that connects, subscribes, unsubscribes and goes; and what one installed callback adds, at each
+    point that it comes by.
+    """
+    visits = Visits()
+    visits.check()
+    yield Figure("a client comes, subscribes, unsubscribes, goes", best(visits.exchange, visits.operations), "ns")
+    for point in (
+        "client.connect",
+        "client.authenticate",
+        "session.created",
+        "client.connack",
+        "client.connected",
+        "client.subscribe",
+        "session.subscribed",
+        "client.unsubscribe",
+        "session.unsubscribed",
+        "client.disconnected",
+        "session.terminated",
+    ):
+        took = _addedTo(Visits, point, lambda *given: None)
+        yield Figure(f"a plain callback at {point} adds to such a client", took, "ns")
+
+
 def _added(point: str, callback: Callable[..., Any], qos: int, subscribers: int) -> float:
-    without, with_ = Traffic(subscribers, qos), Traffic(subscribers, qos)
+    return _addedTo(lambda: Traffic(subscribers, qos), point, callback)
+
+
+def _addedTo(make: Callable[[], Traffic | Visits], point: str, callback: Callable[..., Any]) -> float:
+    without, with_ = make(), make()
     with_.memory.broker.hooks.hook(point, callback)
-    times: dict[Traffic, float] = {without: float("inf"), with_: float("inf")}
+    times: dict[Traffic | Visits, float] = {without: float("inf"), with_: float("inf")}
     # In turns: the difference of two measurements a minute apart would be the machine's mood.
     for _ in range(5):
         for traffic in times:
@@ -296,6 +354,7 @@ def figures(sizes: tuple[int, ...]) -> Iterator[Figure]:
     yield from brokerFigures()
     yield from pointFigures()
     yield from hookFigures()
+    yield from visitFigures()
     # These last: what they free does not all go back to the system.
     yield from memoryFigures(100_000)
     yield from treeFigures(sizes)

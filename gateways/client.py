@@ -8,10 +8,9 @@ session behind it is the same.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.task import deferLater
-from zope.interface import implementer
 
 from twisted_mqtt.client import ClientInfo
 from twisted_mqtt.core.link import Link
@@ -28,43 +27,41 @@ from twisted_mqtt.core.reasons import (
     ProtocolError,
 )
 from twisted_mqtt.core.topics import checkTopicName
-from twisted_mqtt.interfaces import IClientShell
 from twisted_mqtt.limiting import bucketOf
 from twisted_mqtt.waiting import then
 
 if TYPE_CHECKING:
-    from typing import Protocol
-
     from twisted_mqtt.listening import Place
 
-    class Owner(Protocol):
+
+class Owner(Protocol):
+    """
+    The gateway's own side of a client.
+    """
+
+    def receive(
+        self, message: Message, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
+    ) -> None:
         """
-        The gateway's own side of a client.
+        See L{twisted_mqtt.core.link.Receiver}.
         """
 
-        def receive(
-            self, message: Message, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
-        ) -> None:
-            """
-            See L{twisted_mqtt.core.link.Receiver}.
-            """
+    def released(self, packetID: int) -> None:
+        """
+        See L{twisted_mqtt.core.link.Receiver}.
+        """
 
-        def released(self, packetID: int) -> None:
-            """
-            See L{twisted_mqtt.core.link.Receiver}.
-            """
-
-        def sentAway(self, reason: int, text: str) -> None:
-            """
-            The broker does not want the client any more: tell it, if the protocol can say so, and forget it. The broker
-            has been told already.
-            """
+    def sentAway(self, reason: int, text: str) -> None:
+        """
+        The broker does not want the client any more: tell it, if the protocol can say so, and forget it. The broker has
+        been told already.
+        """
 
 
-@implementer(IClientShell)
 class GatewayClient:
     """
-    One client.
+    One client. It is compiled where possible, so that C{gateways.roles}, from where it is to be imported, says that it
+    provides L{IClientShell<twisted_mqtt.interfaces.IClientShell>}.
 
     @ivar info: what hooks see of it.
     @ivar link: its connection to its session.
@@ -286,6 +283,12 @@ class GatewayClient:
         session.giveUp(packetID, "", self._broker.clock.seconds())
         return True
 
+    def setExpiry(self, seconds: int) -> None:
+        """
+        Change for how many seconds the session outlives the connection.
+        """
+        self._broker.setExpiry(self.info, seconds)
+
     def lost(self, reason: int | str, keepWill: bool = True) -> None:
         """
         The client is gone.
@@ -304,7 +307,7 @@ class GatewayClient:
 
     def disconnectClient(self, reason: int, text: str = "") -> None:
         """
-        See L{IClientShell}.
+        See L{IClientShell<twisted_mqtt.interfaces.IClientShell>}.
         """
         if self.link.closed:
             return

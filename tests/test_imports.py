@@ -24,8 +24,9 @@ LAYERS = [
     | {"websockethttp", "websockettransport"},
     {"bans", "interfaces", "listening"},
     {"client", "alarms", "extensions", "gatewaymakers", "hookchain", "hooks", "retained", "stores"},
-    {"admission", "broker", "flapping", "overload", "reauthentication", "sessions", "subscribing", "wills"},
-    {"protocol", "roles", "layers", "openlistener", "listeners", "departure"},
+    {"admission", "broker", "flapping", "overload", "permissions", "reauthentication"}
+    | {"sessions", "subscribing", "wills"},
+    {"connectionshell", "protocol", "roles", "layers", "openlistener", "listeners", "departure"},
     {"logs", "reload", "tap", "testing"},
 ]
 
@@ -56,7 +57,7 @@ SEEN_BY_GATEWAYS = {
     # What a gateway that authenticates in a way of its own answers at client.authenticate.
     "twisted_mqtt.verdicts",
     # Layers between a port and a protocol, which serve any protocol.
-    *(f"twisted_mqtt.{name}" for name in ("opensslprivate", "peeridentity", "proxyprotocol", "psk")),
+    *(f"twisted_mqtt.{name}" for name in ("filewatch", "opensslprivate", "peeridentity", "proxyprotocol", "psk")),
     *(f"twisted_mqtt.{name}" for name in ("tls", "tlscontext", "websocket")),
 }
 # The one module that joins a gateway's client to the broker sees what that takes.

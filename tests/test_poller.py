@@ -284,6 +284,28 @@ class TurnTests(SiteTestCase):
         self.assertEqual(recorder.reason, "ConnectionLost")
         self.assertRaises(RuntimeError, self.site.port.getHost)
 
+    def test_copied(self) -> None:
+        """
+        A connection that a forked process has a copy of is not heard of after it was closed here.
+        """
+        client, recorder = self.connect()
+        hold, letGo = os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(letGo)
+            os.read(hold, 1)
+            os._exit(0)
+        self.addCleanup(os.waitpid, child, 0)
+        self.addCleanup(os.close, letGo)
+        os.close(hold)
+        recorder.onData = lambda data: recorder.transport.loseConnection()
+        client.sendall(b"bye")
+        client.shutdown(socket.SHUT_WR)
+        self.site.until(lambda: recorder.transport.getHandle() is None)
+        # To the copy this is the end of input, for as long as there is one.
+        self.site.settle()
+        self.assertEqual(recorder.events, ["made", b"bye", "lost"])
+
     def test_many(self) -> None:
         """
         Several hundred connections, all speaking, closing in every way at once.

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -89,6 +90,54 @@ class SourcesTests(SynchronousTestCase):
         keys.add({b"a": b"1"}.get)
         self.assertEqual(keys.find(b"a"), b"1")
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+
+    def test_waiting(self) -> None:
+        """
+        Sources that may wait are asked after the others, one after the other, and only by who can wait.
+        """
+        keys = PreSharedKeys()
+        first: Deferred[bytes | None] = Deferred()
+        asked: list[bytes] = []
+        keys.add(lambda identity: first, mayWait=True)
+        keys.add(asked.append, mayWait=True)
+        keys.add({b"b": b"3"}.get, mayWait=True)
+        keys.add({b"a": b"1"}.get)
+        self.assertTrue(keys.mayWait)
+        self.assertEqual(keys.lookUp(b"a"), b"1")
+        self.assertIsNone(keys.find(b"b"))
+        answer = keys.lookUp(b"b")
+        self.assertNoResult(answer)
+        self.assertEqual(asked, [])
+        first.callback(None)
+        self.assertEqual(self.successResultOf(answer), b"3")
+        self.assertEqual(asked, [b"b"])
+        keys.remove(asked.append)
+
+    def test_waitingFailure(self) -> None:
+        """
+        One that fails later is logged, and the next is asked; what is no key is none.
+        """
+        keys = PreSharedKeys()
+        keys.add(lambda identity: fail(RuntimeError("the database is away")), mayWait=True)
+        keys.add(lambda identity: succeed("text"), mayWait=True)
+        self.assertIsNone(self.successResultOf(keys.lookUp(b"a")))
+        keys.add({b"a": b"1"}.get, mayWait=True)
+        self.assertEqual(self.successResultOf(keys.lookUp(b"a")), b"1")
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
+
+    def test_cancelled(self) -> None:
+        """
+        Who does not want to wait any longer asks nobody else.
+        """
+        keys = PreSharedKeys()
+        asked: list[bytes] = []
+        keys.add(lambda identity: Deferred(), mayWait=True)
+        keys.add(asked.append, mayWait=True)
+        answer = keys.lookUp(b"a")
+        answer.cancel()
+        self.assertIsNone(self.successResultOf(answer))
+        self.assertEqual(asked, [])
 
 
 class ExtensionTests(SynchronousTestCase):

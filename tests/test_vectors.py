@@ -5,6 +5,7 @@ The conformance vectors, run against this broker; and that they are complete and
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -35,6 +36,19 @@ def test_inMemory(vector: Vector) -> None:
         bench.close()
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("vector", [vector for vector in VECTORS if not vector.webSocket], ids=lambda vector: vector.key)
+def test_overWebSocket(vector: Vector) -> None:
+    """
+    It does the same for a client that comes over WebSocket.
+    """
+    bench = MemoryBench(vector, webSocket=True)
+    try:
+        Run(replace(vector, webSocket=True), bench).run()
+    finally:
+        bench.close()
+
+
 @pytest.fixture(scope="module")
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """
@@ -45,9 +59,9 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     configuration = {
         "node": {"name": "vectors@127.0.0.1", "data_dir": str(folder / "data")},
         "zone": zones,
-        "listener": {"tcp": {name: {"bind": "127.0.0.1:0", "zone": name} for name in zones}},
+        "listener": {kind: {name: {"bind": "127.0.0.1:0", "zone": name} for name in zones} for kind in ("tcp", "ws")},
     }
-    broker = startTwistd(folder, configuration, len(zones))
+    broker = startTwistd(folder, configuration, 2 * len(zones))
     yield broker
     broker.stop()
 
@@ -57,9 +71,10 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 @pytest.mark.parametrize("vector", OVER_SOCKETS, ids=lambda vector: vector.key)
 def test_overSocket(process: Broker, vector: Vector) -> None:
     """
-    A broker process does what the vector says, over TCP.
+    A broker process does what the vector says, over TCP or WebSocket.
     """
-    port = process.ports[f"listener.tcp.{ZONE_NAMES[repr(vector.settings)]}"]
+    kind = "ws" if vector.webSocket else "tcp"
+    port = process.ports[f"listener.{kind}.{ZONE_NAMES[repr(vector.settings)]}"]
     run = Run(vector, SocketBench(process.host, port))
     try:
         run.run()

@@ -18,8 +18,9 @@ DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "conformance.md"
 _TITLES: Final = {4: "MQTT 3.1.1", 5: "MQTT 5.0"}
 _INTRODUCTION: Final = """\
 Which vector of `tests/vectors/` shows which numbered statement of the specifications. A statement is given in our own
-short words; the specification's text is what counts. Every vector runs against the broker in memory, and over TCP
-against a running process where it needs no clock; `tests/vectors/README.md` explains how to read one."""
+short words; the specification's text is what counts. Every vector runs against the broker in memory, as a client of TCP
+and as one of WebSocket, and over a socket against a running process where it needs no clock; `tests/vectors/README.md`
+explains how to read one."""
 _CLIENT: Final = "It binds the client."
 
 

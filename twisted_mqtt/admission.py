@@ -13,6 +13,7 @@ from twisted_mqtt.core.packets import VERSION_3_1, VERSION_5
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.reasons import (
     BAD_AUTHENTICATION_METHOD,
+    BANNED,
     CLIENT_ID_NOT_VALID,
     NOT_AUTHORIZED,
     QOS_NOT_SUPPORTED,
@@ -124,10 +125,11 @@ class Admission:
         return SUCCESS
 
     def _connect(self, properties: Properties | None) -> Any:
-        self.client.properties = properties
-        refusal = self.broker.refusalOf(self.client)
-        if refusal:
-            return self._refuse(refusal)
+        broker, client = self.broker, self.client
+        client.properties = properties
+        if client.options.enable_ban and broker.bans.find(client) is not None:
+            broker.counters.connections_refused_banned += 1
+            return self._refuse(BANNED)
         return self._authenticate()
 
     def _authenticate(self) -> Any:
@@ -200,7 +202,7 @@ class Admission:
             return self._refuse(RETAIN_NOT_SUPPORTED)
         if will.topic.startswith("$SYS/"):
             return self._refuse(NOT_AUTHORIZED)
-        return then(self.broker.authorize(self.client, "publish", will.topic), self._willAllowed)
+        return then(self.broker.permissions.authorize(self.client, "publish", will.topic), self._willAllowed)
 
     def _willAllowed(self, allowed: bool) -> Any:
         if not allowed:
@@ -267,7 +269,7 @@ class Admission:
         connection.accept(session, client.clientID, receiveMaximum)
         connection.username = client.username
         connection.peerHost = client.peerHost
-        connection.exempt = self.broker.isExempt(client)
+        connection.exempt = self.broker.permissions.isExempt(client)
         if self.request.version < VERSION_5:
             return
         mine = self.properties

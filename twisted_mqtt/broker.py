@@ -21,7 +21,6 @@ from twisted_mqtt.bans import Bans
 from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.outbox import Outbox
 from twisted_mqtt.core.reasons import (
-    BANNED,
     NO_MATCHING_SUBSCRIBERS,
     QUOTA_EXCEEDED,
     SERVER_SHUTTING_DOWN,
@@ -31,15 +30,16 @@ from twisted_mqtt.core.router import Router
 from twisted_mqtt.core.session import DELIVER, DISCARD, WAIT, Session, Switches
 from twisted_mqtt.core.subscription import STRATEGIES, Subscription
 from twisted_mqtt.core.topics import splitShare
-from twisted_mqtt.hooks import ALLOW, DENY, DROP, HookPoint, Hooks
+from twisted_mqtt.hooks import DROP, HookPoint, Hooks
 from twisted_mqtt.interfaces import IBroker
 from twisted_mqtt.overload import OverloadGuard
+from twisted_mqtt.permissions import Permissions
 from twisted_mqtt.psk import PreSharedKeys
 from twisted_mqtt.retained import RetainedMessages
 from twisted_mqtt.sessions import SessionRegistry
 from twisted_mqtt.stores.memory import MemoryStore
 from twisted_mqtt.subscribing import Subscribing, unsubscribing
-from twisted_mqtt.waiting import then
+from twisted_mqtt.waiting import isDeferred, then
 from twisted_mqtt.wheel import DeadlineWheel
 from twisted_mqtt.wills import Wills
 
@@ -68,6 +68,7 @@ class Broker(Service):
     @ivar clients: those that are connected, by client identifier.
     @ivar sessions: all that live, by client identifier.
     @ivar bans: who is not let in.
+    @ivar permissions: what those who are may do.
     @ivar stopping: whether no client is let in any more.
     @ivar outbox: collects the connections with output; L{writeSoon} sees to it that it is flushed.
     """
@@ -119,9 +120,9 @@ class Broker(Service):
         self.outbox = Outbox(self._flushSoon, self._flushLater)
         self.writeSoon: Callable[[], bool] = lambda: False
         self.stopping = False
-        self._nomatch = ALLOW if settings.acl_nomatch == "allow" else DENY
-        self._freely: tuple[Any, Callable[[Any, bool], bool]] | None = None
-        self.switches.acl = self._nomatch == DENY
+        self.permissions = Permissions(
+            settings, self.hooks, self.counters, self.switches, self.clients, clock.seconds
+        )
         self._housekeeping = LoopingCall(self._keepHouse)
         self._housekeeping.clock = clock
 
@@ -171,15 +172,6 @@ class Broker(Service):
         """
         return Admission(self, client, request, connection).begin()
 
-    def refusalOf(self, client: ClientInfo) -> int:
-        """
-        A reason to refuse a client before anything is known of its credentials; 0 for none.
-        """
-        if client.options.enable_ban and self.bans.find(client) is not None:
-            self.counters.connections_refused_banned += 1
-            return BANNED
-        return SUCCESS
-
     def opened(self, client: ClientInfo) -> Any:
         """
         See L{IBroker}.
@@ -191,6 +183,12 @@ class Broker(Service):
         See L{IBroker}.
         """
         self.registry.disconnect(client, reason)
+
+    def setExpiry(self, client: ClientInfo, interval: int) -> None:
+        """
+        See L{twisted_mqtt.interfaces.IBroker}.
+        """
+        self.registry.setExpiry(client, interval)
 
     def kick(self, clientID: str, reason: int, text: str = "") -> bool:
         """
@@ -211,10 +209,8 @@ class Broker(Service):
         self.settings = settings
         self.hooks.timeout = settings.resolveZone("external").hook_timeout
         self.router.strategy = STRATEGIES[settings.broker.shared_subscription_strategy]
-        self._nomatch = ALLOW if settings.acl_nomatch == "allow" else DENY
         self._overload.update()
-        # What is left to the core depends on these, and what was decided by the old ones is forgotten.
-        self._hooksChanged(self.hooks.clientCheckAcl)
+        self.permissions.configure(settings)
 
     def now(self) -> float:
         """
@@ -261,75 +257,25 @@ class Broker(Service):
         """
         See L{IBroker}.
         """
-        if not topic.startswith("$") or self.switches.publish:
-            return True
-        return self.router.tree.systemCount > 0
+        return self.router.tree.systemCount > 0 or self.switches.publish or not topic.startswith("$")
 
     def authorize(self, client: Any, action: str, topic: str) -> Any:
         """
         See L{IBroker}.
         """
-        if client.isSuperuser or not client.options.enable_acl or not self.switches.acl:
-            return True
-        cache = client.aclCache
-        if cache is not None and client.aclGeneration == self.switches.aclGeneration:
-            known = cache.get((action, topic))
-            if known is not None and known[1] > self.clock.seconds():
-                return known[0]
-        self.counters.client_check_acl += 1
-        point = self.hooks.clientCheckAcl
-        verdict = point.fold(client, action, topic, self._nomatch) if point.callbacks else self._nomatch
-        return then(verdict, self._authorized, client, action, topic, self.switches.aclGeneration)
-
-    def _authorized(self, verdict: str, client: ClientInfo, action: str, topic: str, generation: int) -> bool:
-        allowed = verdict == ALLOW
-        settings = self.settings
-        # What was said before the rules changed holds for this once.
-        current = generation == self.switches.aclGeneration
-        if current and settings.enable_acl_cache and settings.acl_cache_max_size:
-            cache = client.aclCache
-            if cache is None or client.aclGeneration != self.switches.aclGeneration:
-                cache = client.aclCache = {}
-                client.aclGeneration = self.switches.aclGeneration
-            connection = client.connection
-            if len(cache) >= settings.acl_cache_max_size and (action, topic) not in cache:
-                oldest = next(iter(cache))
-                del cache[oldest]
-                if connection is not None:
-                    connection.disallow(oldest[1])
-            until = self.clock.seconds() + settings.acl_cache_ttl
-            cache[action, topic] = (allowed, until)
-            if allowed and action == "publish" and connection is not None:
-                # With this the core lets the next messages of this topic through by itself.
-                connection.allow(topic, until)
-        return allowed
+        return self.permissions.authorize(client, action, topic)
 
     def forgetPermissions(self) -> None:
         """
         See L{IBroker}.
         """
-        self.switches.aclGeneration += 1
-        for client in self.clients.values():
-            if client.connection is not None:
-                client.connection.exempt = self.isExempt(client)
+        self.permissions.forget()
 
     def judgeFreely(self, judge: Any, publishesFreely: Callable[[Any, bool], bool] | None) -> None:
         """
         See L{IBroker}.
         """
-        self._freely = None if publishesFreely is None else (judge, publishesFreely)
-        self.forgetPermissions()
-
-    def isExempt(self, client: ClientInfo) -> bool:
-        """
-        Whether a client may publish whatever it likes, so that nobody is to be asked about each topic.
-        """
-        if client.isSuperuser or not client.options.enable_acl:
-            return True
-        callbacks = self.hooks.clientCheckAcl.callbacks
-        if self._freely is None or len(callbacks) != 1 or callbacks[0] != self._freely[0]:
-            return False
-        return self._freely[1](client, self._nomatch == ALLOW)
+        self.permissions.judgeFreely(judge, publishesFreely)
 
     def subscribe(self, subscriber: Any, subscription: Subscription) -> bool:
         """
@@ -374,7 +320,7 @@ class Broker(Service):
         See L{twisted_mqtt.core.session.Events}.
         """
         outcome = self.hooks.messageDelivered.fold(session.info, entry.message)
-        if isinstance(outcome, Deferred):
+        if isDeferred(outcome):
             outcome.addCallback(self._delivering, session, entry)
             return WAIT
         return self._decided(outcome, entry)
@@ -434,6 +380,5 @@ class Broker(Service):
         switches.delivered = bool(hooks.messageDelivered.callbacks)
         switches.acked = bool(hooks.messageAcked.callbacks)
         switches.dropped = bool(hooks.messageDropped.callbacks)
-        switches.acl = bool(hooks.clientCheckAcl.callbacks) or self._nomatch == DENY
         if point is hooks.clientCheckAcl:
-            self.forgetPermissions()
+            self.permissions.changed()

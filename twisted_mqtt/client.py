@@ -26,7 +26,9 @@ class ClientInfo:
     @ivar shell: its L{IClientShell<twisted_mqtt.interfaces.IClientShell>}.
     @ivar will: what is published if it goes without a word, or L{None}.
     @ivar willDelay: how long that waits, in seconds.
-    @ivar provenUsername: the user name that it has by its certificate, whatever it calls itself; L{None} for none.
+    @ivar pskIdentity: the identity of the key that it has shown to know, L{None} where it has not shown any.
+    @ivar provenUsername: the user name that it has by its certificate or its key, whatever it calls itself; L{None} for
+        none.
     @ivar window: how many messages may be in flight to it.
     """
 
@@ -34,8 +36,8 @@ class ClientInfo:
         "aclCache", "aclGeneration", "anonymous",
         "authData", "authMethod", "cleanStart", "clientID", "cn", "connectedAt", "connection",
         "disconnectedAt", "dn", "expiryInterval", "isSuperuser", "keepAlive", "mountpoint", "password", "peerHost",
-        "peerPort", "place", "properties", "protoName", "protoVersion", "protocol", "provenUsername", "session",
-        "shell", "sockPort", "username", "will", "willDelay", "window", "wsCookie",
+        "peerPort", "place", "properties", "protoName", "protoVersion", "protocol", "provenUsername", "pskIdentity",
+        "session", "shell", "sockPort", "username", "will", "willDelay", "window", "wsCookie",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +65,7 @@ class ClientInfo:
         self.anonymous = False
         self.cn: str | None = None
         self.dn: str | None = None
+        self.pskIdentity: str | None = None
         self.provenUsername: str | None = None
         self.wsCookie: str | None = None
         self.cleanStart = True
@@ -110,13 +113,18 @@ class ClientInfo:
         """
         return self.place.limits
 
-    def identify(self, identity: PeerIdentity) -> None:
+    def identify(self, identity: PeerIdentity, keyNames: bool = False) -> None:
         """
         Take over what a layer below has found out about it.
+
+        @param keyNames: whether who has shown to know a key has its identity for a user name, whatever it calls itself.
         """
         self.cn = identity.cn
         self.dn = identity.dn
+        self.pskIdentity = identity.pskName
         self.provenUsername = identity.username(self.place.usernamePart)
+        if keyNames and self.pskIdentity is not None:
+            self.provenUsername = self.pskIdentity
 
     def __repr__(self) -> str:
         return f"<ClientInfo {self.clientID!r} {self.protocol} from {self.peerHost}:{self.peerPort}>"

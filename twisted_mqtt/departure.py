@@ -12,8 +12,8 @@ from twisted.logger import Logger
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
 
 if TYPE_CHECKING:
+    from twisted_mqtt.connectionshell import ConnectionShell
     from twisted_mqtt.listeners import Listeners
-    from twisted_mqtt.protocol import MQTTProtocol
 
 _log = Logger()
 
@@ -65,7 +65,7 @@ async def sendAllAway(listeners: Listeners, clock: Any, seconds: float) -> int:
     return 0
 
 
-def _sendAway(protocol: MQTTProtocol) -> None:
+def _sendAway(protocol: ConnectionShell) -> None:
     try:
         protocol.disconnectClient(SERVER_SHUTTING_DOWN)
     except Exception:

@@ -1,5 +1,7 @@
 """
 The gate of a listener: how many connections it has, how fast they come, and what stands behind it.
+
+It is compiled, for every connection goes through it; L{twisted_mqtt.roles} says what it provides.
 """
 
 from __future__ import annotations
@@ -7,15 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.interfaces import IProtocolFactory
-from zope.interface import implementer
-
 from twisted_mqtt.limiting import TokenBucket
 from twisted_mqtt.sparinglog import SparingLog, peerName
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IAddress, IReactorTime
-
     from twisted_mqtt.config.schema_listeners import AnyListener
     from twisted_mqtt.core.counters import Counters
 
@@ -26,7 +23,6 @@ the poller twice.
 """
 
 
-@implementer(IProtocolFactory)
 class Gate:
     """
     The outermost factory of a listener. What stands behind it may be exchanged while its port listens.
@@ -44,11 +40,12 @@ class Gate:
         wrapped: Any,
         listener: AnyListener,
         counters: Counters,
-        clock: IReactorTime,
+        clock: Any,
         connections: Callable[[], int],
     ) -> None:
         """
         @param wrapped: provides C{IProtocolFactory}.
+        @param clock: provides C{IReactorTime}.
         @param connections: says how many are open.
         """
         self.wrapped = wrapped
@@ -98,7 +95,7 @@ class Gate:
             self._resting = None
         self.wrapped.doStop()
 
-    def buildProtocol(self, addr: IAddress | None) -> Any:
+    def buildProtocol(self, addr: Any) -> Any:
         """
         The protocol of a connection, or L{None} if it is one too many.
         """

@@ -60,6 +60,7 @@ class IClient(Interface):
     anonymous = Attribute("Whether it was let in without credentials.")
     cn = Attribute("The common name of its certificate, or None.")
     dn = Attribute("The subject of its certificate, or None.")
+    pskIdentity = Attribute("The identity of the pre-shared key that it has shown to know, or None.")
     cleanStart = Attribute("Whether it wanted a new session.")
     keepAlive = Attribute("Its keep-alive in seconds; 0 for none.")
     connectedAt = Attribute("When it connected, in seconds since the epoch.")
@@ -142,6 +143,11 @@ class IBroker(Interface):
         The connection of a client that was let in is gone.
 
         @param reason: an MQTT 5 reason code or a word.
+        """
+
+    def setExpiry(client: Any, interval: int) -> None:
+        """
+        Change for how many seconds a client's session outlives its connection.
         """
 
     def publish(message: Message, client: Any = None) -> int | Deferred[int]:
@@ -352,7 +358,7 @@ class IExtension(Interface):
 
 class IRefreshing(Interface):
     """
-    An extension that reads files, and can read them again while it runs. When the configuration is read again and its
+    An extension or the service of a gateway that reads files, and can read them again while it runs. When the configuration is read again and its
     table has not changed, this is all that happens to it.
     """
 

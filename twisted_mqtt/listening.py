@@ -49,6 +49,7 @@ class Place:
     @ivar zone: the options that hold for its clients.
     @ivar limits: the same for the core; one object for all its clients.
     @ivar onLoopback: whether it can be reached from this machine alone.
+    @ivar allowsAnonymous: whether clients without credentials come in.
     @ivar versions: the versions of MQTT that are spoken.
     @ivar usernamePart: which part of a client's certificate is its user name: C{"cn"}, C{"dn"}, C{"crt"}, L{None}.
     @ivar sendTimeout: for how many seconds a client may take nothing of what waits for it; 0 for ever.
@@ -57,7 +58,8 @@ class Place:
     """
 
     __slots__ = (
-        "byteRate", "limits", "name", "onLoopback", "publishRate", "sendTimeout", "usernamePart", "versions", "zone",
+        "allowsAnonymous", "byteRate", "limits", "name", "onLoopback", "publishRate", "sendTimeout", "usernamePart",
+        "versions", "zone",
     )  # fmt: skip
 
     def __init__(
@@ -76,19 +78,13 @@ class Place:
         self.zone = zone
         self.limits = limitsOf(zone) if limits is None else limits
         self.onLoopback = onLoopback
+        self.allowsAnonymous: bool = zone.allowsAnonymous(onLoopback)
         self.versions = versions
         self.sendTimeout = sendTimeout
         self.usernamePart = usernamePart
         self.byteRate = byteRate
         # A listener's own limit comes before that of its zone.
         self.publishRate = zone.publish_limit if publishRate is None else publishRate
-
-    @property
-    def allowsAnonymous(self) -> bool:
-        """
-        Whether clients without credentials come in.
-        """
-        return self.zone.allowsAnonymous(self.onLoopback)
 
     def __repr__(self) -> str:
         return f"<Place {self.name} zone={self.zone.name}>"

@@ -11,15 +11,15 @@ from twisted.logger import Logger
 
 from twisted_mqtt.config.schema_listeners import SecureListener, TCPListener, UNIXListener
 from twisted_mqtt.endpoints import adoptedEndpoint, canBeFast, tcpEndpoint, unixEndpoint
-from twisted_mqtt.gate import Gate
 from twisted_mqtt.layers import Site, layered
 from twisted_mqtt.listening import Place
 from twisted_mqtt.portoptions import PortOptions, TransportOptions
-from twisted_mqtt.roles import MQTTFactory
+from twisted_mqtt.roles import Gate, MQTTFactory
 from twisted_mqtt.tls import TLSFactory
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from twisted.internet.interfaces import IStreamServerEndpoint
 
@@ -71,6 +71,11 @@ class OpenListener:
         self._setOptions(listener)
         self.factory = MQTTFactory(broker, self._placeFor(listener, limits))
         self.layers = self._layersFor(listener)
+        # It is asked at every connection, and knows itself where the transport counts.
+        protocols = self.factory.protocols
+        self._count: Callable[[], int] = (
+            self._options.transport.count if canBeFast(reactor) else lambda: len(protocols)
+        )
         self.gate = Gate(self.layers[0], listener, broker.counters, broker.clock, self._count)
 
     @property
@@ -143,11 +148,6 @@ class OpenListener:
             if isinstance(layer, TLSFactory):
                 return layer.reload()
         return None
-
-    def _count(self) -> int:
-        if canBeFast(self._reactor):
-            return self._options.transport.connections
-        return len(self.factory.protocols)
 
     def _layersFor(self, listener: AnyListener) -> list[Any]:
         return layered(self.factory, Site(listener, self.factory.place, self._broker, self._reactor))

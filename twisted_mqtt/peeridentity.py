@@ -40,6 +40,19 @@ class PeerIdentity:
         self.certificate = certificate
         self.psk = psk
 
+    @property
+    def pskName(self) -> str | None:
+        """
+        The identity of its key as text, which it should be (RFC 4279 5.1); L{None} where it is none that is a name.
+        """
+        if not self.psk:
+            return None
+        try:
+            name = self.psk.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+        return None if _FORBIDDEN in name else name
+
     def username(self, part: str | None) -> str | None:
         """
         The user name that the peer has by its certificate.

@@ -11,6 +11,7 @@ types goes through a L{Shell}.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from select import epoll
 from typing import Final
@@ -29,6 +30,25 @@ busy (5 % of the CPU time per message). More were not measurably better, and eve
 """
 
 
+class _Forks:
+    """
+    Counts how often this process was copied.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self) -> None:
+        """
+        One more.
+        """
+        self.count += 1
+
+
+_forks: Final = _Forks()
+os.register_at_fork(before=_forks.add)
+
+
 class Poller:
     """
     The ready sockets of one reactor.
@@ -45,6 +65,7 @@ class Poller:
         "_deadlines",
         "_descriptors",
         "_epoll",
+        "_forks",
         "_settling",
         "_sweeping",
         "_turn",
@@ -61,6 +82,7 @@ class Poller:
         self.turnEnded: list[Callable[[], object]] = []
         self.inTurn = False
         self._epoll = epoll()
+        self._forks = _forks.count
         self._attached = False
         self._watched = 0
         # By descriptor number: numbers are dense, and a list costs 8 bytes for each.
@@ -106,12 +128,16 @@ class Poller:
         """
         self._epoll.modify(fileno, events)
 
-    def remove(self, fileno: int) -> None:
+    def remove(self, fileno: int, closing: bool = False) -> None:
         """
         Watch a descriptor no longer. To be called while it is still open.
+
+        @param closing: It is closed next, and nobody had it before this process.
         """
-        # Closing would do, but for a forked process that holds a copy.
-        self._epoll.unregister(fileno)
+        # Closing does it, and saves a system call, but for a forked process that holds a copy. One that executes
+        # another program at once does not: accepted sockets are closed there.
+        if not closing or self._forks != _forks.count:
+            self._epoll.unregister(fileno)
         self._descriptors[fileno] = None
         self._watched -= 1
         if not self._watched and self._attached:

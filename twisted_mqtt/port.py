@@ -1,5 +1,7 @@
 """
 A listening socket below the poller: many connections accepted in a turn, and a rest when descriptors run out.
+
+It is compiled, for every connection goes through it; L{twisted_mqtt.endpoints} says what it provides.
 """
 
 from __future__ import annotations
@@ -7,21 +9,20 @@ from __future__ import annotations
 import socket
 from errno import ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, errorcode
 from select import EPOLLIN
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IProtocolFactory
 from twisted.logger import Logger
 
 from twisted_mqtt.poller import Poller
 from twisted_mqtt.portoptions import PortOptions
-from twisted_mqtt.shell import addressOf
 from twisted_mqtt.sockets import SocketSource
 from twisted_mqtt.transport import FastConnection
 from twisted_mqtt.transportroles import DelayedCall
 
 _log = Logger()
 
-SECONDS_OF_REST = 1.0
+SECONDS_OF_REST: Final = 1.0
 """
 How long accepting rests when there was no descriptor or no memory left for one more connection.
 """
@@ -58,9 +59,12 @@ class FastPort:
         self,
         poller: Poller,
         source: SocketSource,
-        factory: IProtocolFactory,
+        factory: Any,
         options: PortOptions | None = None,
     ) -> None:
+        """
+        @param factory: provides C{IProtocolFactory}.
+        """
         self._poller = poller
         self._source = source
         self._factory = factory
@@ -114,13 +118,13 @@ class FastPort:
         """
         return self.stopListening()
 
-    def getHost(self) -> IAddress:
+    def getHost(self) -> Any:
         """
         @return: The address listened on.
         """
         if self._socket is None:
             raise RuntimeError("This port does not listen")
-        return addressOf(self._socket.getsockname())
+        return self._poller.shell.address(self._socket.getsockname())
 
     # Limits
 
@@ -176,7 +180,7 @@ class FastPort:
     def _accept(self, accepted: socket.SocketType, name: object) -> None:
         try:
             accepted.setblocking(False)
-            protocol = self._factory.buildProtocol(addressOf(name))
+            protocol = self._factory.buildProtocol(self._poller.shell.address(name))
             if protocol is not None:
                 FastConnection(self._poller, accepted, name, self._options.transport).open(protocol)
                 return

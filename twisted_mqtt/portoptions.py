@@ -4,10 +4,7 @@ What can be set for a port and for its connections.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 
-
-@dataclass(slots=True)
 class TransportOptions:
     """
     How the connections of a port behave; one object for all of them.
@@ -21,15 +18,30 @@ class TransportOptions:
     @ivar connections: How many are open now, those that linger among them; they count themselves.
     """
 
-    highWater: int = 65536
-    lowWater: int = 0
-    sendTimeout: float = 0.0
-    closeTimeout: float = 15.0
-    lingerTimeout: float = 2.0
-    connections: int = 0
+    __slots__ = ("closeTimeout", "connections", "highWater", "lingerTimeout", "lowWater", "sendTimeout")
+
+    def __init__(
+        self,
+        highWater: int = 65536,
+        lowWater: int = 0,
+        sendTimeout: float = 0.0,
+        closeTimeout: float = 15.0,
+        lingerTimeout: float = 2.0,
+    ) -> None:
+        self.highWater = highWater
+        self.lowWater = lowWater
+        self.sendTimeout = sendTimeout
+        self.closeTimeout = closeTimeout
+        self.lingerTimeout = lingerTimeout
+        self.connections = 0
+
+    def count(self) -> int:
+        """
+        The number of connections, for whoever asks again and again.
+        """
+        return self.connections
 
 
-@dataclass(slots=True)
 class PortOptions:
     """
     How a port listens. What concerns its connections is set on the listening socket: they inherit it without a system
@@ -42,12 +54,29 @@ class PortOptions:
     @ivar transport: How the connections behave.
     """
 
-    backlog: int = 1024
-    reuseAddress: bool = True
-    reusePort: bool = False
-    noDelay: bool = True
-    keepAlive: bool = False
-    receiveBuffer: int | None = None
-    sendBuffer: int | None = None
-    acceptsPerTurn: int = 100
-    transport: TransportOptions = field(default_factory=TransportOptions)
+    __slots__ = (
+        "acceptsPerTurn", "backlog", "keepAlive", "noDelay", "receiveBuffer", "reuseAddress", "reusePort",
+        "sendBuffer", "transport",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        backlog: int = 1024,
+        reuseAddress: bool = True,
+        reusePort: bool = False,
+        noDelay: bool = True,
+        keepAlive: bool = False,
+        receiveBuffer: int | None = None,
+        sendBuffer: int | None = None,
+        acceptsPerTurn: int = 100,
+        transport: TransportOptions | None = None,
+    ) -> None:
+        self.backlog = backlog
+        self.reuseAddress = reuseAddress
+        self.reusePort = reusePort
+        self.noDelay = noDelay
+        self.keepAlive = keepAlive
+        self.receiveBuffer = receiveBuffer
+        self.sendBuffer = sendBuffer
+        self.acceptsPerTurn = acceptsPerTurn
+        self.transport = TransportOptions() if transport is None else transport

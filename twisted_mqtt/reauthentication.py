@@ -62,6 +62,6 @@ class Reauthentication:
             client.isSuperuser = verdict.isSuperuser
             client.aclCache = None
             if client.connection is not None:
-                client.connection.exempt = self._broker.isExempt(client)
+                client.connection.exempt = self._broker.permissions.isExempt(client)
                 client.connection.forgetAllowed()
         return self

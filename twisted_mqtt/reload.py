@@ -147,8 +147,11 @@ class Reload:
             elif changed:
                 await self._change(name, "started again with other settings", extensions.reload)
             else:
-                await self._refresh(name)
+                await self._refresh(name, self._service.extensions.find(name))
         self._compareGateways(old, new)
+        for name, gateway in self._service.gateways.items():
+            if name not in report.restart:
+                await self._refresh(name, gateway)
 
     async def _change(self, name: str, what: str, change: Callable[[str], Any]) -> None:
         try:
@@ -158,11 +161,10 @@ class Reload:
         else:
             self._report.done.append(f"{name}: {what}")
 
-    async def _refresh(self, name: str) -> None:
+    async def _refresh(self, name: str, extension: Any) -> None:
         """
-        Have an extension read its files again, if it has any.
+        Have an extension or a gateway read its files again, if it has any.
         """
-        extension: Any = self._service.extensions.find(name)
         refreshing: Any = extension if IRefreshing.providedBy(extension) else None
         if refreshing is None:
             return

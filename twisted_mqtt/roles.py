@@ -8,11 +8,13 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory, IPushProduc
 from zope.interface import classImplements
 
 from twisted_mqtt.client import ClientInfo
+from twisted_mqtt.gate import Gate
 from twisted_mqtt.interfaces import IClient, IClientShell
 from twisted_mqtt.protocol import MQTTFactory, MQTTProtocol
 
-__all__ = ["ClientInfo", "MQTTFactory", "MQTTProtocol"]
+__all__ = ["ClientInfo", "Gate", "MQTTFactory", "MQTTProtocol"]
 
 classImplements(ClientInfo, IClient)
 classImplements(MQTTProtocol, IProtocol, IPushProducer, IClientShell)
+classImplements(Gate, IProtocolFactory)
 classImplements(MQTTFactory, IProtocolFactory)

@@ -17,7 +17,6 @@ from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.reasons import SESSION_TAKEN_OVER
 from twisted_mqtt.core.router import Router
 from twisted_mqtt.core.session import NEVER, Events, Session, Switches
-from twisted_mqtt.waiting import then
 from twisted_mqtt.wills import Wills
 
 if TYPE_CHECKING:
@@ -130,9 +129,8 @@ class SessionRegistry:
         """
         self._counters.client_connected += 1
         point = self._hooks.clientConnected
-        if point.callbacks:
-            return then(point.run(client, client), self._resume, client)
-        return self._resume(None, client)
+        waiting = point.run(client, client) if point.callbacks else None
+        return self._resume(None, client) if waiting is None else waiting.addCallback(self._resume, client)
 
     def _resume(self, _: object, client: ClientInfo) -> None:
         session, connection = client.session, client.connection

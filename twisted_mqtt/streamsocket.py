@@ -148,7 +148,7 @@ class StreamSocket:
         if closing is None:
             return
         self._socket = None
-        self._poller.remove(closing.fileno())
+        self._poller.remove(closing.fileno(), True)
         if reset:
             try:
                 closing.setsockopt(SOL_SOCKET, SO_LINGER, _RESET_ON_CLOSE)

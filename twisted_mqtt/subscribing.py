@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import Deferred
-
 from twisted_mqtt.core.packets import Request
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.reasons import (
@@ -23,7 +21,7 @@ from twisted_mqtt.core.reasons import (
 )
 from twisted_mqtt.core.subscription import Subscription
 from twisted_mqtt.core.topics import LOCAL, hasWildcard, splitShare
-from twisted_mqtt.waiting import breath, then
+from twisted_mqtt.waiting import breath, isDeferred, then
 
 if TYPE_CHECKING:
     from twisted_mqtt.broker import Broker
@@ -107,10 +105,10 @@ class Subscribing:
             if request is not None:
                 verdict = self._refusal(request)
                 if verdict == SUCCESS:
-                    allowed = self.trusted or self.broker.authorize(
+                    allowed = self.trusted or self.broker.permissions.authorize(
                         self.client, "subscribe", _plain(request.topicFilter)
                     )
-                    if isinstance(allowed, Deferred):
+                    if isDeferred(allowed):
                         return allowed.addCallback(self._goOn, index, requests)
                     verdict = self._take(request, allowed)
                 self.reasons[index] = verdict

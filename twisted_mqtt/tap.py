@@ -37,10 +37,11 @@ from twisted_mqtt.monitoring.systopics import SysTopics
 from twisted_mqtt.openfiles import SPARE, raiseLimit
 from twisted_mqtt.reload import Reload
 from twisted_mqtt.reloadreport import ReloadReport
-from twisted_mqtt.stores.database import StoreError
 from twisted_mqtt.stores.memory import MemoryStore
+from twisted_mqtt.stores.repairing import repair
+from twisted_mqtt.stores.schemas import StoreError
 from twisted_mqtt.stores.sqlite import SQLiteStore
-from twisted_mqtt.stores.tools import backup, export, import_, repair
+from twisted_mqtt.stores.tools import backup, export, import_
 from twisted_mqtt.stores.worker import ThreadWorker
 from twisted_mqtt.systemd import InheritedSocket, Notifier, handedOver, inheritedSockets
 

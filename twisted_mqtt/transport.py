@@ -15,7 +15,7 @@ Standard library only, as in L{twisted_mqtt.poller}, so that this module compile
 from __future__ import annotations
 
 from collections.abc import Iterable
-from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
+from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from socket import SocketType
 from typing import Any, Final
 
@@ -24,6 +24,9 @@ from twisted_mqtt.poller import Poller
 from twisted_mqtt.portoptions import TransportOptions
 from twisted_mqtt.streamsocket import RECEIVE_AT_ONCE, StreamSocket
 from twisted_mqtt.transportroles import ABORTED, DONE, LOST, TIMED_OUT, Producer, Receiver
+
+# With what comes, the poller tells whether it is the last: who says good-bye and closes needs no further look.
+_INPUT: Final = EPOLLIN | EPOLLRDHUP
 
 LINGER_BYTES: Final = 1 << 20
 """
@@ -47,6 +50,7 @@ class FastConnection(StreamSocket):
     __slots__ = (
         "_aborting",
         "_error",
+        "_finished",
         "_halfClosing",
         "_interest",
         "_lingered",
@@ -75,6 +79,8 @@ class FastConnection(StreamSocket):
         self._reading = True
         self._settling = False
         self._aborting = False
+        # Whether the peer has sent FIN, and all that came before it has been read.
+        self._finished = False
         self._error: OSError | None = None
         self._halfClosing = False
         self._lingered = 0
@@ -94,8 +100,8 @@ class FastConnection(StreamSocket):
         Begin to read for a protocol.
         """
         self.protocol = protocol
-        self._interest = EPOLLIN
-        self._poller.add(self._open().fileno(), self, EPOLLIN)
+        self._interest = _INPUT
+        self._poller.add(self._open().fileno(), self, _INPUT)
         self._options.connections += 1
         self.connected = True
         try:
@@ -264,7 +270,7 @@ class FastConnection(StreamSocket):
             return
         if events & ~EPOLLOUT:
             if self._reading:
-                self._receive()
+                self._receive(events)
             elif events & (EPOLLHUP | EPOLLERR):
                 self._lose(LOST, self._pendingError())
             else:
@@ -304,7 +310,7 @@ class FastConnection(StreamSocket):
         """
         self._lose(LOST, None)
 
-    def _receive(self) -> None:
+    def _receive(self, events: int) -> None:
         try:
             data = self._open().recv(RECEIVE_AT_ONCE)
         except (BlockingIOError, InterruptedError):
@@ -312,6 +318,8 @@ class FastConnection(StreamSocket):
         except OSError as error:
             self._lose(LOST, error)
             return
+        if events & EPOLLRDHUP and len(data) < RECEIVE_AT_ONCE:
+            self._finished = True
         if not data:
             self._peerFinishes()
         elif self.protocol is not None:
@@ -383,7 +391,7 @@ class FastConnection(StreamSocket):
         """
         if self._socket is None:
             return
-        interest = EPOLLIN if self._reading else 0
+        interest = _INPUT if self._reading else 0
         if self._pending is not None or (self.producer is not None and not self._streaming):
             interest |= EPOLLOUT
         if interest != self._interest:
@@ -453,7 +461,7 @@ class FastConnection(StreamSocket):
         All is flushed: send FIN, and wait a moment for the peer's.
         """
         # Who says good-bye mostly closes at once: closing then needs no FIN of its own, no deadline, no further turn.
-        waiting = not self._peerHasFinished() and self._sendFIN()
+        waiting = not self._finished and not self._peerHasFinished() and self._sendFIN()
         self._tell(self._poller.shell.reason(DONE, None))
         if not waiting:
             self._close()

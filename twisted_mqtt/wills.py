@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from twisted_mqtt.core.session import NEVER
+from twisted_mqtt.waiting import isDeferred
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -107,7 +107,7 @@ class Wills:
         if properties is not None and properties.messageExpiry is not None:
             will.expiresAt = now + properties.messageExpiry
         outcome = self._broker.publish(will)
-        if isinstance(outcome, Deferred):
+        if isDeferred(outcome):
             outcome.addErrback(self._ebPublish, will)
 
     def _ebPublish(self, failure: Failure, will: Message) -> None:

@@ -3,6 +3,9 @@ DTLS 1.2 between a UDP port and a protocol of datagrams; nothing above knows of 
 
 Who has not shown by a cookie that it is where it says costs no memory (RFC 6347 4.2.1): one spare connection answers
 all first messages, and becomes the peer's own when the cookie comes back.
+
+OpenSSL asks for a pre-shared key in the middle of a handshake and can't wait. Where somebody may have to look it up,
+the message that holds the identity is held back until that is done, and then OpenSSL finds the answer there.
 """
 
 from __future__ import annotations
@@ -10,125 +13,41 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections import OrderedDict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
-from twisted_mqtt.opensslprivate import HAVE_PSK, PreSharedKeyCallback
+from gateways.coap.dtlscontext import DTLSContext
+from twisted_mqtt.filewatch import FileWatch
 from twisted_mqtt.peeridentity import PeerIdentity, identityOf
 from twisted_mqtt.tlscontext import TLSProblem, reasonOf
 
-if TYPE_CHECKING:
-    from twisted_mqtt.config.schema_extensions import DTLS
-    from twisted_mqtt.psk import PreSharedKeys
+__all__ = ["DTLSContext", "DTLSProtocol"]
 
 _log = Logger()
-
-# Without those whose peers nobody knows, without those that need RSA for a key exchange, which devices don't do.
-_CERTIFICATE_SUITES: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AESCCM:ECDHE+AESCCM8"
-_PSK_SUITES: Final = "ECDHEPSK:kPSK+AESGCM:kPSK+CHACHA20:kPSK+AESCCM:kPSK+AESCCM8:PSK-AES128-CBC-SHA256"
-# Suites with a tag of 8 bytes, which is what LwM2M devices have, are below the level that OpenSSL begins with.
-_LEVEL: Final = "!aNULL:!eNULL:@SECLEVEL=0"
 
 # What IPv6 lets through everywhere, without the headers of IP and UDP.
 _MTU: Final = 1232
 _HEADER: Final = 13
 _HANDSHAKE: Final = 22
 _CLIENT_HELLO: Final = 1
+_CLIENT_KEY_EXCHANGE: Final = 16
 _LARGEST_RECORD: Final = 16384 + 256
 
 _HANDSHAKE_TIMEOUT: Final = 30.0
 _MOST_HANDSHAKES: Final = 1000
 _IDLE: Final = 86400.0
+# For how long, and for how many datagrams, a handshake waits for a key that is looked up.
+_LOOKUP_TIMEOUT: Final = 10.0
+_MOST_HELD: Final = 8
+# Of what OpenSSL takes.
+_LONGEST_IDENTITY: Final = 256
 # An association that was used as lately as this is not given up for a new one.
 _SHORT_IDLE: Final = 60.0
-
-
-class DTLSContext:
-    """
-    What a table of keys means to OpenSSL.
-
-    @ivar context: for new connections.
-    @ivar psk: finds the keys of clients, or L{None} where that is not possible.
-    """
-
-    def __init__(self, settings: DTLS, path: str, keys: PreSharedKeys) -> None:
-        """
-        @param path: of the table, for messages.
-
-        @raise TLSProblem: the keys can't work; the text says which and why.
-        """
-        self._settings = settings
-        self._path = path
-        self.context = context = SSL.Context(SSL.DTLS_SERVER_METHOD)
-        self.psk = PreSharedKeyCallback(context, keys.find) if HAVE_PSK else None
-        context.set_options(SSL.OP_NO_QUERY_MTU | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE)
-        # A client that offers a key wants to be known by it.
-        suites = [_PSK_SUITES] if self.psk is not None else []
-        if self._hasCertificate(keys):
-            suites.append(_CERTIFICATE_SUITES)
-            self._loadCertificate()
-        suites.append(_LEVEL)
-        context.set_cipher_list(":".join(suites).encode())
-        if keys:
-            # A resumed session does not say whose key began it, and a handshake with a key costs little anyway.
-            context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-            context.set_options(SSL.OP_NO_TICKET)
-        else:
-            context.set_session_id(path.encode()[:32])
-            context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
-        if settings.verify == "verify_peer":
-            self._setVerification()
-
-    def _hasCertificate(self, keys: PreSharedKeys) -> bool:
-        if Path(self._settings.certfile).exists() or not keys:
-            return True
-        _log.warn(
-            "{path}: there is no {file}, so only clients with a pre-shared key can come",
-            path=self._path,
-            file=self._settings.certfile,
-        )
-        return False
-
-    def _loadCertificate(self) -> None:
-        settings, context = self._settings, self.context
-        for key, file in (("certfile", settings.certfile), ("keyfile", settings.keyfile)):
-            self._mustBeThere(key, file)
-        try:
-            context.use_certificate_chain_file(settings.certfile)
-            context.use_privatekey_file(settings.keyfile)
-            context.check_privatekey()
-        except SSL.Error as error:
-            files = f"{settings.certfile} and {settings.keyfile}"
-            raise TLSProblem(
-                f"{self._path}.certfile, keyfile: {files} are no certificate and its key ({reasonOf(error)})"
-            ) from error
-
-    def _setVerification(self) -> None:
-        settings, context = self._settings, self.context
-        if settings.cacertfile is None:
-            raise TLSProblem(f'{self._path}.verify = "verify_peer" needs cacertfile')
-        self._mustBeThere("cacertfile", settings.cacertfile)
-        try:
-            context.load_verify_locations(settings.cacertfile)
-            context.load_client_ca(settings.cacertfile.encode())
-        except SSL.Error as error:
-            raise TLSProblem(f"{self._path}.cacertfile: no authorities ({reasonOf(error)})") from error
-        mode = SSL.VERIFY_PEER
-        if settings.fail_if_no_peer_cert:
-            mode |= SSL.VERIFY_FAIL_IF_NO_PEER_CERT
-        context.set_verify(mode, lambda connection, certificate, error, depth, good: bool(good))
-
-    def _mustBeThere(self, key: str, file: str) -> None:
-        try:
-            with open(file, "rb"):
-                pass
-        except OSError as error:
-            raise TLSProblem(f'{self._path}.{key} = "{file}": can\'t be read ({error.strerror})') from error
 
 
 class _Association:
@@ -137,17 +56,37 @@ class _Association:
 
     @ivar address: host, port, and a number, since the peer of tomorrow at that port is another one.
     @ivar established: whether the handshake is done.
+    @ivar context: that of its connection.
+    @ivar answer: an identity and its key that were looked up for its handshake.
+    @ivar lookup: a key is being looked up.
+    @ivar heldAt: since when.
+    @ivar held: what has come meanwhile.
     @ivar bucket: the wheel's.
     """
 
-    __slots__ = ("address", "established", "bucket", "connection", "random", "identity", "usedAt", "_layer")
+    __slots__ = (
+        "address", "established", "bucket", "connection", "context", "random", "identity", "usedAt", "answer", "lookup",
+        "heldAt", "held", "_layer",
+    )  # fmt: skip
 
     def __init__(
-        self, layer: DTLSProtocol, address: tuple[str, int, int], connection: SSL.Connection, random: bytes, now: float
+        self,
+        layer: DTLSProtocol,
+        address: tuple[str, int, int],
+        context: DTLSContext,
+        connection: SSL.Connection,
+        random: bytes,
+        now: float,
     ) -> None:
         self._layer = layer
         self.address = address
+        # OpenSSL may call back to it for as long as the connection lives.
+        self.context = context
         self.connection = connection
+        self.answer: tuple[bytes, bytes | None] | None = None
+        self.lookup: Deferred[Any] | None = None
+        self.heldAt = 0.0
+        self.held: list[bytes] = []
         self.random = random
         self.established = False
         self.identity: PeerIdentity | None = None
@@ -165,7 +104,8 @@ class DTLSProtocol(DatagramProtocol):
     """
     The layer: a protocol to the port below, a transport to the protocol above. Its addresses have a third part.
 
-    @ivar upper: the protocol above, whose C{lost(address)} is called when an association ends.
+    @ivar upper: the protocol above: it has C{makeConnection} and C{doStop} as a C{DatagramProtocol} has, and its
+        C{lost(address)} is called when an association ends.
     """
 
     def __init__(self, upper: Any, context: DTLSContext, reactor: Any, wheel: Any, most: int) -> None:
@@ -174,7 +114,6 @@ class DTLSProtocol(DatagramProtocol):
         @param most: how many associations there may be.
         """
         self.upper = upper
-        self._context = context
         self._reactor = reactor
         self._wheel = wheel
         self._most = most
@@ -184,9 +123,30 @@ class DTLSProtocol(DatagramProtocol):
         self._associations: OrderedDict[tuple[str, int], _Association] = OrderedDict()
         self._handshakes = 0
         self._count = 0
+        self._use(context)
+        self._watch = FileWatch(wheel, reactor.seconds, context.files, self._filesChanged)
+
+    def _use(self, context: DTLSContext) -> None:
         context.context.set_cookie_generate_callback(self._cookie)
         context.context.set_cookie_verify_callback(self._isCookie)
+        self._context = context
         self._spare = self._makeConnection()
+
+    def reload(self) -> None:
+        """
+        Read the files again: handshakes that begin from now on go by them, and associations go on.
+
+        @raise TLSProblem: they can't be used; what was read before is used on.
+        """
+        self._use(self._context.again())
+
+    def _filesChanged(self) -> None:
+        try:
+            self.reload()
+        except TLSProblem as problem:
+            _log.error("{problem}; what was read before is used on", problem=problem)
+        else:
+            _log.info("DTLS on {host}: certificates read again", host=self.getHost())
 
     def __len__(self) -> int:
         return len(self._associations)
@@ -197,14 +157,18 @@ class DTLSProtocol(DatagramProtocol):
         """
         The port is open.
         """
+        self._watch.start()
         self.upper.makeConnection(self)
 
-    def stopProtocol(self) -> None:
+    def doStop(self) -> None:
         """
-        The port is closed.
+        The port is about to be closed.
         """
+        self._watch.stop()
         for association in list(self._associations.values()):
-            self._forget(association)
+            self._end(association)
+        stop: Any = super().doStop  # Twisted says nothing of its type
+        stop()
         self.upper.doStop()
 
     def datagramReceived(self, datagram: bytes, addr: tuple[Any, ...]) -> None:
@@ -270,6 +234,8 @@ class DTLSProtocol(DatagramProtocol):
         """
         Answer a first message with a cookie, or begin the handshake of the one that brings it back.
         """
+        if not self._context.holds:
+            self._filesChanged()
         spare = self._spare
         self._asking = peer
         try:
@@ -291,7 +257,7 @@ class DTLSProtocol(DatagramProtocol):
             return
         now = self._reactor.seconds()
         self._count += 1
-        association = _Association(self, (*peer, self._count), spare, random, now)
+        association = _Association(self, (*peer, self._count), self._context, spare, random, now)
         self._associations[peer] = association
         self._handshakes += 1
         self._wheel.add(association, now + 1)
@@ -312,6 +278,8 @@ class DTLSProtocol(DatagramProtocol):
         connection, address = association.connection, association.address
         association.usedAt = self._reactor.seconds()
         self._associations.move_to_end((address[0], address[1]))
+        if not association.established and self._isHeld(association, datagram):
+            return
         try:
             connection.bio_write(datagram)
             if not association.established and not self._shake(association):
@@ -335,6 +303,8 @@ class DTLSProtocol(DatagramProtocol):
         Go on with a handshake; returns whether it is done.
         """
         connection, address = association.connection, association.address
+        context = association.context
+        context.answer = association.answer
         try:
             connection.do_handshake()
         except SSL.WantReadError:
@@ -344,21 +314,64 @@ class DTLSProtocol(DatagramProtocol):
             _log.debug("no handshake with {host}: {error}", host=address[0], error=reasonOf(error))
             self._end(association)
             return False
+        finally:
+            context.answer = None
         self._flush(connection, address)
         association.established = True
+        association.answer = None
         self._handshakes -= 1
         try:
-            association.identity = self._identify(connection)
+            association.identity = self._identify(context, connection)
         except ValueError as error:
             _log.info("{host} is refused: {error}", host=address[0], error=error)
             self._end(association)
             return False
         return True
 
-    def _identify(self, connection: SSL.Connection) -> PeerIdentity | None:
-        psk = self._context.psk.take(connection) if self._context.psk is not None else None
+    def _isHeld(self, association: _Association, datagram: bytes) -> bool:
+        """
+        Whether a datagram of a handshake has to wait for a key; it comes again by L{_found}.
+        """
+        if association.lookup is not None:
+            # What comes too much is lost, as datagrams may be; it will be repeated.
+            if len(association.held) < _MOST_HELD:
+                association.held.append(datagram)
+            return True
+        keys = association.context.keys
+        if association.answer is not None or not keys.mayWait:
+            return False
+        identity = _identityIn(datagram)
+        if identity is None:
+            return False
+        found = keys.lookUp(identity)
+        if not isinstance(found, Deferred):
+            association.answer = identity, found
+            return False
+        association.lookup = found
+        association.heldAt = self._reactor.seconds()
+        association.held.append(datagram)
+        found.addCallback(self._found, association, identity)
+        return True
+
+    def _found(self, key: bytes | None, association: _Association, identity: bytes) -> None:
+        """
+        A key was looked up: go on with the handshake that has waited for it.
+        """
+        address = association.address
+        association.lookup = None
+        association.answer = identity, key
+        held, association.held = association.held, []
+        for datagram in held:
+            if self._associations.get((address[0], address[1])) is association:
+                self._feed(association, datagram)
+
+    def _identify(self, context: DTLSContext, connection: SSL.Connection) -> PeerIdentity | None:
+        psk = context.psk.take(connection) if context.psk is not None else None
         if psk is not None:
-            return PeerIdentity(psk=psk)
+            identity = PeerIdentity(psk=psk)
+            if identity.pskName is None:
+                raise ValueError("the identity of its key is no name in UTF-8")  # RFC 4279 5.1
+            return identity
         certificate = connection.get_peer_certificate(as_cryptography=True)
         if certificate is None:
             return None
@@ -376,7 +389,8 @@ class DTLSProtocol(DatagramProtocol):
                 self._end(association)
                 return 0.0
             return association.usedAt + _IDLE
-        if now - association.usedAt >= _HANDSHAKE_TIMEOUT:
+        late = association.lookup is not None and now - association.heldAt >= _LOOKUP_TIMEOUT
+        if late or now - association.usedAt >= _HANDSHAKE_TIMEOUT:
             self._end(association)
             return 0.0
         connection = association.connection
@@ -387,7 +401,8 @@ class DTLSProtocol(DatagramProtocol):
             return 0.0
         self._flush(connection, address)
         left = connection.DTLSv1_get_timeout()
-        return now + (1.0 if left is None else left)
+        wait = 1.0 if left is None else left
+        return now + (wait if association.lookup is None else min(wait, _LOOKUP_TIMEOUT))
 
     def _end(self, association: _Association) -> None:
         """
@@ -408,8 +423,10 @@ class DTLSProtocol(DatagramProtocol):
             self.upper.lost(address)
         else:
             self._handshakes -= 1
-            if self._context.psk is not None:
-                self._context.psk.take(association.connection)
+            if association.context.psk is not None:
+                association.context.psk.take(association.connection)
+            if association.lookup is not None:
+                association.lookup.cancel()
 
     def _flush(self, connection: SSL.Connection, address: tuple[Any, ...]) -> None:
         """
@@ -440,6 +457,33 @@ def _isClientHello(datagram: bytes) -> bool:
         and int.from_bytes(datagram[11:13], "big") == len(datagram) - _HEADER
         and datagram[_HEADER] == _CLIENT_HELLO
     )
+
+
+def _identityIn(datagram: bytes) -> bytes | None:
+    """
+    The identity that a datagram of a handshake with a key tells (RFC 6347 4.2.2, RFC 4279 2), L{None} where it tells
+    none. One that comes in fragments is not looked for: the message is shorter than any datagram.
+    """
+    at = 0
+    while at + _HEADER <= len(datagram):
+        start = at + _HEADER
+        end = start + int.from_bytes(datagram[at + 11 : start], "big")
+        if datagram[at] == _HANDSHAKE and datagram[at + 3 : at + 5] == b"\0\0":
+            while start + 12 < end <= len(datagram):
+                body = start + 12
+                size = int.from_bytes(datagram[start + 1 : start + 4], "big")
+                if datagram[start] == _CLIENT_KEY_EXCHANGE and datagram[start + 6 : body] == b"\0\0\0" + (
+                    datagram[start + 1 : start + 4]
+                ):
+                    length = int.from_bytes(datagram[body : body + 2], "big")
+                    identity = datagram[body + 2 : body + 2 + length]
+                    # With a certificate a point of a curve stands there, whose first byte is 32 or more: as an identity
+                    # it would be longer than the message. Of an identity OpenSSL takes what is before a null byte.
+                    known = len(identity) == length <= min(size - 2, _LONGEST_IDENTITY) and b"\0" not in identity
+                    return identity if known else None
+                start = body + int.from_bytes(datagram[start + 9 : body], "big")
+        at = end
+    return None
 
 
 def _datagrams(records: bytes) -> list[bytes]:

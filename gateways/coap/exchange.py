@@ -55,6 +55,11 @@ class Awaiting(Protocol):
     Who has asked a peer for something.
     """
 
+    def acknowledged(self, now: float) -> None:
+        """
+        The request has come, and the response will come by itself (RFC 7252 5.2.2).
+        """
+
     def answered(self, response: Message, now: float) -> bool:
         """
         A response has come.
@@ -66,6 +71,9 @@ class Awaiting(Protocol):
         """
         None will come: L{RESET}, L{TIMED_OUT} or L{DROPPED}.
         """
+
+
+_NOBODY: Final[dict[bytes, Awaiting]] = {}
 
 
 class Incoming:
@@ -157,7 +165,7 @@ class Exchanges:
         # What is to be told of a reset of a message that nobody acknowledges.
         self._told: Generations[tuple[Address, int], Ended] = Generations(lifetime, remembered)
         self._lanes: dict[Address, _Lane] = {}
-        self._awaiting: dict[tuple[Address, bytes], Awaiting] = {}
+        self._awaiting: dict[Address, dict[bytes, Awaiting]] = {}
         self._deadlines: list[tuple[float, int, _Outgoing | Incoming]] = []
         self._count = 0
         self._tokens = random.getrandbits(32)
@@ -175,6 +183,8 @@ class Exchanges:
             if error.confirmable and error.messageID is not None:
                 self._transmit(encodeEmpty(RST, error.messageID), address)
             return
+        # Or what came before a long silence would be taken for lately.
+        self._seen.turn(now)
         code, type = message.code, message.type
         if isRequest(code):
             if type <= NON:
@@ -183,7 +193,11 @@ class Exchanges:
             if type == CON:  # a ping (RFC 7252 4.3)
                 self._transmit(encodeEmpty(RST, message.messageID), address)
             elif type != NON:
-                self._settle(address, message.messageID, ACKNOWLEDGED if type == ACK else RESET, now)
+                outgoing = self._settle(address, message.messageID, ACKNOWLEDGED if type == ACK else RESET, now)
+                if outgoing is not None and type == ACK:
+                    awaiting = self._awaiting.get(address, _NOBODY).get(outgoing.message.token)
+                    if awaiting is not None and isRequest(outgoing.message.code):
+                        awaiting.acknowledged(now)
         elif isResponse(code) and type != RST:
             self._receiveResponse(message, datagram, address, now)
 
@@ -210,8 +224,9 @@ class Exchanges:
     def _receiveResponse(self, message: Message, datagram: bytes, address: Address, now: float) -> None:
         type = message.type
         key = (address, message.messageID, type)
+        seen = None
         if type == ACK:
-            if not self._settle(address, message.messageID, ACKNOWLEDGED, now):
+            if self._settle(address, message.messageID, ACKNOWLEDGED, now) is None:
                 return
         else:
             seen = self._seen.get(key)
@@ -222,18 +237,20 @@ class Exchanges:
                 return
             seen = _Seen(mark)
             self._seen.put(key, seen, now, 100)
-        awaiting = self._awaiting.get((address, message.token))
+        token = message.token
+        awaiting = self._awaiting.get(address, _NOBODY).get(token)
         message.options, wrong = understand(message.options)
         known = awaiting is not None and wrong is None
-        if type == CON:
-            assert seen is not None
+        if seen is not None and (type == CON or not known):
+            # Who hears that nobody wants it need not send more of it (RFC 7252 4.3, RFC 7641 3.6).
             seen.reply = encodeEmpty(ACK if known else RST, message.messageID)
             self._transmit(seen.reply, address)
         if awaiting is None or wrong is not None:
             return
-        self._stopFor(address, message.token, now)
-        if not awaiting.answered(message, now):
-            self._awaiting.pop((address, message.token), None)
+        self._stopFor(address, token, now)
+        # It may ask for something else with the same token.
+        if not awaiting.answered(message, now) and self._awaiting.get(address, _NOBODY).get(token) is awaiting:
+            self.forgetRequest(address, token)
 
     def _stopFor(self, address: Address, token: bytes, now: float) -> None:
         """
@@ -246,9 +263,9 @@ class Exchanges:
                     self._settle(address, messageID, ACKNOWLEDGED, now)
                     break
 
-    def _settle(self, address: Address, messageID: int, how: int, now: float) -> bool:
+    def _settle(self, address: Address, messageID: int, how: int, now: float) -> _Outgoing | None:
         """
-        A peer has said something to a message of ours.
+        A peer has said something to a message of ours; returns which that is, if it is still on its way.
         """
         lane = self._lanes.get(address)
         outgoing = lane.flying.pop(messageID, None) if lane is not None else None
@@ -257,18 +274,19 @@ class Exchanges:
                 told = self._told.pop((address, messageID))
                 if told is not None:
                     told(RESET, now)
-            return False
+            return None
         self._verified.put(address, True, now)
         self._advance(address, lane, now)
         if outgoing.ended is not None:
             outgoing.ended(how, now)
         if how == RESET and isRequest(outgoing.message.code):
             self._fail(address, outgoing.message.token, RESET, now)
-        return True
+        return outgoing
 
     def _fail(self, address: Address, token: bytes, how: int, now: float) -> None:
-        awaiting = self._awaiting.pop((address, token), None)
+        awaiting = self._awaiting.get(address, _NOBODY).get(token)
         if awaiting is not None:
+            self.forgetRequest(address, token)
             awaiting.failed(how, now)
 
     # Outgoing
@@ -346,15 +364,19 @@ class Exchanges:
             self._tokens = (self._tokens + 1) & 0xFFFFFFFF
             # Not to be guessed, where nothing but that keeps others from answering (RFC 7252 5.3.1).
             message.token = self._tokens.to_bytes(4, "big") + self._random.getrandbits(32).to_bytes(4, "big")
-        self._awaiting[address, message.token] = awaiting
+        self._awaiting.setdefault(address, {})[message.token] = awaiting
         self.send(address, message, message.type == CON, None, now)
         return message.token
 
     def forgetRequest(self, address: Address, token: bytes) -> None:
         """
-        No response is wanted any more; a confirmable one that comes will be reset.
+        No response is wanted any more; one that comes will be reset.
         """
-        self._awaiting.pop((address, token), None)
+        awaiting = self._awaiting.get(address)
+        if awaiting is not None:
+            awaiting.pop(token, None)
+            if not awaiting:
+                del self._awaiting[address]
 
     def isVerified(self, address: Address) -> bool:
         """
@@ -372,8 +394,8 @@ class Exchanges:
                 self._drop(outgoing, now)
             lane.flying.clear()
         self._verified.pop(address)
-        for key in [key for key in self._awaiting if key[0] == address]:
-            self._fail(*key, DROPPED, now)
+        for token in list(self._awaiting.get(address, ())):
+            self._fail(address, token, DROPPED, now)
 
     def _drop(self, outgoing: _Outgoing, now: float) -> None:
         if outgoing.ended is not None:

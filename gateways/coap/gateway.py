@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gateways.coap.exchange import Address, Ended, Exchanges
+from gateways.coap.exchange import Address, Ended, Exchanges, Incoming
 from gateways.coap.parameters import Parameters
 from gateways.coap.session import CoAPClient
 
@@ -40,6 +40,11 @@ class Endpoint(Protocol):
         What goes out for a response: itself, or its first block.
 
         @param size: the length of the datagram that asked for it; 0 where none did.
+        """
+
+    def answer(self, incoming: Incoming, request: Message, response: Message) -> None:
+        """
+        Answer a request, block by block where it has to be.
         """
 
     def identityOf(self, address: Address) -> Any:

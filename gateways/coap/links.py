@@ -5,7 +5,7 @@ Links to resources, as C{/.well-known/core} lists them (RFC 6690). Pure.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 
@@ -69,7 +69,7 @@ class Link:
 _LISTS: Final = ("rt", "if", "rel", "rev", "ct")
 _BARE: Final = re.compile(r"[0-9]+")
 
-_TARGET: Final = re.compile(r"\s*<([^>]*)>")
+_TARGET: Final = re.compile(r"\s*(<([^>]*)>)")
 _ATTRIBUTE: Final = re.compile(
     r"""\s*;\s*([!#$&+\-.^_`|~\w]+\*?)            # the name
         (?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"          # a quoted value
@@ -78,6 +78,7 @@ _ATTRIBUTE: Final = re.compile(
     re.VERBOSE | re.ASCII,
 )
 _COMMA: Final = re.compile(r"\s*,")
+_END: Final = re.compile(r"\s*\Z")
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -104,27 +105,36 @@ def parseLinks(payload: bytes) -> list[Link]:
 
     @raise LinkError: it is not in link format.
     """
+    return [link for link, _ in splitLinks(payload)]
+
+
+def splitLinks(payload: bytes) -> Iterator[tuple[Link, str]]:
+    """
+    The links that a payload holds, and each as it stands there.
+
+    @raise LinkError: it is not in link format; those before that place have come by then.
+    """
     try:
         text = payload.decode("utf-8")
     except UnicodeDecodeError as error:
         raise LinkError("not UTF-8") from error
-    links: list[Link] = []
     at = 0
-    if not text.strip():
-        return links
+    if _END.match(text) is not None:
+        return
     while True:
         match = _TARGET.match(text, at)
         if match is None:
             raise LinkError(f"no link at character {at}")
-        link = Link(match[1])
-        links.append(link)
+        link = Link(match[2])
+        start = match.start(1)
         at = match.end()
         while (match := _ATTRIBUTE.match(text, at)) is not None:
             quoted, bare = match[2], match[3]
             link.attributes.append((match[1], bare if quoted is None else _ESCAPED.sub(r"\1", quoted)))
             at = match.end()
-        if not text[at:].strip():
-            return links
+        yield link, text[start:at]
+        if _END.match(text, at) is not None:
+            return
         match = _COMMA.match(text, at)
         if match is None:
             raise LinkError(f"neither a comma nor an attribute at character {at}")

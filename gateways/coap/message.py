@@ -69,15 +69,23 @@ class Message:
         self.token = token
         self.options: list[Option] = list(options)
         if len(self.options) > 1:
-            self.options.sort(key=_numberOf)
+            _sort(self.options)
         self.payload = payload
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Message):
             return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in Message.__slots__)
+        return (
+            self.type == other.type
+            and self.code == other.code
+            and self.messageID == other.messageID
+            and self.token == other.token
+            and self.options == other.options
+            and self.payload == other.payload
+        )
 
-    __hash__ = None  # type: ignore[assignment]  # it can be changed, so it must not be a key
+    def __hash__(self) -> int:
+        raise TypeError("a message can be changed, so it must not be a key")
 
     def __repr__(self) -> str:
         return (
@@ -97,6 +105,18 @@ class Message:
             self.type,
             self.messageID,
         )
+
+
+def _sort(options: list[Option]) -> None:
+    """
+    Sort options by their numbers; those of one number stay in order. Mostly they come so.
+    """
+    last = 0
+    for number, _ in options:
+        if number < last:
+            options.sort(key=_numberOf)
+            return
+        last = number
 
 
 def encodeEmpty(type: int, messageID: int) -> bytes:
@@ -159,7 +179,6 @@ def decode(datagram: bytes) -> Message:
     code = datagram[1]
     messageID = datagram[2] << 8 | datagram[3]
     type = first >> 4 & 3
-    message = Message(code, (), b"", b"", type, messageID)
     confirmable = type == CON
     length = first & 15
     if length > _LONGEST_TOKEN or 4 + length > end:
@@ -169,7 +188,9 @@ def decode(datagram: bytes) -> Message:
     if code >> 5 in _RESERVED:
         raise MessageError(f"the reserved code {codeText(code)}", messageID, confirmable)
     at = 4 + length
-    message.token = datagram[4:at]
+    message = Message(code, (), b"", datagram[4:at], type, messageID)
+    if at == end:
+        return message
     options = message.options
     number = 0
     while at < end:

@@ -185,7 +185,7 @@ def without(options: Sequence[Option], *numbers: int) -> list[Option]:
     return [option for option in options if option[0] not in numbers]
 
 
-def understand(options: Sequence[Option]) -> tuple[list[Option], int | None]:
+def understand(options: list[Option]) -> tuple[list[Option], int | None]:
     """
     Look through the options of a message: those that are not understood, have a value that they can't have, or stand
     there once too often are taken out where they are elective (RFC 7252 5.4.1, 5.4.3, 5.4.5).
@@ -200,7 +200,7 @@ def understand(options: Sequence[Option]) -> tuple[list[Option], int | None]:
             break
         last = number
     if good:  # as nearly always
-        return list(options), None
+        return options, None
     kept: list[Option] = []
     last = -1
     for number, value in options:
@@ -213,14 +213,19 @@ def understand(options: Sequence[Option]) -> tuple[list[Option], int | None]:
 
 
 def _isUnderstood(number: int, value: bytes, last: int) -> bool:
+    if number == URI_PATH or number == URI_QUERY:  # as mostly
+        return len(value) <= 255 and (value.isascii() or _isText(value))
     definition = TABLE.get(number)
     if definition is None or not definition.shortest <= len(value) <= definition.longest:
         return False
     if number == last and not definition.repeatable:
         return False
-    if definition.format == STRING and not value.isascii():
-        try:
-            value.decode("utf-8")
-        except UnicodeDecodeError:
-            return False
+    return definition.format != STRING or value.isascii() or _isText(value)
+
+
+def _isText(value: bytes) -> bool:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
     return True

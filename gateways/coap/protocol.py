@@ -7,9 +7,8 @@ Below it may be a UDP port or a layer of DTLS: both take C{write(datagram, addre
 from __future__ import annotations
 
 from random import SystemRandom
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
 from gateways.coap.blockwise import Assembler, Slicer, diagnostic
@@ -17,14 +16,15 @@ from gateways.coap.codes import (
     BAD_OPTION,
     BAD_REQUEST,
     INTERNAL_SERVER_ERROR,
+    IPATCH,
     METHOD_NOT_ALLOWED,
-    METHODS,
     PROXYING_NOT_SUPPORTED,
     isResponse,
 )
-from gateways.coap.exchange import Address, Ended, Exchanges, Incoming
+from gateways.coap.exchange import Address, Awaiting, Ended, Exchanges, Incoming
 from gateways.coap.message import Message
-from gateways.coap.options import BLOCK1, PROXY_SCHEME, PROXY_URI, TABLE, Option, valueOf
+from gateways.coap.options import BLOCK1, BLOCK2, PROXY_SCHEME, PROXY_URI, TABLE, Option, valueOf
+from gateways.coap.parameters import Parameters
 from gateways.coap.query import QueryError, pathOf, queryOf
 from gateways.coap.request import Request
 from gateways.coap.resources import serve
@@ -43,47 +43,62 @@ Who has not shown that it is where it says gets at most this much payload, or th
 """
 
 
-class CoAPProtocol(DatagramProtocol):
+class Owner(Protocol):
     """
-    One endpoint.
+    The gateway of an endpoint.
+    """
+
+    settings: Any
+    parameters: Parameters
+
+    def lost(self, address: Address, reason: int | str) -> None:
+        """
+        Nothing comes from an address any more.
+        """
+
+
+class EndpointProtocol:
+    """
+    One endpoint, whatever its resources are.
 
     @ivar exchanges: of this socket.
     @ivar place: of its listener.
     @ivar port: that it listens on.
+    @ivar transport: the layer below, L{None} before it is open.
     """
 
-    # The service says where it listens.
-    noisy = False
-
-    def __init__(self, gateway: Gateway, place: Place, reactor: Any, secure: bool = False) -> None:
+    def __init__(self, gateway: Owner, place: Place, reactor: Any, secure: bool = False) -> None:
         """
         @param secure: whether a layer below vouches for addresses.
         """
         self.place = place
         self.port = 0
-        self._gateway = gateway
+        self.transport: Any = None
+        self._owner = gateway
         self._reactor = reactor
         self._secure = secure
         settings, lifetime = gateway.settings, gateway.parameters.exchangeLifetime
         self.exchanges = Exchanges(self._write, self, gateway.parameters, SystemRandom())
         self._assembler = Assembler(settings.max_body, lifetime)
+        self._longest: int = settings.max_body
+        self._blockSize: int = settings.block_size
         self._slicer = Slicer(lifetime)
         self._timer: Any = None
         self._deadline = 0.0
 
     # The socket
 
-    def startProtocol(self) -> None:
+    def makeConnection(self, transport: Any) -> None:
         """
         The port is open.
         """
-        assert self.transport is not None
-        self.port = self.transport.getHost().port
+        self.transport = transport
 
-    def stopProtocol(self) -> None:
+    def doStop(self) -> None:
         """
         The port is closed.
         """
+        self.transport = None
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
@@ -105,19 +120,26 @@ class CoAPProtocol(DatagramProtocol):
         self.exchanges.send(address, message, confirmable, ended, now)
         self._arm()
 
+    def request(self, address: Address, message: Message, awaiting: Awaiting, now: float) -> bytes:
+        """
+        See L{Exchanges.request}; the timer is seen to.
+        """
+        token = self.exchanges.request(address, message, awaiting, now)
+        self._arm()
+        return token
+
     def lost(self, address: Address) -> None:
         """
         The layer below has lost its association with a peer.
         """
         self.exchanges.forget(address, self._reactor.seconds())
-        self._gateway.lost(address, "association closed")
+        self._owner.lost(address, "association closed")
 
     def identityOf(self, address: Address) -> Any:
         """
         See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """
-        below: Any = self.transport
-        return below.identityOf(address) if self._secure else None
+        return self.transport.identityOf(address) if self._secure else None
 
     def _write(self, datagram: bytes, address: Address) -> None:
         if self.transport is None:
@@ -174,44 +196,83 @@ class CoAPProtocol(DatagramProtocol):
 
     def _requested(self, message: Message, incoming: Incoming, now: float) -> None:
         options, address = message.options, incoming.address
-        if message.code not in METHODS:
+        if message.code > IPATCH:
             self.exchanges.respond(incoming, diagnostic(METHOD_NOT_ALLOWED, "an unknown method"), now)
             return
-        if options and options[-1][0] >= PROXY_URI and _isForProxy(options):
-            self.exchanges.respond(incoming, diagnostic(PROXYING_NOT_SUPPORTED, "this is no proxy"), now)
-            return
-        following = self._slicer.following(message, address)
-        if following is not None:
-            self.exchanges.respond(incoming, following, now)
-            return
-        whole = self._assembler.take(message, address, now)
-        if isResponse(whole.code):
-            self.exchanges.respond(incoming, whole, now)
-            return
-        block1 = valueOf(options, BLOCK1)
+        whole = message
+        # Of what most requests have not: blocks, proxies, more than is taken at once.
+        if (options and options[-1][0] >= BLOCK2) or len(message.payload) > self._longest:
+            if _isForProxy(options):
+                self.exchanges.respond(incoming, diagnostic(PROXYING_NOT_SUPPORTED, "this is no proxy"), now)
+                return
+            following = self._slicer.following(message, address)
+            if following is not None:
+                self.exchanges.respond(incoming, following, now)
+                return
+            whole = self._assembler.take(message, address, now)
+            if isResponse(whole.code):
+                self.exchanges.respond(incoming, whole, now)
+                return
+        self.serve(message, whole, incoming)
 
-        def answer(response: Message) -> None:
-            when = self._reactor.seconds()
+    def serve(self, asked: Message, message: Message, incoming: Incoming) -> None:
+        """
+        Answer a request by L{answer}, now or later.
+
+        @param asked: as it came: perhaps the last block of C{message}.
+        @param message: with its whole body.
+        """
+        raise NotImplementedError
+
+    def answer(self, incoming: Incoming, request: Message, response: Message) -> None:
+        """
+        See L{Endpoint<gateways.coap.gateway.Endpoint>}.
+        """
+        now: float = self._reactor.seconds()
+        options = request.options
+        if options and options[-1][0] >= BLOCK1:
+            block1 = valueOf(options, BLOCK1)
             if block1 is not None:
-                response = response.replace(sorted([*response.options, (BLOCK1, block1)]))
-            self.exchanges.respond(incoming, self.cut(message, address, response, incoming.size, when), when)
-            self._arm()
-
-        try:
-            query = queryOf(message)
-        except QueryError as error:
-            answer(diagnostic(BAD_REQUEST, str(error)))
-            return
-        serve(Request(self._gateway, self, whole, query, incoming, answer), pathOf(message))
+                response = response.replace([*response.options, (BLOCK1, block1)])
+        self.exchanges.respond(incoming, self.cut(request, incoming.address, response, incoming.size, now), now)
+        self._arm()
 
     def cut(self, request: Message, address: Address, response: Message, size: int, now: float) -> Message:
         """
         See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """
-        largest: int = self._gateway.settings.block_size
-        if len(response.payload) > _UNVERIFIED_BYTES and not self._secure and not self.exchanges.isVerified(address):
+        largest = self._blockSize
+        length = len(response.payload)
+        if length > _UNVERIFIED_BYTES and not self._secure and not self.exchanges.isVerified(address):
             largest = min(largest, max(_UNVERIFIED_BYTES, _UNVERIFIED_FACTOR * size))
+        options = request.options
+        if length <= largest and (not options or options[-1][0] < BLOCK2):
+            return response
         return self._slicer.cut(request, address, response, largest, now)
+
+
+class CoAPProtocol(EndpointProtocol):
+    """
+    An endpoint of the CoAP gateway.
+    """
+
+    def __init__(self, gateway: Gateway, place: Place, reactor: Any, secure: bool = False) -> None:
+        """
+        See L{EndpointProtocol}.
+        """
+        super().__init__(gateway, place, reactor, secure)
+        self._gateway = gateway
+
+    def serve(self, asked: Message, message: Message, incoming: Incoming) -> None:
+        """
+        See L{EndpointProtocol.serve}.
+        """
+        try:
+            query = queryOf(asked)
+        except QueryError as error:
+            self.answer(incoming, asked, diagnostic(BAD_REQUEST, str(error)))
+            return
+        serve(Request(self._gateway, self, asked, message, query, incoming), pathOf(asked))
 
 
 def _isForProxy(options: list[Option]) -> bool:

@@ -11,7 +11,7 @@ from gateways.coap.message import Message
 from gateways.coap.options import URI_PATH, URI_QUERY, stringsOf
 
 
-class Query(NamedTuple):
+class Query:
     """
     The query of a request.
 
@@ -23,12 +23,15 @@ class Query(NamedTuple):
     @ivar others: names that mean nothing.
     """
 
-    clientID: str | None
-    username: str | None
-    password: bytes | None
-    qos: int | None
-    retain: bool | None
-    others: tuple[str, ...]
+    __slots__ = ("clientID", "username", "password", "qos", "retain", "others")
+
+    def __init__(self) -> None:
+        self.clientID: str | None = None
+        self.username: str | None = None
+        self.password: bytes | None = None
+        self.qos: int | None = None
+        self.retain: bool | None = None
+        self.others: list[str] = []
 
 
 class QueryError(Exception):
@@ -50,46 +53,45 @@ def queryOf(request: Message) -> Query:
 
     @raise QueryError: where it holds a wrong value.
     """
-    values: dict[str, str] = {}
-    others = []
-    for item in stringsOf(request.options, URI_QUERY):
+    query = Query()
+    for number, data in request.options:
+        if number != URI_QUERY:
+            continue
+        item = data.decode("utf-8")
         name, _, value = item.partition("=")
-        if name in ("c", "u", "p", "qos", "retain"):
-            values.setdefault(name, value)
+        # The first of a name counts.
+        if name == "c":
+            query.clientID = value if query.clientID is None else query.clientID
+        elif name == "u":
+            query.username = value if query.username is None else query.username
+        elif name == "p":
+            query.password = value.encode("utf-8") if query.password is None else query.password
+        elif name == "qos":
+            query.qos = qosOf(value) if query.qos is None else query.qos
+        elif name == "retain":
+            query.retain = retainOf(value) if query.retain is None else query.retain
         else:
-            others.append(name)
-    password = values.get("p")
-    return Query(
-        values.get("c"),
-        values.get("u"),
-        None if password is None else password.encode("utf-8"),
-        qosOf(values.get("qos")),
-        retainOf(values.get("retain")),
-        tuple(others),
-    )
+            query.others.append(name)
+    return query
 
 
-def qosOf(text: str | None) -> int | None:
+def qosOf(text: str) -> int:
     """
     A quality of service.
 
     @raise QueryError: it is none.
     """
-    if text is None:
-        return None
     if text not in ("0", "1", "2"):
         raise QueryError("qos is 0, 1 or 2")
     return int(text)
 
 
-def retainOf(text: str | None) -> bool | None:
+def retainOf(text: str) -> bool:
     """
     Whether to retain a message.
 
     @raise QueryError: it does not say.
     """
-    if text is None:
-        return None
     if text not in ("0", "1", "false", "true"):
         raise QueryError("retain is 0 or 1")
     return text in ("1", "true")
@@ -127,4 +129,4 @@ def parseForm(payload: bytes) -> Form:
         raise QueryError("no topic: send qos=<0-2>&retain=<0|1>&message=<payload>&topic=<topic>")
     if b"message" not in values:
         raise QueryError("no message: send qos=<0-2>&retain=<0|1>&message=<payload>&topic=<topic>")
-    return Form(topic, values[b"message"], qos or 0, bool(retain))
+    return Form(topic, values[b"message"], qos, retain)

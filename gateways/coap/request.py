@@ -5,6 +5,7 @@ One request on its way through the gateway, and the answers to it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,7 @@ from gateways.coap.message import Message
 from gateways.coap.options import CONTENT_FORMAT, MAX_AGE, Option, uintOf, uintOption
 from gateways.coap.pubsub import MIME
 from gateways.coap.query import Query
+from gateways.coap.session import OPEN, CoAPClient
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.reasons import (
     BAD_AUTHENTICATION_METHOD,
@@ -39,6 +41,7 @@ from twisted_mqtt.core.reasons import (
     PAYLOAD_FORMAT_INVALID,
     PROTOCOL_ERROR,
     QUOTA_EXCEEDED,
+    SUCCESS,
     TOPIC_FILTER_INVALID,
     TOPIC_NAME_INVALID,
     ProtocolError,
@@ -47,7 +50,6 @@ from twisted_mqtt.core.reasons import (
 
 if TYPE_CHECKING:
     from gateways.coap.gateway import Endpoint, Gateway
-    from gateways.coap.session import CoAPClient
 
 _log = Logger()
 
@@ -84,32 +86,33 @@ class Request:
     """
     A request.
 
+    @ivar gateway: that has to answer it.
     @ivar message: with its whole body.
     @ivar query: what its URI says besides the path.
     @ivar answered: whether it has been.
     """
 
-    __slots__ = ("message", "query", "answered", "gateway", "_endpoint", "_incoming", "_answer")
+    __slots__ = ("message", "query", "answered", "gateway", "_endpoint", "_asked", "_incoming")
 
     def __init__(
         self,
         gateway: Gateway,
         endpoint: Endpoint,
+        asked: Message,
         message: Message,
         query: Query,
         incoming: Incoming,
-        answer: Callable[[Message], None],
     ) -> None:
         """
-        @param answer: sends the response.
+        @param asked: the message itself, which may be the last block of C{message}.
         """
         self.gateway = gateway
+        self._asked = asked
         self.message = message
         self.query = query
         self.answered = False
         self._endpoint = endpoint
         self._incoming = incoming
-        self._answer = answer
 
     @property
     def address(self) -> Address:
@@ -138,7 +141,7 @@ class Request:
         """
         if not self.answered:
             self.answered = True
-            self._answer(Message(code, options or (), payload))
+            self._endpoint.answer(self._incoming, self._asked, Message(code, options or (), payload))
 
     def refuse(self, code: int, text: str, wait: float = 0.0) -> None:
         """
@@ -166,24 +169,25 @@ class Request:
             self._endpoint, self.address, query.clientID or "", query.username, query.password, self.now()
         )
 
-        def decided(reason: int) -> None:
-            if reason:
-                self.refuse(_REFUSED.get(reason, _CODES.get(reason, SERVICE_UNAVAILABLE)), nameOf(reason))
-                return
-            assert client is not None
-            try:
-                result = goOn(client)
-            except ProtocolError as error:
-                self.refuseFor(error.reason)
-            except Exception:
-                _log.failure("Handling {request} failed", request=self.message)
-                self.refuse(INTERNAL_SERVER_ERROR, "internal error")
-            else:
-                if result is not None:
-                    result.addErrback(self._ebHandled)
-
-        if client is None or not client.whenIn(decided):
+        if client is not None and client.state == OPEN:
+            self._goOn(SUCCESS, client, goOn)
+        elif client is None or not client.whenIn(partial(self._goOn, client=client, goOn=goOn)):
             self.refuse(SERVICE_UNAVAILABLE, "too many clients or requests at once")
+
+    def _goOn(self, reason: int, client: CoAPClient, goOn: Callable[[CoAPClient], Any]) -> None:
+        if reason:
+            self.refuse(_REFUSED.get(reason, _CODES.get(reason, SERVICE_UNAVAILABLE)), nameOf(reason))
+            return
+        try:
+            result = goOn(client)
+        except ProtocolError as error:
+            self.refuseFor(error.reason)
+        except Exception:
+            _log.failure("Handling {request} failed", request=self.message)
+            self.refuse(INTERNAL_SERVER_ERROR, "internal error")
+        else:
+            if result is not None:
+                result.addErrback(self._ebHandled)
 
     def _ebHandled(self, failure: Any) -> None:
         if failure.check(ProtocolError) is not None:

@@ -167,7 +167,7 @@ def _publish(
     request: Request, client: CoAPClient, topic: str, payload: bytes, qos: int, retain: bool, properties: Any
 ) -> Any:
     result = client.client.publish(topic, payload, qos, retain, properties)
-    return then(result, _published, request, client, CHANGED, qos or retain)
+    return then(result, _published, request, client, CHANGED, bool(qos) or retain)
 
 
 def _published(reason: int, request: Request, client: CoAPClient, code: int, keep: bool) -> None:

@@ -4,31 +4,26 @@ The service of the CoAP gateway: its ports, from the tables of the configuration
 
 from __future__ import annotations
 
-import socket
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.logger import Logger
+from zope.interface import alsoProvides
 
-from gateways.coap.dtls import DTLSContext, DTLSProtocol
+from gateways.coap.dtlscontext import DTLSContext
 from gateways.coap.gateway import Gateway
+from gateways.coap.ports import Ports
 from gateways.coap.protocol import CoAPProtocol
 from gateways.coap.pubsub import Topics
 from twisted_mqtt.config.schema_extensions import CoAP
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
+from twisted_mqtt.interfaces import IRefreshing
 from twisted_mqtt.listening import Place
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
+    from twisted.internet.defer import Deferred
 
     from twisted_mqtt.config.values import Bind
-
-_log = Logger()
-
-# Large enough for what comes while one turn is at work; the kernel gives what it allows.
-_RECEIVE_BUFFER: Final = 4 << 20
-_LARGEST_DATAGRAM: Final = 65535
 
 
 class CoAPService(Service):
@@ -36,12 +31,12 @@ class CoAPService(Service):
     The gateway.
 
     @ivar gateway: what its clients share.
-    @ivar ports: those that are open, by kind: C{"udp"} and C{"dtls"}.
+    @ivar ports: those that are open: C{"udp"} and C{"dtls"}.
     """
 
     def __init__(self, broker: Any, settings: CoAP, reactor: Any) -> None:
         self.gateway = Gateway(broker, settings, Topics(settings.max_topics))
-        self.ports: dict[str, Any] = {}
+        self.ports = Ports("coap", reactor, broker.wheel)
         self._broker = broker
         self._settings = settings
         self._reactor = reactor
@@ -58,19 +53,24 @@ class CoAPService(Service):
         try:
             dtls = settings.dtls
             context = None if dtls.port is None else DTLSContext(dtls, "coap.dtls", broker.preSharedKeys)
-            self._open(
-                "udp", settings.port, CoAPProtocol(self.gateway, self._place("udp", settings.port), self._reactor)
-            )
+            plain = CoAPProtocol(self.gateway, self._place("udp", settings.port), self._reactor)
+            self.ports.openPlain("udp", settings.port, plain, "coap")
             if dtls.port is not None and context is not None:
-                upper = CoAPProtocol(self.gateway, self._place("dtls", dtls.port), self._reactor, True)
-                self._open(
-                    "dtls", dtls.port, DTLSProtocol(upper, context, self._reactor, broker.wheel, dtls.max_associations)
-                )
+                place = self._place("dtls", dtls.port, dtls.peer_cert_as_username)
+                secure = CoAPProtocol(self.gateway, place, self._reactor, True)
+                self.ports.openSecure("dtls", dtls.port, secure, "coap.dtls", context, dtls.max_associations)
+                alsoProvides(self, IRefreshing)
         except BaseException:
-            for port in self.ports.values():
-                port.stopListening()
-            self.ports.clear()
+            self.ports.close()
             raise
+
+    def refresh(self) -> None:
+        """
+        Read the certificates of DTLS again, see L{IRefreshing}; without DTLS there are none, and this is not provided.
+
+        @raise twisted_mqtt.tlscontext.TLSProblem: they can't be used.
+        """
+        self.ports.refresh()
 
     def stopService(self) -> Deferred[None]:
         """
@@ -80,27 +80,11 @@ class CoAPService(Service):
         """
         Service.stopService(self)
         self.gateway.endAll(SERVER_SHUTTING_DOWN)
-        return Deferred.fromCoroutine(self._close())
+        return self.ports.close()
 
-    async def _close(self) -> None:
-        ports, self.ports = self.ports, {}
-        for port in ports.values():
-            await maybeDeferred(port.stopListening)
-
-    def _place(self, kind: str, bind: Bind) -> Place:
+    def _place(self, kind: str, bind: Bind, usernamePart: str | None = None) -> Place:
         zone = self._broker.settings.resolveZone(self._settings.zone)
-        return Place(f"coap:{kind}", zone, onLoopback=bind.isLoopback)
-
-    def _open(self, kind: str, bind: Bind, protocol: Any) -> None:
-        port = self._reactor.listenUDP(bind.port, protocol, bind.host, _LARGEST_DATAGRAM)
-        self.ports[kind] = port
-        handle = getattr(port, "socket", None)
-        if handle is not None:
-            handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-        host = port.getHost()
-        shown = f"[{host.host}]" if ":" in host.host else host.host
-        key = "coap" if kind == "udp" else f"coap.{kind}"
-        _log.info("listening: coap:{kind} on {host}:{port} ({key})", kind=kind, host=shown, port=host.port, key=key)
+        return Place(f"coap:{kind}", zone, onLoopback=bind.isLoopback, usernamePart=usernamePart)
 
 
 def makeService(broker: Any, settings: CoAP | None, reactor: Any) -> IService:

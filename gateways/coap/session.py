@@ -6,15 +6,16 @@ it observes. It knows no sockets: what it sends goes to its endpoint.
 from __future__ import annotations
 
 from collections.abc import Callable
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.logger import Logger
 
-from gateways.client import GatewayClient
 from gateways.coap.codes import CONTENT, SERVICE_UNAVAILABLE
 from gateways.coap.exchange import ACKNOWLEDGED, DROPPED, Address
 from gateways.coap.message import Message
 from gateways.coap.options import CONTENT_FORMAT, MAX_AGE, OBSERVE, OCTET_STREAM, Option, uintOption
+from gateways.roles import GatewayClient
 from twisted_mqtt.core.reasons import KEEP_ALIVE_TIMEOUT, NORMAL_DISCONNECTION, SESSION_TAKEN_OVER, SUCCESS
 from twisted_mqtt.waiting import then
 
@@ -81,6 +82,39 @@ class _Subscription:
         self.observations: dict[bytes, Observation] = {}
 
 
+class _Delivery:
+    """
+    A message that wants an acknowledgement.
+
+    @ivar left: how many of its notifications have not ended.
+    """
+
+    __slots__ = ("packetID", "left")
+
+    def __init__(self, packetID: int, left: int) -> None:
+        self.packetID = packetID
+        self.left = left
+
+
+class _Notification:
+    """
+    Hears of how one of them has ended.
+    """
+
+    __slots__ = ("_client", "_token", "_delivery")
+
+    def __init__(self, client: CoAPClient, token: bytes, delivery: _Delivery | None) -> None:
+        self._client = client
+        self._token = token
+        self._delivery = delivery
+
+    def ended(self, how: int, now: float) -> None:
+        """
+        See L{Exchanges.send<gateways.coap.exchange.Exchanges.send>}.
+        """
+        self._client.notified(self._token, how, self._delivery, now)
+
+
 class CoAPClient:
     """
     One client.
@@ -128,7 +162,7 @@ class CoAPClient:
         self.client = GatewayClient(gateway.broker, endpoint.place, self, "coap", address[0], address[1], endpoint.port)
         identity = endpoint.identityOf(address)
         if identity is not None:
-            self.client.info.identify(identity)
+            self.client.info.identify(identity, True)
 
     # Coming and going
 
@@ -169,7 +203,9 @@ class CoAPClient:
         """
         Whether these are its own credentials.
         """
-        return (username, password) == (self._username, self._password)
+        if username != self._username or (password is None) != (self._password is None):
+            return False
+        return password is None or self._password is None or compare_digest(password, self._password)
 
     def whenIn(self, goOn: Callable[[int], None]) -> bool:
         """
@@ -342,27 +378,24 @@ class CoAPClient:
             if (subscription := self._byIdentifier.get(identifier)) is not None
             for observation in subscription.observations.values()
         ]
-        now = self._gateway.broker.clock.seconds()
-        confirmable = qos > 0 or now - self._confirmedAt >= _CHECK_INTERVAL
-        if not self._endpoint.exchanges.isVerified(self.address):
-            # Nothing more goes to where nobody may be, until the first is acknowledged.
-            confirmable = True
-        left = len(targets)
+        if not targets:
+            if qos:
+                self._acknowledge(packetID)
+            return
+        now: float = self._gateway.broker.clock.seconds()
+        # Nothing more goes to where nobody may be, until the first is acknowledged.
+        confirmable = (
+            qos > 0
+            or now - self._confirmedAt >= _CHECK_INTERVAL
+            or not self._endpoint.exchanges.isVerified(self.address)
+        )
         if confirmable:
             self._confirmedAt = now
-        if not targets and qos:
-            self._acknowledge(packetID)
-
-        def ended(how: int, when: float) -> None:
-            nonlocal left
-            left -= 1
-            if not left and qos:
-                self._acknowledge(packetID)
-
+        delivery = _Delivery(packetID, len(targets)) if qos else None
         self._delivering = True
         try:
             for observation in targets:
-                self._notify(observation, message, confirmable, ended, now)
+                self._notify(observation, message, confirmable, delivery, now)
         finally:
             self._delivering = False
 
@@ -376,7 +409,7 @@ class CoAPClient:
         observation: Observation,
         message: Published,
         confirmable: bool,
-        ended: Callable[[int, float], None],
+        delivery: _Delivery | None,
         now: float,
     ) -> None:
         options = [observation.option(), uintOption(CONTENT_FORMAT, observation.formatOf(message))]
@@ -385,16 +418,24 @@ class CoAPClient:
         response = Message(CONTENT, options, message.payload)
         response = self._endpoint.cut(observation.request, self.address, response, 0, now)
         response.token = token = observation.request.token
+        ended = _Notification(self, token, delivery).ended
+        self._endpoint.send(self.address, response, confirmable, ended, now)
 
-        def over(how: int, when: float) -> None:
-            if how == ACKNOWLEDGED:
-                self.touch(when)
-            elif how != DROPPED:
-                # A reset says that it is not wanted any more, and so does silence (RFC 7641 3.6, 4.5).
-                self.forgetObservation(token)
-            ended(how, when)
+    def notified(self, token: bytes, how: int, delivery: _Delivery | None, now: float) -> None:
+        """
+        A notification has ended.
 
-        self._endpoint.send(self.address, response, confirmable, over, now)
+        @param delivery: that it is a part of, L{None} where nobody waits for its end.
+        """
+        if how == ACKNOWLEDGED:
+            self.touch(now)
+        elif how != DROPPED:
+            # A reset says that it is not wanted any more, and so does silence (RFC 7641 3.6, 4.5).
+            self.forgetObservation(token)
+        if delivery is not None:
+            delivery.left -= 1
+            if not delivery.left:
+                self._acknowledge(delivery.packetID)
 
     def _acknowledge(self, packetID: int) -> None:
         if self._delivering:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from gateways.client import GatewayClient
 from gateways.mqttsn.codec import encode
 from gateways.mqttsn.packets import ACCEPTED, CONGESTION, INVALID_TOPIC, NOT_SUPPORTED, Packet
+from gateways.roles import GatewayClient
 from twisted_mqtt.core.reasons import NORMAL_DISCONNECTION, UNSPECIFIED_ERROR
 
 if TYPE_CHECKING:

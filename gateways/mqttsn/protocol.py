@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from twisted.internet.defer import Deferred
 
-from gateways.client import GatewayClient
 from gateways.mqttsn.codec import MalformedError, decode, encode, message
 from gateways.mqttsn.packets import (
     ADVERTISE,
@@ -43,6 +42,7 @@ from gateways.mqttsn.packets import (
 )
 from gateways.mqttsn.registry import Predefined, shortName
 from gateways.mqttsn.session import SNClient
+from gateways.roles import GatewayClient
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
 from twisted_mqtt.listening import Place, limitsOf
 

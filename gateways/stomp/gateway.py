@@ -13,7 +13,7 @@ from gateways.stomp.transactions import TransactionLimits
 from twisted_mqtt.listening import Place, limitsOf
 
 if TYPE_CHECKING:
-    from gateways.client import GatewayClient
+    from gateways.roles import GatewayClient
     from twisted_mqtt.config.schema_stomp import Stomp
 
 

@@ -12,7 +12,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
-from gateways.client import GatewayClient
+from gateways.roles import GatewayClient
 from gateways.stomp.frame import Parser, StompError
 from gateways.stomp.session import OVER, StompSession
 

@@ -17,7 +17,7 @@ from bench.brokers import KINDS, Command, Kind
 from bench.catalogue import Entry
 from bench.checker import Ring
 from bench.generator import Closed, Publisher, Receiver
-from bench.runner import Changed, runAll, runOnce
+from bench.runner import Changed, Schedule, runAll, runOnce
 from bench.scenarios.base import Scenario, Stalled
 from bench.scenarios.single import Connects, Latency, PingPong
 from bench.scenarios.stored import IdleMemory, Queued, Retained
@@ -240,3 +240,32 @@ def test_brokerThatChanges(tmp_path: Path) -> None:
     kind = Kind("changing", "changing", lambda: next(versions), lambda folder, port: command)
     with pytest.raises(Changed):
         runAll([Entry(SMALL[0])], [kind], 1, 0.1, tmp_path / "results.jsonl")
+
+
+def test_schedule() -> None:
+    """
+    What is left is estimated by what has been; and there is an end.
+    """
+    now = 0.0
+    schedule = Schedule(6, 1.0, lambda: now)
+    schedule.took(("fast", "s"), 2.0)
+    schedule.took(("slow", "s"), 100.0)
+    now = 30.0
+    left = [("fast", "s"), ("slow", "s"), ("slow", "t")]
+    assert schedule.progress(left) == "[2/6, 0.5 min, about 3 to go]"
+    schedule.skipped(1)
+    assert schedule.progress(left[:1]) == "[2/5, 0.5 min, about 0 to go]"
+    assert not schedule.over
+    now = 61.0
+    assert schedule.over
+
+
+def test_timeIsUp(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    When the time is up nothing more is begun, and what there is makes a report.
+    """
+    command = Command([sys.executable, "-c", "raise SystemExit('begun')"], {})
+    kind = Kind("failing", "failing", lambda: "1", lambda folder, port: command)
+    results = runAll([Entry(SMALL[0])], [kind], 2, 0.1, tmp_path / "results.jsonl", minutes=0.0)
+    assert results.runs == []
+    assert "The time is up: 2 runs are left out" in capsys.readouterr().err

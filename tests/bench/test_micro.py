@@ -8,8 +8,8 @@ import pytest
 
 from bench import packets
 from bench.inmemory import InMemory
-from bench.micro import Traffic, best, codecFigures, treeFigures
-from twisted_mqtt.hooks import DROP
+from bench.micro import Traffic, Visits, best, codecFigures, treeFigures
+from twisted_mqtt.hooks import DROP, AuthResult
 
 
 def test_delivered() -> None:
@@ -44,6 +44,21 @@ def test_trafficThatDoesNotArrive() -> None:
     traffic.memory.broker.hooks.hook("message.publish", lambda message: DROP)
     with pytest.raises(RuntimeError, match="not every message"):
         traffic.check()
+
+
+def test_visitsAreAnswered() -> None:
+    """
+    A client that comes and goes is answered, or it is not timed; and leaves nothing behind.
+    """
+    visits = Visits()
+    visits.check()
+    visits.exchange()
+    broker = visits.memory.broker
+    assert (len(broker.clients), len(broker.sessions), broker.router.tree.count) == (0, 0, 0)
+    assert broker.counters.client_connected == visits.operations + 1
+    broker.hooks.hook("client.authenticate", lambda client, verdict: AuthResult("not_authorized"))
+    with pytest.raises(RuntimeError, match="was not answered"):
+        visits.check()
 
 
 def test_best() -> None:

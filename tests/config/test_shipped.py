@@ -58,7 +58,7 @@ def test_meansTheDefaults() -> None:
     """
     What the shipped file does not comment out is what holds without it, but for the gateways that it starts.
     """
-    assert readSettings(FILE, {}) == readSettings(None, {"MQTTBROKER_PLUGINS__LOAD": "stomp,mqttsn,coap"})
+    assert readSettings(FILE, {}) == readSettings(None, {"MQTTBROKER_PLUGINS__LOAD": "stomp,mqttsn,coap,lwm2m"})
 
 
 def test_commentedKeysAreKnown(installed: Path) -> None:
@@ -108,7 +108,7 @@ def test_commentedKeysShowTheirDefaults(installed: Path) -> None:
         compare(declaration.load(), within.pop(last), (*outer, last))
     assert not tables.pop("module")
     # The one value that is not a default: what `make run` starts.
-    assert tables["plugins"].pop("load") == ["stomp", "mqttsn", "coap"]
+    assert tables["plugins"].pop("load") == ["stomp", "mqttsn", "coap", "lwm2m"]
     for name, table in tables.pop("zone").items():
         zone = keysOf(Settings)["zone"].table
         assert zone is not None

@@ -15,6 +15,7 @@ from twisted_mqtt.broker import Broker
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.listening import Place
 from twisted_mqtt.roles import MQTTFactory
+from twisted_mqtt.stores.packing import Pack
 from twisted_mqtt.stores.sqlite import SQLiteStore
 from twisted_mqtt.stores.worker import DirectWorker
 
@@ -146,5 +147,26 @@ class Bed:
         """
         How many rows a table of the store has.
         """
-        count: int = self.store._database.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        return self._count(f"SELECT count(*) FROM {table}")
+
+    @property
+    def entries(self) -> int:
+        """
+        How many entries the store has that are not settled.
+        """
+        return self._count("SELECT coalesce(sum(total), 0) FROM run") - self._count(
+            "SELECT coalesce(sum(total), 0) FROM gone"
+        )
+
+    @property
+    def messages(self) -> int:
+        """
+        How many messages the store has, settled or not.
+        """
+        connection = self.store._database.connection
+        packs = connection.execute("SELECT messages FROM parcel UNION ALL SELECT messages FROM run")
+        return sum(Pack(data).count for (data,) in packs if data)
+
+    def _count(self, statement: str) -> int:
+        count: int = self.store._database.connection.execute(statement).fetchone()[0]
         return count

@@ -24,7 +24,7 @@ from tests.wire import connectPacket
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK, Ack, Connack, Publish
 from twisted_mqtt.core.subscription import Subscription
-from twisted_mqtt.stores.database import StoreError, schemas, upgrade
+from twisted_mqtt.stores.schemas import StoreError, schemas, upgrade
 
 HERE = Path(__file__).parent
 
@@ -184,7 +184,7 @@ def test_laterSchema(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "store.db") as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    assert "later release (schema 99; this one knows 1)" in refusalOf(tmp_path)
+    assert "later release (schema 99; this one knows 2)" in refusalOf(tmp_path)
 
 
 def test_upgrade() -> None:

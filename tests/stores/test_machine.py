@@ -174,7 +174,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.takes(name, 100_000)
                 assert self.wanted[name] == {1: [], 2: []}
         self.bed.clock.advance(1)
-        assert self.bed.rows("entry") == self.bed.rows("message") == 0
+        assert self.bed.entries == self.bed.messages == 0
 
     @invariant()
     def retainedIsRight(self) -> None:

@@ -13,8 +13,9 @@ import pytest
 from tests.stores.kit import Bed
 from tests.stores.test_sqlite import publishTo
 from twisted_mqtt.core.packets import PUBACK, PUBREC, Publish
-from twisted_mqtt.stores.database import StoreError
-from twisted_mqtt.stores.tools import backup, export, import_, repair
+from twisted_mqtt.stores.repairing import repair
+from twisted_mqtt.stores.schemas import StoreError
+from twisted_mqtt.stores.tools import backup, export, import_
 from twisted_mqtt.tap import Options
 
 
@@ -96,7 +97,7 @@ def test_exportAndImport(bed: Bed, tmp_path: Path) -> None:
     for _ in range(2):
         assert import_(other.path, lines).endswith("3 sessions, 1 retained messages")
     other.start()
-    assert other.rows("entry") == 6
+    assert other.entries == 6
     assertWhole(other)
     other.crash()
 

@@ -4,12 +4,13 @@ Other people's CoAP clients against a real process: libcoap's, aiocoap, node-coa
 
 import asyncio
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.certificates import Authority
+from tests.certificates import Authority, subject
 from tests.system.conftest import StartBroker
 from tests.system.process import PATIENCE, Broker, Program
 
@@ -194,6 +195,31 @@ def test_wrongKey(coap: Broker, identity: str, key: str) -> None:
     uri = secure(coap, "/.well-known/core")
     assert "</ps>" not in coapClient("-B", "3", "-u", identity, "-k", key, "-m", "get", uri)
     assert "</ps>" in coapClient("-u", "device1", "-k", KEY, "-m", "get", uri)
+
+
+@libcoap
+def test_certificateReplaced(coap: Broker, tmp_path: Path) -> None:
+    """
+    SIGHUP puts a new certificate to use; who has an association keeps it. A broken one is told, and not used.
+    """
+    words = ["-cert", str(tmp_path / "client.pem"), "-key", str(tmp_path / "client-key.pem"), "-cipher", "ECDHE"]
+    assert "CN = server" in sClient(coap, *words)
+    uri = secure(coap, "/mqtt/watched?c=client1")
+    observe = ["stdbuf", "-oL", "coap-client-openssl", "-v", "7", "-w", "-s", "20", *WAYS["psk"], "-m", "get", uri]
+    observer = Program(observe, Path.cwd())
+    observer.waitFor(r"c:2\.05")
+    Authority(tmp_path).issue("server", subject("replaced"))
+    coap.process.send_signal(signal.SIGHUP)
+    coap.waitFor("coap: files read again")
+    assert "CN = replaced" in sClient(coap, *words)
+    (tmp_path / "server.pem").write_text("text")
+    coap.process.send_signal(signal.SIGHUP)
+    coap.waitFor(r"reload: coap: coap\.dtls\.certfile, keyfile: .* are no certificate and its key")
+    assert "CN = replaced" in sClient(coap, *words)
+    publish = ["mosquitto_pub", "-p", str(coap.port), "-t", "watched", "-m", "still"]
+    subprocess.run(publish, check=True, timeout=PATIENCE)
+    observer.waitFor("^still$")
+    observer.end()
 
 
 def test_opensslWithoutCertificate(coap: Broker) -> None:

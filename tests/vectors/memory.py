@@ -13,9 +13,13 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from tests.vectors.model import Vector
+from tests.websocketkit import Lower
+from twisted_mqtt.config.schema_listeners import WebSocketListener
+from twisted_mqtt.config.values import Bind
 from twisted_mqtt.core.topics import matches
 from twisted_mqtt.hooks import ALLOW, DENY, STOP, AuthResult, Challenge
 from twisted_mqtt.testing import makeBroker
+from twisted_mqtt.websocket import WebSocketFactory
 
 # A settled broker has nothing more to do now; this many turns are more than any packet takes.
 _TURNS: Final = 20
@@ -26,10 +30,10 @@ class MemoryLink:
     A connection made of a protocol and a L{StringTransport}.
     """
 
-    def __init__(self, bench: MemoryBench, protocol: Any) -> None:
+    def __init__(self, bench: MemoryBench, protocol: Any, transport: Any) -> None:
         self._bench = bench
         self._protocol = protocol
-        self._transport = StringTransport()
+        self._transport = transport
         self._unread: list[bytes] = []
         self._lost = False
         protocol.makeConnection(self._transport)
@@ -84,12 +88,21 @@ class MemoryBench:
     patience = 0.0
     concurrent = False
 
-    def __init__(self, vector: Vector) -> None:
+    def __init__(self, vector: Vector, webSocket: bool = False) -> None:
+        """
+        @param webSocket: its clients come over WebSocket, as those of the vector may do anyway.
+        """
         self._clock = Clock()
         # Not zero: a time of day that nobody mistakes for "never".
         self._clock.advance(1_700_000_000)
         self._links: list[MemoryLink] = []
-        self.broker, self._factory = makeBroker(self._clock, **vector.settings)
+        self.broker, factory = makeBroker(self._clock, **vector.settings)
+        self._factory: Any = factory
+        self._transport: Callable[[], StringTransport] = StringTransport
+        if webSocket or vector.webSocket:
+            listener = WebSocketListener(bind=Bind("127.0.0.1", 0), name="vectors")
+            self._factory = WebSocketFactory(factory, listener, self.broker.wheel, self._clock, 15.0, lambda: "")
+            self._transport = Lower
         for name, value in vector.hooks.items():
             _HOOKS[name](self.broker, value)
 
@@ -97,7 +110,7 @@ class MemoryBench:
         """
         A new connection.
         """
-        link = MemoryLink(self, self._factory.buildProtocol(None))
+        link = MemoryLink(self, self._factory.buildProtocol(None), self._transport())
         self._links.append(link)
         return link
 
@@ -167,4 +180,16 @@ def _method(broker: Any, method: str) -> None:
     broker.hooks["client.authenticate"].add(authenticate)
 
 
-_HOOKS: Final[dict[str, Callable[[Any, Any], None]]] = {"deny": _deny, "password": _password, "method": _method}
+def _full(broker: Any, full: bool) -> None:
+    """
+    A store that can keep nothing more.
+    """
+    broker.router.progress.broken = full
+
+
+_HOOKS: Final[dict[str, Callable[[Any, Any], None]]] = {
+    "deny": _deny,
+    "password": _password,
+    "method": _method,
+    "full": _full,
+}

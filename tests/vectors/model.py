@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from tests.vectors.packets import Malformed, Packet, decode, split
 
 FOLDER: Final = Path(__file__).parent
-_KEYS: Final = {"name", "version", "clauses", "settings", "hooks", "why", "steps"}
+_KEYS: Final = {"name", "version", "clauses", "settings", "hooks", "transport", "why", "steps"}
 
 
 class Failed(AssertionError):
@@ -37,6 +37,7 @@ class Vector:
     settings: dict[str, Any] = field(default_factory=dict)
     hooks: dict[str, Any] = field(default_factory=dict)
     area: str = ""
+    webSocket: bool = False
 
     @property
     def key(self) -> str:
@@ -78,7 +79,12 @@ def load(folder: Path = FOLDER) -> list[Vector]:
                     clauses = clauses.get(str(version), [])
                 steps = tuple(_stepsFor(version, entry["steps"]))
                 settings, hooks = entry.get("settings", {}), entry.get("hooks", {})
-                found.append(Vector(entry["name"], version, tuple(clauses), steps, settings, hooks, path.stem))
+                over = entry.get("transport", "")
+                if over not in ("", "websocket"):
+                    raise ValueError(f"{path.name}: {entry['name']}: no such transport: {over}")
+                found.append(
+                    Vector(entry["name"], version, tuple(clauses), steps, settings, hooks, path.stem, bool(over))
+                )
     return found
 
 

@@ -12,6 +12,7 @@ import time
 from tests.vectors.compare import Comparison
 from tests.vectors.model import Bench, Failed, Link, Peer, Vector
 from tests.vectors.packets import KINDS, Line, Malformed, Packet, encode, parse, unescaped
+from tests.vectors.websocket import FramedBench, FramedLink
 
 
 class Run:
@@ -21,7 +22,9 @@ class Run:
 
     def __init__(self, vector: Vector, bench: Bench, lenient: bool = False) -> None:
         self.vector = vector
-        self.bench = bench
+        # The same twice: only one of WebSocket can be told what to offer.
+        self._bench = FramedBench(bench) if vector.webSocket else None
+        self.bench: Bench = bench if self._bench is None else self._bench
         self.lenient = lenient
         self.peers: dict[str, Peer] = {}
         self.comparison = Comparison()
@@ -53,7 +56,7 @@ class Run:
         if either is not None:
             self._expectOneOf(self.peers[either[1]], self.peers[either[2]], either[3])
             return
-        matched = re.fullmatch(r"(\w+) (abort|open|>x|>|<) ?(.*)", step)
+        matched = re.fullmatch(r"(\w+) (abort|open|>x|>t|>/\d+|>|<) ?(.*)", step)
         if matched is None:
             raise ValueError(f"not a step: {step!r}")
         name, verb, rest = matched.groups()
@@ -65,21 +68,23 @@ class Run:
         else:
             self._orderAfterOthers(peer)
             if verb == "open":
-                self._connected(peer)
+                self._connected(peer, rest)
             elif verb == ">x":
                 self._connected(peer).send(bytes.fromhex(self._substituted(rest, hexadecimal=True)))
                 peer.talked = True
             else:
-                self._send(peer, rest)
+                self._send(peer, rest, verb)
 
-    def _connected(self, peer: Peer) -> Link:
+    def _connected(self, peer: Peer, offered: str = "") -> Link:
         """
         The peer's link, a new one if it has none or the last was closed.
+
+        @param offered: the subprotocols that a WebSocket offers, where the step says so.
         """
         if peer.link is None or peer.closed:
             if peer.link is not None:
                 peer.link.abort()
-            link = self.bench.open()
+            link = self._bench.open(offered) if offered and self._bench is not None else self.bench.open()
             self.peers[peer.name] = peer
             peer.link, peer.buffer, peer.inbox = link, b"", []
             peer.closed = peer.accepted = False
@@ -101,7 +106,7 @@ class Run:
 
         return re.sub(r"(?<![^ =])\$([a-z]\w*)(?![^ ])", value, text)
 
-    def _send(self, peer: Peer, text: str) -> None:
+    def _send(self, peer: Peer, text: str, verb: str = ">") -> None:
         lines = [parse(self._substituted(part)) for part in text.split(" & ")]
         for line in lines:
             if line.kind == "CONNECT":
@@ -111,7 +116,15 @@ class Run:
             elif line.kind == "PUBLISH" and "retain" in line.settings:
                 self.retained.add(unescaped(line.words[0]))
         link = self._connected(peer)
-        link.send(b"".join(encode(line, peer.version) for line in lines))
+        data = b"".join(encode(line, peer.version) for line in lines)
+        if verb == ">":
+            link.send(data)
+        elif not isinstance(link, FramedLink):
+            raise ValueError(f"{verb} is for vectors over WebSocket")
+        elif verb == ">t":
+            link.sendText(data)
+        else:
+            link.sendCut(data, int(verb[2:]))
         peer.talked = True
         if lines[-1].kind == "DISCONNECT" and peer.accepted:
             # The broker closes after a DISCONNECT; that it has is the sign that it was processed.
@@ -176,6 +189,10 @@ class Run:
             self._expectNothing(peer)
         elif word == "closed":
             self._expectClosed(peer)
+        elif word == "subprotocol":
+            chosen = peer.link.subProtocol if isinstance(peer.link, FramedLink) else ""
+            if chosen != arguments[0]:
+                raise Failed(f"the server has selected {chosen!r}")
         elif word == "ends" or (self.lenient and word in ("fails", "refused")):
             self._expectEnd(peer)
         elif word == "fails":

@@ -101,7 +101,7 @@ def main(arguments: list[str]) -> int:
     bench = SocketBench(host, int(port))
     ran = failed = 0
     for vector in load():
-        if vector.hooks or (vector.settings and not configured) or vector.waits > longest:
+        if vector.webSocket or vector.hooks or (vector.settings and not configured) or vector.waits > longest:
             continue
         if rest and not any(part in vector.key for part in rest):
             continue

@@ -7,3 +7,4 @@ from twisted_mqtt.gatewaymakers import GatewayMaker
 stomp = GatewayMaker("stomp", "gateways.stomp.service:makeService")
 mqttsn = GatewayMaker("mqttsn", "gateways.mqttsn.service:makeService")
 coap = GatewayMaker("coap", "gateways.coap.service:makeService")
+lwm2m = GatewayMaker("lwm2m", "gateways.lwm2m.service:makeService")

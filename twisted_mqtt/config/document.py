@@ -5,7 +5,7 @@ The reference of the configuration, written from the schema: C{python -m twisted
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from msgspec import NODEFAULT, Struct
 
@@ -211,16 +211,20 @@ def document() -> str:
         else:
             lines += [ZONES if key.table is Zone else f"{key.meaning}.\n", *tableOf(key.table)]
     lines += ["", "## Extensions and gateways", "", EXTENSIONS]
-    for declaration in sorted(BUILT_IN, key=lambda declaration: declaration.name):
+    extensions = sorted(BUILT_IN, key=lambda declaration: declaration.name)
+    for declaration in extensions:
         lines += extensionOf(declaration)
     lines += ["## Accepted without effect", ""]
     lines += ["A configuration of EMQ X may have these keys; the broker says once that they change nothing.", ""]
     lines += ["| key | why |", "|---|---|"]
-    lines += [f"| `{escaped(name)}` | {escaped(why)} |" for name, why in _gathered(withoutEffect(Settings))]
+    unused = [*withoutEffect(Settings)]
+    for declaration in extensions:
+        unused += withoutEffect(declaration.load(), f"{declaration.table}.")
+    lines += [f"| `{escaped(name)}` | {escaped(why)} |" for name, why in _gathered(unused)]
     return "\n".join(lines) + "\n"
 
 
-def _gathered(keys: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def _gathered(keys: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """
     Keys of several kinds of listeners as one.
     """

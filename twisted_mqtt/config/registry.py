@@ -125,6 +125,6 @@ BUILT_IN = Registry(
         Declaration("stomp", "stomp", "twisted_mqtt.config.schema_stomp:Stomp"),
         Declaration("mqttsn", "mqtt.sn", "twisted_mqtt.config.schema_mqttsn:MQTTSN", aliases=("sn", "mqtt_sn")),
         Declaration("coap", "coap", f"{_SCHEMA}:CoAP"),
-        Declaration("lwm2m", "lwm2m", f"{_SCHEMA}:LwM2M"),
+        Declaration("lwm2m", "lwm2m", "twisted_mqtt.config.schema_lwm2m:LwM2M"),
     ]
 )

@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
-from twisted_mqtt.config.forms import BIND
 from twisted_mqtt.config.keys import (
     Address,
     Alias,
@@ -18,16 +17,15 @@ from twisted_mqtt.config.keys import (
     Entries,
     File,
     Flag,
-    Numbered,
     Positive,
     QoS,
     Rewrites,
     Short,
     Size,
     TopicFilter,
-    TopicName,
     Whole,
 )
+from twisted_mqtt.config.schema_listeners import PeerCertificate
 from twisted_mqtt.config.values import MB, Bind
 
 
@@ -125,6 +123,11 @@ class DTLS(Struct, frozen=True, kw_only=True):
     fail_if_no_peer_cert: Annotated[Flag, "With `verify_peer`: whether a client without a certificate is refused"] = (
         False
     )
+    peer_cert_as_username: Annotated[
+        PeerCertificate | None,
+        "Which part of the client's certificate is its user name: common name, whole subject, or the certificate; "
+        "needs `verify = verify_peer`",
+    ] = None
     max_associations: Annotated[Positive, "Most clients with DTLS at once"] = 102_400
 
 
@@ -145,57 +148,4 @@ class CoAP(Struct, frozen=True, kw_only=True):
         Positive, "Payload above this goes out in blocks: the largest of 16, 32, ... 1024 bytes that fits"
     ] = 1024
     dtls: Annotated[DTLS, "The same with DTLS"] = DTLS()
-    zone: Annotated[str, "The zone whose options hold for its clients"] = "external"
-
-
-class LwM2MTopics(Struct, frozen=True, kw_only=True):
-    """
-    C{[lwm2m.topics]}.
-    """
-
-    command: Annotated[TopicFilter, "Where commands for a device are published"] = "dn/#"
-    response: Annotated[TopicName, "Where its answers go"] = "up/resp"
-    notify: Annotated[TopicName, "Where its notifications go"] = "up/notify"
-    register: Annotated[TopicName, "Where its registrations are told"] = "up/resp"
-    update: Annotated[TopicName, "Where changes of its registration are told"] = "up/resp"
-
-
-class LwM2MBinds(Struct, frozen=True, kw_only=True):
-    """
-    C{[lwm2m.bind]}.
-    """
-
-    udp: Annotated[tuple[Bind, ...], BIND, Numbered(), "UDP addresses besides `lwm2m.port`"] = ()
-    dtls: Annotated[tuple[Bind, ...], BIND, Numbered(), "UDP addresses with DTLS"] = ()
-
-
-class LwM2MOptions(Struct, frozen=True, kw_only=True):
-    """
-    C{[lwm2m.opts]}.
-    """
-
-    buffer: Annotated[Size, "Size of the buffer above the kernel's"] = MB
-    recbuf: Annotated[Size, "Size of the kernel's receive buffer"] = MB
-    sndbuf: Annotated[Size, "Size of the kernel's send buffer"] = MB
-    read_packets: Annotated[Positive, "Datagrams read in one turn of the reactor"] = 20
-
-
-class LwM2M(Struct, frozen=True, kw_only=True):
-    """
-    C{[lwm2m]}: the LwM2M gateway.
-    """
-
-    port: Annotated[Address, "UDP port or address; a port alone means every IPv4 address"] = Bind("127.0.0.1", 5783)
-    lifetime_min: Annotated[Duration, "Shortest lifetime that a device may register for"] = 1.0
-    lifetime_max: Annotated[Duration, "Longest lifetime that a device may register for"] = 86400.0
-    qmode_time_window: Annotated[Duration, "How long a device in queue mode listens after its last message"] = 22.0
-    lb: Annotated[Literal["undefined", "coaproxy"], "The proxy in front of the gateway"] = "undefined"
-    auto_observe: Annotated[Flag, "Whether every object of a new device is observed"] = False
-    mountpoint: Annotated[TopicName, "Put before every topic; %e is the device's endpoint name"] = "lwm2m/%e/"
-    topics: Annotated[LwM2MTopics, "Topics after the mountpoint"] = LwM2MTopics()
-    xml_dir: Annotated[str, "Folder of object definitions; empty for the standard ones"] = ""
-    certfile: Annotated[File, "The server's certificate (PEM), for DTLS"] = "etc/certs/cert.pem"
-    keyfile: Annotated[File, "Its private key (PEM)"] = "etc/certs/key.pem"
-    bind: Annotated[LwM2MBinds, "Further addresses"] = LwM2MBinds()
-    opts: Annotated[LwM2MOptions, "The gateway's sockets"] = LwM2MOptions()
     zone: Annotated[str, "The zone whose options hold for its clients"] = "external"

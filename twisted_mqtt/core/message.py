@@ -33,7 +33,7 @@ class Message:
 
     __slots__ = (
         "topic", "payload", "qos", "retain", "properties", "clientID", "username", "peerHost", "protocol", "timestamp",
-        "expiresAt", "system", "number", "stored", "kept", "listed", "delta", "headers", "whole4", "whole5", "key4",
+        "expiresAt", "system", "number", "batch", "wanted", "parcel", "place", "headers", "whole4", "whole5", "key4",
         "head4", "tail4", "key5", "head5", "tail5", "_mount", "_mounted",
     )  # fmt: skip
 
@@ -62,12 +62,12 @@ class Message:
         self.expiresAt: float = expiresAt
         self.system: bool = system
         self.number: int = 0
-        # Used by a store alone: what it knows the message by, or 0; whether it has been written; whether the batch at
-        # hand says something of it, and by how much the number of those that point at it changes with that.
-        self.stored: int = 0
-        self.kept: bool = False
-        self.listed: bool = False
-        self.delta: int = 0
+        # Used by a store alone: the last batch that it was wanted in, and by how many entries; where it is then, if by
+        # several.
+        self.batch: int = 0
+        self.wanted: int = 0
+        self.parcel: int = 0
+        self.place: int = 0
         self.headers: dict[str, object] | None = None
         self.whole4: bytes | None = None
         self.whole5: bytes | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from twisted_mqtt.core.connection import Connection
+    from twisted_mqtt.core.sender import Sender
 
 
 class Outbox:
@@ -26,10 +26,10 @@ class Outbox:
     def __init__(self, schedule: Callable[[], None], again: Callable[[], None]) -> None:
         self.schedule: Callable[[], None] = schedule
         self.again: Callable[[], None] = again
-        self._waiting: list[Connection] = []
+        self._waiting: list[Sender] = []
         self._flushing: bool = False
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: Sender) -> None:
         """
         A connection has its first output of this turn.
         """
@@ -45,7 +45,7 @@ class Outbox:
         """
         self._flushing = True
         rounds = 0
-        waiting: list[Connection] = []
+        waiting: list[Sender] = []
         position = 0
         try:
             while self._waiting and rounds < 4:

@@ -11,6 +11,31 @@ from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.subscription import SharedGroup
 
 
+class Run:
+    """
+    Entries of one session that a store has written together; the store's own.
+
+    @ivar number: what the store knows it by.
+    @ivar owner: what it knows the session by.
+    @ivar first: the number of the first entry.
+    @ivar left: how many are not settled.
+    @ivar parcel: where those messages are that others want too; 0 if there is none such.
+    @ivar settled: how far from the first those are that were settled since the store has written of it.
+    @ivar released: how many of those had their message in the parcel.
+    """
+
+    __slots__ = ("number", "owner", "first", "left", "parcel", "settled", "released")
+
+    def __init__(self, number: int, owner: int, first: int, left: int, parcel: int) -> None:
+        self.number: int = number
+        self.owner: int = owner
+        self.first: int = first
+        self.left: int = left
+        self.parcel: int = parcel
+        self.settled: list[int] = []
+        self.released: int = 0
+
+
 class Entry:
     """
     One message on its way to one subscriber.
@@ -25,13 +50,16 @@ class Entry:
     @ivar owner: what a store knows its session by.
     @ivar state: how far a store has come with it; the store's own.
     @ivar listed: whether a store has its change to write; the store's own.
-    @ivar source: the message as it was stored, whatever hooks made of it; the store's own.
+    @ivar flies: whether a store has written such a change; the store's own.
+    @ivar source: the message as it was queued, whatever hooks made of it, until it is written; the store's own.
+    @ivar run: with which others it was written; the store's own.
+    @ivar shared: whether its message was written for others too; the store's own.
     @ivar order: its place in the queue.
     """
 
     __slots__ = (
         "message", "qos", "retain", "identifiers", "share", "packetID", "released", "number", "owner", "state",
-        "listed", "source", "order",
+        "listed", "flies", "source", "run", "shared", "order",
     )  # fmt: skip
 
     def __init__(
@@ -53,7 +81,10 @@ class Entry:
         self.owner: int = 0
         self.state: int = 0
         self.listed: bool = False
+        self.flies: bool = False
         self.source: Message | None = None
+        self.run: Run | None = None
+        self.shared: bool = False
         self.order: int = 0
 
     def __repr__(self) -> str:

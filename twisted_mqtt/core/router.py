@@ -17,7 +17,7 @@ from twisted_mqtt.core.tree import SubscriptionTree
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from twisted_mqtt.core.connection import Connection
+    from twisted_mqtt.core.sender import Sender
 
 
 class Router:
@@ -42,7 +42,7 @@ class Router:
         self.strategy: int = RANDOM
         self.random: Callable[[], float] = random
         self.progress: Progress = Progress()
-        self.waiting: list[Connection] = []
+        self.waiting: list[Sender] = []
         self._number: int = 0
 
     def route(self, message: Message) -> int:

@@ -10,38 +10,42 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from importlib import resources
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from twisted_mqtt.stores import statements
+from twisted_mqtt.stores.packing import entriesOf
+from twisted_mqtt.stores.page import Page, Part
+from twisted_mqtt.stores.schemas import REPAIR, StoreError, checkOurs, upgrade
+from twisted_mqtt.stores.thinning import thin, thinOnes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from twisted_mqtt.stores.ledger import Batch
 
-#: Says in the file's header that it is ours.
-APPLICATION_ID: Final = 0x6D717474
-
-#: How many entries a page has at most, and after how many bytes of payload it ends.
+#: How many entries make a page, and how many bytes; a run is not taken apart for it.
 PAGE_ENTRIES: Final = 500
 PAGE_BYTES: Final = 1 << 22
 
-# Pages of 4 KiB in the log after which they are moved to the file; that is done between two batches.
-_CHECKPOINT: Final = 4000
+# After so many bytes in the log they are moved to the file: after a batch, for nobody waits for it then. Should that
+# not come to be, SQLite does it when the log has so many pages of 4 KiB.
+_LOG_BYTES: Final = 16 << 20
+_LOG_PAGES: Final = 16_000
+# What a batch writes to the log beside its blob, roughly: a page of each table.
+_BATCH_BYTES: Final = 32 << 10
+# So many bytes of parcels that were read are remembered, for others will want them.
+_PARCEL_BYTES: Final = 8 << 20
+# From how many touched parcels and runs on they are looked at, and how many are made small in one transaction.
+_TOUCHED: Final = 64
+_TIDIED: Final = 16
 # The statements need UPDATE FROM.
 _OLDEST: Final = (3, 33, 0)
 
 _encode: Final = msgspec.json.encode
-
-
-class StoreError(Exception):
-    """
-    The store can't be used; the text says why, and what would help.
-    """
 
 
 class Database:
@@ -55,6 +59,13 @@ class Database:
         self._lock: int | None = None
         # The number of the last batch, in the file too: a batch whose commit has failed may be there nevertheless.
         self._batch = 0
+        self._isInDoubt = False
+        self._logged = 0
+        # Parcels and runs of which little may be left.
+        self._touchedParcels: dict[int, None] = {}
+        self._touchedRuns: dict[int, None] = {}
+        self._parcels: dict[int, bytes] = {}
+        self._parcelBytes = 0
         self.node = ""
 
     # Opening
@@ -109,11 +120,13 @@ class Database:
         if new:
             # Passwords are not in it, but what clients say is.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            self.path, isolation_level=None, check_same_thread=False, cached_statements=512
+        )
         self._connection = connection
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
         connection.execute("PRAGMA cache_size = -32768")
         checkOurs(connection, self.path)
         upgrade(connection)
@@ -163,15 +176,20 @@ class Database:
         number = self._batch + 1
         connection.execute("BEGIN IMMEDIATE")
         try:
-            if not self._isThere(number):
+            if not (self._isInDoubt and self._isThere(number)):
                 self._apply(batch)
                 connection.execute(statements.MARK, (self.node, number, now))
+            self._isInDoubt = True
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        self._isInDoubt = False
         self._batch = number
+        self._logged += batch.weight + _BATCH_BYTES
+        self._touchedParcels.update(dict.fromkeys(batch.released))
+        self._touchedRuns.update(dict.fromkeys(row[0] for row in batch.partly))
 
     def _isThere(self, number: int) -> bool:
         found = self.connection.execute("SELECT value FROM meta WHERE name = 'batch'").fetchone()
@@ -180,15 +198,21 @@ class Database:
     def _apply(self, batch: Batch) -> None:
         run = self._run
         blob = batch.blob
-        run(statements.PUT_MESSAGES, batch.messages, blob)
-        if batch.packed:
-            text = _encode(batch.packed).decode("ascii")
-            self.connection.execute(statements.PUT_PACKED, (text, *batch.firsts))
-        run(statements.PUT_ENTRIES, batch.entries)
-        run(statements.CHANGE_ENTRIES, batch.changes)
-        run(statements.SETTLE_ENTRIES, batch.settled)
-        run(statements.LOWER_REFERENCES, batch.references)
-        run(statements.DROP_MESSAGES, batch.references)
+        self._insert(statements.PUT_PARCELS, batch.parcels)
+        self._insert(statements.PUT_RUNS, batch.runs)
+        run(statements.PUT_FLIGHTS, batch.flights)
+        run(statements.DROP_FLIGHTS, batch.landed)
+        if batch.partly:
+            self._insert(statements.PUT_GONE, batch.partly)
+            touched = [row[0] for row in batch.partly]
+            run(statements.DROP_EMPTY_RUNS, touched)
+            run(statements.DROP_LONE_GONE, touched)
+        run(statements.DROP_RUNS, batch.spent)
+        run(statements.DROP_GONE, batch.spent)
+        if batch.released:
+            fewer = list(batch.released.items())
+            run(statements.LOWER_PARCELS, fewer)
+            run(statements.DROP_PARCELS, fewer)
         self._put(statements.PUT_SUBSCRIPTIONS, statements.DROP_SUBSCRIPTIONS, batch.subscriptions, 2)
         self._put(statements.PUT_RECEIVED, statements.DROP_RECEIVED, batch.received, 2)
         # After what belongs to a session, so that it goes too; before a new one of the same client.
@@ -211,49 +235,106 @@ class Database:
             self._run(put, [row for row in rows if len(row) > key], blob)
             self._run(drop, [row for row in rows if len(row) == key])
 
-    def _run(self, statement: str, rows: Sequence[tuple[object, ...]], blob: bytes | None = None) -> None:
+    def _insert(self, statement: tuple[str, int, str], rows: Sequence[tuple[Any, ...]]) -> None:
+        for text, parameters in statements.chunksOf(statement, rows):
+            self.connection.execute(text, parameters)
+
+    def _run(self, statement: str, rows: Sequence[object], blob: bytes | None = None) -> None:
         if rows:
             text = _encode(rows).decode("utf-8")
             self.connection.execute(statement, (text,) if blob is None else (text, blob))
 
+    @property
+    def isUntidy(self) -> bool:
+        """
+        Whether L{tidy} has something to do.
+        """
+        return self._logged >= _LOG_BYTES or len(self._touchedParcels) + len(self._touchedRuns) >= _TOUCHED
+
+    def tidy(self) -> None:
+        """
+        Move what is in the log to the file, and take out of parcels and runs what is settled, where that is most of
+        them: else one slow session could keep much more than is its own. Nobody waits for it.
+        """
+        if self._touchedParcels or self._touchedRuns:
+            parcels, runs = thinOnes(self.connection, self._touchedParcels, self._touchedRuns)
+            self._touchedParcels = dict.fromkeys(parcels[_TIDIED:])
+            self._touchedRuns = dict.fromkeys(runs[_TIDIED:])
+            if parcels or runs:
+                thin(self.connection, parcels[:_TIDIED], runs[:_TIDIED])
+        if self._logged >= _LOG_BYTES:
+            self._logged = 0
+            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
     # Reading
 
-    def page(self, session: int, after: int) -> tuple[list[list[Any]], bool]:
+    def page(self, session: int, after: int, last: int = 0) -> Page:
         """
-        Read the next entries that wait for a session.
+        Read the next entries that wait for a session; at least one, where there is any.
 
-        @return: rows of L{twisted_mqtt.stores.rows.entryOf}, and whether there are no more.
+        @param after: the last that is not wanted.
+        @param last: the last of those in flight, which are wanted too; 0 for none.
         """
-        rows = self._gather(statements.PAGE, (session, after, PAGE_ENTRIES, PAGE_BYTES))
-        if len(rows) == PAGE_ENTRIES:
-            return rows, False
-        last = rows[-1][0] if rows else after
-        more = self.connection.execute(
-            "SELECT 1 FROM entry WHERE session = ? AND number > ? AND packet = 0 LIMIT 1", (session, last)
-        ).fetchone()
-        return rows, more is None
+        page = Page()
+        begin = after
+        while not page.complete and (begin < last or not page.waiting):
+            text, blob, page.complete = self.connection.execute(
+                statements.PAGE, (session, begin, PAGE_ENTRIES, PAGE_BYTES)
+            ).fetchone()
+            rows = msgspec.json.decode(text)
+            if not rows:
+                break
+            self._gather(page, session, rows, blob, after, last)
+            begin = max(row[2] for row in rows)
+        page.complete = bool(page.complete) and not page.isCut
+        self._fetchParcels(page)
+        return page
 
-    def inflight(self, session: int, last: int) -> list[list[Any]]:
+    def _gather(
+        self, page: Page, session: int, rows: list[list[Any]], blob: bytes, after: int, last: int
+    ) -> None:
         """
-        Read what is in flight to a session, up to an entry.
+        Put into a page what was read.
         """
-        return self._gather(statements.IN_FLIGHT, (session, last)) if last else []
+        flights = self._flights(session, min(row[1] for row in rows), max(row[2] for row in rows))
+        # Behind a page there may be more in flight; what waits there is for the next.
+        isFull = bool(page.waiting)
+        parts = []
+        at = 0
+        for number, first, _, total, parcel, extras, *lengths, past in rows:
+            ends = list(accumulate([length or 0 for length in lengths], initial=at))
+            records, pack, gone = (blob[begin:end] for begin, end in pairwise(ends))
+            at = ends[-1]
+            parts.append((Part(number, first, total - (past or 0), parcel, extras, pack), records, gone))
+        parts.sort(key=lambda each: each[0].first)
+        for part, records, gone in parts:
+            for found in entriesOf(part.first, records, gone, flights, after):
+                if found.packetID:
+                    if found.number <= last:
+                        page.inflight.append((part, found))
+                elif isFull:
+                    page.isCut = True
+                else:
+                    page.waiting.append((part, found))
 
-    def _gather(self, statement: str, parameters: tuple[int, ...]) -> list[list[Any]]:
-        text, joined = self.connection.execute(statement, parameters).fetchone()
-        rows: list[list[Any]] = msgspec.json.decode(text)
-        if not rows:
-            return rows
-        pieces = bytes.fromhex(joined)
-        start = 0
-        for row in rows:
-            middle = start + (row[-2] or 0)
-            stop = middle + row[-1]
-            row[-2] = pieces[start:middle]
-            row[-1] = pieces[middle:stop]
-            start = stop
-        rows.sort(key=_numberOf)
-        return rows
+    def _flights(self, session: int, first: int, last: int) -> dict[int, tuple[int, int]]:
+        text = self.connection.execute(statements.FLIGHTS_BETWEEN, (session, first, last)).fetchone()[0]
+        return {number: (packet, flags) for number, packet, flags in msgspec.json.decode(text)}
+
+    def _fetchParcels(self, page: Page) -> None:
+        wanted = {part.parcel for part, found in (*page.inflight, *page.waiting) if found.shared}
+        missing = [[number] for number in wanted if number not in self._parcels]
+        if missing:
+            text, blob = self.connection.execute(statements.PARCELS, (_encode(missing).decode("ascii"),)).fetchone()
+            at = 0
+            for number, length in msgspec.json.decode(text):
+                self._parcels[number] = blob[at : at + length]
+                self._parcelBytes += length
+                at += length
+        page.parcels = {number: self._parcels[number] for number in wanted if number in self._parcels}
+        while self._parcelBytes > _PARCEL_BYTES:
+            oldest = next(iter(self._parcels))
+            self._parcelBytes -= len(self._parcels.pop(oldest))
 
     def all(self, statement: str) -> list[tuple[Any, ...]]:
         """
@@ -268,69 +349,9 @@ class Database:
         found = self.connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if found is None else found[0]
 
-    def numbers(self) -> tuple[int, int, int]:
+    def numbers(self) -> tuple[int, int, int, int]:
         """
-        The numbers with which new messages, entries and sessions begin.
+        The numbers with which new parcels, runs, entries and sessions begin.
         """
-        message, entry, session = (int(self.connection.execute(text).fetchone()[0]) for text in statements.NUMBERS)
-        return message, entry, session
-
-
-#: What to tell whoever finds a damaged store.
-REPAIR: Final = (
-    "stop the broker and run `twistd mqttbroker --config FILE --repair`, which saves what can be read and keeps the "
-    "damaged file"
-)
-
-
-def _numberOf(row: list[Any]) -> int:
-    number: int = row[0]
-    return number
-
-
-def checkOurs(connection: sqlite3.Connection, path: Path) -> None:
-    """
-    See that a file is a store that this release can use.
-
-    @raise StoreError: it is not.
-    """
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if application != APPLICATION_ID and (tables or application or version):
-        raise StoreError(f"{path} is a database of something else, not a store of this broker")
-    newest = max(number for number, _ in schemas())
-    if version > newest:
-        raise StoreError(
-            f"the store {path} was written by a later release (schema {version}; this one knows {newest}): "
-            "start that release, or move the file away to begin without it"
-        )
-
-
-def upgrade(connection: sqlite3.Connection, files: Iterable[tuple[int, str]] | None = None) -> int:
-    """
-    Bring a store to the present schema.
-
-    @param files: the schema files, if not those of L{schemas}.
-
-    @return: the version that it had.
-    """
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    for number, text in schemas() if files is None else files:
-        if number > version:
-            # In one transaction: a process that is killed leaves the old schema or the new one.
-            connection.executescript(
-                f"BEGIN IMMEDIATE;\n{text}\nPRAGMA application_id = {APPLICATION_ID};\n"
-                f"PRAGMA user_version = {number};\nCOMMIT;"
-            )
-    return version
-
-
-def schemas() -> Iterator[tuple[int, str]]:
-    """
-    The schema files in order, each with its number.
-    """
-    folder = resources.files("twisted_mqtt.stores").joinpath("schema")
-    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
-    for name in names:
-        yield int(name.removesuffix(".sql")), folder.joinpath(name).read_text(encoding="utf-8")
+        parcel, run, entry, session = (int(self.connection.execute(text).fetchone()[0]) for text in statements.NUMBERS)
+        return parcel, run, entry, session

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import IN_PUBLISH, encodeProperties
-from twisted_mqtt.core.queue import Entry
+from twisted_mqtt.core.queue import Entry, Run
 from twisted_mqtt.core.session import Session
-from twisted_mqtt.core.subscription import Subscription
+from twisted_mqtt.core.subscription import SharedGroup, Subscription
+from twisted_mqtt.stores.packing import FAR, Packer, columnOf, recordOf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,39 +36,50 @@ FULL: Final = 3
 _MESSAGE_WEIGHT: Final = 600
 _ENTRY_WEIGHT: Final = 200
 
-# How far from the first of its batch an entry or message may be to be packed: 21 bits.
-_FAR: Final = 1 << 21
+#: How many entries a run has at most, and after how many bytes it ends; so a page of a queue is some runs, and a run
+#: that was partly read is not read again and again.
+RUN_ENTRIES: Final = 512
+RUN_BYTES: Final = 1 << 18
+# So with parcels: the smaller, the less is read for one message of them.
+_PARCEL_MESSAGES: Final = 512
+_PARCEL_BYTES: Final = 1 << 18
+# What an entry counts for beside its payload.
+_RECORD_WEIGHT: Final = 40
 
 
 class Batch:
     """
-    Changes to be written together, as plain rows: what C{twisted_mqtt.stores.writing} makes one transaction of.
+    Changes to be written together: what L{Database.apply<twisted_mqtt.stores.database.Database.apply>} makes one
+    transaction of.
 
     @ivar sequence: of L{Progress} when it was closed.
     @ivar weight: what it takes in memory, roughly.
-    @ivar blob: properties and payloads, to which rows point by offset (from 1) and length.
+    @ivar blob: properties and payloads of retained messages, wills and delayed ones, to which rows point by offset
+        (from 1) and length.
     """
 
     __slots__ = (
-        "sequence", "weight", "blob", "messages", "references", "entries", "packed", "firsts", "changes", "settled",
-        "ended", "sessions", "subscriptions", "received", "retained", "wills", "delayed", "bans", "_pieces", "_offset",
+        "sequence", "weight", "blob", "parcels", "runs", "flights", "partly", "spent", "released", "landed", "ended",
+        "sessions", "subscriptions", "received", "retained", "wills", "delayed", "bans", "_pieces", "_offset",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.sequence: int = 0
         self.weight: int = 0
         self.blob: bytes = b""
-        self.messages: list[tuple[object, ...]] = []
-        # (message, by how many fewer entries it is pointed at)
-        self.references: list[tuple[int, int]] = []
-        self.entries: list[tuple[object, ...]] = []
-        # By session: plain entries, each one number made of how far its number and its message's are from C{firsts},
-        # its packet identifier and its flags. Taken apart in SQL, that is four times faster than a row of five.
-        self.packed: dict[int, list[int]] = {}
-        self.firsts: tuple[int, int] = (0, 0)
-        # (session, entry, packet identifier, whether it was released)
-        self.changes: list[tuple[int, int, int, int]] = []
-        self.settled: list[tuple[int, int]] = []
+        # The rows of these tables.
+        self.parcels: list[tuple[object, ...]] = []
+        self.runs: list[tuple[object, ...]] = []
+        # (session, entry, packet identifier, 8 if it was released)
+        self.flights: list[tuple[int, int, int, int]] = []
+        # More that is settled of runs: rows of C{gone}.
+        self.partly: list[tuple[int, int, int, bytes]] = []
+        # Runs of which all is.
+        self.spent: list[int] = []
+        # By parcel: by how many fewer entries it is wanted.
+        self.released: dict[int, int] = {}
+        # (session, entry) of flights that are over
+        self.landed: list[tuple[int, int]] = []
         self.ended: list[int] = []
         self.sessions: list[tuple[object, ...]] = []
         # With nothing but the key: it is gone; so below.
@@ -78,6 +92,37 @@ class Batch:
         self._pieces: list[bytes] = []
         self._offset: int = 1
 
+    @property
+    def isEmpty(self) -> bool:
+        """
+        Whether nothing of what it was closed for is left to be written.
+        """
+        return not (
+            self.runs
+            or self.partly
+            or self.spent
+            or self.flights
+            or self.landed
+            or self.ended
+            or self.sessions
+            or self.subscriptions
+            or self.received
+            or self.retained
+            or self.wills
+            or self.delayed
+            or self.bans
+        )
+
+    def lay(self, piece: bytes) -> int:
+        """
+        Lay a piece into C{blob}; returns where it is.
+        """
+        at = self._offset
+        if piece:
+            self._pieces.append(piece)
+            self._offset = at + len(piece)
+        return at
+
     def columnsOf(self, message: Message) -> tuple[object, ...]:
         """
         The columns of a message, its properties and payload laid into C{blob}.
@@ -85,13 +130,8 @@ class Batch:
         properties = message.properties
         encoded = b"" if properties is None else encodeProperties(properties, IN_PUBLISH)
         payload = message.payload
-        first = self._offset
-        second = first + len(encoded)
-        self._offset = second + len(payload)
-        if encoded:
-            self._pieces.append(encoded)
-        if payload:
-            self._pieces.append(payload)
+        first = self.lay(encoded)
+        second = self.lay(payload)
         return (
             message.topic,
             message.qos | (4 if message.retain else 0) | (8 if message.system else 0),
@@ -115,6 +155,38 @@ class Batch:
         self._pieces = []
 
 
+class _Draft:
+    """
+    A run that is being made.
+    """
+
+    __slots__ = ("run", "last", "records", "flying", "shared", "size", "extras", "packer")
+
+    def __init__(self, run: Run) -> None:
+        self.run: Run = run
+        self.last: int = run.first
+        self.records: list[int] = []
+        self.flying: int = 0
+        self.shared: int = 0
+        self.size: int = 0
+        # (position, subscription identifiers, share)
+        self.extras: list[tuple[int, str | None, str | None]] | None = None
+        self.packer: Packer | None = None
+
+
+class _Parcel:
+    """
+    A parcel that is being made.
+    """
+
+    __slots__ = ("number", "wanted", "packer")
+
+    def __init__(self, number: int) -> None:
+        self.number: int = number
+        self.wanted: int = 0
+        self.packer: Packer = Packer()
+
+
 class Ledger:
     """
     A L{Journal<twisted_mqtt.core.journal.Journal>} that collects.
@@ -129,9 +201,9 @@ class Ledger:
     """
 
     __slots__ = (
-        "progress", "waits", "wake", "pager", "limit", "weight", "_awake", "_nextMessage", "_nextEntry", "_nextSession",
-        "_messages", "_entries", "_changed", "_settled", "_ended", "_sessions", "_subscriptions", "_received",
-        "_retained", "_wills", "_delayed", "_bans", "_firstMessage",
+        "progress", "waits", "wake", "pager", "limit", "weight", "_awake", "_batch", "_nextParcel", "_nextRun",
+        "_nextEntry", "_nextSession", "_entries", "_changed", "_touched", "_landed", "_ended", "_sessions",
+        "_subscriptions", "_received", "_retained", "_wills", "_delayed", "_bans",
     )  # fmt: skip
 
     def __init__(
@@ -150,14 +222,16 @@ class Ledger:
         self.weight: int = 0
         # What was said last; 0 while there is nothing to write.
         self._awake: int = 0
-        self._nextMessage: int = 1
-        self._firstMessage: int = 1
+        # Counts the batches of this process, so that a message knows whether it is in the one at hand.
+        self._batch: int = 1
+        self._nextParcel: int = 1
+        self._nextRun: int = 1
         self._nextEntry: int = 1
         self._nextSession: int = 1
-        self._messages: list[Message] = []
         self._entries: list[Entry] = []
         self._changed: list[Entry] = []
-        self._settled: list[tuple[int, int]] = []
+        self._touched: list[Run] = []
+        self._landed: list[tuple[int, int]] = []
         self._ended: list[int] = []
         self._sessions: dict[int, Session] = {}
         self._subscriptions: dict[tuple[int, str], Subscription | None] = {}
@@ -167,11 +241,12 @@ class Ledger:
         self._delayed: dict[int, tuple[Message, float] | None] = {}
         self._bans: dict[tuple[str, str], tuple[object, ...] | None] = {}
 
-    def startFrom(self, message: int, entry: int, session: int) -> None:
+    def startFrom(self, parcel: int, run: int, entry: int, session: int) -> None:
         """
         Number what is new from here.
         """
-        self._nextMessage = self._firstMessage = message
+        self._nextParcel = parcel
+        self._nextRun = run
         self._nextEntry = entry
         self._nextSession = session
 
@@ -182,14 +257,13 @@ class Ledger:
         See L{Journal<twisted_mqtt.core.journal.Journal>}.
         """
         message = entry.message
-        if message.stored == 0:
-            message.stored = self._nextMessage
-            self._nextMessage += 1
-        if not message.listed:
-            message.listed = True
-            self._messages.append(message)
+        if message.batch == self._batch:
+            message.wanted += 1
+        else:
+            message.batch = self._batch
+            message.wanted = 1
+            message.parcel = 0
             self.weight += _MESSAGE_WEIGHT + len(message.payload)
-        message.delta += 1
         entry.source = message
         entry.number = self._nextEntry
         self._nextEntry += 1
@@ -224,17 +298,25 @@ class Ledger:
         See L{Journal<twisted_mqtt.core.journal.Journal>}.
         """
         state = entry.state
-        message = entry.source
-        if message is None or state == GONE:
-            return
         entry.state = GONE
-        entry.source = None
-        message.delta -= 1
-        if not message.listed:
-            message.listed = True
-            self._messages.append(message)
-        if state == WRITTEN:
-            self._settled.append((entry.owner, entry.number))
+        if state == PENDING:
+            message = entry.source
+            entry.source = None
+            if message is not None:
+                message.wanted -= 1
+        elif state == WRITTEN:
+            run = entry.run
+            entry.run = None
+            if run is None:
+                return
+            if not run.settled:
+                self._touched.append(run)
+            run.settled.append(entry.number - run.first)
+            run.left -= 1
+            if entry.shared:
+                run.released += 1
+            if entry.flies:
+                self._landed.append((entry.owner, entry.number))
             # Nobody waits for it: lost, it means one more delivery after a crash, which its QoS allows for.
             self.changed(False)
 
@@ -363,8 +445,8 @@ class Ledger:
         batch.weight = self.weight
         self.weight = 0
         self._awake = 0
-        self._closeMessages(batch)
         self._closeEntries(batch)
+        self._closeChanges(batch)
         self._closeSessions(batch)
         for (session, packetID), since in self._received.items():
             batch.received.append((session, packetID, since) if since >= 0.0 else (session, packetID))
@@ -386,54 +468,95 @@ class Ledger:
         batch.finish()
         return batch
 
-    def _closeMessages(self, batch: Batch) -> None:
-        for message in self._messages:
-            delta = message.delta
-            message.delta = 0
-            message.listed = False
-            if delta > 0:
-                # Written in full even where it was written before: it may have been removed since.
-                batch.messages.append((message.stored, delta, *batch.columnsOf(message)))
-                message.kept = True
-            elif delta < 0 and message.kept:
-                batch.references.append((message.stored, -delta))
-        self._messages = []
-
     def _closeEntries(self, batch: Batch) -> None:
-        firstEntry = self._entries[0].number if self._entries else 0
-        firstMessage = self._firstMessage
-        self._firstMessage = self._nextMessage
-        batch.firsts = (firstEntry, firstMessage)
-        packed = batch.packed
+        """
+        What is not settled by now becomes runs, one a session or several; with a message that several entries want in a
+        parcel, that of one with its run.
+        """
+        drafts: dict[int, _Draft] = {}
+        draft: _Draft | None = None
+        parcel: _Parcel | None = None
+        parcels: dict[int, _Parcel] = {}
         for entry in self._entries:
-            if entry.state != PENDING:
+            message = entry.source
+            if entry.state != PENDING or message is None:
                 continue
             entry.state = WRITTEN
-            message = entry.source
-            if message is None:
-                continue
+            entry.source = None
+            owner, number = entry.owner, entry.number
+            if draft is None or draft.run.owner != owner:
+                draft = drafts.get(owner)
+            shared = message.wanted > 1
+            if shared and message.parcel == 0:
+                if parcel is None or parcel.packer.size >= _PARCEL_BYTES or parcel.packer.count >= _PARCEL_MESSAGES:
+                    parcel = _Parcel(self._nextParcel)
+                    parcels[parcel.number] = parcel
+                    self._nextParcel += 1
+                message.parcel = parcel.number
+                message.place = parcel.packer.add(message)
+            if draft is not None and (
+                len(draft.records) >= RUN_ENTRIES
+                or draft.size >= RUN_BYTES
+                or number - draft.run.first >= FAR
+                or (shared and draft.run.parcel != message.parcel and draft.shared > 0)
+            ):
+                _finish(batch, draft)
+                draft = None
+            if draft is None:
+                draft = drafts[owner] = _Draft(Run(self._nextRun, owner, number, 0, 0))
+                self._nextRun += 1
+            run = draft.run
+            entry.run = run
+            draft.last = number
+            draft.size += len(message.payload) + _RECORD_WEIGHT
             flags = entry.qos | (4 if entry.retain else 0) | (8 if entry.released else 0)
+            packetID = entry.packetID
+            if packetID:
+                draft.flying += 1
             share = entry.share
-            number, stored = entry.number - firstEntry, message.stored - firstMessage
-            if entry.identifiers is None and share is None and 0 <= stored < _FAR and number < _FAR:
-                mine = packed.get(entry.owner)
-                if mine is None:
-                    mine = packed[entry.owner] = []
-                mine.append(number << 41 | stored << 20 | entry.packetID << 4 | flags)
-                continue
-            row: tuple[object, ...] = (entry.owner, entry.number, message.stored, flags, entry.packetID)
             if entry.identifiers is not None or share is not None:
-                identifiers = "" if entry.identifiers is None else " ".join([str(item) for item in entry.identifiers])
-                row = (*row, identifiers, None if share is None else share.name + "/" + share.matching)
-            batch.entries.append(row)
+                if draft.extras is None:
+                    draft.extras = []
+                draft.extras.append((len(draft.records), textOf(entry.identifiers), _nameOf(share)))
+            place = -1
+            if shared:
+                entry.shared = True
+                run.parcel = message.parcel
+                draft.shared += 1
+                parcels[message.parcel].wanted += 1
+                place = message.place
+            else:
+                packer = draft.packer
+                if packer is None:
+                    packer = draft.packer = Packer()
+                packer.add(message)
+            draft.records.append(recordOf(number - run.first, packetID, flags, place))
         self._entries = []
+        self._batch += 1
+        for draft in drafts.values():
+            _finish(batch, draft)
+        for made in parcels.values():
+            batch.parcels.append((made.number, made.packer.count, made.wanted, made.packer.pack()))
+
+    def _closeChanges(self, batch: Batch) -> None:
         for entry in self._changed:
             entry.listed = False
             if entry.state == WRITTEN:
-                batch.changes.append((entry.owner, entry.number, entry.packetID, 8 if entry.released else 0))
+                entry.flies = True
+                batch.flights.append((entry.owner, entry.number, entry.packetID, 8 if entry.released else 0))
         self._changed = []
-        batch.settled = self._settled
-        self._settled = []
+        for run in self._touched:
+            if run.released:
+                batch.released[run.parcel] = batch.released.get(run.parcel, 0) + run.released
+            if run.left == 0:
+                batch.spent.append(run.number)
+            else:
+                batch.partly.append((run.number, len(run.settled), run.released, columnOf("I", run.settled)))
+            run.settled = []
+            run.released = 0
+        self._touched = []
+        batch.landed = self._landed
+        self._landed = []
 
     def _closeSessions(self, batch: Batch) -> None:
         batch.ended = self._ended
@@ -462,7 +585,42 @@ class Ledger:
                 | (8 if subscription.retainAsPublished else 0)
                 | subscription.retainHandling << 4
             )
-            found = subscription.identifiers
-            identifiers = "" if found is None else " ".join([str(item) for item in found])
-            batch.subscriptions.append((number, topicFilter, flags, identifiers))
+            batch.subscriptions.append((number, topicFilter, flags, textOf(subscription.identifiers) or ""))
         self._subscriptions = {}
+
+
+def _finish(batch: Batch, draft: _Draft) -> None:
+    """
+    A run has all its entries.
+    """
+    run = draft.run
+    total = len(draft.records)
+    run.left = total
+    packer = draft.packer
+    batch.runs.append(
+        (
+            run.number,
+            run.owner,
+            run.first,
+            draft.last,
+            total,
+            draft.flying,
+            run.parcel,
+            draft.shared,
+            draft.size,
+            None if draft.extras is None else msgspec.json.encode(draft.extras).decode("utf-8"),
+            columnOf("Q", draft.records),
+            b"" if packer is None else packer.pack(),
+        )
+    )
+
+
+def textOf(identifiers: list[int] | None) -> str | None:
+    """
+    Subscription identifiers as they are stored.
+    """
+    return None if identifiers is None else " ".join([str(item) for item in identifiers])
+
+
+def _nameOf(share: SharedGroup | None) -> str | None:
+    return None if share is None else share.name + "/" + share.matching

@@ -16,9 +16,12 @@ from twisted_mqtt.core.session import NEVER, Session
 from twisted_mqtt.core.topics import splitShare
 from twisted_mqtt.listening import Place
 from twisted_mqtt.stores import statements
+from twisted_mqtt.stores.packing import entriesOf
 from twisted_mqtt.stores.rows import messageOf, subscriptionOf
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from twisted_mqtt.core.message import Message
     from twisted_mqtt.stores.database import Database
 
@@ -38,7 +41,7 @@ class Contents:
 
     node: str | None
     seen: float
-    numbers: tuple[int, int, int]
+    numbers: tuple[int, int, int, int]
     sessions: list[tuple[Any, ...]]
     subscriptions: list[tuple[Any, ...]]
     counts: dict[int, int]
@@ -54,21 +57,39 @@ def readContents(database: Database) -> Contents:
     """
     Read all that is wanted at once.
     """
-    counts = database.all(statements.COUNTS)
+    counts = dict(database.all(statements.COUNTS))
+    for stored, past in database.all(statements.PAST):
+        counts[stored] = counts.get(stored, 0) - past
+    inflight: dict[int, int] = {}
+    for stored, number in _inFlight(database):
+        inflight[stored] = max(number, inflight.get(stored, 0))
+        counts[stored] -= 1
     return Contents(
         node=database.meta("node"),
         seen=float(database.meta("seen") or 0.0),
         numbers=database.numbers(),
         sessions=database.all(statements.SESSIONS),
         subscriptions=database.all(statements.SUBSCRIPTIONS),
-        counts={session: count for session, count, _ in counts},
-        inflight={session: last for session, _, last in counts if last},
+        counts=counts,
+        inflight=inflight,
         received=database.all(statements.RECEIVED),
         retained=database.all(statements.RETAINED),
         wills=database.all(statements.WILLS),
         delayed=database.all(statements.DELAYED),
         bans=database.all(statements.BANS),
     )
+
+
+def _inFlight(database: Database) -> Iterator[tuple[int, int]]:
+    """
+    What is in flight: session and entry, each once.
+    """
+    sent: set[tuple[int, int]] = set(database.all(statements.FLIGHTS))
+    yield from sent
+    for session, first, entries, gone in database.all(statements.FLYING):
+        for found in entriesOf(first, entries, gone or b"", {}, -1):
+            if found.packetID and (session, found.number) not in sent:
+                yield session, found.number
 
 
 async def restore(contents: Contents, broker: Any, store: Any, clock: Any) -> list[tuple[int, Message, float]]:

@@ -6,17 +6,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import IN_PUBLISH, decodeProperties
-from twisted_mqtt.core.queue import Entry
-from twisted_mqtt.core.subscription import Subscription
+from twisted_mqtt.core.queue import Entry, Run
+from twisted_mqtt.core.subscription import SharedGroup, Subscription
 from twisted_mqtt.core.topics import splitShare
 from twisted_mqtt.stores.ledger import WRITTEN
+from twisted_mqtt.stores.packing import Found, Pack, PackError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from twisted_mqtt.core.session import Session
+    from twisted_mqtt.stores.page import Page, Part
 
 
 def messageOf(row: Sequence[Any]) -> Message:
@@ -34,31 +38,78 @@ def messageOf(row: Sequence[Any]) -> Message:
     return message
 
 
-def entryOf(row: Sequence[Any], session: Session, messages: dict[int, Message]) -> Entry:
+def entriesOf(page: Page, session: Session) -> tuple[list[Entry], list[Entry]]:
     """
-    An entry of a row of L{Database.page<twisted_mqtt.stores.database.Database.page>}.
+    The entries of a page: those in flight, and those that wait.
 
-    @param messages: those that were made of rows already, by number.
+    @raise PackError: the page is damaged.
     """
-    number, stored, flags, packetID, identifiers, share = row[:6]
-    message = messages.get(stored)
-    if message is None:
-        message = messages[stored] = messageOf(row[6:])
-        message.stored = stored
-        message.kept = True
-    entry = Entry(message, flags & 3, flags & 4 != 0, numbersOf(identifiers), None)
-    if share is not None:
-        for subscription in session.subscriptions.values():
-            group = subscription.share
-            if group is not None and f"{group.name}/{group.matching}" == share:
-                entry.share = group
-    entry.released = flags & 8 != 0
-    entry.packetID = packetID
-    entry.number = number
-    entry.owner = session.stored
-    entry.state = WRITTEN
-    entry.source = message
-    return entry
+    work = _Unpacking(page.parcels, session)
+    return [work.entry(*each) for each in page.inflight], [work.entry(*each) for each in page.waiting]
+
+
+class _Unpacking:
+    """
+    Makes entries of what was read; each message once.
+    """
+
+    def __init__(self, parcels: dict[int, bytes], session: Session) -> None:
+        self._session = session
+        self._parcels = {number: Pack(data) for number, data in parcels.items()}
+        self._messages: dict[tuple[int, int], Message] = {}
+        self._part: Part | None = None
+        self._run = Run(0, 0, 0, 0, 0)
+        self._pack: Pack | None = None
+        self._extras: dict[int, list[Any]] = {}
+
+    def entry(self, part: Part, found: Found) -> Entry:
+        """
+        Make an entry.
+        """
+        if part is not self._part:
+            self._part = part
+            self._run = Run(part.number, self._session.stored, part.first, part.left, part.parcel)
+            self._pack = Pack(part.pack) if part.pack else None
+            self._extras = {} if part.extras is None else {row[0]: row for row in msgspec.json.decode(part.extras)}
+        flags = found.flags
+        identifiers: list[int] | None = None
+        share = None
+        if self._extras:
+            extra = self._extras.get(found.position)
+            if extra is not None:
+                identifiers = numbersOf(extra[1])
+                share = self._group(extra[2])
+        entry = Entry(self._message(part, found), flags & 3, flags & 4 != 0, identifiers, share)
+        entry.released = flags & 8 != 0
+        entry.packetID = found.packetID
+        entry.number = found.number
+        entry.owner = self._session.stored
+        entry.state = WRITTEN
+        entry.flies = found.flies
+        entry.run = self._run
+        entry.shared = found.shared
+        return entry
+
+    def _message(self, part: Part, found: Found) -> Message:
+        if not found.shared:
+            if self._pack is None:
+                raise PackError("a run lacks its messages")
+            return self._pack.message(found.place)
+        key = (part.parcel, found.place)
+        message = self._messages.get(key)
+        if message is None:
+            if part.parcel not in self._parcels:
+                raise PackError("a run lacks its parcel")
+            message = self._messages[key] = self._parcels[part.parcel].message(found.place)
+        return message
+
+    def _group(self, share: str | None) -> SharedGroup | None:
+        if share is not None:
+            for subscription in self._session.subscriptions.values():
+                group = subscription.share
+                if group is not None and f"{group.name}/{group.matching}" == share:
+                    return group
+        return None
 
 
 def subscriptionOf(row: Sequence[Any], session: Session) -> Subscription:

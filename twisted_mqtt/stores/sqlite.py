@@ -17,10 +17,11 @@ from zope.interface import implementer
 
 from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.interfaces import IStore
-from twisted_mqtt.stores.database import REPAIR, Database, StoreError
+from twisted_mqtt.stores.database import Database
 from twisted_mqtt.stores.ledger import FULL, SOON, Ledger
 from twisted_mqtt.stores.loading import Contents, readContents, restore
-from twisted_mqtt.stores.rows import entryOf
+from twisted_mqtt.stores.rows import entriesOf
+from twisted_mqtt.stores.schemas import REPAIR, StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,12 +33,15 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.session import Session
     from twisted_mqtt.core.subscription import Subscription
     from twisted_mqtt.stores.ledger import Batch
+    from twisted_mqtt.stores.page import Page
     from twisted_mqtt.stores.worker import Worker
 
 _log = Logger()
 
 #: For how many seconds what nobody waits for may wait for company.
 LEISURE: Final = 0.05
+#: At least once in so many seconds it is written that the broker runs.
+SEEN: Final = 60.0
 #: After how many seconds a batch that could not be written is tried again.
 RETRY: Final = 1.0
 #: So many bytes may gather beside the batch that is being written; then who publishes with QoS 1 and 2 has to wait.
@@ -87,6 +91,9 @@ class SQLiteStore:
         # The batch that is being written, or is to be tried again.
         self._writing: Batch | None = None
         self._call: Any = None
+        # When the time was last written; and the call that sees to it.
+        self._marked = 0.0
+        self._beating: Any = None
         # Asked for since the last batch was closed; and those to be read when that batch is written.
         self._pages: list[tuple[Session, int]] = []
         self._pagesNext: list[tuple[Session, int]] = []
@@ -134,6 +141,7 @@ class SQLiteStore:
                 name=broker.nodeName,
             )
         self.delayed = await restore(contents, broker, self, self._clock)
+        self._beat()
 
     def close(self) -> Deferred[None]:
         """
@@ -155,6 +163,9 @@ class SQLiteStore:
     def _shut(self) -> None:
         closing = self._closing
         self._open = False
+        beating, self._beating = self._beating, None
+        if beating is not None:
+            beating.cancel()
 
         def shut(_: object) -> None:
             self._worker.stop()
@@ -302,11 +313,16 @@ class SQLiteStore:
             waiting, self._roomier = self._roomier, []
             for one in waiting:
                 one.callback(None)
-        self._write()
+        if self._writing.isEmpty and self._clock.seconds() - self._marked < SEEN:
+            # All that it was about is settled already.
+            self._written(None)
+        else:
+            self._write()
 
     def _write(self) -> None:
         batch, now = self._writing, self._clock.seconds()
         if batch is not None:
+            self._marked = now
             self._worker.submit(lambda: self._database.apply(batch, now), self._written)
 
     def _written(self, result: object) -> None:
@@ -322,12 +338,27 @@ class SQLiteStore:
         self._readPages()
         if self._commit == "always":
             self._broker.router.committed()
+        if self._database.isUntidy:
+            self._worker.submit(self._database.tidy, self._tidied)
         if self._closing is not None:
             self._handOver()
         elif self._call is None and (self._pages or not self.journal.isEmpty):
             # What has come meanwhile is written at once; what could wait has waited.
             hurry = self._pages or self.progress.congested
             self._call = self._clock.callLater(0.0 if hurry else self._delay, self._called)
+
+    def _tidied(self, result: object) -> None:
+        if isinstance(result, Failure):
+            # Nothing is lost by it but room, and where it is the disk that is full, the next batch will say so.
+            _log.warn("tidying the store failed: {error}", error=result.getErrorMessage())
+
+    def _beat(self) -> None:
+        """
+        Note that the broker runs: sessions whose clients are connected end so long after the last such note, should it
+        be killed.
+        """
+        self._beating = self._clock.callLater(SEEN, self._beat)
+        self.journal.changed(False)
 
     def _failed(self, failure: Failure) -> None:
         """
@@ -373,12 +404,15 @@ class SQLiteStore:
         database, stored = self._database, session.stored
         last = self._inflight.pop(stored, 0) if after < 0 else 0
 
-        def read() -> tuple[list[list[Any]], list[list[Any]], bool]:
-            inflight = database.inflight(stored, last)
-            rows, complete = database.page(stored, max(after, 0))
-            return inflight, rows, complete
+        def read() -> Page:
+            return database.page(stored, max(after, 0), last)
 
         def done(result: Any) -> None:
+            if not isinstance(result, Failure):
+                try:
+                    inflight, waiting = entriesOf(result, session)
+                except ValueError:
+                    result = Failure()
             if isinstance(result, Failure):
                 _log.failure("Reading the queue of {client} failed", result, client=session.clientID)
                 if last:
@@ -386,13 +420,6 @@ class SQLiteStore:
                 # The session goes on waiting: its messages are there, and must not be overtaken.
                 self._clock.callLater(RETRY, self._page, session, after)
                 return
-            inflight, rows, complete = result
-            messages: dict[int, Message] = {}
-            session.loaded(
-                [entryOf(row, session, messages) for row in inflight],
-                [entryOf(row, session, messages) for row in rows],
-                complete,
-                self._clock.seconds(),
-            )
+            session.loaded(inflight, waiting, result.complete, self._clock.seconds())
 
         self._worker.submit(read, done)

@@ -1,14 +1,18 @@
 """
 The SQL by which a batch is written.
 
-A table's part of a batch is one statement, given all its rows as one JSON text and the payloads as one blob: with a
-statement for each row, the writer would ask for the interpreter's lock before and after each and wait for it behind a
-busy reactor, some ten times longer in all (measured: 5,500 rows 20 ms against 760 ms).
+A table's part of a batch is one statement: with a statement for each row, the writer would ask for the interpreter's
+lock before and after each and wait for it behind a busy reactor, some ten times longer in all (measured: 5,500 rows 20
+ms against 760 ms). Where there may be many small rows they are one JSON text, with what is large in one blob; few large
+ones are parameters, which SQLite takes three times faster.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 #: The columns of a message in the order of L{twisted_mqtt.stores.ledger.Batch.columnsOf}.
 MESSAGE: Final = ("topic", "flags", "timestamp", "expires_at", "client", "username", "host", "protocol")
@@ -32,7 +36,8 @@ def _message(first: int) -> str:
     return (
         f"{_items(first, len(MESSAGE))}, "
         f"CASE {_item(pieces + 1)} WHEN 0 THEN NULL ELSE substr(?2, {_item(pieces)}, {_item(pieces + 1)}) END, "
-        f"substr(?2, {_item(pieces + 2)}, {_item(pieces + 3)})"
+        # Of a blob without a byte, where no message of the batch has a payload, SQLite's substr makes NULL.
+        f"coalesce(substr(?2, {_item(pieces + 2)}, {_item(pieces + 3)}), x'')"
     )
 
 
@@ -40,45 +45,68 @@ _COLUMNS: Final = ", ".join((*MESSAGE, "properties", "payload"))
 # Four numbers in a row stand for properties and payload.
 _WIDTH: Final = len(MESSAGE) + 4
 
-#: Rows: id, entries more, message.
-PUT_MESSAGES: Final = (
-    f"INSERT INTO message (id, refs, {_COLUMNS}) SELECT {_items(0, 2)}, {_message(2)} {_ROWS} WHERE true "
-    "ON CONFLICT (id) DO UPDATE SET refs = refs + excluded.refs"
+#: Of these the rows are parameters, see L{chunksOf}: they have blobs of their own.
+PUT_PARCELS: Final = ("INSERT INTO parcel VALUES", 4, "")
+PUT_RUNS: Final = ("INSERT INTO run VALUES", 12, "")
+PUT_GONE: Final = (
+    "INSERT INTO gone VALUES",
+    4,
+    "ON CONFLICT (run) DO UPDATE SET total = total + excluded.total, shared = shared + excluded.shared, "
+    "entries = CAST(entries || excluded.entries AS BLOB)",
 )
-#: Rows: session, number, message, flags, packet, and perhaps identifiers and share.
-PUT_ENTRIES: Final = f"INSERT INTO entry SELECT {_items(0, 7)} {_ROWS}"
-#: Packed entries by session, see L{twisted_mqtt.stores.ledger.Batch.packed}; then the first entry and first message.
-PUT_PACKED: Final = (
-    "INSERT INTO entry (session, number, message, flags, packet) "
-    "SELECT CAST(mine.key AS INTEGER), ?2 + (one.value >> 41), ?3 + (one.value >> 20 & 0x1fffff), "
-    "one.value & 0xf, one.value >> 4 & 0xffff FROM json_each(?1) AS mine, json_each(mine.value) AS one"
-)
-#: Rows: session, number, packet, 8 if released.
-CHANGE_ENTRIES: Final = (
-    f"UPDATE entry SET packet = new.packet, flags = flags | new.flag FROM (SELECT {_item(0)} AS session, "
-    f"{_item(1)} AS number, {_item(2)} AS packet, {_item(3)} AS flag {_ROWS}) AS new "
-    "WHERE entry.session = new.session AND entry.number = new.number"
+#: Rows: session, number, packet, 8 if released. Of a session that has ended, nothing is to be left.
+PUT_FLIGHTS: Final = (
+    f"INSERT OR REPLACE INTO flight SELECT {_items(0, 4)} {_ROWS} "
+    f"WHERE EXISTS (SELECT 1 FROM session WHERE id = {_item(0)})"
 )
 #: Rows: session, number.
-SETTLE_ENTRIES: Final = f"DELETE FROM entry WHERE (session, number) IN (SELECT {_items(0, 2)} {_ROWS})"
-#: Rows: message, entries fewer.
-LOWER_REFERENCES: Final = (
-    f"UPDATE message SET refs = refs - old.count FROM (SELECT {_item(0)} AS id, {_item(1)} AS count {_ROWS}) AS old "
-    "WHERE message.id = old.id"
+DROP_FLIGHTS: Final = f"DELETE FROM flight WHERE (session, number) IN (SELECT {_items(0, 2)} {_ROWS})"
+_NUMBERS: Final = "(SELECT value FROM json_each(?1))"
+#: Given numbers of runs: of these, those of which nothing is left.
+DROP_EMPTY_RUNS: Final = (
+    f"DELETE FROM run WHERE id IN {_NUMBERS} AND total <= (SELECT total FROM gone WHERE gone.run = run.id)"
 )
-DROP_MESSAGES: Final = f"DELETE FROM message WHERE refs <= 0 AND id IN (SELECT {_item(0)} {_ROWS})"
+DROP_LONE_GONE: Final = (
+    f"DELETE FROM gone WHERE run IN {_NUMBERS} AND NOT EXISTS (SELECT 1 FROM run WHERE run.id = gone.run)"
+)
+DROP_RUNS: Final = f"DELETE FROM run WHERE id IN {_NUMBERS}"
+DROP_GONE: Final = f"DELETE FROM gone WHERE run IN {_NUMBERS}"
+#: Rows: parcel, entries fewer.
+LOWER_PARCELS: Final = (
+    f"UPDATE parcel SET wanted = wanted - old.count FROM (SELECT {_item(0)} AS id, {_item(1)} AS count {_ROWS}) AS old "
+    "WHERE parcel.id = old.id"
+)
+DROP_PARCELS: Final = f"DELETE FROM parcel WHERE wanted <= 0 AND id IN (SELECT {_item(0)} {_ROWS})"
 
-#: Given one session: what points from its entries goes with them.
+#: Given one session: what it wants of parcels goes with it.
 END_SESSION: Final = (
-    "UPDATE message SET refs = refs - old.count FROM "
-    "(SELECT message AS id, count(*) AS count FROM entry WHERE session = ?1 GROUP BY message) AS old "
-    "WHERE message.id = old.id",
-    "DELETE FROM message WHERE refs <= 0 AND id IN (SELECT message FROM entry WHERE session = ?1)",
-    "DELETE FROM entry WHERE session = ?1",
+    "UPDATE parcel SET wanted = wanted - old.count FROM "
+    "(SELECT run.parcel AS id, sum(run.shared - coalesce(gone.shared, 0)) AS count FROM run "
+    "LEFT JOIN gone ON gone.run = run.id WHERE run.session = ?1 AND run.parcel > 0 GROUP BY run.parcel) AS old "
+    "WHERE parcel.id = old.id",
+    "DELETE FROM parcel WHERE wanted <= 0 AND id IN (SELECT parcel FROM run WHERE session = ?1)",
+    "DELETE FROM gone WHERE run IN (SELECT id FROM run WHERE session = ?1)",
+    "DELETE FROM run WHERE session = ?1",
+    "DELETE FROM flight WHERE session = ?1",
     "DELETE FROM received WHERE session = ?1",
     "DELETE FROM subscription WHERE session = ?1",
     "DELETE FROM session WHERE id = ?1",
 )
+
+# So many rows are put in one statement; SQLite takes 32,766 parameters.
+_MOST_ROWS: Final = 64
+
+
+def chunksOf(statement: tuple[str, int, str], rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, list[Any]]]:
+    """
+    The statements that put rows, each with its parameters.
+    """
+    head, width, tail = statement
+    row = f"({', '.join('?' * width)})"
+    for start in range(0, len(rows), _MOST_ROWS):
+        some = rows[start : start + _MOST_ROWS]
+        yield f"{head} {', '.join([row] * len(some))} {tail}", [value for each in some for value in each]
+
 
 #: Rows: id, client, user name, mount point, expiry, when that is, when it began, zone.
 PUT_SESSIONS: Final = f"INSERT OR REPLACE INTO session SELECT {_items(0, 8)} {_ROWS}"
@@ -106,44 +134,70 @@ DROP_BANS: Final = f"DELETE FROM ban WHERE (kind, who) IN (SELECT {_items(0, 2)}
 #: Given a node, a batch and the time.
 MARK: Final = "INSERT OR REPLACE INTO meta VALUES ('node', ?1), ('batch', ?2), ('seen', ?3)"
 
-#: One row each: a JSON array of arrays, and the properties and payloads of all as one text of hexadecimal digits. Read
-#: row by row, a page would cost as many turns at the interpreter's lock.
-_GATHER: Final = (
-    "SELECT json_group_array(json_array(number, message, entry_flags, packet, identifiers, share, "
-    + ", ".join(MESSAGE)
-    + ", length(properties), length(payload))), group_concat(coalesce(hex(properties), '') || hex(payload), '') FROM "
-)
-_JOINED: Final = (
-    "SELECT entry.number AS number, entry.message AS message, entry.flags AS entry_flags, entry.packet AS packet, "
-    "entry.identifiers AS identifiers, entry.share AS share, "
-    + ", ".join(f"message.{name} AS {name}" for name in (*MESSAGE, "properties", "payload"))
-    + " FROM entry JOIN message ON message.id = entry.message "
-)
-#: Given a session, the entry after which to begin, how many, and how many bytes: at least one comes.
+#: The next runs of a session, given the entry after which to begin, and how many entries and bytes are enough: at least
+#: one run comes. One row: a JSON array of arrays; all blobs one after another; whether there are no more. Read row by
+#: row, a page would cost as many turns at the interpreter's lock.
 PAGE: Final = (
-    f"{_GATHER} (SELECT * FROM (SELECT page.*, "
-    "sum(length(payload)) OVER (ORDER BY number) - length(payload) AS size FROM "
-    f"({_JOINED} WHERE entry.session = ?1 AND entry.number > ?2 AND entry.packet = 0 "
-    "ORDER BY entry.number LIMIT ?3) AS page) WHERE size < ?4 ORDER BY number)"
+    "WITH known AS (SELECT first, total, size FROM run WHERE session = ?1 AND first >= "
+    "coalesce((SELECT max(first) FROM run WHERE session = ?1 AND first <= ?2 + 1), 0) ORDER BY first LIMIT ?3), "
+    "summed AS (SELECT first, sum(total) OVER (ORDER BY first) - total AS entries, "
+    "sum(size) OVER (ORDER BY first) - size AS bytes FROM known), "
+    "wanted AS (SELECT max(first) AS last FROM summed WHERE entries < ?3 AND bytes < ?4), "
+    "page AS (SELECT run.*, gone.total AS past, gone.entries AS settled FROM run LEFT JOIN gone ON gone.run = run.id "
+    "WHERE run.session = ?1 AND run.first >= (SELECT min(first) FROM known) "
+    "AND run.first <= (SELECT last FROM wanted) ORDER BY run.first) "
+    "SELECT json_group_array(json_array(id, first, last, total, parcel, extras, length(entries), length(messages), "
+    "length(settled), past)), "
+    "CAST(group_concat(entries || messages || coalesce(settled, ''), '') AS BLOB), "
+    "NOT EXISTS (SELECT 1 FROM run WHERE session = ?1 AND first > (SELECT last FROM wanted)) FROM page"
 )
-#: Given a session: what is in flight.
-IN_FLIGHT: Final = (
-    f"{_GATHER} ({_JOINED} WHERE entry.session = ?1 AND entry.number <= ?2 AND entry.packet > 0 "
-    "ORDER BY entry.number)"
+#: Given a session and two entries.
+FLIGHTS_BETWEEN: Final = (
+    "SELECT json_group_array(json_array(number, packet, flags)) FROM flight "
+    "WHERE session = ?1 AND number BETWEEN ?2 AND ?3"
+)
+#: Rows: parcel. One row, as with L{PAGE}.
+PARCELS: Final = (
+    "SELECT json_group_array(json_array(id, length(messages))), CAST(group_concat(messages, '') AS BLOB) "
+    f"FROM parcel WHERE id IN (SELECT {_item(0)} {_ROWS})"
 )
 
-#: Where the numbers of messages, entries and sessions go on.
+#: Where the numbers of parcels, runs, entries and sessions go on.
 NUMBERS: Final = (
-    "SELECT coalesce(max(id), 0) + 1 FROM message",
-    "SELECT coalesce(max(number), 0) + 1 FROM entry",
+    "SELECT coalesce(max(id), 0) + 1 FROM parcel",
+    "SELECT coalesce(max(id), 0) + 1 FROM run",
+    "SELECT coalesce(max(last), 0) + 1 FROM run",
     "SELECT coalesce(max(id), 0) + 1 FROM session",
 )
 SESSIONS: Final = "SELECT id, client, username, mountpoint, expiry, expires_at, created_at, zone FROM session"
 SUBSCRIPTIONS: Final = "SELECT session, filter, flags, identifiers FROM subscription"
-#: How many entries wait for a session, and which is the last of those in flight.
-COUNTS: Final = (
-    "SELECT session, sum(packet = 0), coalesce(max(CASE WHEN packet > 0 THEN number END), 0) FROM entry "
-    "GROUP BY session"
+#: How many entries sessions have, settled or not; how many of them are settled.
+COUNTS: Final = "SELECT session, sum(total) FROM run GROUP BY session"
+PAST: Final = "SELECT run.session, sum(gone.total) FROM gone JOIN run ON run.id = gone.run GROUP BY run.session"
+#: Runs with entries that were in flight when they were written; those that were sent since.
+FLYING: Final = (
+    "SELECT run.session, run.first, run.entries, gone.entries FROM run LEFT JOIN gone ON gone.run = run.id "
+    "WHERE run.flying > 0"
+)
+FLIGHTS: Final = "SELECT session, number FROM flight WHERE packet > 0"
+#: Of a session.
+RUNS: Final = (
+    "SELECT first, last, parcel, extras, run.entries, messages, gone.entries FROM run "
+    "LEFT JOIN gone ON gone.run = run.id"
+)
+#: Those of which little is wanted any more: parcels; runs that are worth the trouble (an entry has eight bytes).
+THIN_PARCELS: Final = "SELECT id FROM parcel WHERE wanted * 4 < total"
+PARCEL: Final = "SELECT messages FROM parcel WHERE id = ?"
+PARCEL_RUNS: Final = (
+    "SELECT run.first, run.entries, gone.entries FROM run LEFT JOIN gone ON gone.run = run.id WHERE parcel = ?"
+)
+RUN: Final = (
+    "SELECT first, run.entries, messages, extras, gone.entries FROM run LEFT JOIN gone ON gone.run = run.id "
+    "WHERE id = ?"
+)
+THIN_RUNS: Final = (
+    "SELECT id FROM gone JOIN run ON run.id = gone.run WHERE "
+    "(run.total - gone.total) * 32 < length(run.entries) AND length(run.messages) > 4096"
 )
 RECEIVED: Final = "SELECT session, packet, since FROM received ORDER BY since"
 RETAINED: Final = f"SELECT {_COLUMNS} FROM retained"

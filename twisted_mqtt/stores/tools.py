@@ -1,5 +1,5 @@
 """
-What is done to a store from the command line: a backup, an export and import as JSON lines, a repair.
+What is done to a store from the command line: a backup, an export and import as JSON lines.
 
 A backup and an export may be made while a broker runs; what writes wants the file for itself.
 """
@@ -23,9 +23,11 @@ from twisted_mqtt.core.properties import IN_PUBLISH, encodeProperties
 from twisted_mqtt.core.queue import Entry
 from twisted_mqtt.core.session import Session, Switches
 from twisted_mqtt.stores import statements
-from twisted_mqtt.stores.database import Database, StoreError, checkOurs
+from twisted_mqtt.stores.database import Database
 from twisted_mqtt.stores.ledger import Ledger
+from twisted_mqtt.stores.packing import Pack, entriesOf
 from twisted_mqtt.stores.rows import messageOf, subscriptionOf
+from twisted_mqtt.stores.schemas import REPAIR, StoreError, checkOurs, isPresent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,10 +35,6 @@ if TYPE_CHECKING:
 
 # Lines that are written in one transaction.
 _LINES: Final = 500
-_TABLES: Final = (
-    *("meta", "session", "subscription", "message", "entry"),
-    *("received", "retained", "will", "delayed", "ban"),
-)
 
 
 def _reader(path: Path) -> sqlite3.Connection:
@@ -101,6 +99,8 @@ def export(path: Path, target: Path) -> str:
     source = _reader(path)
     counts: Counter[str] = Counter()
     try:
+        if not isPresent(source):
+            raise StoreError(f"the store {path} is of an earlier release: start the broker once, which brings it up")
         source.execute("BEGIN")  # all is of one moment
         with target.open("xb") as file:
             for line in _lines(source):
@@ -131,23 +131,45 @@ def _lines(source: sqlite3.Connection) -> Iterator[dict[str, Any]]:
                 {"topic": each[1], "flags": each[2], "identifiers": each[3]} for each in subscriptions
             ],
         }
-        entries = source.execute(
-            "SELECT entry.flags, entry.packet, entry.identifiers, "
-            + ", ".join(f"message.{name}" for name in (*statements.MESSAGE, "properties", "payload"))
-            + " FROM entry JOIN message ON message.id = entry.message WHERE entry.session = ? ORDER BY entry.number",
-            (number,),
-        )
-        for entry in entries:
-            yield {
-                "kind": "message",
-                "for": client,
-                "flags": entry[0],
-                "packet": entry[1],
-                "identifiers": entry[2],
-                **_describe(messageOf(entry[3:])),
-            }
+        for run in source.execute(f"{statements.RUNS} WHERE session = ? ORDER BY first", (number,)):
+            yield from _messagesOf(source, number, client, *run)
     for row in source.execute(statements.RETAINED):
         yield {"kind": "retained", **_describe(messageOf(row))}
+
+
+def _messagesOf(
+    source: sqlite3.Connection,
+    session: int,
+    client: str,
+    first: int,
+    last: int,
+    parcel: int,
+    extras: str | None,
+    records: bytes,
+    messages: bytes,
+    gone: bytes | None,
+) -> Iterator[dict[str, Any]]:
+    """
+    What is left of a run.
+    """
+    packs = [Pack(messages) if messages else None, None]
+    if parcel:
+        packs[1] = Pack(source.execute(statements.PARCEL, (parcel,)).fetchone()[0])
+    sent = source.execute(statements.FLIGHTS_BETWEEN, (session, first, last)).fetchone()[0]
+    flights = {number: (packet, flags) for number, packet, flags in msgspec.json.decode(sent)}
+    known = {} if extras is None else {each[0]: each[1] for each in msgspec.json.decode(extras)}
+    for found in entriesOf(first, records, gone or b"", flights, -1):
+        pack = packs[found.shared]
+        if pack is None:
+            raise StoreError(f"the store is damaged: a message for {client!r} is not there; {REPAIR}")
+        yield {
+            "kind": "message",
+            "for": client,
+            "flags": found.flags,
+            "packet": found.packetID,
+            "identifiers": known.get(found.position),
+            **_describe(pack.message(found.place)),
+        }
 
 
 def _describe(message: Message) -> dict[str, Any]:
@@ -316,107 +338,3 @@ class _Nobody:
 
 def _emptySession(clientID: str, mountpoint: str, createdAt: float) -> Session:
     return Session(clientID, Limits(), Counters(), Switches(), _Nobody(), createdAt, mountpoint)
-
-
-# Repair
-
-
-def repair(path: Path) -> str:
-    """
-    Save what can be read of a damaged store into a new one in its place; the damaged file is kept beside it.
-
-    @return: what was done, in words.
-    """
-    if not path.exists():
-        raise StoreError(f"there is no store {path}")
-    fresh = path.with_name(f"{path.name}.repaired")
-    aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
-    guard = Database(path)
-    guard.lock()
-    try:
-        for suffix in _SUFFIXES:
-            fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
-        database = Database(fresh)
-        database.open()
-        try:
-            saved, lost = _salvage(path, database.connection)
-            _mend(database.connection)
-        finally:
-            database.close()
-            fresh.with_name(f"{fresh.name}.lock").unlink(missing_ok=True)
-        for suffix in _SUFFIXES:
-            old = path.with_name(path.name + suffix)
-            if old.exists():
-                old.rename(aside.with_name(aside.name + suffix))
-        fresh.rename(path)
-    finally:
-        guard.close()
-    found = ", ".join(f"{count} {table}" for table, count in saved.items() if count and table != "meta") or "nothing"
-    trouble = f"; not all of {', '.join(lost)} could be read" if lost else "; nothing was unreadable"
-    return f"{path}: saved {found}{trouble}; the old file is {aside}"
-
-
-_SUFFIXES: Final = ("", "-wal", "-shm")
-
-
-def _salvage(path: Path, target: sqlite3.Connection) -> tuple[dict[str, int], list[str]]:
-    """
-    Copy each table as far as it can be read, from both ends.
-    """
-    saved: dict[str, int] = {}
-    lost: list[str] = []
-    source = sqlite3.connect(path, isolation_level=None)
-    try:
-        for table in _TABLES:
-            whole = False
-            for direction in ("ASC", "DESC"):
-                if whole:
-                    break
-                whole = _copy(source, target, table, direction)
-            if not whole:
-                lost.append(table)
-            saved[table] = target.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-    finally:
-        source.close()
-    return saved, lost
-
-
-def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str, direction: str) -> bool:
-    """
-    Copy rows of a table until one can't be read; returns whether there was none such.
-    """
-    columns = target.execute(f"SELECT name, pk FROM pragma_table_info('{table}') ORDER BY pk").fetchall()
-    names = ", ".join(name for name, _ in columns)
-    order = ", ".join(f"{name} {direction}" for name, key in columns if key)
-    marks = ", ".join("?" * len(columns))
-    target.execute("BEGIN")
-    try:
-        rows = source.execute(f"SELECT {names} FROM {table} ORDER BY {order}")
-        insert = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"
-        while (row := rows.fetchone()) is not None:
-            try:
-                target.execute(insert, row)
-            except sqlite3.IntegrityError:
-                pass  # it is no row of this table: its page was overwritten
-        return True
-    except sqlite3.DatabaseError:
-        return False
-    finally:
-        target.execute("COMMIT")
-
-
-def _mend(target: sqlite3.Connection) -> None:
-    """
-    Take out what points nowhere, and count references afresh.
-    """
-    target.executescript(
-        "BEGIN;"
-        "DELETE FROM entry WHERE session NOT IN (SELECT id FROM session) OR message NOT IN (SELECT id FROM message);"
-        "DELETE FROM subscription WHERE session NOT IN (SELECT id FROM session);"
-        "DELETE FROM received WHERE session NOT IN (SELECT id FROM session);"
-        "UPDATE message SET refs = 0;"
-        "UPDATE message SET refs = now.count FROM (SELECT message AS id, count(*) AS count FROM entry GROUP BY message)"
-        " AS now WHERE message.id = now.id;"
-        "DELETE FROM message WHERE refs = 0;"
-        "COMMIT;"
-    )

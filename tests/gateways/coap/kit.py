@@ -54,7 +54,14 @@ class Answers:
     def __init__(self, more: bool = False) -> None:
         self.responses: list[Message] = []
         self.failures: list[int] = []
+        self.acknowledgements = 0
         self._more = more
+
+    def acknowledged(self, now: float) -> None:
+        """
+        Count it.
+        """
+        self.acknowledgements += 1
 
     def answered(self, response: Message, now: float) -> bool:
         """

@@ -63,6 +63,7 @@ def test_separate() -> None:
     b.exchanges.respond(b.pending[0], Message(CONTENT, payload=b"late"), network.now)
     network.run()
     assert [response.payload for response in answers.responses] == [b"late"]
+    assert answers.acknowledgements == 1
     assert types(network) == [("a", CON, GET), ("b", ACK, 0), ("b", CON, CONTENT), ("a", ACK, 0)]
 
 
@@ -126,12 +127,12 @@ def test_ping() -> None:
         ("70000007", False),
         ("60010007", False),  # a request in an acknowledgement
         ("40450007", True),  # a response to nothing
-        ("50450007", False),
+        ("50450007", True),  # it need not be, but then nothing would end what is not wanted (RFC 7641 3.6)
     ],
 )
 def test_unexpected(datagram: str, reset: bool) -> None:
     """
-    What is malformed or answers nothing is reset if it is confirmable, and ignored if it is not.
+    What is malformed is reset if it is confirmable, and ignored if it is not; a response to nothing is reset.
     """
     network = Network(content)
     network.sides[B].exchanges.receive(bytes.fromhex(datagram), A, network.now)
@@ -216,7 +217,8 @@ def test_acknowledgedShowsWhereItIs() -> None:
     assert b.exchanges.isVerified(A)
 
 
-def test_observedAsClient() -> None:
+@pytest.mark.parametrize("confirmable", [True, False])
+def test_observedAsClient(confirmable: bool) -> None:
     """
     A request for notifications gets them until it is forgotten; then they are reset.
     """
@@ -225,12 +227,13 @@ def test_observedAsClient() -> None:
     network.run(1)
     token = answers.responses[0].token
     b = network.sides[B].exchanges
-    b.send(A, Message(CONTENT, [(OBSERVE, b"\2")], b"n", token), True, None, network.now)
+    b.send(A, Message(CONTENT, [(OBSERVE, b"\2")], b"n", token), confirmable, None, network.now)
     network.run(1)
     assert [response.payload for response in answers.responses] == [b"x!", b"n"]
     network.sides[A].exchanges.forgetRequest(B, token)
     heard: list[int] = []
-    b.send(A, Message(CONTENT, [(OBSERVE, b"\3")], b"n", token), True, lambda how, now: heard.append(how), network.now)
+    third = Message(CONTENT, [(OBSERVE, b"\3")], b"n", token)
+    b.send(A, third, confirmable, lambda how, now: heard.append(how), network.now)
     network.run(1)
     assert heard == [RESET]
 

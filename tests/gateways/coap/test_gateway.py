@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 
 from gateways.client import GatewayClient
@@ -41,7 +42,9 @@ from gateways.coap.pubsub import Topics
 from twisted_mqtt.config.schema_extensions import CoAP
 from twisted_mqtt.core.message import Message as Published
 from twisted_mqtt.hooks import STOP
+from twisted_mqtt.peeridentity import PeerIdentity
 from twisted_mqtt.testing import makeBroker
+from twisted_mqtt.verdicts import AuthResult
 
 PEER: Address = ("192.0.2.1", 40000)
 OTHER: Address = ("192.0.2.2", 40000)
@@ -174,6 +177,67 @@ def kit() -> Kit:
     A gateway.
     """
     return Kit()
+
+
+class SecurePort(Port):
+    """
+    A layer of DTLS above it, which knows who a peer is.
+    """
+
+    def __init__(self, identities: dict[Address, PeerIdentity]) -> None:
+        super().__init__()
+        self.identityOf = identities.get
+
+
+class SecureKit(Kit):
+    """
+    A gateway with DTLS below: each peer has shown who it is.
+    """
+
+    def __init__(self, identities: dict[Address, PeerIdentity], usernamePart: str | None = None) -> None:
+        super().__init__()
+        place = self.endpoint.place
+        place.usernamePart = usernamePart
+        self.endpoint = CoAPProtocol(self.gateway, place, self.clock, True)
+        self.port = SecurePort(identities)
+        self.endpoint.makeConnection(self.port)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_keyDecides(waits: bool) -> None:
+    """
+    The identity of a key is the client's user name, whatever it calls itself; C{client.authenticate} sees it and lets
+    in or refuses by it.
+    """
+    kit = SecureKit({PEER: PeerIdentity(psk=b"device1"), OTHER: PeerIdentity(psk=b"device2")})
+    seen = []
+
+    def authenticate(client: Any, result: AuthResult) -> Any:
+        seen.append((client.protocol, client.username, client.pskIdentity, client.cn))
+        verdict = STOP(AuthResult("success" if client.pskIdentity == "device1" else "not_authorized"))
+        return succeed(verdict) if waits else verdict
+
+    kit.broker.hooks["client.authenticate"].add(authenticate)
+    assert kit.code(PUT, "/mqtt/a?c=one&u=admin&p=x", b"1") == "2.04"
+    assert kit.code(PUT, "/mqtt/a?c=two", b"2", address=OTHER) == "4.01"
+    assert seen == [("coap", "device1", "device1", None), ("coap", "device2", "device2", None)]
+    assert [(message.payload, message.username) for message in kit.published] == [(b"1", "device1")]
+
+
+@pytest.mark.parametrize(("part", "username"), [(None, "tom"), ("cn", "device3"), ("dn", "C=CH,CN=device3")])
+def test_certificateDecides(part: str | None, username: str) -> None:
+    """
+    What a certificate states is seen by C{client.authenticate}, and is the user name where the table says so.
+    """
+    kit = SecureKit({PEER: PeerIdentity("device3", "C=CH,CN=device3", b"der")}, part)
+    seen = []
+
+    def authenticate(client: Any, result: AuthResult) -> None:
+        seen.append((client.username, client.cn, client.dn, client.pskIdentity))
+
+    kit.broker.hooks["client.authenticate"].add(authenticate)
+    assert kit.code(PUT, "/mqtt/a?c=one&u=tom", b"1") == "2.04"
+    assert seen == [(username, "device3", "C=CH,CN=device3", None)]
 
 
 FORM = b"qos=1&retain=1&message=a%20b%26c+d&topic=x/y"

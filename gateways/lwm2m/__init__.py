@@ -1,0 +1,3 @@
+"""
+LwM2M 1.0 and 1.1 (OMA): a gateway to devices, which MQTT clients command in JSON.
+"""

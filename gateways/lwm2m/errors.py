@@ -1,0 +1,11 @@
+"""
+What is wrong with what came, from a device or from an MQTT client.
+"""
+
+from __future__ import annotations
+
+
+class ContentError(Exception):
+    """
+    A payload, a path, a value, a list of links or a definition is not what it should be; the text says what and where.
+    """

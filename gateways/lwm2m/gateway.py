@@ -1,0 +1,83 @@
+"""
+What the devices of the gateway share: the broker, the settings, the object definitions; and who is registered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gateways.coap.parameters import Parameters
+from gateways.lwm2m.registration import Lifetimes
+
+if TYPE_CHECKING:
+    from gateways.coap.exchange import Address
+    from gateways.lwm2m.device import Device
+    from gateways.lwm2m.models import Models
+    from gateways.lwm2m.protocol import LwM2MProtocol
+    from twisted_mqtt.config.schema_lwm2m import LwM2M
+
+
+class Gateway:
+    """
+    The gateway.
+
+    @ivar devices: those that are registered, by endpoint name.
+    @ivar coming: those that are being let in, by where they are and by endpoint name.
+    @ivar models: the objects that are known.
+    """
+
+    def __init__(self, broker: Any, settings: LwM2M, models: Models) -> None:
+        self.broker = broker
+        self.settings = settings
+        self.models = models
+        self.parameters = Parameters()
+        self.lifetimes = Lifetimes(settings.lifetime_min, settings.lifetime_max)
+        self.devices: dict[str, Device] = {}
+        self.coming: dict[tuple[LwM2MProtocol, Address, str], Device] = {}
+
+    @property
+    def isFull(self) -> bool:
+        """
+        Whether no more devices can come.
+        """
+        return len(self.devices) + len(self.coming) >= self.settings.max_clients
+
+    def topic(self, device: Device, topic: str) -> str:
+        """
+        A topic or filter of a device, with its mount point.
+        """
+        whole = self.settings.mountpoint + topic
+        return whole.replace("%e", device.registration.endpoint).replace("%a", str(device.address[0]))
+
+    def add(self, device: Device) -> None:
+        """
+        A device is registered, or somewhere else than before.
+        """
+        name = device.registration.endpoint
+        self.devices[name] = device
+        device.endpoint.devices.setdefault(device.address, {})[name] = device
+
+    def remove(self, device: Device) -> None:
+        """
+        A device is not registered any more, or not where it was.
+        """
+        name = device.registration.endpoint
+        if self.devices.get(name) is device:
+            del self.devices[name]
+        there = device.endpoint.devices.get(device.address)
+        if there is not None and there.get(name) is device:
+            del there[name]
+            if not there:
+                del device.endpoint.devices[device.address]
+
+    def lost(self, address: Address, reason: int | str) -> None:
+        """
+        See L{gateways.coap.protocol.Owner}; endpoints know themselves who was there.
+        """
+
+    def endAll(self, reason: int | str) -> None:
+        """
+        Let all go; they are expected to come back.
+        """
+        for device in [*self.devices.values(), *self.coming.values()]:
+            device.end(reason, "the gateway stops", keepSession=True)

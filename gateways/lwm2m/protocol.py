@@ -1,0 +1,58 @@
+"""
+One socket of the gateway: an endpoint of CoAP whose resources are those of a LwM2M server.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gateways.coap.exchange import Address, Incoming
+from gateways.coap.message import Message
+from gateways.coap.protocol import EndpointProtocol
+from gateways.lwm2m.interface import Asked, serve
+
+if TYPE_CHECKING:
+    from gateways.lwm2m.device import Device
+    from gateways.lwm2m.gateway import Gateway
+    from twisted_mqtt.listening import Place
+
+
+class LwM2MProtocol(EndpointProtocol):
+    """
+    One endpoint.
+
+    @ivar devices: who is registered, by address and endpoint name. A proxy's address is that of many.
+    """
+
+    def __init__(self, gateway: Gateway, place: Place, reactor: Any, secure: bool = False) -> None:
+        """
+        See L{EndpointProtocol}.
+        """
+        super().__init__(gateway, place, reactor, secure)
+        self.devices: dict[Address, dict[str, Device]] = {}
+        self._gateway = gateway
+
+    def datagramReceived(self, datagram: bytes, addr: Address) -> None:
+        """
+        Take a datagram. Whatever comes from a device shows that it is awake.
+        """
+        super().datagramReceived(datagram, addr)
+        there = self.devices.get(addr)
+        if there:
+            now = self._reactor.seconds()
+            for device in list(there.values()):
+                device.heard(now)
+
+    def serve(self, asked: Message, message: Message, incoming: Incoming) -> None:
+        """
+        See L{EndpointProtocol.serve}.
+        """
+        serve(self._gateway, Asked(self, asked, message, incoming))
+
+    def lost(self, address: Address) -> None:
+        """
+        The layer below has lost its association with a peer. Its registrations last; it may come back in another one.
+        """
+        for device in list(self.devices.get(address, {}).values()):
+            device.detach()
+        super().lost(address)

@@ -1,0 +1,558 @@
+"""
+An LwM2M device for tests, made of aiocoap and nothing of the gateway's: it registers, and answers every operation.
+
+Tests call it from their own thread; it lives in a loop of its own, which L{Loop} runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, NamedTuple, TypeVar
+
+import aiocoap
+from aiocoap import Message
+from aiocoap.messagemanager import MessageManager
+from aiocoap.numbers.codes import Code
+from aiocoap.resource import Resource
+from aiocoap.tokenmanager import TokenManager
+
+from tests.system.lwm2m import formats
+from tests.system.lwm2m.formats import SENML_CBOR, SENML_JSON, TEXT, TLV, Entry, Malformed, Path, pathOf, textOf
+from tests.system.lwm2m.link import Link, Security
+from tests.system.lwm2m.objects import KINDS, Objects, Refused
+from tests.system.process import PATIENCE
+
+T = TypeVar("T")
+
+ALL_FORMATS = frozenset((TEXT, formats.OPAQUE, SENML_JSON, SENML_CBOR, TLV, formats.JSON))
+FORMATS_OF_1_0 = frozenset((TEXT, formats.OPAQUE, TLV, formats.JSON))
+
+CHANGED, CONTENT, CREATED, DELETED = (Code.CHANGED, Code.CONTENT, Code.CREATED, Code.DELETED)
+
+
+class Loop:
+    """
+    A thread in which devices live.
+    """
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T], patience: float = PATIENCE) -> T:
+        """
+        Have something done there, and wait for it.
+        """
+        future: Future[T] = asyncio.run_coroutine_threadsafe(work, self.loop)
+        try:
+            return future.result(patience)
+        except TimeoutError:
+            future.cancel()
+            raise
+
+    def stop(self) -> None:
+        """
+        End it.
+        """
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(PATIENCE)
+        self.loop.close()
+
+
+class Asked(NamedTuple):
+    """
+    What the server asked, as it came.
+    """
+
+    method: str
+    path: str
+    query: tuple[str, ...] = ()
+    accept: int | None = None
+    format: int | None = None
+    observe: int | None = None
+    payload: bytes = b""
+
+
+class Answer(NamedTuple):
+    """
+    What the server answered.
+    """
+
+    code: str
+    location: tuple[str, ...]
+    payload: bytes
+
+
+class Observation:
+    """
+    Something that the server observes.
+    """
+
+    def __init__(self, request: Any, paths: list[Path]) -> None:
+        self.request = request
+        self.paths = paths
+        self.number = 0
+        self.due: asyncio.Queue[tuple[Any, int | None]] = asyncio.Queue()
+
+
+class _Site(Resource):  # type: ignore[misc]  # aiocoap comes without types
+    """
+    Where aiocoap hands requests to.
+    """
+
+    def __init__(self, device: Device) -> None:
+        super().__init__()
+        self._device = device
+
+    async def render_to_pipe(self, pipe: Any) -> None:
+        """
+        Answer a request, which lasts as long as it observes.
+        """
+        device = self._device
+        request = self._block1.feed_and_take(pipe.request)
+        path = textOf(device.inside(request))
+        if request.opt.block2 is None or request.opt.block2.block_number == 0:
+            device.note(request)
+        held = device.held.get(path)
+        if held is not None:
+            # aiocoap acknowledges meanwhile, so that the answer comes apart.
+            await held.wait()
+        if request.opt.observe == 0:
+            await self._observe(pipe, request)
+            return
+        response = await self._block2.extract_or_insert(request, lambda: self._answer(request))
+        response.opt.block1 = request.opt.block1
+        pipe.add_response(response, is_last=True)
+
+    async def _answer(self, request: Any) -> Any:
+        return self._device.answer(request)
+
+    async def _observe(self, pipe: Any, request: Any) -> None:
+        device = self._device
+        observation = Observation(request, device.pathsOf(request))
+        first = await self._block2.extract_or_insert(request, lambda: self._answer(request))
+        if not first.code.is_successful():
+            pipe.add_response(first, is_last=True)
+            return
+        first.opt.observe = observation.number
+        device.observations.append(observation)
+        try:
+            pipe.add_response(first, is_last=False)
+            while True:
+                kind, number = await observation.due.get()
+                observation.number = observation.number + 1 if number is None else number
+                response = await self._block2.extract_or_insert(request, lambda: self._answer(request))
+                response.opt.observe = observation.number
+                response.mtype = kind
+                pipe.add_response(response, is_last=False)
+        finally:
+            device.observations.remove(observation)
+            device.ended.put(textOf(device.inside(request)))
+
+
+class Device:
+    """
+    A device, which is asleep until it is opened.
+
+    @ivar objects: What it holds.
+    @ivar asked: What it was asked, oldest first.
+    @ivar observations: What is observed now.
+    @ivar ended: The paths of observations that have ended.
+    @ivar location: Where it is registered, as the server said.
+    @ivar refusals: Codes to answer with instead, by path.
+    @ivar garbage: What to answer reads with instead of values, as if it were some.
+    @ivar aliases: Other paths of values.
+    @ivar forms: Content formats that it speaks.
+    @ivar form: What it answers in where nothing is asked for, or whatever is asked for if C{stubborn}.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        server: tuple[str, int],
+        endpoint: str,
+        root: str = "",
+        security: Security | None = None,
+        form: int = TLV,
+        stubborn: bool = False,
+        forms: frozenset[int] = ALL_FORMATS,
+    ) -> None:
+        """
+        @param root: The alternate path below which its objects are.
+        """
+        self._loop = loop
+        self._server = server
+        self._security = security
+        self.endpoint = endpoint
+        self.root = root
+        self.objects = Objects()
+        self.form = form
+        self.stubborn = stubborn
+        self.forms = forms
+        self.asked: queue.Queue[Asked] = queue.Queue()
+        self.observations: list[Observation] = []
+        self.ended: queue.Queue[str] = queue.Queue()
+        self.location: tuple[str, ...] = ()
+        self.refusals: dict[str, str] = {}
+        self.garbage = b""
+        self.aliases: dict[str, str] = {}
+        self.held: dict[str, asyncio.Event] = {}
+        self.package = b""
+        self.bootstrapped = threading.Event()
+        self._context: Any = None
+        self.link: Any = None
+
+    def __enter__(self) -> Device:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shut()
+
+    # Its socket
+
+    def open(self, port: int = 0) -> int:
+        """
+        Open the socket, another in place of one that is open; with DTLS, shake hands.
+
+        @return: The port.
+
+        @raise ConnectionError: If the handshake fails.
+        """
+        return self._loop.run(self._open(port))
+
+    async def _open(self, port: int) -> int:
+        if self._context is None:
+            context = aiocoap.Context(loop=self._loop.loop, serversite=_Site(self), loggername="device")
+            tokens = TokenManager(context)
+            messages = MessageManager(tokens)
+            self.link = messages.message_interface = Link(messages, self._server, self._security)
+            tokens.token_interface = messages
+            context.request_interfaces.append(tokens)
+            self._context = context
+        opened = await self.link.open(port)
+        return int(opened)
+
+    def shut(self) -> None:
+        """
+        Go without a word, for good.
+        """
+        self._loop.run(self._shut())
+
+    async def _shut(self) -> None:
+        if self._context is not None:
+            context, self._context = self._context, None
+            await context.shutdown()
+            # Lets what was cancelled end.
+            await asyncio.sleep(0)
+
+    def sleep(self) -> None:
+        """
+        Hear nothing, as in queue mode, until L{wake}.
+        """
+        self._loop.run(self._listen(False))
+
+    def wake(self) -> None:
+        """
+        Hear again.
+        """
+        self._loop.run(self._listen(True))
+
+    async def _listen(self, listening: bool) -> None:
+        self.link.listening = listening
+
+    def raw(self, data: bytes) -> None:
+        """
+        Send bytes.
+        """
+
+        async def work() -> None:
+            self.link.raw(data)
+
+        self._loop.run(work())
+
+    # Registration
+
+    def register(
+        self,
+        lifetime: int | None = 300,
+        version: str | None = "1.0",
+        binding: str | None = None,
+        links: str | None = None,
+        **more: str,
+    ) -> Answer:
+        """
+        Register, with further options as C{more}.
+        """
+        words = [f"ep={self.endpoint}"]
+        words += [] if lifetime is None else [f"lt={lifetime}"]
+        words += [] if version is None else [f"lwm2m={version}"]
+        words += [] if binding is None else [f"b={binding}"]
+        words += [f"{name}={value}" for name, value in more.items()]
+        answer = self.say("POST", ("rd",), words, (self.links() if links is None else links).encode(), 40)
+        if answer.code == "2.01":
+            self.location = answer.location
+        return answer
+
+    def links(self) -> str:
+        """
+        What it announces.
+        """
+        found = self.objects.links(self.root)
+        return f'<{self.root}>;rt="oma.lwm2m",{found}' if self.root else found
+
+    def update(self, *words: str, links: str | None = None) -> Answer:
+        """
+        Update the registration, with options as C{"lt=60"}.
+        """
+        payload, form = (b"", None) if links is None else (links.encode(), 40)
+        return self.say("POST", self.location, list(words), payload, form)
+
+    def deregister(self) -> Answer:
+        """
+        De-register.
+        """
+        return self.say("DELETE", self.location)
+
+    def send(self, entries: dict[str, Any], form: int = SENML_CBOR) -> Answer:
+        """
+        Send values unasked (1.1).
+        """
+        pairs = [(pathOf(path), value) for path, value in entries.items()]
+        return self.say("POST", ("dp",), [], self._pack((), pairs, form), form)
+
+    def say(
+        self,
+        method: str,
+        path: tuple[str, ...],
+        query: list[str] | tuple[str, ...] = (),
+        payload: bytes = b"",
+        form: int | None = None,
+        **options: Any,
+    ) -> Answer:
+        """
+        Ask the server something, and wait for its answer.
+        """
+        return self._loop.run(self._say(method, path, query, payload, form, options))
+
+    async def _say(
+        self,
+        method: str,
+        path: tuple[str, ...],
+        query: list[str] | tuple[str, ...],
+        payload: bytes,
+        form: int | None,
+        options: dict[str, Any],
+    ) -> Answer:
+        message = Message(code=getattr(Code, method), payload=payload, uri_path=path, uri_query=query, **options)
+        if form is not None:
+            message.opt.content_format = form
+        message.remote = self.link
+        response = await self._context.request(message).response
+        return Answer(response.code.dotted, tuple(response.opt.location_path), response.payload)
+
+    # What tests have it do
+
+    def next(self) -> Asked:
+        """
+        The next request that it was asked; waits for it.
+        """
+        return self.asked.get(timeout=PATIENCE)
+
+    def notify(self, path: str, value: Any, confirmable: bool = False, number: int | None = None) -> None:
+        """
+        Change a value, and notify who observes it.
+
+        @param number: The value of the option Observe, if not the next one.
+        """
+        self._loop.run(self._notify(pathOf(path), value, confirmable, number))
+
+    async def _notify(self, path: Path, value: Any, confirmable: bool, number: int | None) -> None:
+        self.objects.values[path] = value
+        for observation in self.observations:
+            if any(path[: len(each)] == each for each in observation.paths):
+                observation.due.put_nowait((aiocoap.CON if confirmable else aiocoap.NON, number))
+
+    def hold(self, path: str) -> None:
+        """
+        Acknowledge requests for a path, but answer them only when L{release} is called.
+        """
+
+        async def work() -> None:
+            self.held[path] = asyncio.Event()
+
+        self._loop.run(work())
+
+    def release(self, path: str) -> None:
+        """
+        Answer what was held.
+        """
+
+        async def work() -> None:
+            self.held.pop(path).set()
+
+        self._loop.run(work())
+
+    # The answers; these run in the loop.
+
+    def inside(self, request: Any) -> Path:
+        """
+        The path of a request below the alternate path; raises an answer if it is not below that, or no path.
+        """
+        steps = "/" + "/".join(request.opt.uri_path)
+        if not steps.startswith(self.root):
+            return (-1,)
+        try:
+            path = steps[len(self.root) :]
+            return pathOf(self.aliases.get(path, path))
+        except ValueError:
+            return (-1,)
+
+    def pathsOf(self, request: Any) -> list[Path]:
+        """
+        What a read is about.
+        """
+        if request.code != Code.FETCH:
+            return [self.inside(request)]
+        return [path for path, _ in formats.records(request.payload, request.opt.content_format)]
+
+    def note(self, request: Any) -> None:
+        """
+        Take down what came.
+        """
+        options = request.opt
+        path = "/" + "/".join(options.uri_path)
+        method = request.code.name
+        self.asked.put(
+            Asked(
+                method,
+                path,
+                tuple(options.uri_query),
+                None if options.accept is None else int(options.accept),
+                None if options.content_format is None else int(options.content_format),
+                options.observe,
+                request.payload,
+            )
+        )
+
+    def answer(self, request: Any) -> Any:
+        """
+        Do what is asked.
+        """
+        path = self.inside(request)
+        try:
+            refusal = self.refusals.get(textOf(path))
+            if refusal is not None:
+                raise Refused(refusal)
+            if tuple(request.opt.uri_path) == ("bs",):
+                self.bootstrapped.set()
+                return Message(code=CHANGED)
+            return getattr(self, "_" + request.code.name)(path, request)
+        except Refused as error:
+            major, minor = str(error).split(".")
+            return Message(code=Code(int(major) << 5 | int(minor)))
+        except Malformed as error:
+            return Message(code=Code.BAD_REQUEST, payload=str(error).encode())
+
+    def _GET(self, path: Path, request: Any) -> Any:
+        if request.opt.accept == formats.LINKS:
+            text = self.objects.describe(path, self.root)
+            return Message(code=CONTENT, payload=text.encode(), content_format=formats.LINKS)
+        return self._content(path, self.objects.read(path), request)
+
+    def _FETCH(self, path: Path, request: Any) -> Any:
+        entries: list[Entry] = []
+        for each in self.pathsOf(request):
+            entries += self.objects.read(each)
+        return self._content((), entries, request)
+
+    def _iPATCH(self, path: Path, request: Any) -> Any:
+        entries = formats.fromSenML(request.payload, request.opt.content_format, KINDS)
+        for at, value in entries:
+            self.objects.write(at[:3], [(at, value)], False)
+        return Message(code=CHANGED)
+
+    def _PUT(self, path: Path, request: Any) -> Any:
+        if request.opt.uri_query and not request.payload:
+            self.objects.annotate(path, tuple(request.opt.uri_query))
+            return Message(code=CHANGED)
+        entries = self._entries(path, request)
+        if path and path[0] in (0, 1) and not self.location:
+            self.objects.provision(entries)
+        else:
+            self._write(path, entries, True)
+        return Message(code=CHANGED)
+
+    def _POST(self, path: Path, request: Any) -> Any:
+        if len(path) == 1:
+            entries = self._entries(path, request, self.objects.spare(path[0]))
+            self.objects.create(entries)
+            return Message(code=CREATED, location_path=[str(step) for step in entries[0][0][:2]])
+        if len(path) == 3 and request.opt.content_format in (None, TEXT):
+            self.objects.execute(path, request.payload.decode())
+            return Message(code=CHANGED)
+        self._write(path, self._entries(path, request), False)
+        return Message(code=CHANGED)
+
+    def _DELETE(self, path: Path, request: Any) -> Any:
+        if not path:
+            self.objects.values = {at: value for at, value in self.objects.values.items() if at[0] not in (0, 1)}
+        else:
+            self.objects.delete(path)
+        return Message(code=DELETED)
+
+    def _write(self, path: Path, entries: list[Entry], replace: bool) -> None:
+        self.objects.write(path, entries, replace)
+        for at, value in entries:
+            if at == (5, 0, 0):
+                self.package = self.objects.values.pop(at)
+                self.objects.values[5, 0, 3] = 2 if value else 0
+
+    def _entries(self, path: Path, request: Any, spare: int = 0) -> list[Entry]:
+        form = request.opt.content_format
+        form = TEXT if form is None else int(form)
+        if form not in self.forms:
+            raise Refused("4.15")
+        if form == TLV:
+            return formats.fromTLV(path, request.payload, KINDS, spare)
+        if form in (SENML_JSON, SENML_CBOR):
+            return formats.fromSenML(request.payload, form, KINDS)
+        if form == formats.OPAQUE and KINDS(path) == "opaque":
+            return [(path, request.payload)]
+        if form == TEXT:
+            return [(path, formats.fromText(KINDS(path), request.payload))]
+        raise Refused("4.15")
+
+    def _content(self, path: Path, entries: list[Entry], request: Any) -> Any:
+        form = self.form
+        if request.opt.accept is not None and not self.stubborn:
+            form = int(request.opt.accept)
+            if form not in self.forms:
+                raise Refused("4.06")
+        payload = self.garbage or self._pack(path, entries, form)
+        return Message(code=CONTENT, payload=payload, content_format=form)
+
+    def _pack(self, path: Path, entries: list[Entry], form: int) -> bytes:
+        if form == TLV:
+            return formats.toTLV(path, entries, KINDS)
+        if form == SENML_JSON:
+            return formats.toSenMLJSON(path, entries, KINDS)
+        if form == SENML_CBOR:
+            return formats.toSenMLCBOR(path, entries, KINDS)
+        if form == formats.JSON:
+            return formats.toJSON(path, entries, KINDS)
+        if len(entries) == 1 and entries[0][0] == path:
+            kind, value = KINDS(path), entries[0][1]
+            if form == TEXT:
+                return formats.toText(kind, value)
+            if form == formats.OPAQUE and kind == "opaque":
+                return bytes(value)
+        raise Refused("4.06")

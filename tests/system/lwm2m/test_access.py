@@ -1,0 +1,171 @@
+"""
+Devices are clients of the broker's: who may come in, what may be published, and what happens when the broker goes.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.system.conftest import StartBroker
+from tests.system.lwm2m.conftest import MakeDevice, Manage, gatewayTables, startGateway
+from tests.system.lwm2m.formats import RESOURCE, tlv
+from tests.system.paho_peer import Peer
+
+RULES = """
+{{allow, {{client, "{name}ro"}}, publish, ["lwm2m/{name}ro/up/resp"]}}.
+{{deny, {{client, "{name}ro"}}, publish, ["#"]}}.
+{{deny, {{client, "{name}no"}}, subscribe, ["#"]}}.
+{{allow, all}}.
+"""
+
+
+def test_nobodyAnonymous(startBroker: StartBroker, name: str, makeDevice: MakeDevice) -> None:
+    """
+    Where nobody comes in without showing who he is, a device does not either; it is told so.
+    """
+    broker = startBroker({**gatewayTables(), "allow_anonymous": False}, listeners=2)
+    device = makeDevice(broker, name)
+    assert device.register().code == "4.03"
+    assert device.register(u="tom", p="secret").code == "4.03"
+    assert device.update().code in ("4.00", "4.03")
+
+
+def test_accessRules(
+    startBroker: StartBroker, tmp_path: Path, name: str, makeDevice: MakeDevice, manage: Manage
+) -> None:
+    """
+    What a device may not publish is not heard; one that may not subscribe to its commands gets none.
+    """
+    rules = tmp_path / "acl.conf"
+    rules.write_text(RULES.format(name=name))
+    broker = startBroker({**gatewayTables(), "acl_file": str(rules)}, listeners=2)
+    device, manager = makeDevice(broker, f"{name}ro"), manage(broker, f"{name}ro")
+    device.register()
+    assert manager.next()["msgType"] == "register"
+    number = manager.command("observe", {"path": "/3/0/9"})
+    assert manager.answerTo(number, "observe")["code"] == "2.05"
+    # Its notifications may not be published.
+    device.notify("/3/0/9", 1, confirmable=True)
+    assert manager.read("/3/0/9") == 1
+    deaf = makeDevice(broker, f"{name}no")
+    answer = deaf.register()
+    watcher = manage(broker, f"{name}no")
+    watcher.command("read", {"path": "/3/0/9"})
+    assert manager.read("/3/0/9") == 1
+    assert deaf.asked.empty()
+    assert answer.code in ("2.01", "4.03")
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_killed(
+    tmp_path: Path, request: pytest.FixtureRequest, name: str, makeDevice: MakeDevice, manage: Manage, qos: int
+) -> None:
+    """
+    After the broker was killed, a device that updates learns that it has to register again, and gets the command of
+    QoS 1 that was waiting for it; one of QoS 0 is gone.
+    """
+    if request.config.getoption("--reference"):
+        pytest.skip("the reference speaks no LwM2M")
+    broker = startGateway(tmp_path, gatewayTables(qmode_time_window="1ms"))
+    device, manager = makeDevice(broker, name), manage(broker, name)
+    device.register(binding="UQ")
+    manager.next()
+    device.sleep()
+    command = {"reqID": "kept", "msgType": "execute", "data": {"path": "/3/0/4"}}
+    manager.tell(command, qos=qos)
+    # Published after it and answered, so the gateway has both.
+    manager.tell({**command, "msgType": "sing"}, qos=0)
+    assert manager.next()["data"]["code"] == "4.00"
+    broker.end(signal.SIGKILL)
+    broker = startGateway(tmp_path, gatewayTables())
+    try:
+        again, manager = makeDevice(broker, name), manage(broker, name)
+        again.location = device.location
+        assert again.update().code == "4.03"
+        assert again.register(binding="UQ").code == "2.01"
+        assert manager.next()["msgType"] == "register"
+        if qos:
+            answer = manager.next()
+            assert (answer["reqID"], answer["data"]["code"]) == ("kept", "2.04")
+        assert manager.read("/3/0/9") == 100
+        assert again.objects.executed == [("/3/0/4", "")] * qos
+    finally:
+        manager.peer.disconnect()
+        broker.stop()
+
+
+def test_mountpoint(startBroker: StartBroker, name: str, makeDevice: MakeDevice) -> None:
+    """
+    Where things are said can be configured, with endpoint name and address in it.
+    """
+    topics = {
+        "command": "command",
+        "response": "response",
+        "notify": "notes/%e",
+        "register": "come",
+        "update": "changed",
+    }
+    broker = startBroker(gatewayTables(mountpoint="site/%a/%e/", topics=topics), listeners=2)
+    device = makeDevice(broker, name)
+    with Peer(broker, f"m{name}") as peer:
+        peer.subscribe("site/#")
+        prefix = f"site/127.0.0.1/{name}"
+
+        def heard() -> tuple[str, str]:
+            message = peer.receive()
+            return message.topic.removeprefix(prefix), json.loads(message.payload)["msgType"]
+
+        device.register()
+        assert heard() == ("/come", "register")
+        device.update(links="</3/0>")
+        assert heard() == ("/changed", "update")
+        peer.publish(f"{prefix}/command", json.dumps({"reqID": 1, "msgType": "observe", "data": {"path": "/3/0/9"}}))
+        assert {heard()[0], heard()[0]} == {"/command", "/response"}
+        device.notify("/3/0/9", 1)
+        assert heard() == (f"/notes/{name}", "notify")
+
+
+THERMOMETER = """<?xml version="1.0" encoding="utf-8"?>
+<LWM2M>
+  <Object ObjectType="MODefinition">
+    <Name>Temperature</Name>
+    <ObjectID>3303</ObjectID>
+    <ObjectURN>urn:oma:lwm2m:ext:3303</ObjectURN>
+    <MultipleInstances>Multiple</MultipleInstances>
+    <Mandatory>Optional</Mandatory>
+    <Resources>
+      <Item ID="5700">
+        <Name>Sensor Value</Name><Operations>R</Operations><MultipleInstances>Single</MultipleInstances>
+        <Mandatory>Mandatory</Mandatory><Type>Float</Type><RangeEnumeration></RangeEnumeration><Units>Cel</Units>
+      </Item>
+    </Resources>
+  </Object>
+</LWM2M>
+"""
+
+
+def test_definitions(
+    startBroker: StartBroker, tmp_path: Path, name: str, makeDevice: MakeDevice, manage: Manage
+) -> None:
+    """
+    An object whose definition lies in the folder is known; without it, it is not. A broken file harms nothing.
+    """
+    folder = tmp_path / "definitions"
+    folder.mkdir()
+    (folder / "3303.xml").write_text(THERMOMETER)
+    (folder / "broken.xml").write_text("<LWM2M><Object>")
+    broker = startBroker(gatewayTables(xml_dir=str(folder)), listeners=2)
+    device, manager = makeDevice(broker, name), manage(broker, name)
+    device.register(links="</3303/0>")
+    manager.next()
+    device.garbage = tlv(RESOURCE, 5700, b"\x41\xac\x00\x00")
+    device.objects.values[6, 0, 0] = 21.5
+    device.aliases["/3303/0/5700"] = "/6/0/0"
+    data = manager.ask("read", {"path": "/3303/0/5700"})
+    assert data["content"] == [{"path": "/3303/0/5700", "value": 21.5, "name": "Sensor Value", "type": "Float"}]
+    assert manager.ask("read", {"path": "/3304/0"})["code"] == "4.00"
+    broker.waitFor("broken.xml")
