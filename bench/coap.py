@@ -23,7 +23,7 @@ from typing import Final
 
 from bench import packets
 from bench.brokers import COMPILED, ROOT
-from bench.child import Child, freePort
+from bench.child import Child, freePort, twistd
 from bench.coapload import Asker, Figures, LoadError, askOnce, handshakes, notifications, requests
 from bench.sockets import HandshakeError, TCPAddress, openSession, raiseFileLimit, subscribe
 from gateways.coap.codes import CHANGED, CONTENT, GET, PUT
@@ -75,9 +75,7 @@ def _ours(tree: Path) -> Start:
         (folder / "psk.txt").write_text(f"{_IDENTITY.decode()}:{_KEY.hex()}\n")
         configuration = _CONFIGURATION.format(folder=folder, tcp=ports.tcp, udp=ports.udp, dtls=ports.dtls)
         (folder / "mqttbroker.toml").write_text(configuration)
-        run = "from twisted.scripts.twistd import run; run()"
-        arguments = ["-n", "--pidfile=", "mqttbroker", "--config", str(folder / "mqttbroker.toml")]
-        return [sys.executable, "-c", run, *arguments], {"PYTHONPATH": str(tree)}
+        return twistd(folder / "mqttbroker.toml"), {"PYTHONPATH": str(tree)}
 
     return start
 

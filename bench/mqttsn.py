@@ -9,14 +9,9 @@ dropped on the way to the gateway is missing there, and is told as lost.
 from __future__ import annotations
 
 import argparse
-import os
 import select
-import shutil
-import signal
 import socket
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,12 +20,12 @@ from typing import Any, Final
 
 from bench import packets
 from bench.brokers import COMPILED, ROOT
+from bench.child import Child, freePort, twistd
 from bench.sockets import HandshakeError, TCPAddress, openSession, raiseFileLimit, subscribe
 from bench.usage import cpuSeconds, residentBytes
 from gateways.mqttsn.codec import decode, encode, encodePublish
 from gateways.mqttsn.packets import PINGREQ, PINGRESP, SUBSCRIBE, Connect, Packet, Register, Subscribe
 
-_START_TIMEOUT: Final = 20.0
 _PATIENCE: Final = 5.0
 _WARM_UP: Final = 0.5
 _TOPIC: Final = "bench/mqttsn"
@@ -66,60 +61,22 @@ class Tree:
 TREES: Final = (Tree("ours", "this broker", ROOT), Tree("compiled", "this broker, compiled", COMPILED))
 
 
-def _freePort(kind: int) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-class RunningGateway:
+class RunningGateway(Child):
     """
     A broker with the gateway, in a child process.
     """
 
     def __init__(self, tree: Tree) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="bench-mqttsn-"))
-        port, self.udp = _freePort(socket.SOCK_STREAM), _freePort(socket.SOCK_DGRAM)
-        configuration = self._folder / "mqttbroker.toml"
-        configuration.write_text(_CONFIGURATION.format(folder=self._folder, port=port, udp=self.udp))
-        run = "from twisted.scripts.twistd import run; run()"
-        with (self._folder / "output").open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", run, "-n", "--pidfile=", "mqttbroker", "--config", str(configuration)],
-                cwd=self._folder,
-                env={**os.environ, "PYTHONPATH": str(tree.path)},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        self.pid = self._process.pid
+        super().__init__(f"mqttsn-{tree.name}")
+        port, self.udp = freePort(), freePort(socket.SOCK_DGRAM)
         self.address = TCPAddress(port)
-        deadline = time.monotonic() + _START_TIMEOUT
-        while True:
-            try:
-                openSession(self.address, "probe").close()
-                Device(self, "probe").close()
-                return
-            except (OSError, HandshakeError) as error:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    said = (self._folder / "output").read_text(errors="replace")
-                    self.stop()
-                    raise HandshakeError(f"it did not start: {error}\n{said[-2000:]}") from None
-                time.sleep(0.1)
+        configuration = self.folder / "mqttbroker.toml"
+        configuration.write_text(_CONFIGURATION.format(folder=self.folder, port=port, udp=self.udp))
+        self.start(twistd(configuration), {"PYTHONPATH": str(tree.path)}, self._isThere)
 
-    def stop(self) -> None:
-        """
-        End it, and remove its files.
-        """
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(15)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+    def _isThere(self) -> None:
+        openSession(self.address, "probe").close()
+        Device(self, "probe").close()
 
 
 class Device:

@@ -11,12 +11,9 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
-import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,10 +22,10 @@ from pathlib import Path
 from typing import Final
 
 from bench.brokers import COMPILED, ROOT
+from bench.child import Child, freePort, twistd
 from bench.sockets import READ_SIZE, HandshakeError, Link, TCPAddress, Turns
 from bench.usage import cpuSeconds
 
-_START_TIMEOUT: Final = 40.0
 _STALLED: Final = 5.0
 _WARM_UP: Final = 1.0
 _NUMBER: Final = re.compile(rb"#(\d{8})#[^\0]*\0[^\0]*\Z")
@@ -58,9 +55,7 @@ def _ours(tree: Path) -> Callable[[Path, int], Started]:
             f'[listener.tcp.external]\nbind = "127.0.0.1:0"\n'
             f'[stomp.listener]\nbind = "127.0.0.1:{port}"\n'
         )
-        run = "from twisted.scripts.twistd import run; run()"
-        arguments = ["-n", "--pidfile=", "mqttbroker", "--config", str(folder / "mqttbroker.toml")]
-        return Started([sys.executable, "-c", run, *arguments], {"PYTHONPATH": str(tree)})
+        return Started(twistd(folder / "mqttbroker.toml"), {"PYTHONPATH": str(tree)})
 
     return start
 
@@ -75,7 +70,7 @@ def _rabbitMQ(folder: Path, port: int) -> Started:
     environment = {
         "HOME": str(folder),
         "RABBITMQ_NODENAME": f"bench{port}@localhost",
-        "RABBITMQ_DIST_PORT": str(_freePort()),
+        "RABBITMQ_DIST_PORT": str(freePort()),
         "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
         "RABBITMQ_LOG_BASE": str(folder / "log"),
         "RABBITMQ_PID_FILE": str(folder / "pid"),
@@ -91,12 +86,6 @@ def _rabbitMQ(folder: Path, port: int) -> Started:
 def _coilmq(folder: Path, port: int) -> Started:
     start = "from coilmq.start import main; main()"
     return Started([sys.executable, "-c", start, "-b", "127.0.0.1", "-p", str(port)])
-
-
-def _freePort() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @dataclass(frozen=True)
@@ -125,54 +114,28 @@ CONTENDERS: Final = (
 )
 
 
-class RunningContender:
+class RunningContender(Child):
     """
     A broker in a child process, which accepts STOMP clients.
     """
 
     def __init__(self, contender: Contender) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix=f"bench-stomp-{contender.name}-"))
-        port = _freePort()
-        started = contender.start(self._folder, port)
-        self._environment = {**os.environ, **started.environment}
-        self._afterwards = started.afterwards
-        with (self._folder / "output").open("wb") as output:
-            self._process = subprocess.Popen(
-                started.arguments,
-                cwd=self._folder,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        self.pid = self._process.pid
+        super().__init__(f"stomp-{contender.name}")
+        port = freePort()
         self.address = TCPAddress(port)
-        deadline = time.monotonic() + _START_TIMEOUT
-        while True:
-            try:
-                openSession(self.address).close()
-                return
-            except (OSError, HandshakeError) as error:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    output_ = (self._folder / "output").read_text(errors="replace")
-                    self.stop()
-                    raise HandshakeError(f"{contender.title} did not start: {error}\n{output_[-2000:]}") from None
-                time.sleep(0.1)
+        self._started = contender.start(self.folder, port)
+        self.start(self._started.arguments, self._started.environment, lambda: openSession(self.address).close())
 
     def stop(self) -> None:
         """
-        End it, and remove its files.
+        End it, run what is to be run then, and remove its files.
         """
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(15)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        if self._afterwards is not None:
-            subprocess.run(self._afterwards, env=self._environment, capture_output=True, check=False)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self.end()
+        started = self._started
+        if started.afterwards is not None:
+            environment = {**os.environ, **started.environment}
+            subprocess.run(started.afterwards, env=environment, capture_output=True, timeout=15, check=False)
+        super().stop()
 
 
 def openSession(address: TCPAddress, *frames: bytes) -> socket.socket:
