@@ -1,9 +1,9 @@
 """
 The load of C{bench.coap}: clients that ask, clients that observe, and clients that shake hands.
 
-Datagrams are made of parts that were encoded beforehand; what comes is compared with the beginning that it must have: the
-code, the message ID and the token of the one request that its client waits for. So each request is answered once and
-rightly, or it is told.
+Datagrams are made of parts that were encoded beforehand; what comes is compared with the beginning that it must have:
+the code, the message ID and the token of the one request that its client waits for. So each request is answered once
+and rightly, or it is told.
 """
 
 from __future__ import annotations

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench import packets
 from bench.brokers import COMPILED, ROOT
 from bench.child import Child, freePort, twistd
-from bench.sockets import HandshakeError, TCPAddress, openSession, raiseFileLimit, subscribe
+from bench.meter import Meter
+from bench.sockets import HandshakeError, TCPAddress, openSession, raiseFileLimit
 from bench.usage import cpuSeconds, residentBytes
 from gateways.mqttsn.codec import decode, encode, encodePublish
 from gateways.mqttsn.packets import PINGREQ, PINGRESP, SUBSCRIBE, Connect, Packet, Register, Subscribe
@@ -109,36 +109,6 @@ class Device:
         self.socket.close()
 
 
-class Meter:
-    """
-    An MQTT client that counts what comes by its bytes.
-    """
-
-    def __init__(self, gateway: RunningGateway) -> None:
-        self.bytes = 0
-        self._size = len(packets.publish(_TOPIC, _PAYLOAD))
-        self._buffer = bytearray(1 << 20)
-        self.socket = openSession(gateway.address, "meter")
-        subscribe(self.socket, [_TOPIC], 0)
-        self.socket.setblocking(False)
-
-    @property
-    def count(self) -> int:
-        """
-        How many messages have come.
-        """
-        return self.bytes // self._size
-
-    def read(self) -> None:
-        """
-        Take what is there.
-        """
-        try:
-            self.bytes += self.socket.recv_into(self._buffer)
-        except BlockingIOError:
-            pass
-
-
 def publishing(gateway: RunningGateway, qos: int, seconds: float, atOnce: int) -> tuple[float, float, int]:
     """
     Ten devices publish.
@@ -147,7 +117,7 @@ def publishing(gateway: RunningGateway, qos: int, seconds: float, atOnce: int) -
 
     @return: messages a second, microseconds of the broker's processor time for each, and how many were lost.
     """
-    meter = Meter(gateway)
+    meter = Meter(gateway.address, _TOPIC, _PAYLOAD)
     devices = [Device(gateway, f"publisher{number}") for number in range(10)]
     poll = select.epoll()
     sent = 0
