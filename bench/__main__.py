@@ -32,9 +32,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--scenario", default="", help="names, by commas (default: all); --list shows them")
     parser.add_argument("--brokers", default=_DEFAULT, help="names, by commas (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=2.5, help="measured in each run (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=1.5, help="measured in each run (default: %(default)s)")
     parser.add_argument(
-        "--minutes", type=float, default=35.0, help="after which no run is begun any more (default: %(default)g)"
+        "--minutes", type=float, default=30.0, help="after which no run is begun any more (default: %(default)g)"
     )
     parser.add_argument("--results", type=Path, help="where the figures go, as lines of JSON")
     parser.add_argument("--report", type=Path, help="where the report goes; without it, a selection is only printed")

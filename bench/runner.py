@@ -152,7 +152,7 @@ class Schedule:
 
 
 def runAll(
-    entries: Sequence[Entry], kinds: Sequence[Kind], rounds: int, seconds: float, path: Path, minutes: float = 35.0
+    entries: Sequence[Entry], kinds: Sequence[Kind], rounds: int, seconds: float, path: Path, minutes: float = 30.0
 ) -> Results:
     """
     All rounds, with a line of progress for each run, and a file that holds what has been measured so far.

@@ -17,6 +17,7 @@ from tests.vectors.sockets import SocketBench
 from tests.vectors_doc import DOCUMENT, loadClauses, render, vectorsByClause
 
 VECTORS = load()
+OVER_TCP = [vector for vector in VECTORS if not vector.webSocket]
 OVER_SOCKETS = [vector for vector in VECTORS if not vector.inMemoryOnly]
 # A zone for each set of settings that some of them ask for, by how the set is written.
 ZONES = {repr(vector.settings): vector.settings for vector in OVER_SOCKETS}
@@ -37,7 +38,7 @@ def test_inMemory(vector: Vector) -> None:
 
 
 @pytest.mark.timeout(30)
-@pytest.mark.parametrize("vector", [vector for vector in VECTORS if not vector.webSocket], ids=lambda vector: vector.key)
+@pytest.mark.parametrize("vector", OVER_TCP, ids=lambda vector: vector.key)
 def test_overWebSocket(vector: Vector) -> None:
     """
     It does the same for a client that comes over WebSocket.

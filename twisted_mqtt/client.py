@@ -126,5 +126,32 @@ class ClientInfo:
         if keyNames and self.pskIdentity is not None:
             self.provenUsername = self.pskIdentity
 
+    def stats(self) -> dict[str, int]:
+        """
+        See L{twisted_mqtt.interfaces.IClient}.
+        """
+        if not self.options.enable_stats:
+            return {}
+        found: dict[str, int] = {}
+        limits, session, connection = self.limits, self.session, self.connection
+        if session is not None:
+            awaiting = session.awaiting
+            found["subscriptions_cnt"] = len(session.subscriptions)
+            found["max_subscriptions"] = limits.maxSubscriptions
+            found["inflight"] = len(session.inflight)
+            found["max_inflight"] = self.window
+            found["mqueue_len"] = session.queueLength
+            found["max_mqueue"] = limits.maxQueue
+            found["awaiting_rel"] = 0 if awaiting is None else len(awaiting)
+            found["max_awaiting_rel"] = limits.maxAwaitingRel
+        if connection is not None:
+            found["recv_oct"] = connection.receivedBytes
+            found["recv_pkt"] = connection.count
+            found["recv_msg"] = connection.receivedMessages
+            found["send_oct"] = connection.sentBytes
+            found["send_pkt"] = connection.sentPackets
+            found["send_msg"] = connection.sentMessages
+        return found
+
     def __repr__(self) -> str:
         return f"<ClientInfo {self.clientID!r} {self.protocol} from {self.peerHost}:{self.peerPort}>"

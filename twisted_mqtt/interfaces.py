@@ -69,6 +69,12 @@ class IClient(Interface):
     authMethod = Attribute("The method of an enhanced authentication, or None.")
     authData = Attribute("What the client has sent last in an enhanced authentication, or None.")
 
+    def stats() -> dict[str, int]:
+        """
+        The figures of its connection and its session, by the names that management shows; none where C{enable_stats} of
+        its zone is off.
+        """
+
 
 class IClientShell(Interface):
     """

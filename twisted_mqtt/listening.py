@@ -37,6 +37,7 @@ def limitsOf(zone: Zone) -> Limits:
     limits.ignoreLoop = zone.ignore_loop_deliver
     limits.maxSubscriptions = zone.max_subscriptions
     limits.maxPendingBytes = zone.max_pending_bytes
+    limits.strict = zone.strict_mode
     limits.keepAliveBackoff = zone.keepalive_backoff
     return limits
 

@@ -43,7 +43,9 @@ class MQTT(Struct, frozen=True, kw_only=True):
         Flag, "Keep a client's own messages from coming back to it, as No Local does for MQTT 5.0 clients"
     ] = False
     strict_mode: Annotated[
-        Flag, NoEffect("packets are always read strictly"), "Refuse packets that a lenient reading would let pass"
+        Flag,
+        "Refuse strings with control characters or what is no character, as MQTT 5.0 1.5.4 allows; what it demands is "
+        "always refused",
     ] = False
 
 
@@ -69,9 +71,7 @@ class Zone(Struct, frozen=True, kw_only=True):
     ] = None
     enable_acl: Annotated[Flag, "Whether publishing and subscribing are checked by the access rules"] = True
     enable_ban: Annotated[Flag, "Whether banned clients are refused"] = True
-    enable_stats: Annotated[
-        Flag, NoEffect("they cost nothing and are always kept"), "Whether figures are kept for every connection"
-    ] = True
+    enable_stats: Annotated[Flag, "Whether figures of every connection are shown"] = True
     acl_deny_action: Annotated[Literal["ignore", "disconnect"], "What follows a refused publish or subscription"] = (
         "ignore"
     )
@@ -134,7 +134,7 @@ class Zone(Struct, frozen=True, kw_only=True):
     ] = ""
     use_username_as_clientid: Annotated[Flag, "Whether the user name replaces the client identifier"] = False
     ignore_loop_deliver: Annotated[Flag, "As `mqtt.ignore_loop_deliver`"] = False
-    strict_mode: Annotated[Flag, NoEffect("packets are always read strictly"), "As `mqtt.strict_mode`"] = False
+    strict_mode: Annotated[Flag, "As `mqtt.strict_mode`"] = False
     max_pending_bytes: Annotated[Size, "Bytes waiting to be sent to one connection before it counts as congested"] = MB
     hook_timeout: Annotated[
         Duration, "Time an extension has to answer at a hook point before the broker goes on without it"

@@ -40,6 +40,7 @@ from twisted_mqtt.core.reasons import (
 from twisted_mqtt.core.router import Router
 from twisted_mqtt.core.sender import Sender, Writer
 from twisted_mqtt.core.session import Session
+from twisted_mqtt.core.strict import checkPacket, checkProperties, checkText
 from twisted_mqtt.core.topics import MAX_LENGTH, checkResponseTopic
 
 if TYPE_CHECKING:
@@ -114,11 +115,25 @@ class Connection(Sender):
         self.receivedBytes += len(data)
         before = self.count
         packets = self.feed(data)
+        if packets and self.limits.strict:
+            self._readStrictly(packets)
         router.counters.packets_received += self.count - before
         if self.count == before:
             # Only whole packets are signs of life: [MQTT-3.1.2-22]
             self.lastReceived = previous
         return packets
+
+    def _readStrictly(self, packets: list[Packet]) -> None:
+        """
+        Leave out the first packet that a strict reading refuses, and what follows it.
+        """
+        for index, packet in enumerate(packets):
+            try:
+                checkPacket(packet)
+            except ProtocolError as error:
+                del packets[index:]
+                self.error = error
+                return
 
     # What the decoder finds
 
@@ -146,6 +161,9 @@ class Connection(Sender):
             topic = self._checkProperties(topic, payload, properties)
         elif topic == "":
             raise ProtocolError(PROTOCOL_ERROR, "a PUBLISH has no topic")
+        if limits.strict:
+            checkText(topic)
+            checkProperties(properties)
         if limits.maxTopicLevels and topic.count("/") >= limits.maxTopicLevels:
             raise ProtocolError(TOPIC_NAME_INVALID, f"a topic has more than {limits.maxTopicLevels} levels")
         if qos > limits.maxQoS:  # [MQTT-3.2.2-11]

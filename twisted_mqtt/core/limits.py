@@ -20,6 +20,7 @@ class Limits:
     @ivar priorities: of topics in the queue, greater first; others have C{defaultPriority}.
     @ivar ignoreLoop: whether a client's own messages are kept from it, as if by No Local.
     @ivar maxPendingBytes: bytes waiting to be sent to a client before it counts as congested.
+    @ivar strict: whether strings with characters that they should not have are refused (1.5.4).
     @ivar keepAliveBackoff: half the number of keep-alive periods after which a silent client is gone.
     """
 
@@ -27,7 +28,7 @@ class Limits:
         "maxPacketSize", "maxClientIDLength", "maxTopicLevels", "maxQoS", "maxTopicAlias", "retainAvailable",
         "wildcardAvailable", "sharedAvailable", "maxInflight", "maxQueue", "maxQueueBytes", "storeQoS0", "priorities",
         "defaultPriority", "maxAwaitingRel", "awaitRelTimeout", "upgradeQoS", "ignoreLoop", "maxSubscriptions",
-        "maxPendingBytes", "keepAliveBackoff",
+        "maxPendingBytes", "keepAliveBackoff", "strict",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -52,3 +53,4 @@ class Limits:
         self.maxSubscriptions: int = 0
         self.maxPendingBytes: int = 1 << 20
         self.keepAliveBackoff: float = 0.75
+        self.strict: bool = False
