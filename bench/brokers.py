@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Final
 
+from bench.child import freePort, twistd
 from bench.secure import TLSAddress, writeCertificate
 from bench.sockets import HandshakeError, TCPAddress, openSession
 from bench.websocket import WebSocketAddress
@@ -73,13 +73,6 @@ class Kind:
     oneThread: bool = True
 
 
-def _freePort() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
 class RunningBroker:
     """
     A broker in a child process, which accepts connections.
@@ -107,7 +100,7 @@ class RunningBroker:
     def _start(self, kind: Kind) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix=f"bench-{kind.name}-")
         folder = Path(self._folder.name)
-        port = _freePort()
+        port = freePort()
         command = kind.command(folder, port)
         self._output: IO[bytes] = (folder / "output").open("wb+")
         self._process = subprocess.Popen(
@@ -221,15 +214,14 @@ def _twistd(tree: Path) -> Callable[[Path, int], Command]:
     def command(folder: Path, port: int) -> Command:
         configuration = folder / "mqttbroker.toml"
         certificate, key = writeCertificate(folder)
-        securePort, webSocketPort = _freePort(), _freePort()
+        securePort, webSocketPort = freePort(), freePort()
         ports = {"port": port, "securePort": securePort, "webSocketPort": webSocketPort}
         configuration.write_text(_OURS.format(certificate=certificate, key=key, **ports))
         given = os.environ.get("BENCH_BROKER_CMD")
         if given:
             arguments = [part.format(config=configuration, port=port) for part in shlex.split(given)]
         else:
-            start = "from twisted.scripts.twistd import run; run()"
-            arguments = [sys.executable, "-c", start, "-n", "--pidfile=", "mqttbroker", "--config", str(configuration)]
+            arguments = twistd(configuration)
         return Command(arguments, {"PYTHONPATH": str(tree)}, securePort, webSocketPort)
 
     return command
@@ -251,7 +243,7 @@ def _ourVersion(tree: Path) -> Callable[[], str | None]:
 
 def _mosquitto(folder: Path, port: int) -> Command:
     certificate, key = writeCertificate(folder)
-    securePort, webSocketPort = _freePort(), _freePort()
+    securePort, webSocketPort = freePort(), freePort()
     # Its folder is for its owner alone, and it gives up being root before it reads the key.
     folder.chmod(0o755)
     (folder / "mosquitto.conf").write_text(
@@ -275,7 +267,7 @@ def _mosquitto(folder: Path, port: int) -> Command:
 def _nats(folder: Path, port: int) -> Command:
     (folder / "nats.conf").write_text(
         "server_name: bench\n"
-        f'listen: "127.0.0.1:{_freePort()}"\n'
+        f'listen: "127.0.0.1:{freePort()}"\n'
         f'jetstream {{ store_dir: "{folder}" }}\n'
         f'mqtt {{ listen: "127.0.0.1:{port}", max_ack_pending: 1024 }}\n'
         "log_file: /dev/null\n"

@@ -23,11 +23,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from bench import packets
 from bench.brokers import COMPILED, ROOT
-from bench.child import Child, freePort
+from bench.child import Child, freePort, twistd
 from bench.coapload import Asker, Figures, LoadError, askOnce, handshakes, notifications, requests
-from bench.sockets import HandshakeError, TCPAddress, openSession, raiseFileLimit, subscribe
+from bench.meter import Meter
+from bench.sockets import HandshakeError, TCPAddress, raiseFileLimit
 from gateways.coap.codes import CHANGED, CONTENT, GET, PUT
 
 _PAYLOAD: Final = b"0123456789abcdef" * 4
@@ -77,9 +77,7 @@ def _ours(tree: Path) -> Start:
         (folder / "psk.txt").write_text(f"{_IDENTITY.decode()}:{_KEY.hex()}\n")
         configuration = _CONFIGURATION.format(folder=folder, tcp=ports.tcp, udp=ports.udp, dtls=ports.dtls)
         (folder / "mqttbroker.toml").write_text(configuration)
-        run = "from twisted.scripts.twistd import run; run()"
-        arguments = ["-n", "--pidfile=", "mqttbroker", "--config", str(folder / "mqttbroker.toml")]
-        return [sys.executable, "-c", run, *arguments], {"PYTHONPATH": str(tree)}
+        return twistd(folder / "mqttbroker.toml"), {"PYTHONPATH": str(tree)}
 
     return start
 
@@ -199,36 +197,6 @@ def _makeCertificate(folder: Path) -> None:
     )  # fmt: skip
 
 
-class Meter:
-    """
-    An MQTT client that counts what comes by its bytes.
-    """
-
-    def __init__(self, running: Running) -> None:
-        self._size = len(packets.publish(_TOPIC, _PAYLOAD))
-        self._bytes = 0
-        self._buffer = bytearray(1 << 20)
-        self.socket = openSession(TCPAddress(running.ports.tcp), "meter")
-        subscribe(self.socket, [_TOPIC], 0)
-        self.socket.setblocking(False)
-
-    @property
-    def count(self) -> int:
-        """
-        How many messages have come.
-        """
-        return self._bytes // self._size
-
-    def read(self) -> None:
-        """
-        Take what is there.
-        """
-        try:
-            self._bytes += self.socket.recv_into(self._buffer)
-        except BlockingIOError:
-            pass
-
-
 # Rows
 
 
@@ -246,7 +214,7 @@ def _put(running: Running, seconds: float) -> Figures:
 
     if not running.contender.isOurs:
         return requests(running.ports.udp, running.pid, ask, _CLIENTS, seconds)
-    meter = Meter(running)
+    meter = Meter(TCPAddress(running.ports.tcp), _TOPIC, _PAYLOAD)
     try:
         return requests(running.ports.udp, running.pid, ask, _CLIENTS, seconds, meter)
     finally:

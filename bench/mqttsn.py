@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench import packets
 from bench.brokers import COMPILED, ROOT
-from bench.child import Child, freePort
-from bench.sockets import HandshakeError, TCPAddress, openSession, raiseFileLimit, subscribe
+from bench.child import Child, freePort, twistd
+from bench.meter import Meter
+from bench.sockets import HandshakeError, TCPAddress, openSession, raiseFileLimit
 from bench.usage import cpuSeconds, residentBytes
 from gateways.mqttsn.codec import decode, encode, encodePublish
 from gateways.mqttsn.packets import PINGREQ, PINGRESP, SUBSCRIBE, Connect, Packet, Register, Subscribe
@@ -61,32 +61,22 @@ class Tree:
 TREES: Final = (Tree("ours", "this broker", ROOT), Tree("compiled", "this broker, compiled", COMPILED))
 
 
-class RunningGateway:
+class RunningGateway(Child):
     """
     A broker with the gateway, in a child process.
     """
 
     def __init__(self, tree: Tree) -> None:
-        self._child = Child("mqttsn")
-        folder = self._child.folder
+        super().__init__(f"mqttsn-{tree.name}")
         port, self.udp = freePort(), freePort(socket.SOCK_DGRAM)
-        configuration = folder / "mqttbroker.toml"
-        configuration.write_text(_CONFIGURATION.format(folder=folder, port=port, udp=self.udp))
         self.address = TCPAddress(port)
-        run = "from twisted.scripts.twistd import run; run()"
-        arguments = [sys.executable, "-c", run, "-n", "--pidfile=", "mqttbroker", "--config", str(configuration)]
-        self._child.start(arguments, {"PYTHONPATH": str(tree.path)}, self._probe)
-        self.pid = self._child.pid
+        configuration = self.folder / "mqttbroker.toml"
+        configuration.write_text(_CONFIGURATION.format(folder=self.folder, port=port, udp=self.udp))
+        self.start(twistd(configuration), {"PYTHONPATH": str(tree.path)}, self._isThere)
 
-    def _probe(self) -> None:
+    def _isThere(self) -> None:
         openSession(self.address, "probe").close()
         Device(self, "probe").close()
-
-    def stop(self) -> None:
-        """
-        End it, and remove its files.
-        """
-        self._child.stop()
 
 
 class Device:
@@ -119,36 +109,6 @@ class Device:
         self.socket.close()
 
 
-class Meter:
-    """
-    An MQTT client that counts what comes by its bytes.
-    """
-
-    def __init__(self, gateway: RunningGateway) -> None:
-        self.bytes = 0
-        self._size = len(packets.publish(_TOPIC, _PAYLOAD))
-        self._buffer = bytearray(1 << 20)
-        self.socket = openSession(gateway.address, "meter")
-        subscribe(self.socket, [_TOPIC], 0)
-        self.socket.setblocking(False)
-
-    @property
-    def count(self) -> int:
-        """
-        How many messages have come.
-        """
-        return self.bytes // self._size
-
-    def read(self) -> None:
-        """
-        Take what is there.
-        """
-        try:
-            self.bytes += self.socket.recv_into(self._buffer)
-        except BlockingIOError:
-            pass
-
-
 def publishing(gateway: RunningGateway, qos: int, seconds: float, atOnce: int) -> tuple[float, float, int]:
     """
     Ten devices publish.
@@ -157,7 +117,7 @@ def publishing(gateway: RunningGateway, qos: int, seconds: float, atOnce: int) -
 
     @return: messages a second, microseconds of the broker's processor time for each, and how many were lost.
     """
-    meter = Meter(gateway)
+    meter = Meter(gateway.address, _TOPIC, _PAYLOAD)
     devices = [Device(gateway, f"publisher{number}") for number in range(10)]
     poll = select.epoll()
     sent = 0

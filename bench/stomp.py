@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.brokers import COMPILED, ROOT
-from bench.child import Child, freePort
+from bench.child import Child, freePort, twistd
 from bench.sockets import READ_SIZE, HandshakeError, Link, TCPAddress, Turns
 from bench.usage import cpuSeconds
 
@@ -55,9 +55,7 @@ def _ours(tree: Path) -> Callable[[Path, int], Started]:
             f'[listener.tcp.external]\nbind = "127.0.0.1:0"\n'
             f'[stomp.listener]\nbind = "127.0.0.1:{port}"\n'
         )
-        run = "from twisted.scripts.twistd import run; run()"
-        arguments = ["-n", "--pidfile=", "mqttbroker", "--config", str(folder / "mqttbroker.toml")]
-        return Started([sys.executable, "-c", run, *arguments], {"PYTHONPATH": str(tree)})
+        return Started(twistd(folder / "mqttbroker.toml"), {"PYTHONPATH": str(tree)})
 
     return start
 
@@ -116,33 +114,28 @@ CONTENDERS: Final = (
 )
 
 
-class RunningContender:
+class RunningContender(Child):
     """
     A broker in a child process, which accepts STOMP clients.
     """
 
     def __init__(self, contender: Contender) -> None:
-        self._child = Child(f"stomp-{contender.name}")
+        super().__init__(f"stomp-{contender.name}")
         port = freePort()
-        started = contender.start(self._child.folder, port)
-        self._environment = started.environment
-        self._afterwards = started.afterwards
         self.address = TCPAddress(port)
-        try:
-            self._child.start(started.arguments, started.environment, lambda: openSession(self.address).close())
-        except BaseException:
-            self.stop()
-            raise
-        self.pid = self._child.pid
+        self._started = contender.start(self.folder, port)
+        self.start(self._started.arguments, self._started.environment, lambda: openSession(self.address).close())
 
     def stop(self) -> None:
         """
-        End it, and remove its files.
+        End it, run what is to be run then, and remove its files.
         """
-        self._child.stop()
-        if self._afterwards is not None:
-            environment = {**os.environ, **self._environment}
-            subprocess.run(self._afterwards, env=environment, capture_output=True, check=False)
+        self.end()
+        started = self._started
+        if started.afterwards is not None:
+            environment = {**os.environ, **started.environment}
+            subprocess.run(started.afterwards, env=environment, capture_output=True, timeout=15, check=False)
+        super().stop()
 
 
 def openSession(address: TCPAddress, *frames: bytes) -> socket.socket:

@@ -4,7 +4,7 @@ Certificates for tests: an authority that issues what a test asks for, right in 
 
 from __future__ import annotations
 
-import base64
+import runpy
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -20,26 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-# RFC 3526, group 14.
-_PRIME = int(
-    "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08798E3404DDEF9519B3CD3A431B"
-    "302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6F44C42E9A637ED6B0BFF5CB6F406B7EDEE386BFB5A899FA5AE9F24117C4B1FE6"
-    "49286651ECE45B3DC2007CB8A163BF0598DA48361C55D39A69163FA8FD24CF5F83655D23DCA3AD961C62F356208552BB9ED529077096966D"
-    "670C354E4ABC9804F1746C08CA18217C32905E462E36CE3BE39E772C180E86039B2783A2EC07A28FB5C55DF06F4C52C9DE2BCBF695581718"
-    "3995497CEA956AE515D2261898FA051015728E5A8AACAA68FFFFFFFFFFFFFFFF",
-    16,
-)
-_SIGNING = x509.KeyUsage(
-    digital_signature=False,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=True,
-    crl_sign=True,
-    encipher_only=False,
-    decipher_only=False,
-)
+# What the sample certificates are made of does for the tests too.
+_SAMPLES = runpy.run_path(str(Path(__file__).parents[1] / "etc" / "make_certs.py"))
 _DAY = timedelta(days=1)
 
 _Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -104,7 +86,7 @@ class Authority:
         builder = builder.not_valid_before(now - 2 * _DAY).not_valid_after(now + 30 * _DAY)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         # What Python 3.13 and other strict clients want to see.
-        builder = builder.add_extension(_SIGNING, critical=True)
+        builder = builder.add_extension(_SAMPLES["SIGNING"], critical=True)
         self._identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
         own = builder.add_extension(self._identifier, critical=False).sign(self._key, SHA256())
         self.cafile = str(folder / f"{name}.pem")
@@ -163,9 +145,5 @@ def writeDHParameters(folder: Path) -> str:
     @return: Their path.
     """
     path = folder / "dh.pem"
-    # PKCS #3: a sequence of the prime, with a byte of zero for its sign, and the generator 2.
-    prime = b"\0" + _PRIME.to_bytes(256, "big")
-    body = b"\x02\x82" + len(prime).to_bytes(2, "big") + prime + b"\x02\x01\x02"
-    text = base64.encodebytes(b"\x30\x82" + len(body).to_bytes(2, "big") + body).decode()
-    path.write_text(f"-----BEGIN DH PARAMETERS-----\n{text}-----END DH PARAMETERS-----\n")
+    path.write_text(_SAMPLES["dhParameters"]())
     return str(path)

@@ -61,7 +61,7 @@ SEEN_BY_GATEWAYS = {
     *(f"twisted_mqtt.{name}" for name in ("tls", "tlscontext", "websocket")),
 }
 # The one module that joins a gateway's client to the broker sees what that takes.
-SEEN_BY_GATEWAY_CLIENT = {"twisted_mqtt.client", "twisted_mqtt.core.link"}
+SEEN_BY_GATEWAY_CLIENT = {"twisted_mqtt.client", "twisted_mqtt.core.link", "twisted_mqtt.limiting"}
 SEEN_BY_ONE_GATEWAY = {"lwm2m": {"coap"}}
 
 # Part of the standard library, and still not for a core that does no I/O and keeps no time.

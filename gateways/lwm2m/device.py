@@ -105,11 +105,11 @@ class Device:
         self._timer: Any = None
         self._timerAt = 0.0
         self._receiving = False
-        # What is published once that before it has been, while access rules take their time.
+        # What is published once that before it has been, while access rules or C{publish_limit} take their time.
         self._unpublished: deque[tuple[str, bytes]] | None = None
         self._observeAgain: list[Command] = []
         self.client = GatewayClient(
-            gateway.broker, endpoint.place, self, "lwm2m", address[0], address[1], endpoint.port
+            gateway.broker, endpoint.place, self, "lwm2m", address[0], address[1], endpoint.port, patient=True
         )
         if identity is not None:
             self.client.info.identify(identity)

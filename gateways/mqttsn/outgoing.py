@@ -51,6 +51,11 @@ class Upstream(Protocol):
         Whether messages are to wait where they are.
         """
 
+    def whenSafe(self, action: Callable[[], None]) -> None:
+        """
+        Call something once all that was said here would survive a crash.
+        """
+
 
 class Delivery:
     """
@@ -235,8 +240,12 @@ class Outgoing:
         """
         PUBREC has come.
         """
-        if not self._upstream.pubrec(packetID, now):
-            return
+        if self._upstream.pubrec(packetID, now):
+            # After a crash that has forgotten PUBREC the message goes out again; a client that was told to release it
+            # would take it for a new one.
+            self._upstream.whenSafe(lambda: self._received(packetID, now))
+
+    def _received(self, packetID: int, now: float) -> None:
         if packetID in self.inflight:
             self.release(packetID, now)
         elif not self.frozen:

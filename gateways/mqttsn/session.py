@@ -218,6 +218,12 @@ class SNClient(Requests):
         """
         self._client.link.setCongested(congested, now)
 
+    def whenSafe(self, action: Callable[[], None]) -> None:
+        """
+        See L{gateways.mqttsn.outgoing.Upstream}.
+        """
+        self._client.link.whenSafe(action)
+
     # Time
 
     def due(self, now: float) -> float:

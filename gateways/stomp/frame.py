@@ -50,12 +50,14 @@ class StompError(Exception):
 
     @ivar message: what goes into the C{message} header: short.
     @ivar detail: what goes into the body.
+    @ivar frame: the frame, where it is not whole and its headers are known; else L{None}.
     """
 
-    def __init__(self, message: str, detail: str = "") -> None:
+    def __init__(self, message: str, detail: str = "", frame: Frame | None = None) -> None:
         super().__init__(message)
         self.message: str = message
         self.detail: str = detail
+        self.frame: Frame | None = frame
 
 
 class FrameLimits:
@@ -160,13 +162,13 @@ class Parser:
             if end < 0:
                 self._scanned = len(data)
                 if self._scanned - begin > limit:
-                    raise self._tooLong()
+                    raise self._tooLong(frame)
                 return None
             if end - begin > limit:
-                raise self._tooLong()
+                raise self._tooLong(frame)
         if end > begin:
             if frame.command not in _WITH_BODY and self.version > V10:
-                raise StompError("malformed frame", f"{frame.command} has a body")
+                raise StompError("malformed frame", f"{frame.command} has a body", frame)
             frame.body = bytes(data[begin:end])
         self._frame = None
         self._begin(end + 1)
@@ -276,21 +278,21 @@ class Parser:
                 value = value.strip(" ")
             if name not in headers:
                 headers[name] = value
-        self._bodyLength = self._lengthOf(headers)
+        self._bodyLength = self._lengthOf(command, headers)
         self._head = head
         self._command = command
         self._headers = headers
 
-    def _lengthOf(self, headers: dict[str, str]) -> int:
+    def _lengthOf(self, command: str, headers: dict[str, str]) -> int:
         text = headers.get("content-length")
         if text is None:
             return -1
         text = text.strip(" ")
         if not (text.isascii() and text.isdigit()) or len(text) > 18:
-            raise StompError("malformed frame", f"content-length is {text[:80]!r}")
+            raise StompError("malformed frame", f"content-length is {text[:80]!r}", Frame(command, headers))
         length = int(text)
         if length > self._limits.maxBodyLength:
-            raise self._tooLong()
+            raise self._tooLong(Frame(command, headers))
         return length
 
     def forget(self) -> None:
@@ -299,8 +301,8 @@ class Parser:
         """
         self._head = b""
 
-    def _tooLong(self) -> StompError:
-        return StompError("body too long", f"a body may have {self._limits.maxBodyLength} bytes")
+    def _tooLong(self, frame: Frame) -> StompError:
+        return StompError("body too long", f"a body may have {self._limits.maxBodyLength} bytes", frame)
 
     def _headTooLong(self) -> StompError:
         limits = self._limits

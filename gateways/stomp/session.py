@@ -193,7 +193,7 @@ class StompSession:
         """
         The bytes that came are no frame.
         """
-        self.fail(error.message, error.detail)
+        self.fail(error.message, error.detail, error.frame)
 
     def _refuse(self, error: Exception, frame: Frame) -> None:
         if isinstance(error, StompError):

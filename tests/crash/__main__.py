@@ -1,5 +1,6 @@
 """
-Run the crash suite: C{python -m tests.crash [ROUNDS [SEED]]}.
+Run the crash suite: C{python -m tests.crash [ROUNDS [SEED]] [gateways]}; with the last word, its clients are those of
+the gateways too.
 """
 
 from __future__ import annotations
@@ -8,15 +9,16 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.crash.gateways import GatewaySuite
 from tests.crash.suite import Suite
 
 
-def main(rounds: int, seed: int) -> int:
+def main(rounds: int, seed: int, kind: type[Suite] = Suite) -> int:
     """
     Run it, print what was counted, and return the exit status.
     """
     with tempfile.TemporaryDirectory(prefix="crash-") as folder:
-        suite = Suite(Path(folder), seed=seed)
+        suite = kind(Path(folder), seed=seed)
         try:
             for done in range(rounds):
                 suite.run(1)
@@ -33,5 +35,7 @@ def main(rounds: int, seed: int) -> int:
 
 
 if __name__ == "__main__":
-    numbers = [int(word) for word in sys.argv[1:]]
-    raise SystemExit(main(*(numbers + [300, 1][len(numbers) :])))
+    words = sys.argv[1:]
+    kind = GatewaySuite if words[-1:] == ["gateways"] else Suite
+    numbers = [int(word) for word in words if word != "gateways"]
+    raise SystemExit(main(*(numbers + [300, 1][len(numbers) :]), kind))

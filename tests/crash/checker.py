@@ -69,9 +69,11 @@ class Checker:
 
     @ivar problems: what was found, in words.
     @ivar counts: what was looked at.
+    @ivar atLeastOnce: subscribers that may get messages of QoS 2 more than once.
     """
 
     def __init__(self) -> None:
+        self.atLeastOnce: set[str] = set()
         self.streams: dict[str, Stream] = {}
         self.receipts: dict[str, dict[str, Receipts]] = {}
         self.retained: dict[str, Stream] = {}
@@ -125,7 +127,7 @@ class Checker:
             self.counts[f"QoS {stream.qos} deliveries"] += receipts.times.total()
             repeated = [number for number, times in receipts.times.items() if times > 1] + receipts.again
             self.counts[f"QoS {stream.qos} deliveries repeated"] += len(repeated)
-            if stream.qos == 2:
+            if stream.qos == 2 and subscriber not in self.atLeastOnce:
                 self.problems.extend(f"{subscriber}: {topic} {number} came more than once" for number in repeated)
             self.problems.extend(
                 f"{subscriber}: {topic} {number} came after a later one" for number in receipts.outOfOrder

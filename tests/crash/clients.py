@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 
 from tests.crash.checker import Checker, Stream
+from tests.system.process import Broker
 from tests.wire import propertiesOf
 from twisted_mqtt.core.codec import LARGEST, Decoder, encode
 from twisted_mqtt.core.packets import (
@@ -35,9 +36,12 @@ class Client:
     """
     A client over a socket that does not block.
 
+    @cvar listener: where it connects to.
     @ivar open: whether CONNACK has come on the present connection.
     @ivar socket: the connection, or None.
     """
+
+    listener = "listener.tcp.external"
 
     def __init__(self, clientID: str, version: int) -> None:
         self.clientID = clientID
@@ -48,14 +52,27 @@ class Client:
         self.sessionLost = False
         self._decoder = Decoder(LARGEST, version)
 
-    def connect(self, port: int, clean: bool = False) -> None:
+    def connect(self, broker: Broker, clean: bool = False) -> None:
         """
         Connect and send CONNECT.
         """
         self.close()
+        self.socket = self.makeSocket((broker.host, broker.ports[self.listener]))
+        self.greet(clean)
+
+    def makeSocket(self, address: tuple[str, int]) -> socket.socket:
+        """
+        A socket that is connected.
+        """
+        opened = socket.create_connection(address, timeout=10)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return opened
+
+    def greet(self, clean: bool) -> None:
+        """
+        Send CONNECT.
+        """
         self._decoder = Decoder(LARGEST, self.version)
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         properties = propertiesOf(sessionExpiry=_EXPIRY) if self.version == 5 and not clean else None
         self.send(Connect("MQTT", self.version, self.clientID, clean, 0, None, None, None, properties))
 
@@ -72,9 +89,15 @@ class Client:
         """
         Send; a connection that is gone shows when it is read.
         """
+        self.sendBytes(b"".join(encode(packet, self.version) for packet in packets))
+
+    def sendBytes(self, data: bytes) -> None:
+        """
+        The same, encoded.
+        """
         if self.socket is not None:
             try:
-                self.socket.sendall(b"".join(encode(packet, self.version) for packet in packets))
+                self.socket.sendall(data)
             except OSError:
                 self.close()
 
@@ -91,18 +114,30 @@ class Client:
         if not data:
             self.close()
             return
+        self.takeBytes(data)
+
+    def takeBytes(self, data: bytes) -> None:
+        """
+        Bytes have come.
+        """
         packets = self._decoder.feed(data)
         assert self._decoder.error is None, self._decoder.error
         for packet in packets:
             if packet.type == CONNACK:
                 assert isinstance(packet, Connack) and packet.reason == 0, packet
-                # A clean session says nothing of the store.
-                if self.hadSession and not packet.sessionPresent:
-                    self.sessionLost = True
-                self.open = True
-                self.opened()
+                self.accepted(packet.sessionPresent)
             else:
                 self.take(packet)
+
+    def accepted(self, sessionPresent: bool) -> None:
+        """
+        It is in.
+        """
+        # A clean session says nothing of the store.
+        if self.hadSession and not sessionPresent:
+            self.sessionLost = True
+        self.open = True
+        self.opened()
 
     def opened(self) -> None:
         """

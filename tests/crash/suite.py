@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from tests.crash.checker import Checker, Stream
 from tests.crash.clients import Client, Newcomer, Publisher, Subscriber
@@ -17,14 +18,20 @@ from tests.system.process import Broker, startTwistd
 
 # Something is lost if nothing comes for so long: much longer than the broker needs on a busy machine.
 _SILENCE = 4.0
-# Offline subscribers come for what waits for them once in so many rounds.
-_OFFLINE = 4
 
 
 class Suite:
     """
     A broker, its clients, and what they have seen.
+
+    @cvar listeners: how many the broker has.
+    @cvar longest: for how many seconds there is load, at most, before it is killed.
+    @cvar offlineRounds: once in so many rounds those come that are away else.
     """
+
+    listeners = 1
+    longest = 0.7
+    offlineRounds = 4
 
     def __init__(self, folder: Path, commit: str = "always", seed: int = 1, interval: str = "1s") -> None:
         self.folder = folder
@@ -32,6 +39,24 @@ class Suite:
         self.interval = interval
         self.checker = Checker()
         self.random = random.Random(seed)
+        self.publishers: list[Any] = []
+        self.online: list[Any] = []
+        self.reconnecting: list[Any] = []
+        self.offline: list[Any] = []
+        self.makeClients()
+        self.broker = self._start()
+        self.rounds = 0
+        subscribers = [*self.online, *self.reconnecting, *self.offline]
+        self._open(subscribers)
+        self._until(subscribers, lambda: all(subscriber.subscribed for subscriber in subscribers))
+        assert all(subscriber.subscribed for subscriber in subscribers)
+        for subscriber in self.offline:
+            subscriber.close()
+
+    def makeClients(self) -> None:
+        """
+        Make those that publish, and those that subscribe: some stay, some reconnect, some come but now and then.
+        """
         checker = self.checker
         self.publishers = [
             Publisher(checker.stream(f"crash/{number}/{qos}", qos), window, version)
@@ -45,25 +70,20 @@ class Suite:
         self.online = [Subscriber(f"online {version}", checker, version) for version in (4, 5)]
         self.reconnecting = [Subscriber(f"reconnecting {version}", checker, version) for version in (4, 5)]
         self.offline = [Subscriber(f"offline {version}", checker, version) for version in (4, 5)]
-        self.broker = self._start()
-        self.rounds = 0
-        subscribers = [*self.online, *self.reconnecting, *self.offline]
-        self._open(subscribers)
-        self._until(subscribers, lambda: all(subscriber.subscribed for subscriber in subscribers))
-        assert all(subscriber.subscribed for subscriber in subscribers)
-        for subscriber in self.offline:
-            subscriber.close()
+
+    def configuration(self) -> dict[str, Any]:
+        """
+        What the broker is told.
+        """
+        return {
+            "listener": {"tcp": {"external": {"bind": "127.0.0.1:0"}}},
+            "zone": {"external": {"max_mqueue_len": 0, "session_expiry_interval": "1d", "max_awaiting_rel": 1000}},
+            "node": {"data_dir": str(self.folder / "data")},
+            "persistence": {"store": "sqlite", "commit": self.commit, "interval": self.interval},
+        }
 
     def _start(self) -> Broker:
-        return startTwistd(
-            self.folder,
-            {
-                "listener": {"tcp": {"external": {"bind": "127.0.0.1:0"}}},
-                "zone": {"external": {"max_mqueue_len": 0, "session_expiry_interval": "1d", "max_awaiting_rel": 1000}},
-                "node": {"data_dir": str(self.folder / "data")},
-                "persistence": {"store": "sqlite", "commit": self.commit, "interval": self.interval},
-            },
-        )
+        return startTwistd(self.folder, self.configuration(), self.listeners)
 
     def run(self, rounds: int) -> None:
         """
@@ -93,7 +113,7 @@ class Suite:
 
     def _open(self, clients: Iterable[Client]) -> None:
         for client in clients:
-            client.connect(self.broker.port)
+            client.connect(self.broker)
 
     def _load(self) -> None:
         """
@@ -103,13 +123,13 @@ class Suite:
             publisher.publishing = True
             publisher.fill()
             if publisher.socket is None:
-                publisher.connect(self.broker.port)
-        end = time.monotonic() + self.random.uniform(0.02, 0.7)
+                publisher.connect(self.broker)
+        end = time.monotonic() + self.random.uniform(0.02, self.longest)
         while (left := end - time.monotonic()) > 0:
             self._turn(min(left, 0.05))
             for subscriber in self.reconnecting:
                 if self.random.random() < 0.02:
-                    subscriber.connect(self.broker.port)
+                    subscriber.connect(self.broker)
         for publisher in self.publishers:
             publisher.publishing = False
 
@@ -118,8 +138,8 @@ class Suite:
         Let everybody come back, and see whether what was acknowledged is there.
         """
         self._newcomer()
-        present: list[Subscriber] = [*self.online, *self.reconnecting]
-        if self.rounds % _OFFLINE == 0:
+        present = [*self.online, *self.reconnecting]
+        if self.rounds % self.offlineRounds == 0:
             present += self.offline
         self._open([*present, *self.publishers])
         self._until(self.publishers, lambda: all(publisher.isQuiet for publisher in self.publishers))
@@ -138,7 +158,7 @@ class Suite:
             self.checker.check(subscriber.clientID)
         self._forget(present)
 
-    def _forget(self, present: list[Subscriber]) -> None:
+    def _forget(self, present: list[Any]) -> None:
         """
         What all have is looked at no more: else each round would take longer than the one before.
         """
@@ -154,7 +174,7 @@ class Suite:
 
     def _newcomer(self) -> None:
         newcomer = Newcomer()
-        newcomer.connect(self.broker.port, clean=True)
+        newcomer.connect(self.broker, clean=True)
         wanted = {topic for topic, stream in self.checker.retained.items() if stream.promised}
         self._until([newcomer], lambda: wanted <= set(newcomer.values))
         self.checker.checkRetained(newcomer.values)

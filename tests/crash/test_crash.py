@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.checker import Checker, Stream
+from tests.crash.gateways import GatewaySuite
 from tests.crash.suite import Suite
 
 pytestmark = pytest.mark.system
@@ -28,6 +29,24 @@ def test_nothingAcknowledgedIsLost(tmp_path: Path) -> None:
     counts = suite.checker.counts
     assert counts["QoS 1 deliveries promised"] > 100 and counts["QoS 2 deliveries promised"] > 100
     assert counts["retained values"] == 16
+
+
+@pytest.mark.slow
+def test_gateways(tmp_path: Path) -> None:
+    """
+    The same with clients of STOMP, whose receipts are the promises, one by one and for whole transactions, and of
+    MQTT-SN, of all of which some stay, some reconnect and some are away.
+    """
+    suite = GatewaySuite(tmp_path, seed=7)
+    try:
+        suite.run(4)
+    finally:
+        suite.stop()
+    print(suite.checker.report())
+    assert suite.checker.problems == []
+    for topic in ("stomp", "transaction", "sn/1", "sn/2", "mqtt/1", "mqtt/2"):
+        assert suite.checker.streams[f"crash/{topic}"].sent > 1
+    assert suite.checker.counts["QoS 1 deliveries promised"] > 50 and suite.checker.counts["QoS 2 deliveries promised"]
 
 
 def test_seesLosses(tmp_path: Path) -> None:

@@ -16,11 +16,21 @@ CLASSES = {"1.0": "Connection10", "1.1": "Connection11", "1.2": "Connection12"}
 class StompPeer:
     """
     One stomp.py connection; every call waits for its receipt.
+
+    @ivar connected: the headers of CONNECTED.
     """
 
-    def __init__(self, gateway: Broker, version: str, cafile: str | None = None, **arguments: Any) -> None:
+    def __init__(
+        self,
+        gateway: Broker,
+        version: str,
+        cafile: str | None = None,
+        headers: dict[str, str] | None = None,
+        **arguments: Any,
+    ) -> None:
         """
         @param cafile: the authority to trust, for TLS.
+        @param headers: more of them, for CONNECT.
         """
         self.version = version
         self.frames: queue.Queue[tuple[str, dict[str, str], str]] = queue.Queue()
@@ -31,7 +41,13 @@ class StompPeer:
             self.connection.set_ssl([address], ca_certs=cafile, ssl_version=ssl.PROTOCOL_TLS_CLIENT)
         put = self.frames.put
 
+        self.connected: dict[str, str] = {}
+        connected = self.connected
+
         class Listener(stomp.ConnectionListener):  # type: ignore[misc, name-defined]  # it has no annotations
+            def on_connected(self, frame: Any) -> None:
+                connected.update(frame.headers)
+
             def on_message(self, frame: Any) -> None:
                 put(("MESSAGE", dict(frame.headers), frame.body))
 
@@ -42,7 +58,7 @@ class StompPeer:
                 put(("ERROR", dict(frame.headers), frame.body))
 
         self.connection.set_listener("", Listener())
-        self.connection.connect("guest", "guest", wait=True)
+        self.connection.connect("guest", "guest", wait=True, headers=headers or {})
         self._count = 0
         self._others: list[tuple[str, dict[str, str], str]] = []
 

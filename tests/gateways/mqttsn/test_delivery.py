@@ -84,6 +84,24 @@ def test_qos2() -> None:
     assert not world.broker.sessions[device.name].inflight
 
 
+def test_releasedWhenSafe() -> None:
+    """
+    PUBREL goes out when the store has PUBREC: after a crash before that the message comes again, and must not be taken
+    for a new one.
+    """
+    world = World()
+    device = world.device().connect()
+    device.subscribe("a/b", 2)
+    world.mqtt().publish("a/b", b"x", 2, packetID=1)
+    packet = device.next()
+    progress = world.broker.router.progress
+    progress.sequence += 1
+    device.say(Packet(PUBREC, packet.msgID)).expectNothing()
+    progress.committed = progress.sequence
+    world.broker.router.committed()
+    device.expect(Packet(PUBREL, packet.msgID))
+
+
 def test_wrongAcknowledgement() -> None:
     """
     A PUBACK does not settle a message of QoS 2, which goes on until PUBCOMP.

@@ -259,6 +259,23 @@ class TestSending:
         client.send("SEND", b"x", **headers, receipt="r")
         assert client.error().headers["receipt-id"] == "r"
 
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"SEND\ndestination:a\ncontent-length:9000\nreceipt:r\n\n",
+            b"SEND\ndestination:a\nreceipt:r\n\n" + b"x" * 9000,
+            b"SEND\ndestination:a\ncontent-length:many\nreceipt:r\n\n",
+            b"ACK\nid:1\nreceipt:r\n\nbody\0",
+        ],
+    )
+    def test_wrongFrame(self, data: bytes) -> None:
+        """
+        Where the headers of a frame are known, the error says which receipt there will not be.
+        """
+        client = Kit().connected()
+        client.bytes(data)
+        assert client.error().headers["receipt-id"] == "r"
+
     def test_notAllowed(self) -> None:
         """
         What access rules refuse is dropped in silence where the zone says "ignore", unless a receipt is wanted.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,26 @@ def test_nobodyAnonymous(startBroker: StartBroker, name: str, makeDevice: MakeDe
     assert device.register().code == "4.03"
     assert device.register(u="tom", p="secret").code == "4.03"
     assert device.update().code in ("4.00", "4.03")
+
+
+def test_publishLimit(startBroker: StartBroker, name: str, makeDevice: MakeDevice, manage: Manage) -> None:
+    """
+    What is said of a device faster than its zone's C{publish_limit} allows is said later, in order.
+    """
+    broker = startBroker({**gatewayTables(), "zone": {"external": {"publish_limit": "10,1s"}}}, listeners=2)
+    device, manager = makeDevice(broker, name), manage(broker, name)
+    device.register()
+    assert manager.next()["msgType"] == "register"
+    number = manager.command("observe", {"path": "/3/0/9"})
+    manager.answerTo(number, "observe")
+    began = time.monotonic()
+    for value in range(30):
+        device.notify("/3/0/9", value, confirmable=True)
+    heard = [manager.next() for _ in range(30)]
+    numbers = [notification["seqNum"] for notification in heard]
+    assert numbers == sorted(numbers) and len(set(numbers)) == 30
+    # Ten at once at most, the rest ten a second.
+    assert time.monotonic() - began > 1.5
 
 
 def test_accessRules(
