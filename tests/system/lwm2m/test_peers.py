@@ -1,5 +1,5 @@
 """
-Other people's devices, and other people's managers of devices: coap-node, libcoap, and emqxlwm2m.
+Other people's devices: coap-node, and as far as it goes, libcoap.
 """
 
 from __future__ import annotations
@@ -7,18 +7,13 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import paho.mqtt.client as paho
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.system.conftest import StartBroker
 from tests.system.lwm2m.conftest import Manage, gatewayTables
-from tests.system.lwm2m.device import Device
-from tests.system.process import PATIENCE, ROOT, Broker
+from tests.system.process import ROOT, Broker
 from tests.system.test_coap_clients import coapClient
 
 _HERE = Path(__file__).parent
@@ -93,52 +88,3 @@ def test_libcoap(gateway: Broker, name: str, manage: Manage) -> None:
     manager = manage(gateway, name)
     assert coapClient("-m", "post", "-t", "40", "-e", "</1/0>,</3/0>", uri).strip() == ""
     assert manager.next()["data"]["objectList"] == ["/1/0", "/3/0"]
-
-
-@pytest.fixture
-def library(gateway: Broker) -> Iterator[Any]:
-    """
-    emqxlwm2m, which speaks what is specified here with the JSON of its own.
-    """
-    emqx = pytest.importorskip("emqxlwm2m.engines.emqx")
-    client = paho.Client(CallbackAPIVersion.VERSION1)
-    client.connect(gateway.host, gateway.port)
-    with emqx.EMQxEngine(client, timeout=PATIENCE) as engine:
-        yield engine
-
-
-@pytest.mark.filterwarnings("ignore:Callback API version 1:DeprecationWarning")
-def test_emqxlwm2m(library: Any, device: Device, name: str) -> None:
-    """
-    An application made for the gateway that ours takes the place of has nothing to change.
-    """
-    endpoint = library.endpoint(name)
-    registrations, updates = endpoint.registrations(), endpoint.updates()
-    assert device.register(lifetime=77, binding="U", sms="x").code == "2.01"
-    event = registrations.get(timeout=PATIENCE)
-    assert (event.ep, event.lt, event.b, event.object_list[0]) == (name, 77, "U", "/1/0")
-    assert endpoint.read("/3/0/9").value == 100
-    assert endpoint.read("/6/0")["/6/0/5"] == 1367491215
-    assert endpoint.discover("/3/0/7")["/3/0/7"] == {"dim": 2}
-    assert endpoint.write("/1/0/1", 60).code.value == "2.04"
-    endpoint.write("/1/0/6", False).check()
-    endpoint.write("/3/0", {"14": "Z", "15": "UTC"}).check()
-    values = device.objects.values
-    assert (values[1, 0, 1], values[1, 0, 6], values[3, 0, 14], values[3, 0, 15]) == (60, False, "Z", "UTC")
-    endpoint.write_attr("/3/0/9", pmin=1, pmax=10, gt=0.5).check()
-    assert device.objects.attributes[3, 0, 9] == {"pmin": "1", "pmax": "10", "gt": "0.5"}
-    endpoint.execute("/3/0/4", "1").check()
-    assert device.objects.executed == [("/3/0/4", "1")]
-    endpoint.delete("/5/0").check()
-    endpoint.create("/5/0", {"1": "coap://x", "3": 0}).check()
-    assert values[5, 0, 1] == "coap://x"
-    observation = endpoint.observe("/3/0/10")
-    assert observation.value == 15
-    device.notify("/3/0/10", 4096)
-    notification = observation.notifications.get(timeout=PATIENCE)
-    assert (notification.value, notification.seq_num) == (4096, 1)
-    assert endpoint.cancel_observe("/3/0/10").value == 4096
-    device.update(links="</3/0>")
-    assert updates.get(timeout=PATIENCE).object_list == ["/3/0"]
-    device.refusals["/3/0/9"] = "4.04"
-    assert endpoint.read("/3/0/9").code.value == "4.04"
