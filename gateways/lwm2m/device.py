@@ -467,7 +467,8 @@ class Device:
             return
         expiresAt = message.expiresAt
         if self.settings.command_expiry:
-            byDefault = now + self.settings.command_expiry
+            # It may have waited in the session before.
+            byDefault = message.timestamp + self.settings.command_expiry
             expiresAt = min(expiresAt, byDefault) if expiresAt else byDefault
         self.downlink.add(Waiting(command, packetID, expiresAt, len(message.payload)), now)
 

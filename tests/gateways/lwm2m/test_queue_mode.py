@@ -5,7 +5,6 @@ Tests for devices that sleep (spec/gateways.md 5.8): what waits, for how long, a
 import pytest
 
 from gateways.coap.codes import POST
-from gateways.coap.options import OBSERVE
 from tests.gateways.lwm2m.kit import LINKS, Kit, Peer, content, observing
 
 ASLEEP = 30.0
@@ -184,7 +183,7 @@ def test_survivesFarewellOfTheGateway() -> None:
     """
     What waits for a sleeping device is not lost when the gateway starts again meanwhile; its expiry goes on.
     """
-    kit = Kit()
+    kit = Kit(command_expiry=500.0)
     device = sleeper(kit)
     kit.command("read", "/3/0/1", 1, expiry=100)
     kit.command("read", "/3/0/2", 2)
@@ -194,4 +193,20 @@ def test_survivesFarewellOfTheGateway() -> None:
     assert device.code(POST, "/rd?ep=ep1&lt=86400&b=UQ", LINKS) == "2.01"
     kit.run(1)
     assert device.asked == ["/3/0/2"]
-    assert (OBSERVE, b"") not in device.requests[0].options
+    kit.run(ASLEEP)
+    kit.command("read", "/3/0/3", 3)
+    kit.run(100)
+    kit.gateway.endAll(0x8B)
+    kit.run(200)
+    kit.taken()
+    device.code(POST, "/rd?ep=ep1&lt=86400&b=UQ", LINKS)
+    kit.run(ASLEEP)
+    assert kit.codes() == [(None, "register", ""), (3, "read", "2.05")]
+    kit.command("read", "/3/0/4", 4)
+    kit.run(300)
+    kit.gateway.endAll(0x8B)
+    device.deaf = True
+    device.code(POST, "/rd?ep=ep1&lt=86400&b=UQ", LINKS)
+    kit.taken()
+    kit.run(205)
+    assert kit.codes() == [(4, "read", "5.04")]
