@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateways.coap.parameters import Parameters
+from gateways.lwm2m.bootstrap import Bootstrapping
 from gateways.lwm2m.registration import Lifetimes
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Gateway:
     @ivar devices: those that are registered, by endpoint name.
     @ivar coming: those that are being let in, by where they are and by endpoint name.
     @ivar models: the objects that are known.
+    @ivar bootstrapping: the bootstrap server.
     """
 
     def __init__(self, broker: Any, settings: LwM2M, models: Models) -> None:
@@ -34,6 +36,7 @@ class Gateway:
         self.lifetimes = Lifetimes(settings.lifetime_min, settings.lifetime_max)
         self.devices: dict[str, Device] = {}
         self.coming: dict[tuple[LwM2MProtocol, Address, str], Device] = {}
+        self.bootstrapping = Bootstrapping(broker, settings)
 
     @property
     def isFull(self) -> bool:
@@ -79,5 +82,6 @@ class Gateway:
         """
         Let all go; they are expected to come back.
         """
+        self.bootstrapping.endAll()
         for device in [*self.devices.values(), *self.coming.values()]:
             device.end(reason, "the gateway stops", keepSession=True)

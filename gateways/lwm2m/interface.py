@@ -145,6 +145,8 @@ def serve(gateway: Gateway, asked: Asked) -> None:
             _changeRegistration(gateway, asked, path[1])
         elif path == ["dp"] and code == POST:
             _send(asked)
+        elif path == ["bs"] and code == POST and gateway.settings.bootstrap.enable:
+            gateway.bootstrapping.begin(asked)
         else:
             asked.refuse(BAD_REQUEST, "there are POST to /rd and /dp, POST and DELETE to a location below /rd")
     except RegistrationError as error:
