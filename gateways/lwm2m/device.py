@@ -175,8 +175,8 @@ class Device:
         try:
             for name in stale:
                 self.client.unsubscribe(name)
-            # A command is no state that would hold for whoever comes later, so no retained ones are wanted.
-            subscribing = self.client.subscribe(topicFilter, 1, noLocal=True, retainHandling=2)
+            # Retained messages are not asked for: a command is no state that would hold for whoever comes later.
+            subscribing = self.client.subscribe(topicFilter, 1, noLocal=True)
         except ProtocolError as error:
             _log.warn("{ep} gets no commands: {error}", ep=self.registration.endpoint, error=error)
             self._registered()

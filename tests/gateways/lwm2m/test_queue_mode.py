@@ -91,16 +91,17 @@ def test_flush(how: str) -> None:
     assert all(0.099 < gap < 0.13 for gap in gaps), gaps
 
 
-def test_answerComesFirst() -> None:
+@pytest.mark.parametrize("uri", ["/rd/ep1", "/rd?ep=ep1&lt=300", "/rd?ep=ep1&lt=300&u=new"])
+def test_answerComesFirst(uri: str) -> None:
     """
-    A device that updates is answered before it is asked anything.
+    A device that updates or registers is answered before it is asked anything.
     """
     kit = Kit()
     device = sleeper(kit)
     kit.command("read", "/3/0/9")
     order: list[str] = []
     device.serve = lambda request: order.append("asked") or content()  # type: ignore[func-returns-value]
-    answer = device.ask(POST, "/rd/ep1")
+    answer = device.ask(POST, uri)
     answer.answered = lambda response, now: order.append("answered") or False  # type: ignore[method-assign,func-returns-value]
     kit.run(1)
     assert order == ["answered", "asked"]

@@ -89,8 +89,8 @@ class ServiceTests(TestCase):
     @inlineCallbacks
     def test_startsAgain(self):  # type: ignore[no-untyped-def]  # inlineCallbacks
         """
-        It listens at all its addresses, and lets its devices go when it stops, which keep their sessions; all of it once
-        more, with the same devices.
+        It listens at all its addresses, and lets its devices go when it stops, which keep their sessions; and all of it
+        once more, with the same devices.
         """
         binds = {"udp": {"1": "127.0.0.1:0", "2": "127.0.0.1:0"}}
         broker, service = self.make(bind=binds)
