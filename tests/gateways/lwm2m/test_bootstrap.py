@@ -7,6 +7,8 @@ from typing import Any
 
 import cbor2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.logger import globalLogPublisher
 
 from gateways.coap.codes import (
@@ -400,6 +402,24 @@ def test_log() -> None:
         "ep1 at 192.0.2.2 was not bootstrapped: PUT /0/1 was answered 4.00",
     ]
     assert KEY not in repr(Account("coaps://x", b"id1", bytes.fromhex(KEY), 1, 1, "U"))
+
+
+@given(st.lists(st.tuples(st.sampled_from([CHANGED, DELETED, CONTENT, BAD_REQUEST, 0, 255]), st.binary(max_size=20))))
+def test_anyResponses(responses: list[tuple[int, bytes]]) -> None:
+    """
+    Whatever a device answers, it is asked for what comes next, or has failed, or is done.
+    """
+    talk = conversation([Account("coap://h", b"", b"", number, 60, "U") for number in (1, 2)], TLV)
+    next(talk)
+    asked = 1
+    try:
+        for number, payload in responses:
+            talk.send(Message(number, [], payload))
+            asked += 1
+    except Refused:
+        assert asked <= 7
+    except StopIteration:
+        assert asked == 7
 
 
 def test_conversation() -> None:
