@@ -83,6 +83,7 @@ def test_notOfThisVersion() -> None:
     kit.run(1)
     assert [code for _, _, code in kit.codes()] == ["4.00", "2.05"]
     assert device.asked == ["/3/0/9"]
+    assert not kit.broker.registry.sessions["ep1"].inflight
 
 
 def test_oneAtATime() -> None:
@@ -226,6 +227,34 @@ def test_deregistered() -> None:
     kit.run(1)
     assert kit.codes() == [(1, "read", "5.03"), (2, "read", "5.03")]
     assert device.requests == []
+
+
+def test_deregisteredMeanwhile() -> None:
+    """
+    What a device was doing when it went is answered once, whatever it still says.
+    """
+    kit = Kit()
+    device = kit.registered(serve=lambda request: None)
+    kit.command("read", "/3/0/9")
+    kit.run(2)
+    device.deregister()
+    assert kit.codes() == [(1, "ack", ""), (1, "read", "5.03")]
+    assert not kit.endpoint.exchanges._awaiting
+    device.respond(content())
+    kit.run(5)
+    assert kit.taken() == []
+
+
+def test_otherSettings() -> None:
+    """
+    A session that was kept under other settings has the subscription of the present ones alone.
+    """
+    kit = Kit()
+    device = kit.registered()
+    kit.gateway.devices["ep1"].client.subscribe("elsewhere/#", 1)
+    kit.gateway.endAll(0x8B)
+    device.register()
+    assert list(kit.broker.registry.sessions["ep1"].subscriptions) == ["lwm2m/ep1/dn/#"]
 
 
 def test_takenAway() -> None:
