@@ -32,6 +32,7 @@ from gateways.lwm2m.commands import Request
 from gateways.lwm2m.content import LINKS, SENML_CBOR, SENML_JSON, TLV, encode
 from gateways.lwm2m.downlink import messageOf
 from gateways.lwm2m.errors import ContentError
+from gateways.lwm2m.identities import provenName
 from gateways.lwm2m.links import parseListing
 from gateways.lwm2m.registration import RegistrationError
 
@@ -122,7 +123,7 @@ class Run:
         Nothing more is wanted of the device.
         """
         self._stopWaiting()
-        self.endpoint.exchanges.forgetRequest(self.address, self._token)
+        self.endpoint.exchanges.forgetRequest(self.address, self._token, self._owner.clock.seconds())
         self._conversation.close()
 
     def _ask(self, request: Request) -> None:
@@ -201,7 +202,7 @@ class Bootstrapping:
         """
         options = dict(query.split("=", 1) for query in asked.queries if "=" in query)
         identity = asked.identity
-        name = options.get("ep") or _provenName(identity)
+        name = options.get("ep") or provenName(identity)
         if not name or len(name) > _LONGEST_NAME or not name.isprintable():
             raise RegistrationError(BAD_REQUEST, "no endpoint name that can be one: add ep=")
         contentFormat = TLV
@@ -259,12 +260,3 @@ class Bootstrapping:
         self._runs.clear()
         for run in runs:
             run.end()
-
-
-def _provenName(identity: PeerIdentity | None) -> str | None:
-    """
-    What a device is known by that does not say its name.
-    """
-    if identity is None:
-        return None
-    return identity.psk.decode("utf-8", "replace") if identity.psk is not None else identity.cn

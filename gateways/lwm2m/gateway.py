@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from gateways.coap.parameters import Parameters
 from gateways.lwm2m.bootstrap import Bootstrapping
 from gateways.lwm2m.registration import Lifetimes
+from twisted_mqtt.sparinglog import SparingLog
 
 if TYPE_CHECKING:
     from gateways.coap.exchange import Address
+    from gateways.lwm2m.contact import Contact
     from gateways.lwm2m.device import Device
     from gateways.lwm2m.models import Models
     from gateways.lwm2m.protocol import LwM2MProtocol
@@ -25,6 +27,7 @@ class Gateway:
     @ivar devices: those that are registered, by endpoint name.
     @ivar coming: those that are being let in, by where they are and by endpoint name.
     @ivar models: the objects that are known.
+    @ivar log: for what anybody can cause.
     @ivar bootstrapping: the bootstrap server.
     """
 
@@ -34,6 +37,7 @@ class Gateway:
         self.models = models
         self.parameters = Parameters()
         self.lifetimes = Lifetimes(settings.lifetime_min, settings.lifetime_max)
+        self.log = SparingLog(broker.clock.seconds)
         self.devices: dict[str, Device] = {}
         self.coming: dict[tuple[LwM2MProtocol, Address, str], Device] = {}
         self.bootstrapping = Bootstrapping(broker, settings)
@@ -45,7 +49,7 @@ class Gateway:
         """
         return len(self.devices) + len(self.coming) >= self.settings.max_clients
 
-    def topic(self, device: Device, topic: str) -> str:
+    def topic(self, device: Contact, topic: str) -> str:
         """
         A topic or filter of a device, with its mount point.
         """

@@ -232,6 +232,70 @@ def test_hookThatTakesItsTime() -> None:
     assert not kit.gateway.coming
 
 
+class Slow:
+    """
+    A store whose writing takes as long as a test wants.
+    """
+
+    def __init__(self, kit: Kit) -> None:
+        self._progress = kit.broker.router.progress
+        self._kit = kit
+
+    def begin(self) -> None:
+        """
+        From now on nothing is safe.
+        """
+        self._progress.sequence += 1
+
+    def end(self) -> None:
+        """
+        All is.
+        """
+        self._progress.committed = self._progress.sequence
+        for link in list(self._kit.broker.router.waiting):
+            link.committed()
+        self._kit.run(1)
+
+
+def test_answeredWhenSafe() -> None:
+    """
+    A device is registered when that has been written, and not before; whoever asks again has to wait.
+    """
+    kit = Kit()
+    slow = Slow(kit)
+    slow.begin()
+    device = kit.device()
+    answer = device.ask(POST, "/rd?ep=ep1&lt=300", LINKS)
+    kit.run(1)
+    assert (answer.code, kit.heard) == ("", [])
+    assert (device.register(), device.update()) == ("5.03", "4.03")
+    slow.end()
+    assert answer.code == "2.01"
+    assert [what["msgType"] for what in kit.taken()] == ["register"]
+
+
+def test_askedAgainBeforeItIsSafe() -> None:
+    """
+    Of several updates that wait for the store the last is answered, and a change that any of them tells is told once.
+    """
+    kit = Kit()
+    device = kit.registered()
+    slow = Slow(kit)
+    slow.begin()
+    asked = [device.ask(POST, "/rd/ep1", links) for links in (b"", b"</3/0>", b"", b"")]
+    kit.run(6)
+    assert kit.taken() == []
+    slow.end()
+    assert [answer.code for answer in asked] == ["", "", "", "2.04"]
+    assert [what["data"]["objectList"] for what in kit.taken()] == [["/3/0"]]
+    slow.begin()
+    asked = [device.ask(POST, "/rd/ep1", b"</1/0>"), device.ask(POST, "/rd?ep=ep1&lt=300", LINKS)]
+    kit.run(6)
+    slow.end()
+    assert [answer.code for answer in asked] == ["", "2.01"]
+    assert [what["msgType"] for what in kit.taken()] == ["register"]
+
+
 def test_stopsWhileSomebodyIsAsked() -> None:
     """
     The gateway may stop in the middle of it.
