@@ -54,6 +54,8 @@ SEEN_BY_GATEWAYS = {
     "twisted_mqtt.listening",
     "twisted_mqtt.portoptions",
     "twisted_mqtt.waiting",
+    # Lines of the log that strangers can cause.
+    "twisted_mqtt.sparinglog",
     # What a gateway that authenticates in a way of its own answers at client.authenticate.
     "twisted_mqtt.verdicts",
     # Layers between a port and a protocol, which serve any protocol.

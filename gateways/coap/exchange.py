@@ -250,7 +250,7 @@ class Exchanges:
         self._stopFor(address, token, now)
         # It may ask for something else with the same token.
         if not awaiting.answered(message, now) and self._awaiting.get(address, _NOBODY).get(token) is awaiting:
-            self.forgetRequest(address, token)
+            self._forgetAwaiting(address, token)
 
     def _stopFor(self, address: Address, token: bytes, now: float) -> None:
         """
@@ -286,7 +286,7 @@ class Exchanges:
     def _fail(self, address: Address, token: bytes, how: int, now: float) -> None:
         awaiting = self._awaiting.get(address, _NOBODY).get(token)
         if awaiting is not None:
-            self.forgetRequest(address, token)
+            self._forgetAwaiting(address, token)
             awaiting.failed(how, now)
 
     # Outgoing
@@ -368,10 +368,22 @@ class Exchanges:
         self.send(address, message, message.type == CON, None, now)
         return message.token
 
-    def forgetRequest(self, address: Address, token: bytes) -> None:
+    def forgetRequest(self, address: Address, token: bytes, now: float) -> None:
         """
-        No response is wanted any more; one that comes will be reset.
+        No response is wanted any more: the request is not sent again, and a response that comes will be reset.
         """
+        self._forgetAwaiting(address, token)
+        lane = self._lanes.get(address)
+        if lane is None:
+            return
+        for outgoing in [*lane.flying.values(), *lane.waiting]:
+            if outgoing.message.token == token and isRequest(outgoing.message.code):
+                if lane.flying.pop(outgoing.message.messageID, None) is None:
+                    lane.waiting.remove(outgoing)
+                self._advance(address, lane, now)
+                return
+
+    def _forgetAwaiting(self, address: Address, token: bytes) -> None:
         awaiting = self._awaiting.get(address)
         if awaiting is not None:
             awaiting.pop(token, None)

@@ -12,7 +12,14 @@ from typing import Final
 import msgspec
 
 from gateways.coap.codes import BAD_REQUEST, CONTENT, NAMES, codeText, isSuccess
-from gateways.lwm2m.commands import COMPOSITES, DISCOVER, Command, CommandError
+from gateways.lwm2m.commands import (
+    CANCEL_OBSERVE,
+    CANCEL_OBSERVE_COMPOSITE,
+    COMPOSITES,
+    DISCOVER,
+    Command,
+    CommandError,
+)
 from gateways.lwm2m.content import LINKS, SENML_CBOR, SENML_JSON, TEXT, Dialect, decode
 from gateways.lwm2m.entries import Entry
 from gateways.lwm2m.errors import ContentError
@@ -149,6 +156,8 @@ def _read(command: Command, contentFormat: int | None, payload: bytes, dialect: 
 
     @raise ContentError: it can't be read.
     """
+    if not payload and command.type in (CANCEL_OBSERVE, CANCEL_OBSERVE_COMPOSITE):
+        return []  # some devices end an observation without a last word
     if command.type == DISCOVER:
         if contentFormat not in (LINKS, None):
             raise ContentError(f"content format {contentFormat} where links are wanted")

@@ -168,7 +168,7 @@ class Command:
                 code = PUT
             payload = encode(dialect.writes, path, self.entries, dialect.prefix)
             return Request(code, uri, contentFormat=dialect.writes, payload=payload)
-        if self.type == EXECUTE:
+        if self.type == EXECUTE and self.arguments:
             return Request(code, uri, contentFormat=TEXT, payload=self.arguments.encode("utf-8"))
         accept = LINKS if self.type == DISCOVER else None
         return Request(code, uri, list(self.queries), accept=accept, observe=_OBSERVE.get(self.type))

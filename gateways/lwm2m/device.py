@@ -7,19 +7,18 @@ that were not answered then are delivered again when it has registered anew.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from gateways.client import GatewayClient
 from gateways.coap.codes import SERVICE_UNAVAILABLE
 from gateways.lwm2m import answers
 from gateways.lwm2m.commands import CommandError, NotJSON, observing, parseCommand
-from gateways.lwm2m.content import Dialect, dialectOf
-from gateways.lwm2m.downlink import AUTOMATIC, Downlink, Waiting, repeated
+from gateways.lwm2m.contact import Contact
+from gateways.lwm2m.downlink import AUTOMATIC, Waiting, repeated
+from gateways.lwm2m.identities import provenKey, provenName
 from twisted_mqtt.core.reasons import (
     KEEP_ALIVE_TIMEOUT,
     NORMAL_DISCONNECTION,
@@ -31,13 +30,12 @@ from twisted_mqtt.core.reasons import (
 from twisted_mqtt.waiting import then
 
 if TYPE_CHECKING:
-    from gateways.coap.exchange import Address, Awaiting
-    from gateways.coap.message import Message
+    from gateways.coap.exchange import Address
     from gateways.lwm2m.commands import Command
     from gateways.lwm2m.gateway import Gateway
+    from gateways.lwm2m.links import Listing
     from gateways.lwm2m.protocol import LwM2MProtocol
     from gateways.lwm2m.registration import Credentials, Registration
-    from twisted_mqtt.config.schema_lwm2m import LwM2M
     from twisted_mqtt.core.message import Message as Published
     from twisted_mqtt.peeridentity import PeerIdentity
 
@@ -50,27 +48,18 @@ OVER: Final = 2
 
 # spec/gateways.md 5.8.
 _AUTO_OBSERVE_DELAY: Final = 2.0
-# What may wait for access rules that take their time.
-_MOST_UNPUBLISHED: Final = 1000
 
 
-class Device:
+class Device(Contact):
     """
     One device.
 
-    @ivar registration: the present one.
-    @ivar endpoint: where it came in.
-    @ivar address: where it is.
-    @ivar client: its place in the broker.
-    @ivar downlink: the commands to it.
     @ivar successor: the same device, which is being let in from elsewhere, or L{None}.
-    @ivar bucket: the wheel's.
     """
 
     __slots__ = (
-        "bucket", "registration", "endpoint", "address", "client", "settings", "dialect", "downlink", "successor",
-        "_gateway", "_credentials", "_identity", "_state", "_done", "_welcome", "_attached", "_lifeEndsAt", "_heardAt",
-        "_awake", "_timer", "_timerAt", "_receiving", "_unpublished", "_observeAgain",
+        "successor", "_credentials", "_identity", "_state", "_done", "_lifeEndsAt", "_observeAgain", "_unsafe",
+        "_untold",
     )  # fmt: skip
 
     def __init__(
@@ -82,40 +71,23 @@ class Device:
         credentials: Credentials,
         identity: PeerIdentity | None,
     ) -> None:
-        self.bucket = 0
-        self.registration = registration
-        self.endpoint = endpoint
-        self.address = address
-        self.settings: LwM2M = gateway.settings
-        self.dialect: Dialect = _dialectFor(gateway, registration)
-        self.downlink = Downlink(self)
+        super().__init__(gateway, endpoint, address, registration)
         self.successor: Device | None = None
-        self._gateway = gateway
         self._credentials = credentials
-        self._identity = _keyOf(identity)
+        self._identity = provenKey(identity)
         self._state = CONNECTING
         self._done: Callable[[int], None] | None = None
-        # Whether it has been told that it is registered: nothing is sent to it before.
-        self._welcome = False
-        # Whether the layer below can reach it.
-        self._attached = True
         self._lifeEndsAt = 0.0
-        self._heardAt = 0.0
-        self._awake = True
-        self._timer: Any = None
-        self._timerAt = 0.0
-        self._receiving = False
-        # What is published once that before it has been, while access rules or C{publish_limit} take their time.
-        self._unpublished: deque[tuple[str, bytes]] | None = None
         self._observeAgain: list[Command] = []
-        self.client = GatewayClient(
-            gateway.broker, endpoint.place, self, "lwm2m", address[0], address[1], endpoint.port, patient=True
-        )
+        # What is done when the registration is safe, and whether a change of it is to be told then.
+        self._unsafe: Callable[[], None] | None = None
+        self._untold = False
         if identity is not None:
-            self.client.info.identify(identity)
-            if identity.psk is not None and self.client.info.provenUsername is None:
+            info = self.client.info
+            info.identify(identity)
+            if identity.psk is not None and info.provenUsername is None:
                 # By its key it has shown who it is, whatever it calls itself.
-                self.client.info.provenUsername = identity.psk.decode("utf-8", "replace")
+                info.provenUsername = provenName(identity)
 
     # Coming
 
@@ -175,8 +147,8 @@ class Device:
         try:
             for name in stale:
                 self.client.unsubscribe(name)
-            # A command is no state that would hold for whoever comes later, so no retained ones are wanted.
-            subscribing = self.client.subscribe(topicFilter, 1, noLocal=True, retainHandling=2)
+            # Retained messages are not asked for: a command is no state that would hold for whoever comes later.
+            subscribing = self.client.subscribe(topicFilter, 1, noLocal=True)
         except ProtocolError as error:
             _log.warn("{ep} gets no commands: {error}", ep=self.registration.endpoint, error=error)
             self._registered()
@@ -191,7 +163,7 @@ class Device:
                 topic=self._gateway.topic(self, self.settings.topics.command),
                 reason=subscribing.reasons[0],
             )
-        self.client.link.whenSafe(self._registered)
+        self._whenSafe(self._registered)
 
     def _registered(self) -> None:
         if self._state != OPEN:
@@ -209,17 +181,8 @@ class Device:
         It knows that it is registered.
         """
         self._welcome = True
-        registration = self.registration
-        self._publish(
-            self.settings.topics.register,
-            answers.registered(
-                registration.endpoint,
-                registration.lifetime,
-                registration.version,
-                registration.options,
-                registration.listing,
-            ),
-        )
+        self._untold = False
+        self._publish(self.settings.topics.register, answers.registered(*self._told()))
         self._observe()
         self.downlink.pump(self._now())
 
@@ -248,18 +211,18 @@ class Device:
         """
         It has registered again, from where it was.
 
-        @param answer: tells it that it has been heard, once that is safe.
+        @param answer: tells it that it has been heard, once that is safe; if it asks again before, not any more.
         """
         self._observeAgain += self.downlink.observations.clear()
-        self._replace(registration)
         self._welcome = False
+        self.downlink.restart()
+        self._replace(registration)
 
         def safe() -> None:
-            if self._state == OPEN:
-                answer()
-                self._welcomed()
+            answer()
+            self._welcomed()
 
-        self.client.link.whenSafe(safe)
+        self._whenSafe(safe)
 
     def update(self, registration: Registration, answer: Callable[[], None], tell: bool) -> None:
         """
@@ -269,29 +232,50 @@ class Device:
         @param tell: whether what it has is another list.
         """
         self._replace(registration)
+        self._untold = self._untold or tell
 
         def safe() -> None:
-            if self._state != OPEN:
-                return
             answer()
-            if tell:
-                payload = answers.updated(
-                    registration.endpoint,
-                    registration.lifetime,
-                    registration.version,
-                    registration.options,
-                    registration.listing,
-                )
-                self._publish(self.settings.topics.update, payload)
+            if self._untold:
+                self._untold = False
+                self._publish(self.settings.topics.update, answers.updated(*self._told()))
 
-        self.client.link.whenSafe(safe)
+        self._whenSafe(safe)
+
+    def _told(self) -> tuple[str, int, str, Mapping[str, str], Listing]:
+        """
+        What events tell of its registration.
+        """
+        registration = self.registration
+        return (
+            registration.endpoint,
+            registration.lifetime,
+            registration.version,
+            registration.options,
+            registration.listing,
+        )
+
+    def _whenSafe(self, goOn: Callable[[], None]) -> None:
+        """
+        Go on when what the registration has changed is safe. Of several that wait for that, the last is done: the
+        device has asked again since it was not answered.
+        """
+        waits = self._unsafe is not None
+        self._unsafe = goOn
+        if not waits:
+            self.client.link.whenSafe(self._safe)
+
+    def _safe(self) -> None:
+        goOn, self._unsafe = self._unsafe, None
+        if goOn is not None and self._state == OPEN:
+            goOn()
 
     def _replace(self, registration: Registration) -> None:
         before, self.registration = self.registration, registration
         if registration.lifetime != before.lifetime:
             self.client.setExpiry(registration.lifetime)
         if registration.listing is not before.listing or registration.version != before.version:
-            self.dialect = _dialectFor(self._gateway, registration)
+            self.dialect = self._makeDialect()
         self._live(self._now())
 
     def _live(self, now: float) -> None:
@@ -299,6 +283,13 @@ class Device:
         self.schedule(self._lifeEndsAt)
 
     # Who it is, and where
+
+    @property
+    def isComing(self) -> bool:
+        """
+        Whether it has not been told yet that it is registered for the first time.
+        """
+        return self._done is not None
 
     def isSame(self, credentials: Credentials) -> bool:
         """
@@ -318,7 +309,7 @@ class Device:
         none, by its credentials; and if it has none of these either, nobody can tell it from others anyway.
         """
         if self._identity is not None:
-            return self._identity == _keyOf(identity)
+            return self._identity == provenKey(identity)
         return credentials == self._credentials
 
     def yieldsTo(self, identity: PeerIdentity | None) -> bool:
@@ -326,7 +317,7 @@ class Device:
         Whether whoever has shown this, and satisfies the broker, may take its name: one who has shown by DTLS who he is
         is replaced by nobody else.
         """
-        return self._identity is None or self._identity == _keyOf(identity)
+        return self._identity is None or self._identity == provenKey(identity)
 
     def move(self, endpoint: LwM2MProtocol, address: Address) -> None:
         """
@@ -344,21 +335,6 @@ class Device:
         self._attached = True
         self._gateway.add(self)
         self._observe()
-
-    def detach(self) -> None:
-        """
-        The layer below has lost its association: until it comes back, nothing can be sent.
-        """
-        self._attached = False
-
-    def heard(self, now: float) -> None:
-        """
-        Something has come from it.
-        """
-        self._heardAt = now
-        self._awake = True
-        if self._welcome and len(self.downlink):
-            self.downlink.pump(now)
 
     # Going
 
@@ -458,7 +434,7 @@ class Device:
         try:
             command = parseCommand(message.payload, self.dialect.models)
         except NotJSON as error:
-            _log.warn("{topic}: no command, {error}", topic=message.topic, error=error)
+            self._gateway.log.info("{topic}: no command, {error}", topic=message.topic, error=error)
             self.settled(packetID)
             return
         except CommandError as error:
@@ -467,7 +443,8 @@ class Device:
             return
         expiresAt = message.expiresAt
         if self.settings.command_expiry:
-            byDefault = now + self.settings.command_expiry
+            # It may have waited in the session before.
+            byDefault = message.timestamp + self.settings.command_expiry
             expiresAt = min(expiresAt, byDefault) if expiresAt else byDefault
         self.downlink.add(Waiting(command, packetID, expiresAt, len(message.payload)), now)
 
@@ -475,129 +452,3 @@ class Device:
         """
         See L{Receiver<twisted_mqtt.core.link.Receiver>}; nothing is subscribed at QoS 2.
         """
-
-    # What its commands need: see L{gateways.lwm2m.downlink.Site}
-
-    @property
-    def queueMode(self) -> bool:
-        """
-        Whether it listens only for a while after it has said something.
-        """
-        return self.registration.queueMode
-
-    def reachable(self) -> bool:
-        """
-        Whether something can be sent to it at all.
-        """
-        return self._welcome and self._attached
-
-    def listens(self, now: float) -> bool:
-        """
-        Whether it is awake, as far as is known.
-        """
-        if not self.registration.queueMode:
-            return True
-        return self._awake and now < self._heardAt + self.settings.qmode_time_window
-
-    def unheard(self) -> None:
-        """
-        It has not answered.
-        """
-        self._awake = False
-
-    def request(self, message: Message, awaiting: Awaiting) -> bytes:
-        """
-        Send it a request.
-        """
-        return self.endpoint.request(self.address, message, awaiting, self._now())
-
-    def forgetRequest(self, token: bytes) -> None:
-        """
-        No answer to that is wanted any more.
-        """
-        self.endpoint.exchanges.forgetRequest(self.address, token)
-
-    def respond(self, payload: bytes) -> None:
-        """
-        Publish an answer.
-        """
-        self._publish(self.settings.topics.response, payload)
-
-    def notify(self, payload: bytes) -> None:
-        """
-        Publish a notification, or what it has sent of its own accord.
-        """
-        self._publish(self.settings.topics.notify, payload)
-
-    def settled(self, packetID: int) -> None:
-        """
-        A command has been answered.
-        """
-        if not packetID:
-            return
-        if self._receiving:
-            # The session is in the middle of sending.
-            self._gateway.broker.clock.callLater(0, self.client.acknowledged, packetID)
-        else:
-            self.client.acknowledged(packetID)
-
-    def schedule(self, deadline: float) -> None:
-        """
-        Have the wheel ask then.
-        """
-        self._gateway.broker.wheel.add(self, deadline)
-
-    def callLater(self, delay: float) -> None:
-        """
-        Look after its commands in a while.
-        """
-        at = self._now() + delay
-        if self._timer is not None:
-            if self._timerAt <= at:
-                return
-            self._timer.cancel()
-        self._timerAt = at
-        self._timer = self._gateway.broker.clock.callLater(delay, self._pump)
-
-    def _pump(self) -> None:
-        self._timer = None
-        self.downlink.pump(self._now(), True)
-
-    def _now(self) -> float:
-        now: float = self._gateway.broker.clock.seconds()
-        return now
-
-    # Publishing
-
-    def _publish(self, topic: str, payload: bytes) -> None:
-        if self._unpublished is not None:
-            if len(self._unpublished) < _MOST_UNPUBLISHED:
-                self._unpublished.append((topic, payload))
-            return
-        result = self.client.publish(self._gateway.topic(self, topic), payload)
-        if isinstance(result, Deferred):
-            self._unpublished = deque()
-            result.addBoth(self._published)
-
-    def _published(self, result: Any) -> None:
-        waiting, self._unpublished = self._unpublished, None
-        for topic, payload in waiting or ():
-            # If one has to wait again, what is left of these waits again, in order.
-            self._publish(topic, payload)
-
-
-def _dialectFor(gateway: Gateway, registration: Registration) -> Dialect:
-    # LwM2M 1.0 lets a device leave its version out.
-    return dialectOf(registration.version or "1.0", registration.listing, gateway.models)
-
-
-def _keyOf(identity: PeerIdentity | None) -> tuple[str, object] | None:
-    """
-    What two associations of one device have in common, L{None} where it has shown nothing.
-    """
-    if identity is None:
-        return None
-    if identity.psk is not None:
-        return "psk", identity.psk
-    # A certificate is renewed; its subject stays.
-    return "certificate", identity.dn or identity.certificate

@@ -309,6 +309,16 @@ class Downlink:
             if not waiting.packetID or not keepUnsettled:
                 self._giveUp(waiting, code, text)
 
+    def restart(self) -> None:
+        """
+        The device has begun anew, and knows nothing of what was on its way.
+        """
+        running, self._running = self._running, []
+        self._turn = None
+        for run in reversed(running):
+            run.forget()
+            self._postpone(run.waiting, "the device has registered anew before it answered")
+
     def abandon(self) -> list[Waiting]:
         """
         Let go all commands unanswered, for somebody else to see to them; no more come.
@@ -394,12 +404,9 @@ class Downlink:
         waiting, site = run.waiting, self.site
         if how == RESET:
             self._giveUp(waiting, BAD_GATEWAY, "the device has reset the request")
-        elif (site.queueMode or how == DROPPED) and waiting.command.type not in _ONCE:
+        elif site.queueMode or how == DROPPED:
             # It has fallen asleep, or its association has ended: when it is back, this is the first that it gets.
-            if self._waiting is None:
-                self._waiting = deque()
-            self._waiting.appendleft(waiting)
-            self._size += waiting.size
+            self._postpone(waiting, "the device does not answer")
         else:
             self._giveUp(waiting, GATEWAY_TIMEOUT, "the device does not answer")
         if how == TIMED_OUT:
@@ -415,6 +422,18 @@ class Downlink:
             for waiting in [waiting for waiting in self._waiting if waiting.origin != COMMANDED]:
                 self._waiting.remove(waiting)
                 self._size -= waiting.size
+
+    def _postpone(self, waiting: Waiting, text: str) -> None:
+        """
+        What may have been done is the first to be sent again, unless it would then be done twice.
+        """
+        if waiting.command.type in _ONCE:
+            self._giveUp(waiting, GATEWAY_TIMEOUT, text)
+            return
+        if self._waiting is None:
+            self._waiting = deque()
+        self._waiting.appendleft(waiting)
+        self._size += waiting.size
 
     def _launch(self, waiting: Waiting, now: float) -> None:
         site, command = self.site, waiting.command

@@ -13,6 +13,9 @@ from gateways.lwm2m.values import Value
 # Most values in one payload. A Device object with everything has some forty.
 MOST: Final = 10_000
 
+# In seconds. Further than this from any other time there is none.
+_LATEST: Final = 1e15
+
 
 class Entry(NamedTuple):
     """
@@ -36,6 +39,20 @@ def countEntries(count: int) -> None:
     """
     if count > MOST:
         raise ContentError(f"more than {MOST} values")
+
+
+def timeOf(base: int | float | None, time: int | float | None) -> int | float | None:
+    """
+    The time of a value, by what is said for all of a payload and for this one.
+
+    @raise ContentError: it is no time that anybody could mean.
+    """
+    if base is None and time is None:
+        return None
+    for each in (base or 0, time or 0):
+        if not abs(each) <= _LATEST:
+            raise ContentError("a time out of range")
+    return (base or 0) + (time or 0)
 
 
 def fewRecords(payload: bytes) -> None:

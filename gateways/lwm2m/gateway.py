@@ -7,12 +7,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateways.coap.parameters import Parameters
+from gateways.lwm2m.bootstrap import Bootstrapping
 from gateways.lwm2m.interface import Asked, serve
 from gateways.lwm2m.registration import Lifetimes
+from twisted_mqtt.sparinglog import SparingLog
 
 if TYPE_CHECKING:
     from gateways.coap.exchange import Address, Incoming
     from gateways.coap.message import Message
+    from gateways.lwm2m.contact import Contact
     from gateways.lwm2m.device import Device
     from gateways.lwm2m.models import Models
     from gateways.lwm2m.protocol import LwM2MProtocol
@@ -26,6 +29,8 @@ class Gateway:
     @ivar devices: those that are registered, by endpoint name.
     @ivar coming: those that are being let in, by where they are and by endpoint name.
     @ivar models: the objects that are known.
+    @ivar log: for what anybody can cause.
+    @ivar bootstrapping: the bootstrap server.
     """
 
     def __init__(self, broker: Any, settings: LwM2M, models: Models) -> None:
@@ -34,8 +39,10 @@ class Gateway:
         self.models = models
         self.parameters = Parameters()
         self.lifetimes = Lifetimes(settings.lifetime_min, settings.lifetime_max)
+        self.log = SparingLog(broker.clock.seconds)
         self.devices: dict[str, Device] = {}
         self.coming: dict[tuple[LwM2MProtocol, Address, str], Device] = {}
+        self.bootstrapping = Bootstrapping(broker, settings)
 
     @property
     def isFull(self) -> bool:
@@ -50,7 +57,7 @@ class Gateway:
         """
         serve(self, Asked(endpoint, asked, message, incoming))
 
-    def topic(self, device: Device, topic: str) -> str:
+    def topic(self, device: Contact, topic: str) -> str:
         """
         A topic or filter of a device, with its mount point.
         """
@@ -87,5 +94,6 @@ class Gateway:
         """
         Let all go; they are expected to come back.
         """
+        self.bootstrapping.endAll()
         for device in [*self.devices.values(), *self.coming.values()]:
             device.end(reason, "the gateway stops", keepSession=True)

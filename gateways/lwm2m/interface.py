@@ -43,6 +43,7 @@ from gateways.coap.query import pathOf
 from gateways.lwm2m import answers
 from gateways.lwm2m.device import Device
 from gateways.lwm2m.errors import ContentError
+from gateways.lwm2m.identities import provenName
 from gateways.lwm2m.registration import (
     Credentials,
     Registration,
@@ -147,6 +148,8 @@ def serve(gateway: Gateway, asked: Asked) -> None:
             _changeRegistration(gateway, asked, path[1])
         elif path == ["dp"] and code == POST:
             _send(asked)
+        elif path == ["bs"] and code == POST and gateway.settings.bootstrap.enable:
+            gateway.bootstrapping.begin(asked)
         else:
             asked.refuse(BAD_REQUEST, "there are POST to /rd and /dp, POST and DELETE to a location below /rd")
     except RegistrationError as error:
@@ -156,13 +159,14 @@ def serve(gateway: Gateway, asked: Asked) -> None:
 def _register(gateway: Gateway, asked: Asked) -> None:
     identity = asked.identity
     # core 6.2.1.2: a device may leave its name to what it is known by.
-    name = None if identity is None or identity.psk is None else identity.psk.decode("utf-8", "replace")
-    name = name or (None if identity is None else identity.cn)
+    name = provenName(identity)
     registration, credentials = parseRegister(asked.queries, asked.message.payload, gateway.lifetimes, name)
     endpoint, address = asked.endpoint, asked.address
     location = stringOptions(LOCATION_PATH, ["rd", registration.endpoint])
     before = gateway.devices.get(registration.endpoint)
-    if before is not None and before.isAt(endpoint, address) and before.isSame(credentials):
+    if before is not None and before.isComing:
+        asked.refuse(SERVICE_UNAVAILABLE, "it is being registered")
+    elif before is not None and before.isAt(endpoint, address) and before.isSame(credentials):
         before.reregister(registration, lambda: asked.answer(CREATED, location))
     elif before is not None and not before.yieldsTo(identity):
         _log.info(
@@ -204,6 +208,8 @@ def _letIn(
 
 def _changeRegistration(gateway: Gateway, asked: Asked, name: str) -> None:
     device = gateway.devices.get(name)
+    if device is not None and device.isComing:
+        device = None
     if device is not None and not device.isAt(asked.endpoint, asked.address):
         if device.isShownBy(asked.identity, credentialsIn(asked.queries)):
             # A device says by an update that its address has changed (LwM2M 1.1.1 core 6.2.2).
@@ -211,7 +217,7 @@ def _changeRegistration(gateway: Gateway, asked: Asked, name: str) -> None:
         else:
             device = None
     if device is None:
-        if asked.endpoint.devices.get(asked.address):
+        if _registeredAt(asked):
             asked.refuse(NOT_FOUND, "this is not where it is registered")
         else:
             asked.refuse(FORBIDDEN, "not registered")
@@ -224,18 +230,26 @@ def _changeRegistration(gateway: Gateway, asked: Asked, name: str) -> None:
         device.update(registration, lambda: asked.answer(CHANGED), tell)
 
 
+def _registeredAt(asked: Asked) -> list[Device]:
+    """
+    The devices that are registered from where a request comes.
+    """
+    there = asked.endpoint.devices.get(asked.address, {})
+    return [device for device in there.values() if not device.isComing]
+
+
 def _send(asked: Asked) -> None:
     """
     What LwM2M 1.1 calls "send" (core 6.4.6).
     """
-    there = asked.endpoint.devices.get(asked.address)
+    there = _registeredAt(asked)
     if not there:
         asked.refuse(FORBIDDEN, "not registered")
         return
     if len(there) > 1:
         asked.refuse(BAD_REQUEST, "several devices are registered from this address")
         return
-    [device] = there.values()
+    [device] = there
     message = asked.message
     try:
         payload = answers.sent(uintOf(message.options, CONTENT_FORMAT), message.payload, device.dialect)

@@ -54,13 +54,13 @@ class Models:
 
     def __init__(self, known: Iterable[ObjectModel]) -> None:
         """
-        @param known: of two with one identifier and version, the later one holds; of two versions, the newer one, until
-            a device tells another.
+        @param known: of two with one identifier and version, the later one holds. Until a device tells a version, the
+            newest like 1.0 holds, which is what it means to tell none (LwM2M 1.1.1 core 7.2.2), else the newest.
         """
         self._known: dict[int, dict[str, ObjectModel]] = {}
         for model in known:
             self._known.setdefault(model.id, {})[model.version] = model
-        self._chosen = {number: max(versions.values(), key=_order) for number, versions in self._known.items()}
+        self._chosen = {number: _nearest(versions, "1") for number, versions in self._known.items()}
 
     def choose(self, versions: Mapping[int, str]) -> Models:
         """
@@ -69,14 +69,10 @@ class Models:
         """
         others: dict[int, ObjectModel] = {}
         for number, version in versions.items():
-            known = self._known.get(number, {})
-            chosen = known.get(version)
-            if chosen is None:
-                major = version.partition(".")[0]
-                same = (model for model in known.values() if model.version.partition(".")[0] == major)
-                chosen = max(same, key=_order, default=None)
-            if chosen is not None and chosen is not self._chosen[number]:
-                others[number] = chosen
+            if number in self._known:
+                chosen = _nearest(self._known[number], version)
+                if chosen is not self._chosen[number]:
+                    others[number] = chosen
         if not others:  # as nearly always: devices share one
             return self
         models = Models(())
@@ -106,6 +102,17 @@ class Models:
 
     def __len__(self) -> int:
         return len(self._known)
+
+
+def _nearest(known: Mapping[str, ObjectModel], version: str) -> ObjectModel:
+    """
+    That of a version; if there is none, the newest of its major version, or else the newest.
+    """
+    if version in known:
+        return known[version]
+    major = version.partition(".")[0]
+    like = [model for model in known.values() if model.version.partition(".")[0] == major]
+    return max(like or known.values(), key=_order)
 
 
 def _order(model: ObjectModel) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from gateways.lwm2m.entries import Entry, fewRecords
+from gateways.lwm2m.entries import Entry, fewRecords, timeOf
 from gateways.lwm2m.errors import ContentError
 from gateways.lwm2m.jsontext import decodeJSON
 from gateways.lwm2m.models import Models
@@ -65,9 +65,8 @@ def _entry(element: _Element, document: _Document, names: Names, models: Models)
         raise ContentError(f"{pathText(path)}: {len(said)} values where one is wanted")
     value, usual = said[0]
     type = models.typeOf(path) or usual
-    time = None if element.t is None and document.bt is None else (document.bt or 0) + (element.t or 0)
     try:
-        return Entry(path, type, fromJSON(type, value), time)
+        return Entry(path, type, fromJSON(type, value), timeOf(document.bt, element.t))
     except ContentError as error:
         raise ContentError(f"{pathText(path)}: {error}") from error
 

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from gateways.lwm2m.cbor import ARRAY, MAP, Reader, Scalar, encodeHead, encodeScalar
-from gateways.lwm2m.entries import Entry, countEntries, fewRecords
+from gateways.lwm2m.entries import Entry, countEntries, fewRecords, timeOf
 from gateways.lwm2m.errors import ContentError
 from gateways.lwm2m.jsontext import decodeJSON
 from gateways.lwm2m.models import Models
@@ -172,10 +172,8 @@ def _resolve(records: Sequence[Record] | Iterator[Record], names: Names, models:
         if len(keys) != 1:
             raise ContentError(f"{pathText(path)}: {len(keys)} values where one is wanted")
         type = models.typeOf(path) or _TYPES[keys[0]]
-        time = _number(record, "t")
-        if base.time is not None:
-            time = base.time + (time or 0)
         try:
+            time = timeOf(base.time, _number(record, "t"))
             entries.append(Entry(path, type, _value(record, keys[0], type, base.value), time))
         except ContentError as error:
             raise ContentError(f"{pathText(path)}: {error}") from error

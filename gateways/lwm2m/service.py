@@ -47,6 +47,8 @@ class LwM2MService(Service):
         for problem in problems:
             _log.error("lwm2m.xml_dir: {problem}", problem=problem)
         self.gateway = Gateway(broker, settings, models)
+        for problem in self.gateway.bootstrapping.accounts.problems:
+            _log.error("{problem}", problem=problem)
         self.ports = Ports("lwm2m", reactor, broker.wheel, settings.opts.recbuf, settings.opts.sndbuf)
         self._broker = broker
         self._settings = settings

@@ -116,7 +116,7 @@ def rows(structure: type[Struct], table: str = "") -> Iterator[tuple[str, Key]]:
             assert key.table is not None
             yield from rows(key.table, f"{table}<number>.")
         elif key.table is not None:
-            yield from rows(key.table, f"{table}{key.name}.")
+            yield from rows(key.table, f"{table}{key.name}.<name>." if key.named else f"{table}{key.name}.")
         else:
             yield f"{table}{key.name}", key
 

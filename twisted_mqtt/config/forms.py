@@ -224,6 +224,28 @@ def parseURLPath(value: object) -> str:
     return path
 
 
+def parseHex(value: object) -> str:
+    """
+    Bytes in hexadecimal.
+    """
+    written = text(value)
+    if not re.fullmatch(r"(?:[0-9A-Fa-f]{2})*", written):
+        raise Unfit
+    return written
+
+
+def parseServerURI(value: object) -> str:
+    """
+    The URI of an LwM2M server: a scheme, a host and perhaps a port.
+    """
+    written = text(value)
+    if len(written) > 255 or not re.fullmatch(
+        r"coaps?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?", written
+    ):
+        raise Unfit
+    return written
+
+
 def parseTLSVersion(value: object) -> str:
     """
     The name of a TLS version; SSL has been broken for too long to be listened to.
@@ -309,6 +331,8 @@ NODE_NAME = Grammar("name@host", 'a name and a host, such as "mqttbroker@127.0.0
 GROUP_LIST = listOf(Grammar("multicast address", 'the address of a group, such as "224.0.1.187"', parseGroup))
 FILE = Grammar("file", "the name of a file", parseReadableFile)
 URL_PATH = Grammar("URL path", 'a path that begins with a slash, such as "/mqtt"', parseURLPath)
+HEX = Grammar("hexadecimal", "an even number of hexadecimal digits", parseHex)
+SERVER_URI = Grammar("URI", 'a URI such as "coap://192.0.2.1:5783" or "coaps://lwm2m.example"', parseServerURI)
 TLS_VERSION = Grammar("TLS version", f"one of {', '.join(TLS_VERSIONS)}", parseTLSVersion)
 TLS_VERSION_LIST = listOf(TLS_VERSION)
 CIPHER = Grammar("cipher suite", "the OpenSSL name of a cipher suite", text)

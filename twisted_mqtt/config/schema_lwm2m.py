@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
-from twisted_mqtt.config.forms import BIND
+from twisted_mqtt.config.forms import BIND, HEX, SERVER_URI
+from twisted_mqtt.config.grammar import whole
 from twisted_mqtt.config.keys import (
     Address,
     Duration,
@@ -18,6 +19,7 @@ from twisted_mqtt.config.keys import (
     Numbered,
     Positive,
     Size,
+    Texts,
     TopicFilter,
     TopicName,
 )
@@ -55,9 +57,43 @@ class LwM2MOptions(Struct, frozen=True, kw_only=True):
     ] = MB
     recbuf: Annotated[Size, "Size of the kernel's receive buffer"] = MB
     sndbuf: Annotated[Size, "Size of the kernel's send buffer"] = MB
-    read_packets: Annotated[
-        Positive, NoEffect("the reactor decides"), "Datagrams read in one turn of the reactor"
-    ] = 20
+    read_packets: Annotated[Positive, NoEffect("the reactor decides"), "Datagrams read in one turn of the reactor"] = 20
+
+
+class LwM2MBootstrapServer(Struct, frozen=True, kw_only=True):
+    """
+    C{[lwm2m.bootstrap.server.<name>]}: a server that devices are to register with.
+    """
+
+    name: str = ""
+    uri: Annotated[str, SERVER_URI, "Where it is; with `coaps` devices get a pre-shared key"]
+    short_server_id: Annotated[int, whole(1, 65534), "Its number, unlike that of any other"] = 1
+    lifetime: Annotated[Duration, "How long registrations last"] = 86400.0
+    binding: Annotated[str, "How devices are to be reached: `U`, or `UQ` for those that sleep"] = "U"
+
+
+class LwM2MBootstrapEndpoint(Struct, frozen=True, kw_only=True):
+    """
+    C{[lwm2m.bootstrap.endpoint.<name>]}: what a device gets that is not like the others.
+    """
+
+    name: str = ""
+    identity: Annotated[str, "The identity of its pre-shared key; empty for its endpoint name"] = ""
+    key: Annotated[str, HEX, "The key in hexadecimal; empty for that of `psk_file`"] = ""
+    servers: Annotated[Texts, "The names of its servers; empty for all"] = ()
+
+
+class LwM2MBootstrap(Struct, frozen=True, kw_only=True):
+    """
+    C{[lwm2m.bootstrap]}: the bootstrap server.
+
+    @ivar others: for devices without a table of their own.
+    """
+
+    enable: Annotated[Flag, "Whether devices may ask which servers they are to register with"] = False
+    server: Annotated[dict[str, LwM2MBootstrapServer], "Those servers"] = {}
+    endpoint: Annotated[dict[str, LwM2MBootstrapEndpoint], "Devices that are not like the others"] = {}
+    others: LwM2MBootstrapEndpoint = LwM2MBootstrapEndpoint()
 
 
 class LwM2M(Struct, frozen=True, kw_only=True):
@@ -92,6 +128,7 @@ class LwM2M(Struct, frozen=True, kw_only=True):
     )
     max_associations: Annotated[Positive, "Most devices with DTLS at once, on one port"] = 102_400
     bind: Annotated[LwM2MBinds, "Further addresses"] = LwM2MBinds()
+    bootstrap: Annotated[LwM2MBootstrap, "The bootstrap server"] = LwM2MBootstrap()
     opts: Annotated[LwM2MOptions, "The gateway's sockets"] = LwM2MOptions()
     max_clients: Annotated[Positive, "Most devices at once; others are answered 5.03"] = 102_400
     max_commands: Annotated[

@@ -244,12 +244,29 @@ def test_observedAsClient(confirmable: bool) -> None:
     b.send(A, Message(CONTENT, [(OBSERVE, b"\2")], b"n", token), confirmable, None, network.now)
     network.run(1)
     assert [response.payload for response in answers.responses] == [b"x!", b"n"]
-    network.sides[A].exchanges.forgetRequest(B, token)
+    network.sides[A].exchanges.forgetRequest(B, token, network.now)
     heard: list[int] = []
     third = Message(CONTENT, [(OBSERVE, b"\3")], b"n", token)
     b.send(A, third, confirmable, lambda how, now: heard.append(how), network.now)
     network.run(1)
     assert heard == [RESET]
+
+
+def test_requestForgotten() -> None:
+    """
+    A request that nobody wants answered any more is not sent again, and no longer stands in the way of others.
+    """
+    network = Network(content)
+    network.fate = lambda datagram: []
+    a = network.sides[A].exchanges
+    answers = [Answers(), Answers(), Answers()]
+    requests = [Message(GET, payload=b"%d" % number) for number in range(3)]
+    tokens = [a.request(B, *pair, network.now) for pair in zip(requests, answers, strict=True)]
+    a.forgetRequest(B, tokens[0], network.now)
+    a.forgetRequest(B, tokens[2], network.now)
+    network.run()
+    assert [decode(datagram).payload for _, datagram in network.log] == [b"0"] + [b"1"] * 5
+    assert [each.failures for each in answers] == [[], [TIMED_OUT], []]
 
 
 @pytest.mark.parametrize(("mask", "answered"), [(0, True), (2, False), (8, True), (26, False)])

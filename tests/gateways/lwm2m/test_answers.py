@@ -162,6 +162,23 @@ def test_unreadable(asked: Command, contentFormat: int, payload: bytes, reason: 
     assert answer["data"]["reason"] == reason
 
 
+def test_cancelled() -> None:
+    """
+    The end of an observation may come without a value, and is then told without one.
+    """
+    for asked in (
+        command("cancel-observe", {"path": "/3/0/9"}),
+        command("cancel-observe-composite", {"paths": ["/3/0/9"]}),
+    ):
+        data = json.loads(answers.answered(asked, code("2.05"), None, b"", DIALECT))["data"]
+        assert (data["code"], data["content"]) == ("2.05", [])
+    asked = command("cancel-observe", {"path": "/3/0/9"})
+    assert json.loads(answers.answered(asked, code("2.05"), 0, b"5", DIALECT))["data"]["content"][0]["value"] == 5
+    # A read that is answered with nothing is something else.
+    asked = command("read", {"path": "/3/0/9"})
+    assert json.loads(answers.answered(asked, code("2.05"), None, b"", DIALECT))["data"]["code"] == "4.00"
+
+
 @pytest.mark.parametrize(
     ("contentFormat", "payload", "reason"),
     [

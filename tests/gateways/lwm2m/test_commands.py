@@ -84,8 +84,9 @@ def refused(type: str, data: object, **more: object) -> str:
             Request(PUT, ["3"], ["pmin=60", "epmax=9", "lt=-0.5", "gt=100000000000000000000"]),
         ),
         ("execute", {"path": "/3/0/4", "args": "2,7"}, Request(POST, ["3", "0", "4"], [], 0, payload=b"2,7")),
-        ("execute", {"path": "/3/0/4"}, Request(POST, ["3", "0", "4"], [], 0)),
-        ("execute", {"path": "/3/0/4", "args": None}, Request(POST, ["3", "0", "4"], [], 0)),
+        ("execute", {"path": "/3/0/4"}, Request(POST, ["3", "0", "4"])),
+        ("execute", {"path": "/3/0/4", "args": None}, Request(POST, ["3", "0", "4"])),
+        ("execute", {"path": "/3/0/4", "args": ""}, Request(POST, ["3", "0", "4"])),
         (
             "create",
             {"basePath": "/5", "content": [{"path": "/0/1", "type": "String", "value": "x"}]},

@@ -187,7 +187,7 @@ def test_versionOfName() -> None:
 
 def test_versions(tmp_path: Path) -> None:
     """
-    Of several versions the newest holds, until a device tells another: that one, or the newest like it.
+    Of several versions the one holds that a device has told, or the newest like it.
     """
     for version in ("1.0", "1.9", "1.10", "2.0"):
         (tmp_path / f"{version}.xml").write_bytes(definition(version, Temperature=f"T{version}"))
@@ -200,13 +200,19 @@ def test_versions(tmp_path: Path) -> None:
         assert chosen.typeOf((3, 0, 0)) == STRING
         return model.name
 
-    assert name(None) == "T2.0"
+    assert name(None) == "T1.10"
     assert name("1.0") == "T1.0"
     assert name("1.9") == "T1.9"
     assert name("1.5") == "T1.10"
     assert name("2.7") == "T2.0"
     assert name("3.0") == "T2.0"
     assert name("") == "T2.0"
+    # Who tells none has 1.0, and what has been added to that (LwM2M 1.1.1 core 7.2.2), where there is such a thing.
+    (tmp_path / "4.xml").write_bytes(definition("3.1", **{"<ObjectID>3303": "<ObjectID>4444"}))
+    (tmp_path / "5.xml").write_bytes(definition("2.1", **{"<ObjectID>3303": "<ObjectID>4444"}))
+    found = loadModels(str(tmp_path))[0].object(4444)
+    assert found is not None
+    assert found.version == "3.1"
 
 
 def test_shared() -> None:

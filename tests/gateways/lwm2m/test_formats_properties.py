@@ -237,7 +237,8 @@ def _read(contentFormat: int, payload: bytes, base: Path) -> None:
 
 
 JSON_NAME = st.text("/0123456789abn", max_size=9)
-JSON_VALUE = st.none() | st.booleans() | st.integers() | FLOATS | TEXT
+LONG = st.sampled_from([10**18, 2**64, 10**30, 10**309, -(10**400), 1.7e308, -1.7e308])
+JSON_VALUE = st.none() | st.booleans() | st.integers() | LONG | FLOATS | TEXT
 SENML = st.dictionaries(
     st.sampled_from(["bn", "bt", "bv", "bver", "n", "t", "v", "vs", "vb", "vd", "vlo", "x", "x_"]),
     JSON_NAME | JSON_VALUE,

@@ -194,6 +194,9 @@ def test_wrongRecords() -> None:
     refused([{"bn": 9, "n": "9", "v": 5}], "the field bn is no text")
     refused([{"bt": "now", "n": "9", "v": 5}], "the field bt is no number")
     refused([{"n": "/3/0/9", "t": True, "v": 5}], "the field t is no number")
+    refused([{"bt": 1e308, "n": "/3/0/9", "t": 1e308, "v": 5}], "/3/0/9: a time out of range")
+    refused([{"n": "/3/0/9", "t": 2**60, "v": 5}], "/3/0/9: a time out of range")
+    refused([{"bv": 2**63, "n": "/3/0/9", "v": 2**63}], "/3/0/9: the number is out of the range of Integer")
     # RFC 8428 4.4.
     refused([{"bver": 11, "n": "/3/0/9", "v": 5}], "version 11")
     refused([{"n": "/3/0/9", "v": 5, "foo_": 1}], "the field 'foo_', which is to be understood, is not")

@@ -24,12 +24,14 @@ class Link(interfaces.MessageInterface, interfaces.EndpointAddress, asyncio.Data
     A socket that speaks with one server: as aiocoap sees it, transport and address in one.
 
     @ivar lost: Datagrams that came while the device did not listen.
+    @ivar maximum_block_size_exp: What aiocoap takes for the size of blocks: 0 to 6 for 16 to 1,024 bytes.
     @ivar hold: What decides of each datagram whether it is lost on its way; C{None} if none is.
     """
 
     is_multicast = False
     is_multicast_locally = False
     scheme = "coap"
+    maximum_block_size_exp = 6
     hold: Callable[[bytes], bool] | None = None
 
     def __init__(self, manager: Any, server: tuple[str, int], security: Security | None = None) -> None:

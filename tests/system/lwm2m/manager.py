@@ -53,7 +53,7 @@ class Manager:
         message = self.peer.receive()
         found: dict[str, Any] = json.loads(message.payload)
         kind = "notify" if found["msgType"] in ("notify", "send") else "resp"
-        assert message.topic == f"{self._mountpoint}up/{kind}"
+        assert (message.topic, message.qos, message.retain) == (f"{self._mountpoint}up/{kind}", 0, False)
         return found
 
     def command(self, kind: str, data: dict[str, Any], **more: Any) -> int:

@@ -190,3 +190,54 @@ def test_definitions(
     assert data["content"] == [{"path": "/3303/0/5700", "value": 21.5, "name": "Sensor Value", "type": "Float"}]
     assert manager.ask("read", {"path": "/3304/0"})["code"] == "4.00"
     broker.waitFor("broken.xml")
+
+
+def test_limits(startBroker: StartBroker, name: str, makeDevice: MakeDevice, manage: Manage) -> None:
+    """
+    There may be so many devices, so many observations of one, and so many commands waiting for it; who is too many is
+    told so, and what was there before stays.
+    """
+    limits = {"max_clients": 2, "max_observations": 1, "max_commands": 2, "qmode_time_window": "1ms"}
+    broker = startBroker(gatewayTables(**limits), listeners=2)
+    device, other, third = (makeDevice(broker, f"{name}{number}") for number in range(3))
+    manager = manage(broker, f"{name}0")
+    assert [each.register().code for each in (device, other)] == ["2.01", "2.01"]
+    assert third.register().code == "5.03"
+    assert other.deregister().code == "2.02"
+    assert third.register().code == "2.01"
+    assert manager.next()["msgType"] == "register"
+    assert manager.ask("observe", {"path": "/3/0/9"})["code"] == "2.05"
+    assert manager.ask("observe", {"path": "/3/0/10"})["code"] == "5.03"
+    device.notify("/3/0/9", 5)
+    assert manager.next()["msgType"] == "notify"
+    device.register(binding="UQ")
+    assert manager.next()["msgType"] == "register"
+    device.sleep()
+    numbers = [manager.command("read", {"path": "/3/0/9"}) for _ in range(3)]
+    refused = manager.next()
+    assert (refused["data"]["code"], refused["data"]["codeMsg"]) == ("5.03", "service_unavailable")
+    device.wake()
+    device.update()
+    answered = [manager.next() for _ in range(2)]
+    assert [each["data"]["code"] for each in answered] == ["2.05", "2.05"]
+    assert sorted([refused["reqID"], *(each["reqID"] for each in answered)]) == numbers
+
+
+def test_twoServers(startBroker: StartBroker, name: str, makeDevice: MakeDevice, manage: Manage) -> None:
+    """
+    A device with two servers is one device to either: each observes what the other has changed.
+    """
+    brokers = [startBroker(gatewayTables(), listeners=2) for _ in range(2)]
+    ends = [makeDevice(broker, name) for broker in brokers]
+    ends[1].objects = ends[0].objects
+    managers = [manage(broker, name) for broker in brokers]
+    for end, manager in zip(ends, managers, strict=True):
+        end.register()
+        manager.next()
+        manager.ask("observe", {"path": "/3/0/15"})
+    assert managers[0].ask("write", {"path": "/3/0/15", "type": "String", "value": "UTC"})["code"] == "2.04"
+    for end, manager in zip(ends, managers, strict=True):
+        end.notify("/3/0/15", "UTC")
+        assert manager.next()["data"]["content"][0]["value"] == "UTC"
+    ends[0].deregister()
+    assert managers[1].read("/3/0/15") == "UTC"

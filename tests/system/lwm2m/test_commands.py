@@ -497,10 +497,12 @@ def test_firmware(registered: Device, manager: Manager, encoding: str) -> None:
     assert manager.ask("execute", {"path": "/5/0/2"})["code"] == "2.04"
 
 
-def test_largeRead(registered: Device, manager: Manager) -> None:
+@pytest.mark.parametrize("exponent", [6, 2])
+def test_largeRead(registered: Device, manager: Manager, exponent: int) -> None:
     """
-    What a device has much of is read block by block.
+    What a device has much of is read block by block, of 1,024 bytes or of 64 as the device likes it.
     """
+    registered.link.maximum_block_size_exp = exponent
     registered.objects.values[5, 0, 1] = text = "0123456789" * 2000
     assert manager.read("/5/0/1") == text
     values = valuesOf(manager.ask("read", {"path": "/5/0"}))

@@ -26,25 +26,29 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
     broker.stop()
 
 
-@pytest.fixture
-def sleeper(device: Device, manager: Manager) -> Device:
-    """
-    A device in queue mode, which is asleep.
-    """
-    device.register(binding="UQ")
-    assert manager.next()["data"]["b"] == "UQ"
-    device.sleep()
-    return device
-
-
 def passed(broker: Broker, makeDevice: MakeDevice, manage: Manage, name: str) -> None:
     """
-    Wait until the gateway has seen everything that was published before: a device that is awake has answered.
+    Wait until the gateway has seen everything that was published before, and the window is over: a client has
+    connected and a device that is awake has answered it.
     """
     witness, manager = makeDevice(broker, f"{name}w"), manage(broker, f"{name}w")
     witness.register()
     manager.next()
     assert manager.read("/3/0/9") == 100
+
+
+@pytest.fixture
+def sleeper(
+    gateway: Broker, device: Device, manager: Manager, name: str, makeDevice: MakeDevice, manage: Manage
+) -> Device:
+    """
+    A device in queue mode, which is asleep, as the gateway knows by now.
+    """
+    device.register(binding="UQ")
+    assert manager.next()["data"]["b"] == "UQ"
+    device.sleep()
+    passed(gateway, makeDevice, manage, name)
+    return device
 
 
 def test_waits(
@@ -75,6 +79,7 @@ def test_anySignOfLife(
         sleeper.update()
         assert manager.next()["msgType"] == "observe"
         sleeper.sleep()
+        passed(gateway, makeDevice, manage, name)
     number = manager.command("read", {"path": "/3/0/10"})
     passed(gateway, makeDevice, manage, name)
     assert sleeper.link.lost == 0
@@ -115,6 +120,7 @@ def test_waysToSay(
     device.location = answer.location
     manager.next()
     device.sleep()
+    passed(gateway, makeDevice, manage, name)
     number = manager.command("read", {"path": "/3/0/9"})
     passed(gateway, makeDevice, manage, name)
     assert device.link.lost == 0

@@ -1,0 +1,225 @@
+"""
+How a device is reached, and how what it says is published: what its commands need of it, see
+L{gateways.lwm2m.downlink.Site}.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred
+
+from gateways.client import GatewayClient
+from gateways.lwm2m.content import Dialect, dialectOf
+from gateways.lwm2m.downlink import Downlink
+
+if TYPE_CHECKING:
+    from gateways.coap.exchange import Address, Awaiting
+    from gateways.coap.message import Message
+    from gateways.lwm2m.gateway import Gateway
+    from gateways.lwm2m.protocol import LwM2MProtocol
+    from gateways.lwm2m.registration import Registration
+    from twisted_mqtt.config.schema_lwm2m import LwM2M
+    from twisted_mqtt.core.message import Message as Published
+
+# What may wait for access rules or C{publish_limit} that take their time.
+_MOST_UNPUBLISHED: Final = 1000
+
+
+class Contact:
+    """
+    The way to a device and back.
+
+    @ivar registration: the present one.
+    @ivar endpoint: where it came in.
+    @ivar address: where it is.
+    @ivar client: its place in the broker.
+    @ivar settings: of the gateway.
+    @ivar dialect: how it is spoken with.
+    @ivar downlink: the commands to it.
+    @ivar bucket: the wheel's.
+    """
+
+    __slots__ = (
+        "bucket", "registration", "endpoint", "address", "client", "settings", "dialect", "downlink", "_gateway",
+        "_welcome", "_attached", "_heardAt", "_awake", "_timer", "_timerAt", "_receiving", "_unpublished",
+    )  # fmt: skip
+
+    def __init__(self, gateway: Gateway, endpoint: LwM2MProtocol, address: Address, registration: Registration) -> None:
+        self.bucket = 0
+        self.registration = registration
+        self.endpoint = endpoint
+        self.address = address
+        self.settings: LwM2M = gateway.settings
+        self.client = GatewayClient(
+            gateway.broker, endpoint.place, self, "lwm2m", address[0], address[1], endpoint.port, patient=True
+        )
+        self._gateway = gateway
+        # Whether it has been told that it is registered: nothing is sent to it before.
+        self._welcome = False
+        # Whether the layer below can reach it.
+        self._attached = True
+        self._heardAt = 0.0
+        self._awake = True
+        self._timer: Any = None
+        self._timerAt = 0.0
+        self._receiving = False
+        # What is published once that before it has been, while access rules or C{publish_limit} take their time.
+        self._unpublished: deque[tuple[str, bytes]] | None = None
+        self.dialect: Dialect = self._makeDialect()
+        self.downlink = Downlink(self)
+
+    def _makeDialect(self) -> Dialect:
+        # LwM2M 1.0 lets a device leave its version out.
+        return dialectOf(self.registration.version or "1.0", self.registration.listing, self._gateway.models)
+
+    def receive(
+        self, message: Published, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
+    ) -> None:
+        """
+        See L{Receiver<twisted_mqtt.core.link.Receiver>}.
+        """
+        raise NotImplementedError
+
+    def released(self, packetID: int) -> None:
+        """
+        See L{Receiver<twisted_mqtt.core.link.Receiver>}.
+        """
+        raise NotImplementedError
+
+    def sentAway(self, reason: int, text: str) -> None:
+        """
+        See L{Owner<gateways.client.Owner>}.
+        """
+        raise NotImplementedError
+
+    def due(self, now: float) -> float:
+        """
+        See L{Timed<twisted_mqtt.wheel.Timed>}.
+        """
+        raise NotImplementedError
+
+    def heard(self, now: float) -> None:
+        """
+        Something has come from it.
+        """
+        self._heardAt = now
+        self._awake = True
+        if self._welcome and len(self.downlink):
+            self.downlink.pump(now)
+
+    def detach(self) -> None:
+        """
+        The layer below has lost its association: until it comes back, nothing can be sent.
+        """
+        self._attached = False
+
+    # For its commands
+
+    @property
+    def queueMode(self) -> bool:
+        """
+        Whether it listens only for a while after it has said something.
+        """
+        return self.registration.queueMode
+
+    def reachable(self) -> bool:
+        """
+        Whether something can be sent to it at all.
+        """
+        return self._welcome and self._attached
+
+    def listens(self, now: float) -> bool:
+        """
+        Whether it is awake, as far as is known.
+        """
+        if not self.registration.queueMode:
+            return True
+        return self._awake and now < self._heardAt + self.settings.qmode_time_window
+
+    def unheard(self) -> None:
+        """
+        It has not answered.
+        """
+        self._awake = False
+
+    def request(self, message: Message, awaiting: Awaiting) -> bytes:
+        """
+        Send it a request.
+        """
+        return self.endpoint.request(self.address, message, awaiting, self._now())
+
+    def forgetRequest(self, token: bytes) -> None:
+        """
+        No answer to that is wanted any more.
+        """
+        self.endpoint.exchanges.forgetRequest(self.address, token, self._now())
+
+    def respond(self, payload: bytes) -> None:
+        """
+        Publish an answer.
+        """
+        self._publish(self.settings.topics.response, payload)
+
+    def notify(self, payload: bytes) -> None:
+        """
+        Publish a notification, or what it has sent of its own accord.
+        """
+        self._publish(self.settings.topics.notify, payload)
+
+    def settled(self, packetID: int) -> None:
+        """
+        A command has been answered.
+        """
+        if not packetID:
+            return
+        if self._receiving:
+            # The session is in the middle of sending.
+            self._gateway.broker.clock.callLater(0, self.client.acknowledged, packetID)
+        else:
+            self.client.acknowledged(packetID)
+
+    def schedule(self, deadline: float) -> None:
+        """
+        Have the wheel ask then.
+        """
+        self._gateway.broker.wheel.add(self, deadline)
+
+    def callLater(self, delay: float) -> None:
+        """
+        Look after its commands in a while.
+        """
+        at = self._now() + delay
+        if self._timer is not None:
+            if self._timerAt <= at:
+                return
+            self._timer.cancel()
+        self._timerAt = at
+        self._timer = self._gateway.broker.clock.callLater(delay, self._pump)
+
+    def _pump(self) -> None:
+        self._timer = None
+        self.downlink.pump(self._now(), True)
+
+    def _now(self) -> float:
+        now: float = self._gateway.broker.clock.seconds()
+        return now
+
+    # Publishing
+
+    def _publish(self, topic: str, payload: bytes) -> None:
+        if self._unpublished is not None:
+            if len(self._unpublished) < _MOST_UNPUBLISHED:
+                self._unpublished.append((topic, payload))
+            return
+        result = self.client.publish(self._gateway.topic(self, topic), payload)
+        if isinstance(result, Deferred):
+            self._unpublished = deque()
+            result.addBoth(self._published)
+
+    def _published(self, result: Any) -> None:
+        waiting, self._unpublished = self._unpublished, None
+        for topic, payload in waiting or ():
+            # If one has to wait again, what is left of these waits again, in order.
+            self._publish(topic, payload)
