@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from twisted_mqtt.stores.ledger import MOST_ROWS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -92,18 +94,14 @@ END_SESSION: Final = (
     "DELETE FROM session WHERE id = ?1",
 )
 
-# So many rows are put in one statement; SQLite takes 32,766 parameters.
-_MOST_ROWS: Final = 64
-
-
 def chunksOf(statement: tuple[str, int, str], rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, list[Any]]]:
     """
     The statements that put rows, each with its parameters.
     """
     head, width, tail = statement
     row = f"({', '.join('?' * width)})"
-    for start in range(0, len(rows), _MOST_ROWS):
-        some = rows[start : start + _MOST_ROWS]
+    for start in range(0, len(rows), MOST_ROWS):
+        some = rows[start : start + MOST_ROWS]
         yield f"{head} {', '.join([row] * len(some))} {tail}", [value for each in some for value in each]
 
 
