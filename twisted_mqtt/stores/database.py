@@ -136,6 +136,8 @@ class Database:
         upgrade(connection)
         found = connection.execute("SELECT value FROM meta WHERE name = 'batch'").fetchone()
         self._batch = 0 if found is None else int(found[0])
+        self._touchedParcels = dict.fromkeys(row[0] for row in connection.execute(statements.THIN_PARCELS))
+        self._touchedRuns = dict.fromkeys(row[0] for row in connection.execute(statements.THIN_RUNS))
         if new:
             # The name of a new file is safe only when its folder is.
             folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
