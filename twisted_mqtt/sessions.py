@@ -17,6 +17,7 @@ from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.reasons import SESSION_TAKEN_OVER
 from twisted_mqtt.core.router import Router
 from twisted_mqtt.core.session import NEVER, Events, Session, Switches
+from twisted_mqtt.inheritance import LEFT, Inheritance
 from twisted_mqtt.wills import Wills
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class SessionRegistry:
         self._wills = wills
         self._events = events
         self._passesOn = passesOn
+        self._inheritance = Inheritance(router, store, now)
         self._ending: list[tuple[float, int, Session]] = []
         self._endings = 0
 
@@ -208,10 +210,13 @@ class SessionRegistry:
 
     def restore(self, session: Session) -> None:
         """
-        Take over a session that the store has.
+        Take over a session that the store has; or pass on what it has left, if it had ended.
         """
-        self.sessions[session.clientID] = session
-        self._endLater(session)
+        if session.expiryInterval == LEFT:
+            self._inheritance.resume(session)
+        else:
+            self.sessions[session.clientID] = session
+            self._endLater(session)
 
     def _persist(self, session: Session, client: ClientInfo) -> None:
         """
@@ -254,11 +259,13 @@ class SessionRegistry:
         for subscription in session.subscriptions.values():
             share = subscription.share
             self._router.tree.remove(subscription.matching, session, None if share is None else share.name)
-        session.subscriptions.clear()
         left = session.undelivered()
-        if session.journal is not None:
-            self._store.removeSession(session)
-            session.journal = None
+        leaves = self._inheritance.leaves(session)
+        if not leaves:
+            session.subscriptions.clear()
+            if session.journal is not None:
+                self._store.removeSession(session)
+                session.journal = None
         if left:
             self._router.redispatch(left, session)
         if self._switches.dropped:
@@ -272,6 +279,8 @@ class SessionRegistry:
             self._counters.session_terminated += 1
             if self._hooks.sessionTerminated.callbacks:
                 self._hooks.sessionTerminated.run(session.info, reason, session)
+        if leaves:
+            self._inheritance.begin(session)
 
     def _passOn(self, session: Session) -> None:
         """

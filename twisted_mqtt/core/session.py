@@ -89,13 +89,14 @@ class Session:
     @ivar window: how many messages may be in flight on the present connection.
     @ivar journal: where it is kept, or L{None} for one that ends with its connection or with the process.
     @ivar mountpoint: the prefix of all its topics; empty for none.
+    @ivar heir: takes what L{loaded} is given once the session has ended, where something is to be passed on.
     """
 
     __slots__ = (
         "clientID", "limits", "counters", "switches", "events", "journal", "stored", "connection", "expiryInterval",
         "expiresAt", "createdAt", "subscriptions", "inflight", "queue", "awaiting", "window", "mountpoint", "username",
         "info", "shut", "zone", "_nextID", "_resend", "_backlog", "_retained", "_matched", "_taken", "_held",
-        "_filling", "deliveries",
+        "_filling", "deliveries", "heir",
     )  # fmt: skip
 
     def __init__(
@@ -146,6 +147,7 @@ class Session:
         # The entry that a deliver hook has not decided on yet.
         self._held: Entry | None = None
         self._filling: bool = False
+        self.heir: Callable[[list[Entry], list[Entry], bool], None] | None = None
 
     @property
     def online(self) -> bool:
@@ -280,6 +282,9 @@ class Session:
         @param complete: whether the journal had no more.
         """
         queue = self.queue
+        if self.heir is not None:
+            self.heir(inflight, waiting, complete)
+            return
         if queue is None or self.shut:
             return
         if queue.last < 0:

@@ -42,6 +42,8 @@ _PARCEL_BYTES: Final = 8 << 20
 # From how many touched parcels and runs on they are looked at, and how many are made small in one transaction.
 _TOUCHED: Final = 64
 _TIDIED: Final = 16
+# For so many seconds the time need not be written again.
+_MARKED: Final = 10.0
 # The statements need UPDATE FROM.
 _OLDEST: Final = (3, 33, 0)
 
@@ -60,6 +62,8 @@ class Database:
         # The number of the last batch, in the file too: a batch whose commit has failed may be there nevertheless.
         self._batch = 0
         self._isInDoubt = False
+        # When that and the time were last written.
+        self._marked = 0.0
         self._logged = 0
         # Parcels and runs of which little may be left.
         self._touchedParcels: dict[int, None] = {}
@@ -132,6 +136,8 @@ class Database:
         upgrade(connection)
         found = connection.execute("SELECT value FROM meta WHERE name = 'batch'").fetchone()
         self._batch = 0 if found is None else int(found[0])
+        self._touchedParcels = dict.fromkeys(row[0] for row in connection.execute(statements.THIN_PARCELS))
+        self._touchedRuns = dict.fromkeys(row[0] for row in connection.execute(statements.THIN_RUNS))
         if new:
             # The name of a new file is safe only when its folder is.
             folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
@@ -173,10 +179,23 @@ class Database:
         connection = self.connection
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+        if batch.isPlain and not self._isInDoubt and 0.0 <= now - self._marked < _MARKED:
+            # One statement is a transaction by itself, and asks for the interpreter's lock but once.
+            self._isInDoubt = True
+            self._insert(statements.PUT_RUNS, batch.runs)
+            self._isInDoubt = False
+        else:
+            self._applyMarked(batch, now)
+        self._logged += batch.weight + _BATCH_BYTES
+        self._touchedParcels.update(dict.fromkeys(batch.released))
+        self._touchedRuns.update(dict.fromkeys(row[0] for row in batch.partly))
+
+    def _applyMarked(self, batch: Batch, now: float) -> None:
+        connection = self.connection
         number = self._batch + 1
         connection.execute("BEGIN IMMEDIATE")
         try:
-            if not (self._isInDoubt and self._isThere(number)):
+            if not (self._isInDoubt and self._isThere(batch, number)):
                 self._apply(batch)
                 connection.execute(statements.MARK, (self.node, number, now))
             self._isInDoubt = True
@@ -187,11 +206,11 @@ class Database:
             raise
         self._isInDoubt = False
         self._batch = number
-        self._logged += batch.weight + _BATCH_BYTES
-        self._touchedParcels.update(dict.fromkeys(batch.released))
-        self._touchedRuns.update(dict.fromkeys(row[0] for row in batch.partly))
+        self._marked = now
 
-    def _isThere(self, number: int) -> bool:
+    def _isThere(self, batch: Batch, number: int) -> bool:
+        if batch.runs:
+            return self.connection.execute("SELECT 1 FROM run WHERE id = ?", batch.runs[0][:1]).fetchone() is not None
         found = self.connection.execute("SELECT value FROM meta WHERE name = 'batch'").fetchone()
         return found is not None and int(found[0]) >= number
 

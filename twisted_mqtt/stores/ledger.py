@@ -7,7 +7,7 @@ A message that was queued and settled before its batch is closed leaves no trace
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -36,6 +36,8 @@ FULL: Final = 3
 _MESSAGE_WEIGHT: Final = 600
 _ENTRY_WEIGHT: Final = 200
 
+#: So many rows are put in one statement; SQLite takes 32,766 parameters.
+MOST_ROWS: Final = 64
 #: How many entries a run has at most, and after how many bytes it ends; so a page of a queue is some runs, and a run
 #: that was partly read is not read again and again.
 RUN_ENTRIES: Final = 512
@@ -69,7 +71,7 @@ class Batch:
         self.blob: bytes = b""
         # The rows of these tables.
         self.parcels: list[tuple[object, ...]] = []
-        self.runs: list[tuple[object, ...]] = []
+        self.runs: list[tuple[Any, ...]] = []
         # (session, entry, packet identifier, 8 if it was released)
         self.flights: list[tuple[int, int, int, int]] = []
         # More that is settled of runs: rows of C{gone}.
@@ -97,9 +99,18 @@ class Batch:
         """
         Whether nothing of what it was closed for is left to be written.
         """
-        return not (
-            self.runs
-            or self.partly
+        return not (self.runs or self._hasMore())
+
+    @property
+    def isPlain(self) -> bool:
+        """
+        Whether it is nothing but some runs, which one statement can write.
+        """
+        return 0 < len(self.runs) <= MOST_ROWS and not self.parcels and not self._hasMore()
+
+    def _hasMore(self) -> bool:
+        return bool(
+            self.partly
             or self.spent
             or self.flights
             or self.landed

@@ -14,6 +14,7 @@ from twisted_mqtt.bans import Ban
 from twisted_mqtt.client import ClientInfo
 from twisted_mqtt.core.session import NEVER, Session
 from twisted_mqtt.core.topics import splitShare
+from twisted_mqtt.inheritance import LEFT
 from twisted_mqtt.listening import Place
 from twisted_mqtt.stores import statements
 from twisted_mqtt.stores.packing import entriesOf
@@ -112,6 +113,7 @@ async def restore(contents: Contents, broker: Any, store: Any, clock: Any) -> li
                 await deferLater(clock, 0)
             for row in rows[start : start + _ROWS]:
                 step(row)
+    work.passOn()
     return [(row[-2], messageOf(row), row[-1]) for row in contents.delayed]
 
 
@@ -126,6 +128,8 @@ class _Restoring:
         self._store = store
         self._now = broker.now()
         self._sessions: dict[int, Session] = {}
+        # Those that had ended, and left something for others.
+        self._left: list[Session] = []
         self._places: dict[str, Place] = {}
 
     def session(self, row: tuple[Any, ...]) -> None:
@@ -147,7 +151,7 @@ class _Restoring:
         session.username = username
         session.zone = zone
         session.expiryInterval = expiry
-        if expiry != NEVER:
+        if expiry not in (NEVER, LEFT):
             # Without a time it was connected when the broker was stopped the hard way, about when it wrote last. The
             # time in which it did not run counts.
             session.expiresAt = expiresAt or (self._contents.seen or self._now) + expiry
@@ -161,7 +165,10 @@ class _Restoring:
         if waiting is not None:
             session.restore(waiting)
         self._sessions[stored] = session
-        broker.registry.restore(session)
+        if expiry == LEFT:
+            self._left.append(session)
+        else:
+            broker.registry.restore(session)
 
     def subscription(self, row: tuple[Any, ...]) -> None:
         """
@@ -208,6 +215,20 @@ class _Restoring:
             due = (self._contents.seen or self._now) + delay
         # Not before the others are here, who may want to hear it.
         self._broker.wills.delay(clientID, messageOf(row), max(0.0, due - self._now))
+
+    def passOn(self) -> None:
+        """
+        Go on with what sessions have left that had ended.
+        """
+        for session in self._left:
+            # They were members until now to know their groups.
+            for subscription in session.subscriptions.values():
+                share = splitShare(subscription.topicFilter)[0]
+                self._broker.router.tree.remove(subscription.matching, session, share)
+            if session.queue is None:
+                self._store.removeSession(session)
+            else:
+                self._broker.registry.restore(session)
 
     def _placeOf(self, zone: str) -> Place:
         place = self._places.get(zone)

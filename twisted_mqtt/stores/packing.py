@@ -8,13 +8,12 @@ that a later release can tell.
 
 from __future__ import annotations
 
+import json
 import struct
 import sys
 from array import array
 from itertools import accumulate
 from typing import Final
-
-import msgspec
 
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import IN_PUBLISH, decodeProperties, encodeProperties
@@ -96,7 +95,8 @@ class Packer:
 
     __slots__ = (
         "count", "size", "_kinds", "_flags", "_times", "_expiries", "_topics", "_origins", "_lengths", "_payloads",
-        "_encodedLengths", "_encoded", "_words", "_clientID", "_username", "_host", "_protocol", "_origin",
+        "_encodedLengths", "_encoded", "_words", "_known", "_clientID", "_username", "_host", "_protocol",
+        "_origin",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -114,6 +114,7 @@ class Packer:
         self._encoded: list[bytes] = []
         # Each text once: topics, and who published.
         self._words: dict[str, int] = {}
+        self._known: dict[tuple[str, str | None, str | None, str], int] = {}
         self._clientID: str = ""
         self._username: str | None = None
         self._host: str | None = None
@@ -145,9 +146,11 @@ class Packer:
             self._username = message.username
             self._host = message.peerHost
             self._protocol = message.protocol
-            origin = [self._clientID, self._username, self._host, self._protocol]
-            text = msgspec.json.encode(origin).decode("utf-8")
-            self._origin = words.setdefault(text, len(words))
+            origin = (self._clientID, self._username, self._host, self._protocol)
+            known = self._known.get(origin)
+            if known is None:
+                known = self._known[origin] = words.setdefault(json.dumps(origin), len(words))
+            self._origin = known
         self._origins.append(self._origin)
         payload = message.payload
         self._payloads.append(payload)
@@ -241,7 +244,10 @@ class Pack:
             at += 4 * count
         self._words: list[str] = []
         for length in lengths:
-            self._words.append(data[at : at + length].decode("utf-8", "surrogatepass"))
+            try:
+                self._words.append(data[at : at + length].decode("utf-8", "surrogatepass"))
+            except UnicodeDecodeError as error:
+                raise PackError(f"a pack of messages has a word that is none: {error}") from error
             at += length
         # Where each begins, and where the last ends.
         self._encoded: list[int] | None = None
@@ -266,16 +272,17 @@ class Pack:
             raise PackError("a pack of messages lacks a word")
         who = self._who.get(origin)
         if who is None:
-            who = self._who[origin] = msgspec.json.decode(self._words[origin])
-            if len(who) != 4:
-                raise PackError("a pack of messages does not say who published")
+            who = self._who[origin] = _whoOf(self._words[origin])
         data = self._data
         flags = self._flags[place]
         properties = None
         bounds = self._encoded
         if bounds is not None and bounds[place + 1] > bounds[place]:
             encoded = data[bounds[place] : bounds[place + 1]]
-            properties = decodeProperties(encoded, 0, len(encoded), IN_PUBLISH)[0]
+            try:
+                properties = decodeProperties(encoded, 0, len(encoded), IN_PUBLISH)[0]
+            except Exception as error:
+                raise PackError(f"a pack of messages has properties that are none: {error!r}") from error
         payload = data[self._payloads[place] : self._payloads[place + 1]]
         message = Message(
             self._words[topicAt],
@@ -292,6 +299,22 @@ class Pack:
         message.peerHost = who[2]
         message.protocol = who[3] or ""
         return message
+
+
+def _whoOf(text: str) -> list[str | None]:
+    """
+    Who published: client, user name, host, protocol.
+    """
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or len(found) != 4:
+        raise PackError("a pack of messages does not say who published")
+    for each in found:
+        if each is not None and not isinstance(each, str):
+            raise PackError("a pack of messages does not say who published")
+    return found
 
 
 class Found:

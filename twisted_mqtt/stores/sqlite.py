@@ -93,6 +93,9 @@ class SQLiteStore:
         self._call: Any = None
         # When the time was last written; and the call that sees to it.
         self._marked = 0.0
+        # Whether a batch is handed over because one has been written: a worker that does its jobs at once must not make
+        # that a recursion.
+        self._nested = False
         self._beating: Any = None
         # Asked for since the last batch was closed; and those to be read when that batch is written.
         self._pages: list[tuple[Session, int]] = []
@@ -336,14 +339,25 @@ class SQLiteStore:
         if batch is not None and self.journal.waits:
             self.progress.committed = batch.sequence
         self._readPages()
-        if self._commit == "always":
-            self._broker.router.committed()
         if self._database.isUntidy:
             self._worker.submit(self._database.tidy, self._tidied)
         if self._closing is not None:
+            if self._commit == "always":
+                self._broker.router.committed()
             self._handOver()
-        elif self._call is None and (self._pages or not self.journal.isEmpty):
-            # What has come meanwhile is written at once; what could wait has waited.
+            return
+        # What has come meanwhile is written at once, while the replies go out; what could wait has waited.
+        hurry = self._pages or self.progress.congested or not self._delay
+        if hurry and not self._nested and (self._pages or not self.journal.isEmpty):
+            self._cancel()
+            self._nested = True
+            try:
+                self._handOver()
+            finally:
+                self._nested = False
+        if self._commit == "always":
+            self._broker.router.committed()
+        if self._writing is None and self._call is None and (self._pages or not self.journal.isEmpty):
             hurry = self._pages or self.progress.congested
             self._call = self._clock.callLater(0.0 if hurry else self._delay, self._called)
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from twisted_mqtt.stores.ledger import MOST_ROWS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -93,23 +95,23 @@ END_SESSION: Final = (
     "DELETE FROM session WHERE id = ?1",
 )
 
-# So many rows are put in one statement; SQLite takes 32,766 parameters.
-_MOST_ROWS: Final = 64
-
-
 def chunksOf(statement: tuple[str, int, str], rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, list[Any]]]:
     """
     The statements that put rows, each with its parameters.
     """
     head, width, tail = statement
     row = f"({', '.join('?' * width)})"
-    for start in range(0, len(rows), _MOST_ROWS):
-        some = rows[start : start + _MOST_ROWS]
+    for start in range(0, len(rows), MOST_ROWS):
+        some = rows[start : start + MOST_ROWS]
         yield f"{head} {', '.join([row] * len(some))} {tail}", [value for each in some for value in each]
 
 
-#: Rows: id, client, user name, mount point, expiry, when that is, when it began, zone.
-PUT_SESSIONS: Final = f"INSERT OR REPLACE INTO session SELECT {_items(0, 8)} {_ROWS}"
+#: Rows: id, client, user name, mount point, expiry, when that is, when it began, zone. One that has ended and is passed
+#: on has an expiry below 0, and a name that is made here: JSON can't carry it.
+PUT_SESSIONS: Final = (
+    f"INSERT OR REPLACE INTO session SELECT {_item(0)}, "
+    f"CASE WHEN {_item(4)} < 0 THEN char(0) || {_item(0)} ELSE {_item(1)} END, {_items(2, 6)} {_ROWS}"
+)
 
 #: For the others, what a row with nothing but the key does, and what a full one does; how long the key is.
 PUT_SUBSCRIPTIONS: Final = f"INSERT OR REPLACE INTO subscription SELECT {_items(0, 4)} {_ROWS}"
@@ -139,7 +141,8 @@ MARK: Final = "INSERT OR REPLACE INTO meta VALUES ('node', ?1), ('batch', ?2), (
 #: row, a page would cost as many turns at the interpreter's lock.
 PAGE: Final = (
     "WITH known AS (SELECT first, total, size FROM run WHERE session = ?1 AND first >= "
-    "coalesce((SELECT max(first) FROM run WHERE session = ?1 AND first <= ?2 + 1), 0) ORDER BY first LIMIT ?3), "
+    "coalesce((SELECT max(first) FROM run WHERE session = ?1 AND first <= ?2 + 1), 0) AND last > ?2 "
+    "ORDER BY first LIMIT ?3), "
     "summed AS (SELECT first, sum(total) OVER (ORDER BY first) - total AS entries, "
     "sum(size) OVER (ORDER BY first) - size AS bytes FROM known), "
     "wanted AS (SELECT max(first) AS last FROM summed WHERE entries < ?3 AND bytes < ?4), "
