@@ -98,7 +98,7 @@ class ServiceTests(TestCase):
             service.startService()
             self.assertEqual(sorted(service.ports.opened), ["udp", "udp.1", "udp.2"])
             for number, opened in enumerate(service.ports.opened.values()):
-                asking = Asking(opened.getHost().port, registration(f"ep{number}"))
+                asking = Asking(opened.getHost()[1], registration(f"ep{number}"))
                 client = reactor.listenUDP(0, asking, "127.0.0.1")  # type: ignore[attr-defined]
                 answer = yield asking.answer
                 self.assertEqual(decode(answer).code, CREATED)
