@@ -18,11 +18,14 @@ from gateways.coap.gateway import Gateway
 from gateways.coap.multicast import Discovery
 from gateways.coap.protocol import CoAPProtocol
 from gateways.coap.pubsub import Topics
+from gateways.coap.stream import StreamFactory
 from gateways.datagrams import openDatagrams, openGroup
 from twisted_mqtt.config.schema_extensions import CoAP
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
+from twisted_mqtt.endpoints import tcpEndpoint
 from twisted_mqtt.interfaces import IRefreshing
 from twisted_mqtt.listening import Place
+from twisted_mqtt.portoptions import PortOptions, TransportOptions
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
@@ -40,7 +43,7 @@ class CoAPService(Service):
     The gateway.
 
     @ivar gateway: what its clients share.
-    @ivar ports: those that are open, by kind: C{"udp"} and C{"dtls"}; and those that hear groups.
+    @ivar ports: those that are open, by kind: C{"udp"}, C{"dtls"} and C{"tcp"}; and those that hear groups.
     """
 
     def __init__(self, broker: Any, settings: CoAP, reactor: Any) -> None:
@@ -49,13 +52,16 @@ class CoAPService(Service):
         self._protocols: list[Any] = []
         self._layers: list[DTLSProtocol] = []
         self._discovery: Discovery | None = None
+        self._streams: StreamFactory | None = None
         self._broker = broker
         self._settings = settings
         self._reactor = reactor
 
-    def startService(self) -> None:
+    def startService(self) -> Any:
         """
         Open the ports.
+
+        @return: None, or a Deferred that fires when that of TCP is open, too, and fails where it can't be.
 
         @raise twisted.internet.error.CannotListenError: one can't be opened; none is then.
         @raise twisted_mqtt.tlscontext.TLSProblem: the keys of DTLS can't work; neither is any.
@@ -84,6 +90,26 @@ class CoAPService(Service):
             self.ports.clear()
             self._protocols.clear()
             raise
+        tcp = settings.tcp
+        return None if tcp.port is None else Deferred.fromCoroutine(self._listen(tcp.port, tcp.max_connections))
+
+    async def _listen(self, bind: Bind, most: int) -> None:
+        """
+        Open the port of TCP.
+        """
+        place = self._place("tcp", bind)
+        factory = self._streams = StreamFactory(self.gateway, place, most)
+        pending = place.zone.max_pending_bytes
+        options = PortOptions(transport=TransportOptions(highWater=pending, lowWater=pending // 4))
+        try:
+            port: Any = await tcpEndpoint(self._reactor, bind.port, bind.host, options).listen(factory)
+        except BaseException:
+            await self._close()
+            raise
+        self.ports["tcp"] = port
+        host = port.getHost()
+        factory.port = host.port
+        self._say("tcp", host.host, host.port)
 
     def refresh(self) -> None:
         """
@@ -110,6 +136,8 @@ class CoAPService(Service):
         self._layers.clear()
         if self._discovery is not None:
             self._discovery.stop()
+        if self._streams is not None:
+            self._streams.releaseAll()
         # Whoever has an association with one of them is told that it is over.
         for protocol in protocols:
             protocol.doStop()
@@ -148,10 +176,13 @@ class CoAPService(Service):
         self._protocols.append(protocol)
         host, number = port.getHost()
         protocol.makeConnection(port)
+        self._say(kind, host, number)
+        return number
+
+    def _say(self, kind: str, host: str, port: int) -> None:
         shown = f"[{host}]" if ":" in host else host
         key = "coap" if kind == "udp" else f"coap.{kind}"
-        _log.info("listening: coap:{kind} on {host}:{port} ({key})", kind=kind, host=shown, port=number, key=key)
-        return number
+        _log.info("listening: coap:{kind} on {host}:{port} ({key})", kind=kind, host=shown, port=port, key=key)
 
 
 def makeService(broker: Any, settings: CoAP | None, reactor: Any) -> IService:
