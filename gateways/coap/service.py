@@ -26,6 +26,7 @@ from twisted_mqtt.endpoints import tcpEndpoint
 from twisted_mqtt.interfaces import IRefreshing
 from twisted_mqtt.listening import Place
 from twisted_mqtt.portoptions import PortOptions, TransportOptions
+from twisted_mqtt.tlscontext import TLSProblem
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
@@ -70,6 +71,9 @@ class CoAPService(Service):
         settings, broker = self._settings, self._broker
         try:
             dtls = settings.dtls
+            if dtls.port is not None and dtls.peer_cert_as_username and dtls.verify != "verify_peer":
+                part = dtls.peer_cert_as_username
+                raise TLSProblem(f'coap.dtls.peer_cert_as_username = "{part}": needs verify = "verify_peer"')
             context = None if dtls.port is None else DTLSContext(dtls, "coap.dtls", broker.preSharedKeys)
             endpoint = CoAPProtocol(self.gateway, self._place("udp", settings.port), self._reactor)
             # Beside an address of its own, a group's is another one; the address for all takes those of groups, too.
