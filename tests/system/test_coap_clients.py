@@ -253,12 +253,11 @@ def test_certificateReplaced(coap: Broker, tmp_path: Path) -> None:
 
 
 @libcoap
-@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
-def test_foundByMulticast(startBroker: StartBroker, address: str) -> None:
+def test_foundByMulticast(startBroker: StartBroker) -> None:
     """
-    Who looks for CoAP servers by multicast finds this one, on whichever address it listens; nothing else is served so.
+    Who looks for CoAP servers by multicast finds this one; nothing else is served so.
     """
-    table = {"port": f"{address}:0", "multicast": True, "multicast_leisure": "100ms"}
+    table = {"port": "127.0.0.1:0", "multicast": True, "multicast_leisure": "100ms"}
     broker = startBroker({"plugins": {"load": ["coap"]}, "coap": table}, listeners=2)
     broker.waitFor("coap.multicast: 224.0.1.187 is heard")
     group = f"coap://224.0.1.187:{broker.ports['coap']}"
