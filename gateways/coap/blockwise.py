@@ -57,7 +57,7 @@ class Block(NamedTuple):
 
     @ivar number: which block, counted in its own size.
     @ivar more: whether others follow.
-    @ivar exponent: of the size, less 4; 7 is reserved.
+    @ivar exponent: of the size, less 4; 7 is reserved, but on a stream: any number of 1024 bytes (RFC 8323 6).
     """
 
     number: int
@@ -67,16 +67,16 @@ class Block(NamedTuple):
     @property
     def size(self) -> int:
         """
-        How many bytes a block has, but for the last.
+        How many bytes a block has, but for the last; or a multiple of them.
         """
-        return 16 << self.exponent
+        return 16 << min(self.exponent, LARGEST)
 
     @property
     def start(self) -> int:
         """
         Where in the body it begins.
         """
-        return self.number << (self.exponent + 4)
+        return self.number << (min(self.exponent, LARGEST) + 4)
 
     def option(self, number: int) -> Option:
         """
@@ -136,14 +136,18 @@ class Assembler:
     Puts together the bodies of requests. What is not complete is forgotten after a while.
     """
 
-    def __init__(self, longest: int, lifetime: float, most: int = 1000, mostBytes: int = 32 << 20) -> None:
+    def __init__(
+        self, longest: int, lifetime: float, most: int = 1000, mostBytes: int = 32 << 20, streams: bool = False
+    ) -> None:
         """
         @param longest: of a body, in bytes.
         @param lifetime: for how many seconds one without a new block is remembered.
         @param most: how many at once.
         @param mostBytes: of all of them together.
+        @param streams: whether they come on streams, where several blocks may come as one.
         """
         self.longest = longest
+        self._streams = streams
         self._parts: Generations[Key, _Part] = Generations(lifetime, most, mostBytes)
 
     def take(self, request: Message, address: object, now: float) -> Message:
@@ -155,10 +159,15 @@ class Assembler:
         block = blockOf(request.options, BLOCK1)
         if block is None or request.code not in _WITH_BODY:
             return request if len(request.payload) <= self.longest else self._tooLarge(None)
-        if block.exponent > LARGEST:
+        several = block.exponent > LARGEST
+        if several and not self._streams:
             return diagnostic(BAD_OPTION, "Block1: a reserved size")
         size, start = len(request.payload), block.start
-        if size > block.size or (block.more and size != block.size):
+        if several:
+            wrong = block.more and size % block.size != 0
+        else:
+            wrong = size > block.size or (block.more and size != block.size)
+        if wrong:
             return diagnostic(BAD_REQUEST, "Block1: the payload is not of that size")
         key = keyOf(request, address)
         if start == 0:
@@ -209,19 +218,23 @@ class Slicer:
     Cuts the bodies of responses, and remembers those that were cut.
     """
 
-    def __init__(self, lifetime: float, most: int = 1000, mostBytes: int = 32 << 20) -> None:
+    def __init__(
+        self, lifetime: float, most: int = 1000, mostBytes: int = 32 << 20, streams: bool = False
+    ) -> None:
         """
         @param lifetime: for how many seconds a body is remembered.
         @param most: how many at once.
         @param mostBytes: of all of them together.
+        @param streams: whether they go out on streams, where several blocks may be asked for as one. One comes, then.
         """
+        self._streams = streams
         self._bodies: Generations[Key, _Body] = Generations(lifetime, most, mostBytes)
 
     def following(self, request: Message, address: object) -> Message | None:
         """
         The block of a body that was begun before, L{None} where the request doesn't ask for one.
         """
-        block = blockOf(request.options, BLOCK2)
+        block = self._blockOf(request)
         if block is None or block.number == 0:
             return None
         if block.exponent > LARGEST:
@@ -235,7 +248,7 @@ class Slicer:
 
         @param largest: how many bytes of payload a message may have.
         """
-        block = blockOf(request.options, BLOCK2)
+        block = self._blockOf(request)
         exponent = exponentFor(largest)
         if block is not None and block.exponent > LARGEST:
             return diagnostic(BAD_OPTION, "Block2: a reserved size")
@@ -250,6 +263,12 @@ class Slicer:
         if len(response.payload) > block.start + block.size:
             self._bodies.put(keyOf(request, address), _Body(response, etag), now, len(response.payload))
         return _slice(response, block, etag)
+
+    def _blockOf(self, request: Message) -> Block | None:
+        block = blockOf(request.options, BLOCK2)
+        if block is None or block.exponent <= LARGEST or not self._streams:
+            return block
+        return Block(block.number, block.more, LARGEST)
 
 
 def _slice(response: Message, block: Block, etag: bytes) -> Message:

@@ -97,6 +97,16 @@ class Incoming:
         self._acked = False
         self._done = False
 
+    def settle(self, response: Message) -> bool:
+        """
+        Whether it is to be answered so, which it is once: not a second time, and not where it does not want to hear of
+        responses of that class (RFC 7967 2).
+        """
+        if self._done:
+            return False
+        self._done = True
+        return not self.noResponse >> ((response.code >> 5) - 1) & 1
+
 
 class _Seen:
     """
@@ -108,6 +118,13 @@ class _Seen:
     def __init__(self, datagram: int) -> None:
         self.datagram = datagram
         self.reply = b""
+
+
+def streamed(address: Address, request: Message) -> Incoming:
+    """
+    A request that came on a stream, where nothing comes twice.
+    """
+    return Incoming(address, 0, request, _Seen(0))
 
 
 class _Outgoing:
@@ -297,9 +314,7 @@ class Exchanges:
         """
         if incoming._done:
             return
-        incoming._done = True
-        # RFC 7967 2: which classes of responses are not wanted.
-        silent = bool(incoming.noResponse >> ((response.code >> 5) - 1) & 1)
+        silent = not incoming.settle(response)
         response.token = incoming.token
         if incoming.type == CON and not incoming._acked:
             if silent:

@@ -132,6 +132,13 @@ class Gateway:
             if not others:
                 del self._byAddress[client.address]
 
+    def touch(self, address: Address, now: float) -> None:
+        """
+        Something has come from an address that is no request.
+        """
+        for client in self._byAddress.get(address, ()):
+            client.touch(now)
+
     def lost(self, address: Address, reason: int | str) -> None:
         """
         Nothing comes from an address any more.

@@ -105,10 +105,20 @@ class Ports:
 
     def _open(self, name: str, bind: Bind, protocol: Any, key: str, kind: str, shared: bool = False) -> int:
         port = openDatagrams(self._reactor, bind, protocol, self._receiveBuffer, self._sendBuffer, shared=shared)
-        self.opened[name] = port
         self._protocols.append(protocol)
-        host, number = port.getHost()
         protocol.makeConnection(port)
+        host, number = port.getHost()
+        self.add(name, port, key, kind, host, number)
+        return number
+
+    def add(self, name: str, port: Any, key: str, kind: str, host: str, number: int) -> None:
+        """
+        Say of a port that it is open, and close it with the others.
+
+        @param kind: what the log calls it: C{"udp"}, C{"dtls"} or C{"tcp"}.
+        @param host: where it listens, as is C{number}.
+        """
+        self.opened[name] = port
         _log.info(
             "listening: {gateway}:{kind} on {host}:{port} ({key})",
             gateway=self._gateway,
@@ -117,4 +127,3 @@ class Ports:
             port=number,
             key=key,
         )
-        return number

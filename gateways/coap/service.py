@@ -17,11 +17,15 @@ from gateways.coap.multicast import Discovery
 from gateways.coap.ports import Ports
 from gateways.coap.protocol import CoAPProtocol
 from gateways.coap.pubsub import Topics
+from gateways.coap.stream import StreamFactory
 from gateways.datagrams import openGroup
 from twisted_mqtt.config.schema_extensions import CoAP
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
+from twisted_mqtt.endpoints import tcpEndpoint
 from twisted_mqtt.interfaces import IRefreshing
 from twisted_mqtt.listening import Place
+from twisted_mqtt.portoptions import PortOptions, TransportOptions
+from twisted_mqtt.tlscontext import TLSProblem
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
@@ -36,20 +40,23 @@ class CoAPService(Service):
     The gateway.
 
     @ivar gateway: what its clients share.
-    @ivar ports: those that are open: C{"udp"} and C{"dtls"}; and those that hear groups.
+    @ivar ports: those that are open: C{"udp"}, C{"dtls"} and C{"tcp"}; and those that hear groups.
     """
 
     def __init__(self, broker: Any, settings: CoAP, reactor: Any) -> None:
         self.gateway = Gateway(broker, settings, Topics(settings.max_topics))
         self.ports = Ports("coap", reactor, broker.wheel)
         self._discovery: Discovery | None = None
+        self._streams: StreamFactory | None = None
         self._broker = broker
         self._settings = settings
         self._reactor = reactor
 
-    def startService(self) -> None:
+    def startService(self) -> Any:
         """
         Open the ports.
+
+        @return: None, or a Deferred that fires when that of TCP is open, too, and fails where it can't be.
 
         @raise twisted.internet.error.CannotListenError: one can't be opened; none is then.
         @raise twisted_mqtt.tlscontext.TLSProblem: the keys of DTLS can't work; neither is any.
@@ -58,6 +65,9 @@ class CoAPService(Service):
         settings, broker = self._settings, self._broker
         try:
             dtls = settings.dtls
+            if dtls.port is not None and dtls.peer_cert_as_username and dtls.verify != "verify_peer":
+                part = dtls.peer_cert_as_username
+                raise TLSProblem(f'coap.dtls.peer_cert_as_username = "{part}": needs verify = "verify_peer"')
             context = None if dtls.port is None else DTLSContext(dtls, "coap.dtls", broker.preSharedKeys)
             plain = CoAPProtocol(self.gateway, self._place("udp", settings.port), self._reactor)
             # Beside an address of its own, a group's is another one; the address for all takes those of groups, too.
@@ -73,6 +83,25 @@ class CoAPService(Service):
         except BaseException:
             self.ports.close()
             raise
+        tcp = settings.tcp
+        return None if tcp.port is None else Deferred.fromCoroutine(self._listen(tcp.port, tcp.max_connections))
+
+    async def _listen(self, bind: Bind, most: int) -> None:
+        """
+        Open the port of TCP.
+        """
+        place = self._place("tcp", bind)
+        factory = self._streams = StreamFactory(self.gateway, place, most)
+        pending = place.zone.max_pending_bytes
+        options = PortOptions(transport=TransportOptions(highWater=pending, lowWater=pending // 4))
+        try:
+            port: Any = await tcpEndpoint(self._reactor, bind.port, bind.host, options).listen(factory)
+        except BaseException:
+            await self.ports.close()
+            raise
+        host = port.getHost()
+        factory.port = host.port
+        self.ports.add("tcp", port, "coap.tcp", "tcp", host.host, host.port)
 
     def refresh(self) -> None:
         """
@@ -92,6 +121,8 @@ class CoAPService(Service):
         self.gateway.endAll(SERVER_SHUTTING_DOWN)
         if self._discovery is not None:
             self._discovery.stop()
+        if self._streams is not None:
+            self._streams.releaseAll()
         return self.ports.close()
 
     def _place(self, kind: str, bind: Bind, usernamePart: str | None = None) -> Place:

@@ -26,11 +26,14 @@ class Bodies:
 
     __slots__ = ("_assembler", "_slicer", "longest")
 
-    def __init__(self, gateway: Owner) -> None:
+    def __init__(self, gateway: Owner, streams: bool = False) -> None:
+        """
+        @param streams: whether its peers come on streams.
+        """
         lifetime = gateway.parameters.exchangeLifetime
         self.longest: int = gateway.settings.max_body
-        self._assembler = Assembler(self.longest, lifetime)
-        self._slicer = Slicer(lifetime)
+        self._assembler = Assembler(self.longest, lifetime, streams=streams)
+        self._slicer = Slicer(lifetime, streams=streams)
 
     def take(self, message: Message, address: Address, now: float) -> Message:
         """

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import TestCase
 
-from gateways.datagrams import DatagramPort, TwistedPort, isMulticast, openDatagrams
+from gateways.datagrams import DatagramPort, TwistedPort, isMulticast, openDatagrams, openGroup
 from tests.transportkit import PATIENCE
 from twisted_mqtt.config.values import Bind
 
@@ -123,6 +123,59 @@ class PortTests(TestCase):
             self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
         return Deferred.fromCoroutine(each())
+
+
+class GroupTests(TestCase):
+    """
+    Tests for L{openGroup}, on the loopback interface alone.
+    """
+
+    timeout = PATIENCE
+
+    def setUp(self) -> None:
+        self.patch(socket, "if_nameindex", lambda: [(socket.if_nametoindex("lo"), "lo")])
+
+    async def _apart(self, host: str) -> None:
+        """
+        What is sent to a group comes to whoever hears it, what is sent to the address beside it does not.
+        """
+        own, group = Inbox(1), Inbox(1)
+        port = openDatagrams(reactor, Bind(host, 0), own, shared=host == "0.0.0.0")
+        number = port.getHost()[1]
+        hearing = openGroup(reactor, "224.0.1.187", host, number, group)
+        peer = opened()
+        self.addCleanup(peer.close)
+        peer.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+        peer.sendto(b"to all", ("224.0.1.187", number))
+        peer.sendto(b"to one", ("127.0.0.1", number))
+        await own.full
+        await group.full
+        self.assertEqual([[data for data, _ in inbox.came] for inbox in (own, group)], [[b"to one"], [b"to all"]])
+        self.assertEqual(openGroup(reactor, "ff02::fd", host, number, group), [])
+        for each in (port, *hearing):
+            await each.stopListening()
+
+    def test_oneAddress(self) -> Any:
+        """
+        Beside an address, on its interface.
+        """
+        return Deferred.fromCoroutine(self._apart("127.0.0.1"))
+
+    def test_allAddresses(self) -> Any:
+        """
+        Beside the address for all, on each interface.
+        """
+        return Deferred.fromCoroutine(self._apart("0.0.0.0"))
+
+    def test_nowhere(self) -> None:
+        """
+        Where no interface is, a group can't be heard, and that is told.
+        """
+        self.patch(socket, "if_nameindex", list)
+        with pytest.raises(CannotListenError):
+            openGroup(reactor, "224.0.1.187", "0.0.0.0", 0, Inbox(1))
+        with pytest.raises(CannotListenError):
+            openGroup(reactor, "ff02::fd", "::", 0, Inbox(1))
 
 
 class FullSocket:

@@ -52,9 +52,9 @@ def coap(startBroker: StartBroker, tmp_path: Path) -> Broker:
         {
             "plugins": {"load": ["psk_file", "coap"]},
             "psk": {"file": {"path": str(keys)}},
-            "coap": {"port": "127.0.0.1:0", "dtls": dtls},
+            "coap": {"port": "127.0.0.1:0", "dtls": dtls, "tcp": {"port": "127.0.0.1:0"}},
         },
-        listeners=3,
+        listeners=4,
     )
 
 
@@ -70,6 +70,13 @@ def secure(broker: Broker, path: str) -> str:
     A URI of the port with DTLS.
     """
     return f"coaps://127.0.0.1:{broker.ports['coap.dtls']}{path}"
+
+
+def stream(broker: Broker, path: str) -> str:
+    """
+    A URI of the TCP port.
+    """
+    return f"coap+tcp://127.0.0.1:{broker.ports['coap.tcp']}{path}"
 
 
 def mosquitto(broker: Broker, *words: str) -> Program:
@@ -150,6 +157,29 @@ def test_libcoapBlocks(coap: Broker, tmp_path: Path, program: str, way: str) -> 
 
 
 @libcoap
+def test_libcoapOverTCP(coap: Broker, tmp_path: Path) -> None:
+    """
+    Over TCP, 100 KB go up and down, and an observer gets what is published.
+    """
+    body = bytes(range(256)) * 400
+    (tmp_path / "body").write_bytes(body)
+    uri = stream(coap, "/ps/big/two?c=client1")
+    assert coapClient("-m", "put", "-f", str(tmp_path / "body"), uri).strip() == ""
+    back = tmp_path / "back"
+    coapClient("-m", "get", "-o", str(back), uri)
+    assert back.read_bytes() == body
+    command = ["stdbuf", "-oL", "coap-client-openssl", "-v", "7", "-w", "-s", "20", "-m", "get"]
+    observer = Program([*command, stream(coap, "/mqtt/watched?c=client2")], Path.cwd())
+    observer.waitFor(r"c:2\.05")
+    for number in range(3):
+        publish = ["mosquitto_pub", "-p", str(coap.port), "-t", "watched", "-q", "1", "-m", f"message {number}"]
+        subprocess.run(publish, check=True, timeout=PATIENCE)
+    observer.waitFor("^message 2$")
+    observer.end()
+    assert [line for line in observer.lines if line.startswith("message")] == ["message 0", "message 1", "message 2"]
+
+
+@libcoap
 def test_libcoapLoses(coap: Broker) -> None:
     """
     With datagrams lost, a request arrives all the same, and once.
@@ -223,12 +253,11 @@ def test_certificateReplaced(coap: Broker, tmp_path: Path) -> None:
 
 
 @libcoap
-@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
-def test_foundByMulticast(startBroker: StartBroker, address: str) -> None:
+def test_foundByMulticast(startBroker: StartBroker) -> None:
     """
-    Who looks for CoAP servers by multicast finds this one, on whichever address it listens; nothing else is served so.
+    Who looks for CoAP servers by multicast finds this one; nothing else is served so.
     """
-    table = {"port": f"{address}:0", "multicast": True, "multicast_leisure": "100ms"}
+    table = {"port": "127.0.0.1:0", "multicast": True, "multicast_leisure": "100ms"}
     broker = startBroker({"plugins": {"load": ["coap"]}, "coap": table}, listeners=2)
     broker.waitFor("coap.multicast: 224.0.1.187 is heard")
     group = f"coap://224.0.1.187:{broker.ports['coap']}"
@@ -271,6 +300,41 @@ def test_aiocoap(coap: Broker) -> None:
             links = await ask(aiocoap.GET, "/.well-known/core?rt=core.ps")
             assert links.payload.startswith(b"</ps>")  # type: ignore[attr-defined]  # likewise
             request = context.request(aiocoap.Message(code=aiocoap.GET, uri=plain(coap, "/mqtt/seen?c=aio"), observe=0))
+            await asyncio.wait_for(request.response, PATIENCE)
+            await ask(aiocoap.PUT, "/mqtt/seen?c=aio", payload=b"me")
+            async for notification in request.observation:
+                assert notification.payload == b"me"
+                break
+            request.observation.cancel()
+        finally:
+            await context.shutdown()
+
+    asyncio.run(work())
+
+
+def test_aiocoapOverTCP(coap: Broker) -> None:
+    """
+    aiocoap publishes, reads and observes over TCP.
+    """
+    aiocoap = pytest.importorskip("aiocoap")
+    from aiocoap.transports.tcp import TCPClient  # noqa: F401 - the transport that its name asks for
+
+    body = bytes(range(256)) * 20
+
+    async def work() -> None:
+        context = await aiocoap.Context.create_client_context(transports=["tcpclient"])
+        try:
+
+            async def ask(code: object, path: str, **keys: object) -> object:
+                message = aiocoap.Message(code=code, uri=stream(coap, path), **keys)
+                return await asyncio.wait_for(context.request(message).response, PATIENCE)
+
+            put = await ask(aiocoap.PUT, "/ps/aiotcp?c=aio", payload=body)
+            assert put.code == aiocoap.CREATED  # type: ignore[attr-defined]  # aiocoap comes without types
+            got = await ask(aiocoap.GET, "/ps/aiotcp?c=aio")
+            assert got.payload == body  # type: ignore[attr-defined]  # likewise
+            message = aiocoap.Message(code=aiocoap.GET, uri=stream(coap, "/mqtt/seen?c=aio"), observe=0)
+            request = context.request(message)
             await asyncio.wait_for(request.response, PATIENCE)
             await ask(aiocoap.PUT, "/mqtt/seen?c=aio", payload=b"me")
             async for notification in request.observation:

@@ -132,6 +132,15 @@ class DTLS(Struct, frozen=True, kw_only=True):
     max_associations: Annotated[Positive, "Most clients with DTLS at once"] = 102_400
 
 
+class CoAPStream(Struct, frozen=True, kw_only=True):
+    """
+    C{[coap.tcp]}.
+    """
+
+    port: Annotated[Address | None, "TCP port or address of CoAP over TCP; `none` for no such listener"] = None
+    max_connections: Annotated[Positive, "Most connections at once"] = 102_400
+
+
 class CoAP(Struct, frozen=True, kw_only=True):
     """
     C{[coap]}: the CoAP gateway.
@@ -154,4 +163,5 @@ class CoAP(Struct, frozen=True, kw_only=True):
     ] = ("224.0.1.187", "ff02::fd", "ff05::fd")
     multicast_leisure: Annotated[Duration, "An answer to a group comes after a random part of this time"] = 5.0
     dtls: Annotated[DTLS, "The same with DTLS"] = DTLS()
+    tcp: Annotated[CoAPStream, "The same over TCP (RFC 8323)"] = CoAPStream()
     zone: Annotated[str, "The zone whose options hold for its clients"] = "external"

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 from OpenSSL import SSL
+from twisted.internet.task import Clock
 
 from gateways.coap import dtls
 from gateways.coap.dtlscontext import DTLSContext
+from gateways.coap.service import CoAPService
 from tests.gateways.coap.dtlskit import Client, Server
-from twisted_mqtt.config.schema_extensions import DTLS
+from twisted_mqtt.config.schema_extensions import DTLS, CoAP
+from twisted_mqtt.config.values import Bind
 from twisted_mqtt.psk import PreSharedKeys
+from twisted_mqtt.testing import makeBroker
 from twisted_mqtt.tlscontext import TLSProblem
 
 
@@ -166,3 +170,15 @@ def test_wrongFiles(tmp_path: Path) -> None:
     text.write_text("text")
     with pytest.raises(TLSProblem, match="no authorities"):
         Server(tmp_path, verify="verify_peer", cacertfile=str(text))
+
+
+def test_nobodyIsAsked(tmp_path: Path) -> None:
+    """
+    A user name from a certificate that nobody is asked for is a mistake, and told before any port is open.
+    """
+    broker, _ = makeBroker(Clock())
+    table = DTLS(port=Bind("127.0.0.1", 0), peer_cert_as_username="cn")
+    service = CoAPService(broker, CoAP(port=Bind("127.0.0.1", 0), dtls=table), Clock())
+    with pytest.raises(TLSProblem, match="peer_cert_as_username.*verify_peer"):
+        service.startService()
+    assert service.ports == {}
