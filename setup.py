@@ -29,6 +29,7 @@ EXTRA_MODULES = [
         "poller",
         "port",
         "portoptions",
+        "rawsocket",
         "pending",
         "transportroles",
         "streamsocket",

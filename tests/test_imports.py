@@ -16,7 +16,7 @@ LAYERS = [
     {"core"},
     # Building blocks that know nothing of a broker: waiting, timing, settings, and a stream transport.
     {"config", "limiting", "openfiles", "reloadreport", "systemd", "verdicts", "waiting", "wheel"}
-    | {"transportroles", "portoptions", "pending", "sockets", "streamsocket", "shell", "poller", "port"}
+    | {"transportroles", "portoptions", "pending", "rawsocket", "sockets", "streamsocket", "shell", "poller", "port"}
     | {"transport", "endpoints"}
     # What stands between a port and a protocol, and knows of neither.
     | {"access", "filewatch", "gate", "opensslprivate", "peeridentity", "proxyheader", "proxyprotocol", "psk"}

@@ -10,8 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 from errno import ENOBUFS
 from itertools import islice
-from socket import SocketType
-from typing import Final
+from typing import Final, Protocol
 
 CHUNKS_AT_ONCE: Final = 1024
 """
@@ -24,7 +23,17 @@ Below this, copying chunks together costs less than handing the kernel each of t
 """
 
 
-def sendSome(receiver: SocketType, data: bytes) -> int:
+class Sink(Protocol):
+    """
+    The part of a socket needed here.
+    """
+
+    def send(self, data: bytes | memoryview, /) -> int: ...
+
+    def sendmsg(self, chunks: list[bytes | memoryview], /) -> int: ...
+
+
+def sendSome(receiver: Sink, data: bytes) -> int:
     """
     @return: How many bytes the socket took, which may be none.
     @raise OSError: If it is broken.
@@ -69,7 +78,7 @@ class PendingOutput:
         self._chunks.append(data)
         self.size += len(data)
 
-    def sendTo(self, receiver: SocketType) -> int:
+    def sendTo(self, receiver: Sink) -> int:
         """
         Send what the socket takes at once.
 

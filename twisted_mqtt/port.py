@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from twisted_mqtt.poller import Poller
 from twisted_mqtt.portoptions import PortOptions
+from twisted_mqtt.rawsocket import RawSocket
 from twisted_mqtt.sockets import SocketSource
 from twisted_mqtt.transport import FastConnection
 from twisted_mqtt.transportroles import DelayedCall
@@ -48,7 +49,6 @@ class FastPort:
         "_options",
         "_poller",
         "_resting",
-        "_kind",
         "_socket",
         "_source",
         "_wanted",
@@ -70,7 +70,6 @@ class FastPort:
         self._factory = factory
         self._options = PortOptions() if options is None else options
         self._socket: socket.socket | None = None
-        self._kind = (0, 0, 0)
         self._accepting = False
         self._wanted = True
         # How many connections to ask for in a turn. One at a time, asking for a second is a system call for nothing.
@@ -97,7 +96,6 @@ class FastPort:
         listening.setblocking(False)
         self._factory.doStart()
         self._socket = listening
-        self._kind = (int(listening.family), int(listening.type), listening.proto)
         self._poller.add(listening.fileno(), self, EPOLLIN)
         self._poller.attach()
         self._accepting = True
@@ -167,7 +165,7 @@ class FastPort:
             self.accepted += 1
             self._exhausted = False
             # What accept() wraps around this costs as much as the system call.
-            self._accept(socket.SocketType(*self._kind, fileno), name)
+            self._accept(fileno, name)
         # There may be more behind them, which the next poll will say.
         self._attempts = min(2 * self._attempts, self._options.acceptsPerTurn)
 
@@ -177,9 +175,9 @@ class FastPort:
         """
         self._close()
 
-    def _accept(self, accepted: socket.SocketType, name: object) -> None:
+    def _accept(self, fileno: int, name: object) -> None:
+        accepted = RawSocket(fileno)
         try:
-            accepted.setblocking(False)
             protocol = self._factory.buildProtocol(self._poller.shell.address(name))
             if protocol is not None:
                 FastConnection(self._poller, accepted, name, self._options.transport).open(protocol)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from errno import EBADF
 from os import strerror
-from socket import IPPROTO_TCP, SHUT_WR, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SOL_SOCKET, TCP_NODELAY, SocketType
+from socket import IPPROTO_TCP, SHUT_WR, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SOL_SOCKET, TCP_NODELAY
 from struct import pack
 from typing import Any, Final
 
 from twisted_mqtt.poller import Poller
+from twisted_mqtt.rawsocket import RawSocket
 
 RECEIVE_AT_ONCE: Final = 65536
 """
@@ -29,13 +30,13 @@ class StreamSocket:
 
     __slots__ = ("_peerName", "_poller", "_socket")
 
-    def __init__(self, poller: Poller, accepted: SocketType, peerName: object) -> None:
+    def __init__(self, poller: Poller, accepted: RawSocket, peerName: object) -> None:
         """
-        @param accepted: Connected, and not blocking.
+        @param accepted: Connected.
         @param peerName: As C{accept} gave it.
         """
         self._poller = poller
-        self._socket: SocketType | None = accepted
+        self._socket: RawSocket | None = accepted
         self._peerName = peerName
 
     def getPeer(self) -> Any:
@@ -48,19 +49,19 @@ class StreamSocket:
         """
         @return: The address of this side; known until C{connectionLost} has returned.
         """
-        return self._poller.shell.address(self._open().getsockname())
+        return self._poller.shell.address(self._open().handle().getsockname())
 
     def getHandle(self) -> object:
         """
         @return: The socket, or C{None} when it is closed.
         """
-        return self._socket
+        return None if self._socket is None else self._socket.handle()
 
     def getTcpNoDelay(self) -> bool:
         """
         @return: Whether small writes leave at once.
         """
-        return bool(self._open().getsockopt(IPPROTO_TCP, TCP_NODELAY))
+        return bool(self._open().handle().getsockopt(IPPROTO_TCP, TCP_NODELAY))
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """
@@ -68,7 +69,7 @@ class StreamSocket:
         """
         if self._socket is not None:
             try:
-                self._socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, int(enabled))
+                self._socket.handle().setsockopt(IPPROTO_TCP, TCP_NODELAY, int(enabled))
             except OSError:
                 # A UNIX socket, or already reset: nothing that the caller could do better.
                 pass
@@ -77,16 +78,16 @@ class StreamSocket:
         """
         @return: Whether the kernel probes an idle peer.
         """
-        return bool(self._open().getsockopt(SOL_SOCKET, SO_KEEPALIVE))
+        return bool(self._open().handle().getsockopt(SOL_SOCKET, SO_KEEPALIVE))
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
         """
         Have the kernel probe an idle peer.
         """
         if self._socket is not None:
-            self._socket.setsockopt(SOL_SOCKET, SO_KEEPALIVE, int(enabled))
+            self._socket.handle().setsockopt(SOL_SOCKET, SO_KEEPALIVE, int(enabled))
 
-    def _open(self) -> SocketType:
+    def _open(self) -> RawSocket:
         """
         @return: The socket.
         @raise OSError: If it is closed.
@@ -99,7 +100,7 @@ class StreamSocket:
         """
         @return: What went wrong since the socket was last used.
         """
-        code = self._open().getsockopt(SOL_SOCKET, SO_ERROR)
+        code = self._open().handle().getsockopt(SOL_SOCKET, SO_ERROR)
         return OSError(code, strerror(code)) if code else None
 
     def _peerHasFinished(self) -> bool:
@@ -135,7 +136,7 @@ class StreamSocket:
         @return: Whether there was still somebody to send it to.
         """
         try:
-            self._open().shutdown(SHUT_WR)
+            self._open().handle().shutdown(SHUT_WR)
         except OSError:
             return False
         return True
@@ -151,7 +152,7 @@ class StreamSocket:
         self._poller.remove(closing.fileno(), True)
         if reset:
             try:
-                closing.setsockopt(SOL_SOCKET, SO_LINGER, _RESET_ON_CLOSE)
+                closing.handle().setsockopt(SOL_SOCKET, SO_LINGER, _RESET_ON_CLOSE)
             except OSError:
                 # Reset already, by the peer.
                 pass

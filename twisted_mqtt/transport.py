@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
-from socket import SocketType
 from typing import Any, Final
 
 from twisted_mqtt.pending import JOINED_UP_TO, PendingOutput, sendSome
 from twisted_mqtt.poller import Poller
 from twisted_mqtt.portoptions import TransportOptions
+from twisted_mqtt.rawsocket import RawSocket
 from twisted_mqtt.streamsocket import RECEIVE_AT_ONCE, StreamSocket
 from twisted_mqtt.transportroles import ABORTED, DONE, LOST, TIMED_OUT, Producer, Receiver
 
@@ -67,9 +67,9 @@ class FastConnection(StreamSocket):
         "protocol",
     )
 
-    def __init__(self, poller: Poller, accepted: SocketType, peerName: object, options: TransportOptions) -> None:
+    def __init__(self, poller: Poller, accepted: RawSocket, peerName: object, options: TransportOptions) -> None:
         """
-        @param accepted: Connected, and not blocking.
+        @param accepted: Connected.
         @param peerName: As C{accept} gave it.
         """
         StreamSocket.__init__(self, poller, accepted, peerName)

@@ -79,7 +79,7 @@ PACKETS: list[Packet] = [
 ]
 
 
-@pytest.mark.parametrize("packet", PACKETS, ids=repr)
+@pytest.mark.parametrize("packet", PACKETS, ids=lambda packet: type(packet).__name__)
 def test_packets(packet: Packet) -> None:
     """
     Each string of a packet is looked at.
