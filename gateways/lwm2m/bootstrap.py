@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.logger import Logger
-
 from gateways.coap.blockwise import Transfer, TransferError, exponentFor
 from gateways.coap.codes import (
     BAD_REQUEST,
@@ -35,6 +33,7 @@ from gateways.lwm2m.errors import ContentError
 from gateways.lwm2m.identities import provenName
 from gateways.lwm2m.links import parseListing
 from gateways.lwm2m.registration import RegistrationError
+from twisted_mqtt.sparinglog import SparingLog
 
 if TYPE_CHECKING:
     from gateways.coap.exchange import Address
@@ -43,8 +42,6 @@ if TYPE_CHECKING:
     from gateways.lwm2m.protocol import LwM2MProtocol
     from twisted_mqtt.config.schema_lwm2m import LwM2M
     from twisted_mqtt.peeridentity import PeerIdentity
-
-_log = Logger()
 
 # At once; each takes a few round trips, or a minute and a half where nobody answers.
 _MOST: Final = 100
@@ -189,6 +186,8 @@ class Bootstrapping:
         self.settings = settings
         self.clock = broker.clock
         self.accounts = Accounts(settings.bootstrap, broker.preSharedKeys.find)
+        self._done = SparingLog(broker.clock.seconds)
+        self._failed = SparingLog(broker.clock.seconds)
         self._runs: dict[tuple[LwM2MProtocol, Address, str], Run] = {}
 
     def __len__(self) -> int:
@@ -248,9 +247,9 @@ class Bootstrapping:
         del self._runs[place]
         run.end()
         if why:
-            _log.info("{ep} at {host} was not bootstrapped: {why}", ep=run.name, host=run.address[0], why=why)
+            self._failed.info("{ep} at {host} was not bootstrapped: {why}", ep=run.name, host=run.address[0], why=why)
         else:
-            _log.info("{ep} at {host} was bootstrapped", ep=run.name, host=run.address[0])
+            self._done.info("{ep} at {host} was bootstrapped", ep=run.name, host=run.address[0])
 
     def endAll(self) -> None:
         """

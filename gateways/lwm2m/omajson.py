@@ -15,7 +15,7 @@ from gateways.lwm2m.jsontext import decodeJSON
 from gateways.lwm2m.models import Models
 from gateways.lwm2m.names import Names, writtenNames
 from gateways.lwm2m.paths import Path, pathText
-from gateways.lwm2m.values import BOOLEAN, FLOAT, OBJLNK, OPAQUE, STRING, TEXTS, fromJSON, toJSON
+from gateways.lwm2m.values import BOOLEAN, FLOAT, OBJLNK, OPAQUE, STRING, TEXTS, TIME, fromJSON, toJSON
 
 
 class _Element(msgspec.Struct):
@@ -61,6 +61,9 @@ def decodeOMAJSON(payload: bytes, base: Path, models: Models, prefix: str = "") 
 def _entry(element: _Element, document: _Document, names: Names, models: Models) -> Entry:
     path = names.resolve(document.bn or "", element.n or "")
     said = [(getattr(element, key), type) for key, type in _TYPES if getattr(element, key) is not None]
+    if not said and element.t is not None and models.typeOf(path) == TIME:
+        # Some devices take the time for the value of such a resource (spec/gateways.md 5.6).
+        said, element.t = [(element.t, TIME)], None
     if len(said) != 1:
         raise ContentError(f"{pathText(path)}: {len(said)} values where one is wanted")
     value, usual = said[0]

@@ -81,14 +81,16 @@ def fromJSON(type: str, value: object, encoding: str = "plain") -> Value:
     """
     The value that a command gives. Numbers and booleans may be texts; an Opaque is base64.
 
-    @param encoding: C{"hex"} where the value is a text of hexadecimal digits, the bytes of L{toBytes}.
+    @param encoding: C{"hex"} where the value is a text of hexadecimal digits: the bytes of an Opaque, or of what would
+        be the text of another value.
 
     @raise ContentError: it is none of that type.
     """
     if encoding == "hex":
         if not isinstance(value, str) or _HEX.fullmatch(value) is None:
             raise ContentError(f"{_shown(value)} is not hexadecimal")
-        return fromBytes(type, bytes.fromhex(value))
+        data = bytes.fromhex(value)
+        return data if type == OPAQUE else _fromString(type, textOf(data))
     if isinstance(value, str):
         return _fromString(type, value)
     if isinstance(value, bool):
@@ -176,8 +178,9 @@ def fromText(type: str, data: bytes) -> Value:
         return fromBase64(text.strip())
     text = text.strip()
     if type == BOOLEAN:
-        if text in ("0", "1"):
-            return text == "1"
+        # "0" and "1" are what the specification says; some devices write words.
+        if text in ("0", "1", "false", "true"):
+            return text in ("1", "true")
     elif len(text) <= _LONGEST_NUMBER:
         found = _number(type, text)
         if found is not None:

@@ -115,10 +115,14 @@ def path(*steps: str, query: Sequence[str] = ()) -> tuple[tuple[int, bytes], ...
 class Swarm:
     """
     So many sockets, each of which speaks with one server.
+
+    @ivar repeated: How often the server has sent again what it had been answered, too late for it.
     """
 
     def __init__(self, address: tuple[str, int], count: int) -> None:
         self.count = count
+        self.repeated = 0
+        self._replies: dict[tuple[int, int], Datagram] = {}
         self._poll = select.epoll()
         self._sockets: list[socket.socket] = []
         self._numbers: dict[int, int] = {}
@@ -147,6 +151,13 @@ class Swarm:
         """
         self._sockets[number].send(message.wire())
 
+    def reply(self, number: int, message: Datagram, reply: Datagram) -> None:
+        """
+        Have one of them answer a confirmable message, and as often as that comes again.
+        """
+        self._replies[number, message.mid] = reply
+        self.send(number, reply)
+
     def ask(self, request: Callable[[int], Datagram], code: int) -> list[Datagram]:
         """
         Have each ask something, a few hundred at a time, and see that each is answered with C{code} at once.
@@ -170,7 +181,7 @@ class Swarm:
 
     def hear(self, heard: Callable[[int, Datagram], bool], count: int) -> None:
         """
-        Hand on what comes, until C{heard} has said so many times that it counts.
+        Hand on what comes, each message once, until C{heard} has said so many times that it counts.
         """
         deadline = time.monotonic() + PATIENCE
         while count > 0:
@@ -178,7 +189,13 @@ class Swarm:
             assert ready, f"{count} have not come"
             for fileno, _ in ready:
                 number = self._numbers[fileno]
-                count -= heard(number, parsed(self._sockets[number].recv(65536)))
+                message = parsed(self._sockets[number].recv(65536))
+                before = self._replies.get((number, message.mid)) if message.type == CON else None
+                if before is None:
+                    count -= heard(number, message)
+                else:
+                    self.repeated += 1
+                    self.send(number, before)
 
 
 def _raiseLimit(wanted: int) -> None:

@@ -197,12 +197,12 @@ def test_about() -> None:
 
 def test_encoding() -> None:
     """
-    With the encoding hex, values are the bytes of a TLV as text.
+    With the encoding hex, values are written in hexadecimal.
     """
     command = parsed("write", {"path": "/5/0/0", "type": "Opaque", "value": "00FFab"}, encoding="hex")
     assert command.entries[0].value == b"\x00\xff\xab"
     assert command.correlation["encoding"] == "hex"
-    assert parsed("write", {"path": "/3/0/13", "value": "3039"}, encoding="hex").entries[0].value == 12345
+    assert parsed("write", {"path": "/3/0/13", "value": "3132"}, encoding="hex").entries[0].value == 12
     assert parsed("write", {"path": "/3/0/14", "value": "61"}, encoding="plain").entries[0].value == "61"
     assert refused("write", {"path": "/3/0/14", "value": "6"}, encoding="hex") == "/3/0/14: '6' is not hexadecimal"
     assert refused("write", {"path": "/3/0/14", "value": "x"}, encoding="base64") == "there is no encoding 'base64'"

@@ -79,6 +79,8 @@ def test_prefix(contentFormat: int) -> None:
         # 1 is true (known upstream error).
         (0, (1, 0, 6), b"1", Entry((1, 0, 6), BOOLEAN, True)),
         (0, (1, 0, 6), b"0", Entry((1, 0, 6), BOOLEAN, False)),
+        (0, (1, 0, 6), b"true", Entry((1, 0, 6), BOOLEAN, True)),
+        (0, (1, 0, 6), b"false", Entry((1, 0, 6), BOOLEAN, False)),
         (0, (3, 0, 22, 1), b"66:1", Entry((3, 0, 22, 1), OBJLNK, ObjectLink(66, 1))),
         (0, (6, 0, 4), b"AQID", Entry((6, 0, 4), OPAQUE, b"\1\2\3")),
         (0, (3, 0, 200), b"x", Entry((3, 0, 200), STRING, "x")),
@@ -106,7 +108,7 @@ def test_single(contentFormat: int | None, path: Path, payload: bytes, entry: En
     [
         (None, (3, 0, 9), b"", "/3/0/9: '' is no Integer"),
         (0, (3, 0, 9), b"high", "/3/0/9: 'high' is no Integer"),
-        (0, (1, 0, 6), b"true", "/1/0/6: 'true' is no Boolean"),
+        (0, (1, 0, 6), b"yes", "/1/0/6: 'yes' is no Boolean"),
         (0, (3, 0, 0), b"\xff", "/3/0/0: not UTF-8"),
         (0, (3, 0), b"x", "content format 0 is for one value, not for /3/0"),
         (42, (3,), b"x", "content format 42 is for one value, not for /3"),

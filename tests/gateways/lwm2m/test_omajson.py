@@ -11,7 +11,7 @@ from gateways.lwm2m.entries import Entry
 from gateways.lwm2m.errors import ContentError
 from gateways.lwm2m.omajson import decodeOMAJSON, encodeOMAJSON
 from gateways.lwm2m.paths import Path
-from gateways.lwm2m.values import BOOLEAN, FLOAT, INTEGER, OBJLNK, OPAQUE, STRING, ObjectLink
+from gateways.lwm2m.values import BOOLEAN, FLOAT, INTEGER, OBJLNK, OPAQUE, STRING, TIME, ObjectLink
 from tests.gateways.lwm2m.examples import DEVICE, DEVICE_JSON, MODELS
 
 
@@ -94,6 +94,8 @@ def test_numbersStayWhole() -> None:
         ('"n":"1/0/6","sv":"false"', Entry((1, 0, 6), BOOLEAN, False)),
         ('"n":"1/0/1","v":60.0', Entry((1, 0, 1), INTEGER, 60)),
         ('"n":"1/0/1","sv":"60"', Entry((1, 0, 1), INTEGER, 60)),
+        ('"n":"3/0/13","t":1367491215', Entry((3, 0, 13), TIME, 1367491215)),
+        ('"n":"3/0/13","v":5,"t":-1', Entry((3, 0, 13), TIME, 5, -1)),
         ('"n":"6/0/0","v":5', Entry((6, 0, 0), FLOAT, 5.0)),
         ('"n":"6/0/4","sv":"AQI="', Entry((6, 0, 4), OPAQUE, b"\1\2")),
         ('"n":"99/0/0","v":5', Entry((99, 0, 0), FLOAT, 5.0)),
@@ -122,6 +124,7 @@ def test_types(element: str, entry: Entry) -> None:
         (b'{"e":[{"n":"9","v":"5"}]}', r"\$.e\[0\].v"),
         (b'{"e":[{"n":"9","v":NaN}]}', "malformed"),
         (b'{"e":[{"n":"9","v":1e999}]}', "out of range"),
+        (b'{"e":[{"n":"9","t":5}]}', "/3/0/9: 0 values where one is wanted"),
         (b'{"e":[{"n":"9"}]}', "/3/0/9: 0 values where one is wanted"),
         (b'{"e":[{"n":"9","v":1,"sv":"1"}]}', "/3/0/9: 2 values where one is wanted"),
         (b'{"e":[{"n":"9","sv":"x"}]}', "/3/0/9: 'x' is no Integer"),

@@ -78,19 +78,30 @@ def test_forms(type: str, value: Value, said: Any, text: bytes, data: str) -> No
         (fromText(type, text), value),
         (toBytes(type, value), bytes.fromhex(data)),
         (fromBytes(type, bytes.fromhex(data)), value),
-        (fromJSON(type, data.upper(), "hex"), value),
     ):
         assert read == form
         # A boolean is a whole number to Python, but not here; nor is a whole float.
         assert read.__class__ is form.__class__
 
 
+def test_hex() -> None:
+    """
+    With the encoding hex, what would be the text of a value is written in hexadecimal; an Opaque is so itself.
+    """
+    assert fromJSON(OPAQUE, "00FFab", "hex") == b"\x00\xff\xab"
+    assert fromJSON(STRING, "c3966C", "hex") == "Öl"
+    assert fromJSON(INTEGER, b"-12".hex(), "hex") == -12
+    assert fromJSON(FLOAT, b"1.5".hex(), "hex") == 1.5
+    assert fromJSON(BOOLEAN, b"true".hex(), "hex") is True
+    assert fromJSON(OBJLNK, b"66:1".hex(), "hex") == ObjectLink(66, 1)
+
+
 def test_textBoolean() -> None:
     """
-    The text 1 is true and 0 is false.
+    The text 1 is true and 0 is false; so are the words that some devices have for it.
     """
-    assert fromText(BOOLEAN, b"1") is True
-    assert fromText(BOOLEAN, b"0") is False
+    assert fromText(BOOLEAN, b"1") is fromText(BOOLEAN, b"true") is True
+    assert fromText(BOOLEAN, b"0") is fromText(BOOLEAN, b"false") is False
 
 
 def test_negativeInteger() -> None:
@@ -202,13 +213,13 @@ def test_wrongJSON(type: str, said: object, reason: str) -> None:
         (INTEGER, "0x01", "not hexadecimal"),
         (INTEGER, "01 02", "not hexadecimal"),
         (INTEGER, 1, "1 is not hexadecimal"),
-        (INTEGER, "010203", "3 bytes, 0x010203, are no Integer"),
+        (INTEGER, "010203", "is no Integer"),
         (STRING, "ff", "not UTF-8 at byte 0"),
     ],
 )
 def test_wrongHex(type: str, said: object, reason: str) -> None:
     """
-    So is what is no hexadecimal text, or the bytes of no such value.
+    So is what is no hexadecimal text, or that of no such value.
     """
     with pytest.raises(ContentError, match=reason):
         fromJSON(type, said, "hex")
@@ -236,7 +247,7 @@ def test_wrongBytes(type: str, data: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("type", "data"),
-    [(BOOLEAN, b"true"), (BOOLEAN, b""), (INTEGER, b"1.0"), (FLOAT, b"0x1"), (OBJLNK, b"1:2:3"), (STRING, b"\xff")]
+    [(BOOLEAN, b"yes"), (BOOLEAN, b""), (INTEGER, b"1.0"), (FLOAT, b"0x1"), (OBJLNK, b"1:2:3"), (STRING, b"\xff")]
     + [(OPAQUE, b"*"), (TIME, b"now"), (INTEGER, b"\xff"), (UNSIGNED, b"-1"), (INTEGER, b"1" * 100_000)],
 )
 def test_wrongText(type: str, data: bytes) -> None:

@@ -108,9 +108,8 @@ def _askSome(swarm: Swarm, manager: Peer, some: range) -> None:
         assert (message.type, message.code) == (CON, GET)
         assert message.values(URI_PATH) == [b"3", b"0", b"9"]
         options = ((CONTENT_FORMAT, b""),)
-        swarm.send(number, Datagram(ACK, CONTENT, message.mid, message.token, options, b"%d" % number))
-        if number in seen:
-            return False
+        swarm.reply(number, message, Datagram(ACK, CONTENT, message.mid, message.token, options, b"%d" % number))
+        assert number not in seen
         seen.add(number)
         return True
 
