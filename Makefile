@@ -22,7 +22,8 @@ PACKAGING := setup.cfg setup.py pyproject.toml
 # "-n 2" suits the two cores that the tests promise to run on; a file stays together, for what its tests share.
 PYTEST := -m pytest -n $(or $(WORKERS),2) --dist loadfile --hypothesis-profile=$(or $(PROFILE),ci)
 
-.PHONY: help run certs test lint types test-interpreted test-compiled compiled services fuzz websocket-suite bench bench-gateways docs clean
+.PHONY: help run certs test lint types test-interpreted test-compiled compiled services fuzz websocket-suite crash bench \
+	bench-kept bench-gateways docs clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -102,9 +103,13 @@ bench-gateways: compiled $(TOOLS)/.bench ## the gateways beside other servers of
 	$(IN_TOOLS) -m bench.stomp
 	$(IN_TOOLS) -m bench.mqttsn
 	$(IN_TOOLS) -m bench.coap
+	$(IN_TOOLS) -m bench.lwm2m
 
-bench: compiled $(TOOLS)/.bench ## compare with other brokers; writes docs/performance.md
+bench: compiled $(TOOLS)/.bench ## compare with other brokers; writes docs/performance.md (see also bench-kept)
 	$(IN_TOOLS) -m bench
+
+bench-kept: compiled $(TOOLS)/.bench ## what it costs to keep messages; five minutes; writes docs/durability.md
+	$(IN_TOOLS) -m bench.kept
 
 docs: $(TOOLS)/.installed ## write the generated documents again
 	$(IN_TOOLS) -m twisted_mqtt.config.document

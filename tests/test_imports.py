@@ -23,7 +23,8 @@ LAYERS = [
     | {"sparinglog", "tls", "tlscontext", "websocket", "websocketconnection", "websocketdeflate", "websocketframes"}
     | {"websockethttp", "websockettransport"},
     {"bans", "interfaces", "listening"},
-    {"client", "alarms", "extensions", "gatewaymakers", "hookchain", "hooks", "retained", "stores"},
+    {"client", "alarms", "extensions", "gatewaymakers", "hookchain", "hooks", "inheritance"}
+    | {"retained", "stores"},
     {"admission", "broker", "flapping", "overload", "permissions", "reauthentication"}
     | {"sessions", "subscribing", "wills"},
     {"connectionshell", "protocol", "roles", "layers", "openlistener", "listeners", "departure"},

@@ -60,6 +60,20 @@ class RetainedMessagesTests(SynchronousTestCase):
         self.assertTrue(messages.put(retained("$SYS/x", b"12345", system=True)))
         self.assertEqual(sorted(messages.topics()), ["$SYS/x", "a"])
 
+    def test_ownDoNotCount(self) -> None:
+        """
+        What the broker says of itself takes nobody's place.
+        """
+        messages = self.messages(max_retained_messages=1)
+        for number in range(3):
+            messages.put(retained(f"$SYS/{number}", b"x", system=True))
+        self.assertTrue(messages.put(retained("a", b"1")))
+        self.assertFalse(messages.put(retained("b", b"1")))
+        messages.remove("$SYS/1")
+        self.assertFalse(messages.put(retained("b", b"1")))
+        messages.remove("a")
+        self.assertTrue(messages.put(retained("b", b"1")))
+
     def test_expires(self) -> None:
         """
         A message is forgotten when its own time is over, or else the configured one; the broker's own are not.

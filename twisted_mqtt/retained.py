@@ -30,6 +30,8 @@ class RetainedMessages:
         self.limits = Retainer() if limits is None else limits
         self._counters = counters
         self._tree = RetainedTree()
+        # Topics of the broker's own messages, which do not count against the limit.
+        self._own: set[str] = set()
         # (when, topic) of those that expire; what was replaced meanwhile is found out when its time comes.
         self._expiring: list[tuple[float, str]] = []
 
@@ -68,9 +70,12 @@ class RetainedMessages:
         if not message.system:
             if limits.max_payload_size and len(message.payload) > limits.max_payload_size:
                 return False
-            full = limits.max_retained_messages and self._tree.count >= limits.max_retained_messages
-            if full and self._tree.get(topic) is None:
+            full = limits.max_retained_messages and self._tree.count - len(self._own) >= limits.max_retained_messages
+            if full and (topic in self._own or self._tree.get(topic) is None):
                 return False
+            self._own.discard(topic)
+        else:
+            self._own.add(topic)
         self._tree.put(message)
         self._counters.messages_retained = self._tree.count
         expiresAt = self.expiryOf(message)
@@ -95,6 +100,7 @@ class RetainedMessages:
         """
         if self._tree.remove(topic) is None:
             return False
+        self._own.discard(topic)
         self._counters.messages_retained = self._tree.count
         return True
 

@@ -24,6 +24,7 @@ from tests.wire import connectPacket
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK, Ack, Connack, Publish
 from twisted_mqtt.core.subscription import Subscription
+from twisted_mqtt.stores.repairing import repair
 from twisted_mqtt.stores.schemas import StoreError, schemas, upgrade
 
 HERE = Path(__file__).parent
@@ -185,6 +186,9 @@ def test_laterSchema(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     assert "later release (schema 99; this one knows 2)" in refusalOf(tmp_path)
+    with pytest.raises(StoreError, match="later release"):
+        repair(tmp_path / "store.db")
+    assert [path.name for path in tmp_path.glob("store.db*") if "lock" not in path.name] == ["store.db"]
 
 
 def test_upgrade() -> None:

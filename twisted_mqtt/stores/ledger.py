@@ -620,7 +620,8 @@ def _finish(batch: Batch, draft: _Draft) -> None:
             draft.shared,
             draft.size,
             None if draft.extras is None else msgspec.json.encode(draft.extras).decode("utf-8"),
-            columnOf("Q", draft.records),
+            # One alone, as of a message that goes to thousands, needs no column.
+            draft.records[0].to_bytes(8, "little") if total == 1 else columnOf("Q", draft.records),
             b"" if packer is None else packer.pack(),
         )
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from twisted_mqtt.stores import statements
 from twisted_mqtt.stores.database import Database
 from twisted_mqtt.stores.packing import Found, Pack, Packer, columnOf, entriesOf, recordOf
-from twisted_mqtt.stores.schemas import StoreError, schemas, upgrade
+from twisted_mqtt.stores.schemas import StoreError, checkOurs, schemas, upgrade
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,10 +79,14 @@ _SUFFIXES: Final = ("", "-wal", "-shm")
 def _versionOf(path: Path) -> int:
     """
     The version of a store's schema; the newest where that can't be read.
+
+    @raise StoreError: it is none that this release could have written.
     """
     newest = max(number for number, _ in schemas())
     source = sqlite3.connect(path, isolation_level=None)
     try:
+        # A store of a later release, or somebody else's, is not damaged.
+        checkOurs(source, path)
         version: int = source.execute("PRAGMA user_version").fetchone()[0]
     except sqlite3.DatabaseError:
         return newest

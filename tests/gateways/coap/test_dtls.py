@@ -181,4 +181,4 @@ def test_nobodyIsAsked(tmp_path: Path) -> None:
     service = CoAPService(broker, CoAP(port=Bind("127.0.0.1", 0), dtls=table), Clock())
     with pytest.raises(TLSProblem, match="peer_cert_as_username.*verify_peer"):
         service.startService()
-    assert service.ports == {}
+    assert service.ports.opened == {}
