@@ -287,7 +287,7 @@ def test_failingSystemCalls(tmp_path: Path, shim: Path, what: str) -> None:
         promised = {topic: len(stream.promised) for topic, stream in suite.checker.streams.items()}
         assert any(not publisher.isQuiet for publisher in suite.publishers)
         refused = Refused()
-        refused.connect(suite.broker.port, clean=True)
+        refused.connect(suite.broker, clean=True)
         suite._until([refused], lambda: refused.reason >= 0)
         assert refused.reason == 0x97
         refused.close()
