@@ -17,7 +17,7 @@ from tests.system.lwm2m.device import Device, Loop
 from tests.system.lwm2m.manager import Manager
 from tests.system.process import Broker, startTwistd
 
-# Makes a device of this endpoint name, whose socket is open, and shuts it after the test.
+# Makes a device of this endpoint name, whose socket is open unless said otherwise, and shuts it after the test.
 MakeDevice = Callable[..., Device]
 
 # Whoever manages the device of that name.
@@ -67,10 +67,11 @@ def makeDevice(loop: Loop) -> Iterator[MakeDevice]:
     """
     made: list[Device] = []
 
-    def make(broker: Broker, endpoint: str, key: str = "lwm2m", **keys: Any) -> Device:
+    def make(broker: Broker, endpoint: str, key: str = "lwm2m", opened: bool = True, **keys: Any) -> Device:
         device = Device(loop, (broker.host, broker.ports[key]), endpoint, **keys)
         made.append(device)
-        device.open()
+        if opened:
+            device.open()
         return device
 
     yield make

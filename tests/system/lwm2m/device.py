@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
@@ -182,13 +182,16 @@ class Device:
         form: int = TLV,
         stubborn: bool = False,
         forms: frozenset[int] = ALL_FORMATS,
+        fate: Callable[[bytes], bool] | None = None,
     ) -> None:
         """
         @param root: The alternate path below which its objects are.
+        @param fate: Says of each datagram to or from it whether it is lost.
         """
         self._loop = loop
         self._server = server
         self._security = security
+        self._fate = fate
         self.endpoint = endpoint
         self.root = root
         self.objects = Objects()
@@ -227,14 +230,18 @@ class Device:
 
         @raise ConnectionError: If the handshake fails.
         """
-        return self._loop.run(self._open(port))
+        return self._loop.run(self.opening(port))
 
-    async def _open(self, port: int) -> int:
+    async def opening(self, port: int = 0) -> int:
+        """
+        L{open} for those who are in the loop.
+        """
         if self._context is None:
             context = aiocoap.Context(loop=self._loop.loop, serversite=_Site(self), loggername="device")
             tokens = TokenManager(context)
             messages = MessageManager(tokens)
             self.link = messages.message_interface = Link(messages, self._server, self._security)
+            self.link.hold = self._fate
             tokens.token_interface = messages
             context.request_interfaces.append(tokens)
             self._context = context
@@ -341,17 +348,20 @@ class Device:
         """
         Ask the server something, and wait for its answer.
         """
-        return self._loop.run(self._say(method, path, query, payload, form, options))
+        return self._loop.run(self.saying(method, path, query, payload, form, **options))
 
-    async def _say(
+    async def saying(
         self,
         method: str,
         path: tuple[str, ...],
-        query: list[str] | tuple[str, ...],
-        payload: bytes,
-        form: int | None,
-        options: dict[str, Any],
+        query: list[str] | tuple[str, ...] = (),
+        payload: bytes = b"",
+        form: int | None = None,
+        **options: Any,
     ) -> Answer:
+        """
+        L{say} for those who are in the loop.
+        """
         message = Message(code=getattr(Code, method), payload=payload, uri_path=path, uri_query=query, **options)
         if form is not None:
             message.opt.content_format = form
