@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -24,11 +25,12 @@ from bench import packets
 from bench.brokers import COMPILED, KINDS, ROOT, Command, Kind, RunningBroker, _ourVersion, _twistd
 from bench.checker import Ring
 from bench.generator import Publisher
+from bench.report import circumstances
 from bench.results import Run
 from bench.runner import describe, runOnce
 from bench.scenarios.kept import KeptOffline, SingleLatency, keptOnline, publishUntil
 from bench.sockets import READ_SIZE, HandshakeError, Link, Turns, endSession, openSession, readPacket, subscribe
-from bench.usage import residentBytes
+from bench.usage import machine, residentBytes
 
 _REPORT: Final = ROOT / "docs" / "durability.md"
 _PATIENCE: Final = 120.0
@@ -251,10 +253,11 @@ def render(runs: list[Run], compared: list[Kind], figures: dict[str, dict[str, f
     lines = [
         "# What it costs to keep messages",
         "",
-        "Written by `python -m bench.kept`. QoS 1, 64-byte payloads, medians. Mosquitto with `persistence true` does",
+        "Written by `make bench-kept`. QoS 1, 64-byte payloads, medians. Mosquitto with `persistence true` does",
         "not sync a message before it acknowledges it: it writes its file at intervals and when it ends, so it keeps",
         "less than `interval` does.",
         "",
+        *circumstances(datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), machine(), runs),
         "| | " + " | ".join(kind.title for kind in compared) + " |",
         "|---|" + "---|" * len(compared),
     ]

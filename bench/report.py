@@ -118,6 +118,23 @@ def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def circumstances(when: str, machine: dict[str, str], runs: Sequence[Run]) -> list[str]:
+    """
+    When and where it was measured, and whether anything else ran there.
+    """
+    parts = [
+        f"Measured {when} on {machine['cores']} cores of {machine['processor']}, {machine['memory']}, "
+        f"{machine['kernel']}.\n"
+    ]
+    others = sorted(run.others for run in runs if run.others is not None)
+    if others and others[len(others) // 2] > _QUIET:
+        parts.append(
+            f"**The machine was not quiet**: other processes took {others[len(others) // 2]:.2f} cores in the median, "
+            f"{others[-1]:.2f} at worst. Ratios suffer from that, latencies most.\n"
+        )
+    return parts
+
+
 def render(setting: Setting, runs: Sequence[Run], entries: Sequence[Entry], folder: Path) -> str:
     """
     The whole report.
@@ -134,17 +151,7 @@ def render(setting: Setting, runs: Sequence[Run], entries: Sequence[Entry], fold
     }
     titles = [kind.title for kind in kinds]
     parts = ["# Performance\n", "Written by `make bench`. Trust the ratios; the rest is this machine's.\n"]
-    machine = setting.machine
-    parts.append(
-        f"Measured {setting.when} on {machine['cores']} cores of {machine['processor']}, {machine['memory']}, "
-        f"{machine['kernel']}.\n"
-    )
-    others = sorted(run.others for run in runs if run.others is not None)
-    if others and others[len(others) // 2] > _QUIET:
-        parts.append(
-            f"**The machine was not quiet**: other processes took {others[len(others) // 2]:.2f} cores in the median, "
-            f"{others[-1]:.2f} at worst. Ratios suffer from that, latencies most.\n"
-        )
+    parts += circumstances(setting.when, setting.machine, runs)
     parts.append(_table(["broker", "version"], [[kind.title, setting.versions[kind.name]] for kind in kinds]))
     goals = []
     for entry in entries:

@@ -43,7 +43,8 @@ class Receipts:
 
     def forget(self) -> None:
         """
-        All that has come so far was looked at and found complete.
+        All that has come so far was looked at and found complete. Some of it may come again at QoS 1: that a receiver
+        has acknowledged it is written at leisure, and a kill may take that with it.
         """
         self.times.clear()
         self.outOfOrder.clear()
