@@ -443,6 +443,30 @@ def test_topicsBelow(registered: Device, manager: Manager, below: str) -> None:
     assert manager.next()["data"]["content"][0]["value"] == 100
 
 
+def test_retained(gateway: Broker, device: Device, manager: Manager) -> None:
+    """
+    A command is for who is there: one that is retained is not given to a device that registers later.
+    """
+    manager.tell({"reqID": 1, "msgType": "execute", "data": {"path": "/3/0/4"}}, retain=True)
+    for _ in range(2):
+        device.register()
+        assert manager.next()["msgType"] == "register"
+    assert manager.read("/3/0/9") == 100
+    manager.tell(b"", retain=True)
+    assert manager.read("/3/0/9") == 100
+    assert device.objects.executed == []
+
+
+def test_severalManagers(gateway: Broker, registered: Device, manager: Manager, manage: Manage) -> None:
+    """
+    Whoever listens hears all answers; keys of a command tell whose they are.
+    """
+    other = manage(gateway, registered.endpoint)
+    numbers = [each.command("read", {"path": "/3/0/9"}) for each in (manager, other)]
+    for each in (manager, other):
+        assert sorted(each.next()["reqID"] for _ in numbers) == numbers
+
+
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_qos(registered: Device, manager: Manager, qos: int) -> None:
     """

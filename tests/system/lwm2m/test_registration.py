@@ -280,3 +280,29 @@ def test_manyLinks(device: Device, manager: Manager) -> None:
     objects = [f"/3303/{number}" for number in range(300)]
     assert device.register(links=",".join(f"<{each}>" for each in objects)).code == "2.01"
     assert manager.next()["data"]["objectList"] == objects
+
+
+@pytest.mark.parametrize(
+    "form", ["urn:oma:lwm2m:oma:{}", "urn:imei:{} x", "{}-Gerät ☃", "{}%2F&=?", "$SYS{}", "{}" * 9]
+)
+def test_names(gateway: Broker, name: str, makeDevice: MakeDevice, manage: Manage, form: str) -> None:
+    """
+    Endpoint names may be what the OMA recommends, and otherwise odd or long; topics have them as they are.
+    """
+    endpoint = form.replace("{}", name)
+    device, manager = makeDevice(gateway, endpoint), manage(gateway, endpoint)
+    answer = device.register()
+    assert (answer.code, answer.location) == ("2.01", ("rd", endpoint))
+    assert manager.next()["data"]["ep"] == endpoint
+    assert manager.read("/3/0/9") == 100
+    assert device.update().code == "2.04"
+    assert device.deregister().code == "2.02"
+
+
+@pytest.mark.parametrize("endpoint", ["a/b", "a+b", "#", "a\x00b", "a\nb"])
+def test_badNames(device: Device, endpoint: str) -> None:
+    """
+    A name that would make other topics of those of a device is refused.
+    """
+    words = [f"ep={endpoint}", "lt=60", "lwm2m=1.0"]
+    assert device.say("POST", ("rd",), words, b"</3/0>", 40).code == "4.00"
