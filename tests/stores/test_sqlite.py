@@ -511,3 +511,28 @@ def test_bans(bed: Bed) -> None:
     bed.clock.advance(0)
     bed.restart(crash=True)
     assert [ban.who for ban in bed.broker.bans.list()] == ["evil"]
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_thereInSpiteOfAFailure(bed: Bed, plain: bool) -> None:
+    """
+    A batch whose commit is told to have failed may be there nevertheless; tried again, it is not written twice.
+    """
+    subscriber = bed.client("s")
+    subscriber.subscribe("t", qos=1)
+    subscriber.lose()
+    publishTo(bed, b"1")
+    publisher = bed.peer()
+    publisher.connect("p")
+    bed.worker.held = True
+    publisher.publish("t", b"2", 1, 1, retain=not plain)
+    batch, database = bed.store._writing, bed.store._database
+    assert batch is not None and batch.isPlain is plain
+    before = database._batch
+    database.apply(batch, bed.clock.seconds())
+    database._isInDoubt, database._batch = True, before
+    bed.worker.release()
+    publisher.expectAck(PUBACK, 1)
+    assert bed.entries == 2
+    bed.restart(crash=True)
+    assert takeAll(bed.client("s")) == [b"1", b"2"]

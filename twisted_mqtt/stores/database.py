@@ -186,7 +186,9 @@ class Database:
             self._isInDoubt = False
         else:
             self._applyMarked(batch, now)
-        self._logged += batch.weight + _BATCH_BYTES
+        self._logged += len(batch.blob) + _BATCH_BYTES
+        self._logged += sum(len(row[-2]) + len(row[-1]) for row in batch.runs)
+        self._logged += sum(len(row[-1]) for row in batch.parcels)
         self._touchedParcels.update(dict.fromkeys(batch.released))
         self._touchedRuns.update(dict.fromkeys(row[0] for row in batch.partly))
 

@@ -70,7 +70,7 @@ class Batch:
         self.weight: int = 0
         self.blob: bytes = b""
         # The rows of these tables.
-        self.parcels: list[tuple[object, ...]] = []
+        self.parcels: list[tuple[Any, ...]] = []
         self.runs: list[tuple[Any, ...]] = []
         # (session, entry, packet identifier, 8 if it was released)
         self.flights: list[tuple[int, int, int, int]] = []
