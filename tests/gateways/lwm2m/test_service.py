@@ -5,6 +5,7 @@ The service: what listens, and that nothing is left when it ends.
 import gc
 import socket
 from pathlib import Path
+from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, inlineCallbacks
@@ -62,6 +63,14 @@ def registration(name: str) -> bytes:
     return encode(Message(POST, options, b"</3/0>", b"t", 0, 1))
 
 
+def portOf(host: Any) -> int:
+    """
+    The port of what a port of Twisted's, or of ours, says of itself.
+    """
+    port: int = host[1] if isinstance(host, tuple) else host.port
+    return port
+
+
 class ServiceTests(TestCase):
     """
     Tests for L{gateways.lwm2m.service}.
@@ -98,7 +107,7 @@ class ServiceTests(TestCase):
             service.startService()
             self.assertEqual(sorted(service.ports.opened), ["udp", "udp.1", "udp.2"])
             for number, opened in enumerate(service.ports.opened.values()):
-                asking = Asking(opened.getHost().port, registration(f"ep{number}"))
+                asking = Asking(portOf(opened.getHost()), registration(f"ep{number}"))
                 client = reactor.listenUDP(0, asking, "127.0.0.1")  # type: ignore[attr-defined]
                 answer = yield asking.answer
                 self.assertEqual(decode(answer).code, CREATED)
