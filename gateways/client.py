@@ -283,6 +283,15 @@ class GatewayClient:
         session.giveUp(packetID, "", self._broker.clock.seconds())
         return True
 
+    def publishLast(self, topic: str, payload: bytes) -> Any:
+        """
+        Publish what a gateway has to say for a client that is being sent away, if access rules let it.
+
+        @return: as L{publish} returns.
+        """
+        allowed = self._broker.authorize(self.info, "publish", topic)
+        return then(allowed, self._allowed, topic, payload, 0, False, None)
+
     def setExpiry(self, seconds: int) -> None:
         """
         Change for how many seconds the session outlives the connection.

@@ -213,7 +213,10 @@ class Contact:
             if len(self._unpublished) < _MOST_UNPUBLISHED:
                 self._unpublished.append((topic, payload))
             return
-        result = self.client.publish(self._gateway.topic(self, topic), payload)
+        client = self.client
+        # Those whose commands it does not answer any more are told also when it is the broker that does not want it.
+        publish = client.publishLast if client.link.closed else client.publish
+        result = publish(self._gateway.topic(self, topic), payload)
         if isinstance(result, Deferred):
             self._unpublished = deque()
             result.addBoth(self._published)

@@ -21,18 +21,12 @@ from aiocoap.numbers.codes import Code
 from aiocoap.resource import Resource
 from aiocoap.tokenmanager import TokenManager
 
-from tests.system.lwm2m import formats
-from tests.system.lwm2m.formats import SENML_CBOR, SENML_JSON, TEXT, TLV, Entry, Malformed, Path, pathOf, textOf
+from tests.system.lwm2m.answering import ALL_FORMATS, Answering, Asked
+from tests.system.lwm2m.formats import SENML_CBOR, TLV, Path, pathOf, textOf
 from tests.system.lwm2m.link import Link, Security
-from tests.system.lwm2m.objects import KINDS, Objects, Refused
 from tests.system.process import PATIENCE
 
 T = TypeVar("T")
-
-ALL_FORMATS = frozenset((TEXT, formats.OPAQUE, SENML_JSON, SENML_CBOR, TLV, formats.JSON))
-FORMATS_OF_1_0 = frozenset((TEXT, formats.OPAQUE, TLV, formats.JSON))
-
-CHANGED, CONTENT, CREATED, DELETED = (Code.CHANGED, Code.CONTENT, Code.CREATED, Code.DELETED)
 
 
 class Loop:
@@ -63,20 +57,6 @@ class Loop:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(PATIENCE)
         self.loop.close()
-
-
-class Asked(NamedTuple):
-    """
-    What the server asked, as it came.
-    """
-
-    method: str
-    path: str
-    query: tuple[str, ...] = ()
-    accept: int | None = None
-    format: int | None = None
-    observe: int | None = None
-    payload: bytes = b""
 
 
 class Answer(NamedTuple):
@@ -156,20 +136,14 @@ class _Site(Resource):  # type: ignore[misc]  # aiocoap comes without types
             device.ended.put(textOf(device.inside(request)))
 
 
-class Device:
+class Device(Answering):
     """
     A device, which is asleep until it is opened.
 
-    @ivar objects: What it holds.
-    @ivar asked: What it was asked, oldest first.
     @ivar observations: What is observed now.
     @ivar ended: The paths of observations that have ended.
-    @ivar location: Where it is registered, as the server said.
-    @ivar refusals: Codes to answer with instead, by path.
-    @ivar garbage: What to answer reads with instead of values, as if it were some.
-    @ivar aliases: Other paths of values.
-    @ivar forms: Content formats that it speaks.
-    @ivar form: What it answers in where nothing is asked for, or whatever is asked for if C{stubborn}.
+    @ivar held: What lets the answers to be held go, by path.
+    @ivar link: Its socket.
     """
 
     def __init__(
@@ -188,26 +162,15 @@ class Device:
         @param root: The alternate path below which its objects are.
         @param fate: Says of each datagram to or from it whether it is lost.
         """
+        Answering.__init__(self, root, form, stubborn, forms)
         self._loop = loop
         self._server = server
         self._security = security
         self._fate = fate
         self.endpoint = endpoint
-        self.root = root
-        self.objects = Objects()
-        self.form = form
-        self.stubborn = stubborn
-        self.forms = forms
-        self.asked: queue.Queue[Asked] = queue.Queue()
         self.observations: list[Observation] = []
         self.ended: queue.Queue[str] = queue.Queue()
-        self.location: tuple[str, ...] = ()
-        self.refusals: dict[str, str] = {}
-        self.garbage = b""
-        self.aliases: dict[str, str] = {}
         self.held: dict[str, asyncio.Event] = {}
-        self.package = b""
-        self.bootstrapped = threading.Event()
         self._context: Any = None
         self.link: Any = None
 
@@ -334,7 +297,7 @@ class Device:
         Send values unasked (1.1).
         """
         pairs = [(pathOf(path), value) for path, value in entries.items()]
-        return self.say("POST", ("dp",), [], self._pack((), pairs, form), form)
+        return self.say("POST", ("dp",), [], self.pack((), pairs, form), form)
 
     def say(
         self,
@@ -410,159 +373,3 @@ class Device:
             self.held.pop(path).set()
 
         self._loop.run(work())
-
-    # The answers; these run in the loop.
-
-    def inside(self, request: Any) -> Path:
-        """
-        The path of a request below the alternate path; raises an answer if it is not below that, or no path.
-        """
-        steps = "/" + "/".join(request.opt.uri_path)
-        if not steps.startswith(self.root):
-            return (-1,)
-        try:
-            path = steps[len(self.root) :]
-            return pathOf(self.aliases.get(path, path))
-        except ValueError:
-            return (-1,)
-
-    def pathsOf(self, request: Any) -> list[Path]:
-        """
-        What a read is about.
-        """
-        if request.code != Code.FETCH:
-            return [self.inside(request)]
-        return [path for path, _ in formats.records(request.payload, request.opt.content_format)]
-
-    def note(self, request: Any) -> None:
-        """
-        Take down what came.
-        """
-        options = request.opt
-        path = "/" + "/".join(options.uri_path)
-        method = request.code.name
-        self.asked.put(
-            Asked(
-                method,
-                path,
-                tuple(options.uri_query),
-                None if options.accept is None else int(options.accept),
-                None if options.content_format is None else int(options.content_format),
-                options.observe,
-                request.payload,
-            )
-        )
-
-    def answer(self, request: Any) -> Any:
-        """
-        Do what is asked.
-        """
-        path = self.inside(request)
-        try:
-            refusal = self.refusals.get(textOf(path))
-            if refusal is not None:
-                raise Refused(refusal)
-            if tuple(request.opt.uri_path) == ("bs",):
-                self.bootstrapped.set()
-                return Message(code=CHANGED)
-            return getattr(self, "_" + request.code.name)(path, request)
-        except Refused as error:
-            major, minor = str(error).split(".")
-            return Message(code=Code(int(major) << 5 | int(minor)))
-        except Malformed as error:
-            return Message(code=Code.BAD_REQUEST, payload=str(error).encode())
-
-    def _GET(self, path: Path, request: Any) -> Any:
-        if request.opt.accept == formats.LINKS:
-            text = self.objects.describe(path, self.root)
-            return Message(code=CONTENT, payload=text.encode(), content_format=formats.LINKS)
-        return self._content(path, self.objects.read(path), request)
-
-    def _FETCH(self, path: Path, request: Any) -> Any:
-        entries: list[Entry] = []
-        for each in self.pathsOf(request):
-            entries += self.objects.read(each)
-        return self._content((), entries, request)
-
-    def _iPATCH(self, path: Path, request: Any) -> Any:
-        entries = formats.fromSenML(request.payload, request.opt.content_format, KINDS)
-        for at, value in entries:
-            self.objects.write(at[:3], [(at, value)], False)
-        return Message(code=CHANGED)
-
-    def _PUT(self, path: Path, request: Any) -> Any:
-        if request.opt.uri_query and not request.payload:
-            self.objects.annotate(path, tuple(request.opt.uri_query))
-            return Message(code=CHANGED)
-        entries = self._entries(path, request)
-        if path and path[0] in (0, 1) and not self.location:
-            self.objects.provision(entries)
-        else:
-            self._write(path, entries, True)
-        return Message(code=CHANGED)
-
-    def _POST(self, path: Path, request: Any) -> Any:
-        if len(path) == 1:
-            entries = self._entries(path, request, self.objects.spare(path[0]))
-            self.objects.create(entries)
-            return Message(code=CREATED, location_path=[str(step) for step in entries[0][0][:2]])
-        if len(path) == 3 and request.opt.content_format in (None, TEXT):
-            self.objects.execute(path, request.payload.decode())
-            return Message(code=CHANGED)
-        self._write(path, self._entries(path, request), False)
-        return Message(code=CHANGED)
-
-    def _DELETE(self, path: Path, request: Any) -> Any:
-        if not path:
-            self.objects.values = {at: value for at, value in self.objects.values.items() if at[0] not in (0, 1)}
-        else:
-            self.objects.delete(path)
-        return Message(code=DELETED)
-
-    def _write(self, path: Path, entries: list[Entry], replace: bool) -> None:
-        self.objects.write(path, entries, replace)
-        for at, value in entries:
-            if at == (5, 0, 0):
-                self.package = self.objects.values.pop(at)
-                self.objects.values[5, 0, 3] = 2 if value else 0
-
-    def _entries(self, path: Path, request: Any, spare: int = 0) -> list[Entry]:
-        form = request.opt.content_format
-        form = TEXT if form is None else int(form)
-        if form not in self.forms:
-            raise Refused("4.15")
-        if form == TLV:
-            return formats.fromTLV(path, request.payload, KINDS, spare)
-        if form in (SENML_JSON, SENML_CBOR):
-            return formats.fromSenML(request.payload, form, KINDS)
-        if form == formats.OPAQUE and KINDS(path) == "opaque":
-            return [(path, request.payload)]
-        if form == TEXT:
-            return [(path, formats.fromText(KINDS(path), request.payload))]
-        raise Refused("4.15")
-
-    def _content(self, path: Path, entries: list[Entry], request: Any) -> Any:
-        form = self.form
-        if request.opt.accept is not None and not self.stubborn:
-            form = int(request.opt.accept)
-            if form not in self.forms:
-                raise Refused("4.06")
-        payload = self.garbage or self._pack(path, entries, form)
-        return Message(code=CONTENT, payload=payload, content_format=form)
-
-    def _pack(self, path: Path, entries: list[Entry], form: int) -> bytes:
-        if form == TLV:
-            return formats.toTLV(path, entries, KINDS)
-        if form == SENML_JSON:
-            return formats.toSenMLJSON(path, entries, KINDS)
-        if form == SENML_CBOR:
-            return formats.toSenMLCBOR(path, entries, KINDS)
-        if form == formats.JSON:
-            return formats.toJSON(path, entries, KINDS)
-        if len(entries) == 1 and entries[0][0] == path:
-            kind, value = KINDS(path), entries[0][1]
-            if form == TEXT:
-                return formats.toText(kind, value)
-            if form == formats.OPAQUE and kind == "opaque":
-                return bytes(value)
-        raise Refused("4.06")
