@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 
-from gateways.client import GatewayClient
 from gateways.lwm2m.content import Dialect, dialectOf
 from gateways.lwm2m.downlink import Downlink
+from gateways.roles import GatewayClient
 
 if TYPE_CHECKING:
     from gateways.coap.exchange import Address, Awaiting

@@ -2,7 +2,7 @@
 What a durable store is told by the core, and how the core knows what is safe.
 
 Acknowledgements wait until C{committed} has reached what C{sequence} was when the message had been taken
-(docs/architecture.md, "The store"). This journal keeps nothing, so everything it was told is as safe as it will ever be.
+(docs/architecture.md, "The store"). This journal keeps nothing: everything it was told is as safe as it will ever be.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from typing import Any
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 
-from gateways.client import GatewayClient
 from gateways.coap.codes import CONTENT, DELETE, POST, codeText
 from gateways.coap.exchange import Address, Exchanges, Incoming
 from gateways.coap.message import CON, Message
@@ -30,6 +29,7 @@ from gateways.lwm2m.definitions import loadModels
 from gateways.lwm2m.gateway import Gateway
 from gateways.lwm2m.protocol import LwM2MProtocol
 from gateways.lwm2m.service import placeOf
+from gateways.roles import GatewayClient
 from twisted_mqtt.config.schema_lwm2m import LwM2M
 from twisted_mqtt.core.message import Message as Published
 from twisted_mqtt.core.properties import Properties
