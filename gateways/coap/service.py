@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from zope.interface import alsoProvides
@@ -29,7 +30,6 @@ from twisted_mqtt.tlscontext import TLSProblem
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
-    from twisted.internet.defer import Deferred
 
     from twisted_mqtt.config.values import Bind
 
