@@ -107,6 +107,29 @@ class PollerTests(SynchronousTestCase):
         self.watch()
         self.assertEqual(self.reactor.readers, [self.poller])
 
+    def test_hurried(self) -> None:
+        """
+        While somebody has something else to do, a turn ends with one descriptor, and its output leaves; the others have
+        their turn later, each once.
+        """
+        def hurry() -> None:
+            self.poller.hurried = True
+
+        watched = [self.watch(hurry) for _ in range(4)]
+        served: list[int] = []
+        self.poller.turnEnded.append(lambda: served.append(sum(len(each.events) for each in watched)))
+        for each in watched:
+            each.theirs.send(b"x")
+        self.poller.doRead()
+        self.poller.doRead()
+        self.assertEqual(served, [1, 2])
+        for each in watched:
+            each.onReady = lambda: None
+        self.poller.hurried = False
+        self.poller.doRead()
+        self.assertEqual(served, [1, 2, 4])
+        self.assertEqual([len(each.events) for each in watched], [1, 1, 1, 1])
+
     def test_turn(self) -> None:
         """
         All that is ready is served, then the end of the turn is told, in order.

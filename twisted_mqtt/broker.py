@@ -71,6 +71,8 @@ class Broker(Service):
     @ivar permissions: what those who are may do.
     @ivar stopping: whether no client is let in any more.
     @ivar outbox: collects the connections with output; L{writeSoon} sees to it that it is flushed.
+    @ivar hurry: says whether something waits that is not the network: while it does, a turn of the network ends with
+        the socket at hand. May be called from any thread.
     """
 
     name = "broker"
@@ -119,6 +121,7 @@ class Broker(Service):
         self._overload = OverloadGuard(self)
         self.outbox = Outbox(self._flushSoon, self._flushLater)
         self.writeSoon: Callable[[], bool] = lambda: False
+        self.hurry: Callable[[bool], None] = lambda whether: None
         self.stopping = False
         self.permissions = Permissions(
             settings, self.hooks, self.counters, self.switches, self.clients, clock.seconds

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
@@ -77,6 +78,7 @@ class Listeners(Service):
                 # What a turn of the poller makes is written in that turn.
                 poller.turnEnded.append(self._broker.outbox.flush)
                 self._broker.writeSoon = lambda: poller.inTurn
+                self._broker.hurry = partial(setattr, poller, "hurried")
             try:
                 for listener in self._broker.settings.listener:
                     await self._open(listener)
@@ -142,6 +144,8 @@ class Listeners(Service):
             if flush in callbacks:
                 callbacks.remove(flush)
             self._broker.writeSoon = lambda: False
+            self._broker.hurry(False)
+            self._broker.hurry = lambda whether: None
         return Deferred.fromCoroutine(each())
 
     async def _open(self, listener: AnyListener) -> None:

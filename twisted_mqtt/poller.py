@@ -56,6 +56,8 @@ class Poller:
     @ivar turnEnded: Called in order at the end of each turn; what they write leaves in this turn. Outside a turn they
         are not called: who has something to write then arranges for its own C{callLater}.
     @ivar inTurn: Whether L{turnEnded} is going to be called.
+    @ivar hurried: Whether somebody beside the network has something to do: while this is so, a turn ends with the
+        socket at hand. It may be set by any thread.
     """
 
     __slots__ = (
@@ -70,6 +72,7 @@ class Poller:
         "_sweeping",
         "_turn",
         "_watched",
+        "hurried",
         "inTurn",
         "reactor",
         "shell",
@@ -81,6 +84,7 @@ class Poller:
         self.shell = shell
         self.turnEnded: list[Callable[[], object]] = []
         self.inTurn = False
+        self.hurried = False
         self._epoll = epoll()
         self._forks = _forks.count
         self._attached = False
@@ -168,8 +172,11 @@ class Poller:
                 except BaseException:
                     # Whatever reaches the reactor makes it drop this reader, and every connection with it.
                     self.shell.raised("a descriptor")
+                if self.hurried:
+                    # The others are still ready, and come first next time.
+                    break
             self._endTurn()
-            if len(ready) == 1:
+            if self.hurried or len(ready) == 1:
                 # One peer at a time: there is hardly another already, and asking costs a system call.
                 return
 

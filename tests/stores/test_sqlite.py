@@ -101,6 +101,35 @@ def test_acknowledgedOnceCommitted(bed: Bed) -> None:
     publisher.expectAck(PUBACK, 4, 0x10)
 
 
+def test_hurries(bed: Bed) -> None:
+    """
+    What is worth a batch goes to the writer before all that is ready was read, if the writer is free; and what the
+    writer has done is looked at as soon.
+    """
+    said: list[bool] = []
+    bed.client("s").subscribe("t")
+    publisher = bed.peer()
+    publisher.connect("p")
+    bed.clock.advance(1)
+    bed.broker.hurry = said.append
+    bed.worker.held = True
+    publisher.publish("t", b"little", 1, 1)
+    assert said == [False]  # it is handed over at the end of the turn
+    publisher.publish("t", bytes(200_000), 1, 2)
+    assert said == [False]  # the writer is not free
+    bed.worker.step()
+    assert said == [False, True, False]
+    publisher.expectAck(PUBACK, 1)
+    bed.worker.release()
+    publisher.expectAck(PUBACK, 2)
+    said.clear()
+    bed.worker.held = True
+    publisher.publish("t", bytes(200_000), 1, 3)
+    assert said == [True, False]
+    bed.worker.release()
+    publisher.expectAck(PUBACK, 3)
+
+
 def test_slowDisk(bed: Bed) -> None:
     """
     Where the disk can't follow, publishers of QoS 1 and 2 are not read from until it can; others go on.

@@ -27,10 +27,14 @@ PENDING: Final = 1
 WRITTEN: Final = 2
 GONE: Final = 3
 
-# How urgent it is to write: nobody waits for it; somebody does; too much has gathered.
+# How urgent it is to write: nobody waits for it; somebody does; it is worth a batch; too much has gathered.
 LEISURELY: Final = 1
 SOON: Final = 2
-FULL: Final = 3
+ENOUGH: Final = 3
+FULL: Final = 4
+
+# What is worth a batch of its own, in bytes as L{Ledger.weight} counts them: some 150 messages.
+_ENOUGH: Final = 128 << 10
 
 # What something weighs in memory beside its payload, roughly; the sum bounds what may wait to be written.
 _MESSAGE_WEIGHT: Final = 600
@@ -204,8 +208,8 @@ class Ledger:
 
     @ivar progress: its C{sequence} grows with each change that somebody waits for.
     @ivar waits: whether anybody does.
-    @ivar wake: called with L{LEISURELY}, L{SOON} or L{FULL} when there is something to write; each time only if nothing
-        as urgent was said since the last batch was closed.
+    @ivar wake: called with L{LEISURELY}, L{SOON}, L{ENOUGH} or L{FULL} when there is something to write; each time only
+        if nothing as urgent was said since the last batch was closed.
     @ivar pager: called by L{page}.
     @ivar weight: what waits here, in bytes, roughly.
     @ivar limit: from which weight on it is too much.
@@ -434,6 +438,9 @@ class Ledger:
             if self.weight > self.limit and self._awake < FULL:
                 self._awake = FULL
                 self.wake(FULL)
+            elif self.weight > _ENOUGH and self._awake < ENOUGH:
+                self._awake = ENOUGH
+                self.wake(ENOUGH)
         elif self._awake == 0:
             self._awake = LEISURELY
             self.wake(LEISURELY)

@@ -18,7 +18,7 @@ from zope.interface import implementer
 from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.interfaces import IStore
 from twisted_mqtt.stores.database import Database
-from twisted_mqtt.stores.ledger import FULL, SOON, Ledger
+from twisted_mqtt.stores.ledger import ENOUGH, FULL, LEISURELY, Ledger
 from twisted_mqtt.stores.loading import Contents, readContents, restore
 from twisted_mqtt.stores.rows import entriesOf
 from twisted_mqtt.stores.schemas import REPAIR, StoreError
@@ -282,13 +282,17 @@ class SQLiteStore:
         if urgency == FULL:
             delay = 0.0
         else:
-            delay = self._delay or (0.0 if urgency == SOON else LEISURE)
+            delay = self._delay or (LEISURE if urgency == LEISURELY else 0.0)
+            if urgency == ENOUGH and self.journal.waits:
+                # While the writer has this, what else is ready is read: else both would wait for each other in turns.
+                self._broker.hurry(True)
         if self._call is None:
             self._call = self._clock.callLater(delay, self._called)
         elif delay == 0.0:
             self._call.reset(0)
 
     def _called(self) -> None:
+        self._broker.hurry(False)
         self._call = None
         if self._writing is None:
             self._handOver()
@@ -326,9 +330,19 @@ class SQLiteStore:
         batch, now = self._writing, self._clock.seconds()
         if batch is not None:
             self._marked = now
-            self._worker.submit(lambda: self._database.apply(batch, now), self._written)
+            self._worker.submit(lambda: self._apply(batch, now), self._written)
+
+    def _apply(self, batch: Batch, now: float) -> None:
+        """
+        The writer's part, in its thread.
+        """
+        self._database.apply(batch, now)
+        if self.journal.waits:
+            # What is next, and the replies, need not wait until all that is ready has been read.
+            self._broker.hurry(True)
 
     def _written(self, result: object) -> None:
+        self._broker.hurry(False)
         batch = self._writing
         if isinstance(result, Failure):
             self._failed(result)
