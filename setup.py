@@ -32,6 +32,7 @@ EXTRA_MODULES = [
         "rawsocket",
         "pending",
         "transportroles",
+        "reactorprivate",
         "streamsocket",
         "transport",
         "websocketframes",

@@ -65,6 +65,14 @@ class Client:
         self.sink = sink
 
 
+class Turn:
+    """
+    At the end of which L{InMemory.turn} is called.
+    """
+
+    inTurn = True
+
+
 class InMemory:
     """
     A broker, and the turns of a reactor that is not there.
@@ -76,7 +84,7 @@ class InMemory:
         self.broker = Broker(settings, self.clock)
         self.broker.startService()
         self.broker.open()
-        self.broker.writeSoon = lambda: True
+        self.broker.outbox.turning = Turn()
         self._factory = MQTTFactory(self.broker, Place("tcp.bench", settings.resolveZone("external")))
 
     def turn(self) -> None:

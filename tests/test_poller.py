@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 
 import twisted_mqtt.endpoints  # noqa: F401 - declares the interfaces
 from tests.transportkit import Fault, SiteTestCase, TurnedReactor
-from twisted_mqtt.poller import Poller
+from twisted_mqtt.poller import LINGER, STAY, Poller
 from twisted_mqtt.shell import TwistedShell
 from twisted_mqtt.transport import FastConnection
 
@@ -67,6 +67,22 @@ class Unready:
 
     def reactorStopped(self) -> None:
         self.events.clear()
+
+
+class Alone:
+    """
+    A reactor that has nothing else to do, or always something.
+    """
+
+    def __init__(self) -> None:
+        self.answer = True
+        self.asked: list[tuple[int, float]] = []
+        self.onAsked: Callable[[], object] = lambda: None
+
+    def isNext(self, fileno: int, seconds: float) -> bool:
+        self.asked.append((fileno, seconds))
+        self.onAsked()
+        return self.answer
 
 
 class PollerTests(SynchronousTestCase):
@@ -129,6 +145,63 @@ class PollerTests(SynchronousTestCase):
         self.poller.doRead()
         self.assertEqual(served, [1, 2, 4])
         self.assertEqual([len(each.events) for each in watched], [1, 1, 1, 1])
+
+    def test_stays(self) -> None:
+        """
+        While events come fast and are for nobody else, the next is awaited without the reactor; not for ever, not where
+        the last was long ago, and not where somebody else has something to do.
+        """
+        whole = Alone()
+        self.poller = Poller(self.reactor, TwistedShell(), whole)
+        watched = self.watch()
+        whole.onAsked = lambda: watched.theirs.send(b"x")
+        watched.theirs.send(b"x")
+        self.poller.doRead()
+        self.assertEqual((len(watched.events), whole.asked), (1, []))
+        watched.theirs.send(b"x")
+        self.poller.doRead()
+        self.assertEqual(len(watched.events), 1 + STAY)
+        self.assertEqual(set(whole.asked), {(self.poller.fileno(), LINGER)})
+        whole.answer = False
+        whole.asked.clear()
+        self.poller.doRead()
+        self.assertEqual((len(watched.events), len(whole.asked)), (2 + STAY, 1))
+        self.reactor.advance(LINGER)
+        whole.answer = True
+        whole.asked.clear()
+        self.poller.doRead()
+        self.assertEqual((len(watched.events), len(whole.asked)), (3 + STAY, 0))
+
+    def test_staysNotWhenHurried(self) -> None:
+        """
+        Somebody who has something else to do is not kept waiting.
+        """
+        whole = Alone()
+        self.poller = Poller(self.reactor, TwistedShell(), whole)
+        watched = self.watch()
+        watched.theirs.send(b"x")
+        self.poller.doRead()
+        self.poller.hurried = True
+        watched.theirs.send(b"x")
+        self.poller.doRead()
+        self.assertEqual((len(watched.events), whole.asked), (2, []))
+
+    def test_looksAfterOthers(self) -> None:
+        """
+        Where many are busy, the others in the reactor are looked after each second time.
+        """
+        whole = Alone()
+        whole.answer = False
+        self.poller = Poller(self.reactor, TwistedShell(), whole)
+        watched = [self.watch() for _ in range(2)]
+        for count in (2, 4):
+            for each in watched:
+                each.onReady = lambda each=each: each.theirs.send(b"x")  # type: ignore[misc] # bound by default
+                if count == 2:
+                    each.theirs.send(b"x")
+            self.poller.doRead()
+            self.assertEqual([len(each.events) for each in watched], [count, count])
+        self.assertEqual(len(whole.asked), 1)
 
     def test_turn(self) -> None:
         """

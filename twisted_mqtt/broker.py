@@ -70,7 +70,7 @@ class Broker(Service):
     @ivar bans: who is not let in.
     @ivar permissions: what those who are may do.
     @ivar stopping: whether no client is let in any more.
-    @ivar outbox: collects the connections with output; L{writeSoon} sees to it that it is flushed.
+    @ivar outbox: collects the connections with output.
     @ivar hurry: says whether something waits that is not the network: while it does, a turn of the network ends with
         the socket at hand. May be called from any thread.
     """
@@ -119,8 +119,7 @@ class Broker(Service):
         self.bans = Bans(self.store, clock.seconds)
         self.alarms = Alarms(self.nodeName, self.publish, clock.seconds)
         self._overload = OverloadGuard(self)
-        self.outbox = Outbox(self._flushSoon, self._flushLater)
-        self.writeSoon: Callable[[], bool] = lambda: False
+        self.outbox = Outbox(self._flushLater)
         self.hurry: Callable[[bool], None] = lambda whether: None
         self.stopping = False
         self.permissions = Permissions(
@@ -369,10 +368,6 @@ class Broker(Service):
             "routes": tree.filterCount,
             "retained": len(self.retained),
         }
-
-    def _flushSoon(self) -> None:
-        if not self.writeSoon():
-            self._flushLater()
 
     def _flushLater(self) -> None:
         self.clock.callLater(0, self.outbox.flush)

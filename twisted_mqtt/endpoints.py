@@ -44,6 +44,7 @@ else:
 if HAVE_EPOLL or TYPE_CHECKING:
     from twisted_mqtt.poller import Poller
     from twisted_mqtt.port import FastPort
+    from twisted_mqtt.reactorprivate import wholeOf
     from twisted_mqtt.shell import TwistedShell
     from twisted_mqtt.transport import FastConnection
     from twisted_mqtt.transportroles import Reactor
@@ -59,7 +60,7 @@ def pollerOf(reactor: object) -> Poller:
     """
     poller = _pollers.get(reactor)
     if poller is None:
-        poller = _pollers[reactor] = Poller(cast("Reactor", reactor), TwistedShell())
+        poller = _pollers[reactor] = Poller(cast("Reactor", reactor), TwistedShell(), wholeOf(reactor))
     return poller
 
 

@@ -77,7 +77,7 @@ class Listeners(Service):
                 poller = pollerOf(self._reactor)
                 # What a turn of the poller makes is written in that turn.
                 poller.turnEnded.append(self._broker.outbox.flush)
-                self._broker.writeSoon = lambda: poller.inTurn
+                self._broker.outbox.turning = poller
                 self._broker.hurry = partial(setattr, poller, "hurried")
             try:
                 for listener in self._broker.settings.listener:
@@ -143,7 +143,7 @@ class Listeners(Service):
             callbacks = pollerOf(self._reactor).turnEnded
             if flush in callbacks:
                 callbacks.remove(flush)
-            self._broker.writeSoon = lambda: False
+            self._broker.outbox.turning = None
             self._broker.hurry(False)
             self._broker.hurry = lambda whether: None
         return Deferred.fromCoroutine(each())

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from select import epoll
 from typing import Final
 
-from twisted_mqtt.transportroles import Closing, DelayedCall, Descriptor, Reactor, Shell
+from twisted_mqtt.transportroles import Closing, DelayedCall, Descriptor, Reactor, Shell, Whole
 
 EVENTS_PER_POLL: Final = 512
 """
@@ -25,8 +25,20 @@ So many sockets are served before the turn's output leaves: a bound on how long 
 
 ROUNDS: Final = 2
 """
-So many polls are made before the reactor has its say again: the second saves its loop a turn where ten connections are
-busy (5 % of the CPU time per message). More were not measurably better, and everything else in the reactor waits.
+So many polls are made before anybody else is looked after: the second saves a look where ten connections are busy (5 %
+of the CPU time per message). More were not measurably better, and everything else in the reactor waits.
+"""
+
+STAY: Final = 64
+"""
+So many polls are made before the reactor has its say again, as long as nobody else wants it: the loop of the reactor
+costs about as much as a message, which shows where they come one at a time.
+"""
+
+LINGER: Final = 0.002
+"""
+For so many seconds the next event is awaited here and not in the reactor, where the last ones were as close together. A
+reactor that is stopped by an event learns of it that much later at most.
 """
 
 
@@ -66,12 +78,14 @@ class Poller:
         "_closing",
         "_deadlines",
         "_descriptors",
+        "_entered",
         "_epoll",
         "_forks",
         "_settling",
         "_sweeping",
         "_turn",
         "_watched",
+        "_whole",
         "hurried",
         "inTurn",
         "reactor",
@@ -79,12 +93,18 @@ class Poller:
         "turnEnded",
     )
 
-    def __init__(self, reactor: Reactor, shell: Shell) -> None:
+    def __init__(self, reactor: Reactor, shell: Shell, whole: Whole | None = None) -> None:
+        """
+        @param whole: what else the reactor has to do, where that can be known.
+        """
         self.reactor = reactor
         self.shell = shell
         self.turnEnded: list[Callable[[], object]] = []
         self.inTurn = False
         self.hurried = False
+        self._whole = whole
+        # When the reactor last came here.
+        self._entered = -1.0
         self._epoll = epoll()
         self._forks = _forks.count
         self._attached = False
@@ -154,31 +174,49 @@ class Poller:
         """
         Serve what is ready, a bounded number of times.
         """
-        for _ in range(ROUNDS):
+        whole = self._whole
+        busy = False
+        if whole is not None:
+            now = self.reactor.seconds()
+            busy = now - self._entered < LINGER
+            self._entered = now
+        unasked = 0
+        for _ in range(STAY):
             ready = self._epoll.poll(0, EVENTS_PER_POLL)
             if not ready:
                 return
-            self._turn += 1
-            turn = self._turn
-            descriptors = self._descriptors
-            added = self._added
-            self.inTurn = True
-            for fileno, events in ready:
-                descriptor = descriptors[fileno]
-                if descriptor is None or added[fileno] == turn:
-                    continue
-                try:
-                    descriptor.ready(events)
-                except BaseException:
-                    # Whatever reaches the reactor makes it drop this reader, and every connection with it.
-                    self.shell.raised("a descriptor")
-                if self.hurried:
-                    # The others are still ready, and come first next time.
-                    break
-            self._endTurn()
-            if self.hurried or len(ready) == 1:
-                # One peer at a time: there is hardly another already, and asking costs a system call.
+            self._serve(ready)
+            if self.hurried:
                 return
+            unasked += 1
+            # One peer at a time: there is hardly another already, and asking costs a system call.
+            if len(ready) == 1 or unasked == ROUNDS:
+                if whole is None or not busy or not whole.isNext(self._epoll.fileno(), LINGER):
+                    return
+                unasked = 0
+
+    def _serve(self, ready: list[tuple[int, int]]) -> None:
+        """
+        One turn.
+        """
+        self._turn += 1
+        turn = self._turn
+        descriptors = self._descriptors
+        added = self._added
+        self.inTurn = True
+        for fileno, events in ready:
+            descriptor = descriptors[fileno]
+            if descriptor is None or added[fileno] == turn:
+                continue
+            try:
+                descriptor.ready(events)
+            except BaseException:
+                # Whatever reaches the reactor makes it drop this reader, and every connection with it.
+                self.shell.raised("a descriptor")
+            if self.hurried:
+                # The others are still ready, and come first next time.
+                break
+        self._endTurn()
 
     def _endTurn(self) -> None:
         """

@@ -61,6 +61,19 @@ class Reactor(Protocol):
     def seconds(self) -> float: ...
 
 
+class Whole(Protocol):
+    """
+    All that a reactor waits for.
+    """
+
+    def isNext(self, fileno: int, seconds: float) -> bool:
+        """
+        Wait until the reactor has something to do, but no longer than so many seconds. Nothing is taken from it.
+
+        @return: whether that is with this descriptor, and nothing else.
+        """
+
+
 class Descriptor(Protocol):
     """
     What a poller can watch.

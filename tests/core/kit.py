@@ -103,7 +103,7 @@ class Core:
         self.told = Told()
         self.router = Router(self.counters, self.switches, self.told, chance)
         self.scheduled = 0
-        self.outbox = Outbox(self._schedule, self._schedule)
+        self.outbox = Outbox(self._schedule)
 
     def _schedule(self) -> None:
         self.scheduled += 1

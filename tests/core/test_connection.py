@@ -400,7 +400,7 @@ def test_outboxLetsTheReactorHaveItsTurn() -> None:
     """
     core = Core()
     later: list[int] = []
-    core.outbox = Outbox(lambda: None, lambda: later.append(1))
+    core.outbox = Outbox(lambda: later.append(1))
     client = Client(core).connect()
     assert client.connection is not None
     connection: Connection = client.connection

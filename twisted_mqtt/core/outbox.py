@@ -4,7 +4,7 @@ The connections that have something to write: flushed together, once a turn of t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,20 +12,30 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.sender import Sender
 
 
+class Turning(Protocol):
+    """
+    Who reads from the connections, in turns.
+
+    @ivar inTurn: whether L{Outbox.flush} is going to be called when this turn ends.
+    """
+
+    inTurn: bool
+
+
 class Outbox:
     """
     Collects connections with output.
 
-    @ivar schedule: called with the first connection of a turn; it sees to it that L{flush} is called in this turn or
-        soon after.
-    @ivar again: called from L{flush} where much is left; it sees to it that L{flush} is called in a later turn.
+    @ivar turning: who calls L{flush} at the end of each turn, if anybody does.
+    @ivar later: called with the first connection that has output outside such a turn, and from L{flush} where much is
+        left; it sees to it that L{flush} is called in a later turn of the reactor.
     """
 
-    __slots__ = ("schedule", "again", "_waiting", "_flushing")
+    __slots__ = ("turning", "later", "_waiting", "_flushing")
 
-    def __init__(self, schedule: Callable[[], None], again: Callable[[], None]) -> None:
-        self.schedule: Callable[[], None] = schedule
-        self.again: Callable[[], None] = again
+    def __init__(self, later: Callable[[], None]) -> None:
+        self.turning: Turning | None = None
+        self.later: Callable[[], None] = later
         self._waiting: list[Sender] = []
         self._flushing: bool = False
 
@@ -35,7 +45,9 @@ class Outbox:
         """
         waiting = self._waiting
         if not waiting and not self._flushing:
-            self.schedule()
+            turning = self.turning
+            if turning is None or not turning.inTurn:
+                self.later()
         waiting.append(connection)
 
     def flush(self) -> None:
@@ -61,4 +73,4 @@ class Outbox:
             self._waiting = waiting[position:] + self._waiting
             self._flushing = False
             if self._waiting:
-                self.again()
+                self.later()
