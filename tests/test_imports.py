@@ -17,7 +17,7 @@ LAYERS = [
     # Building blocks that know nothing of a broker: waiting, timing, settings, and a stream transport.
     {"config", "limiting", "openfiles", "reloadreport", "systemd", "verdicts", "waiting", "wheel"}
     | {"transportroles", "portoptions", "pending", "rawsocket", "sockets", "streamsocket", "shell", "poller", "port"}
-    | {"transport", "endpoints"}
+    | {"reactorprivate", "transport", "endpoints"}
     # What stands between a port and a protocol, and knows of neither.
     | {"access", "filewatch", "gate", "opensslprivate", "peeridentity", "proxyheader", "proxyprotocol", "psk"}
     | {"sparinglog", "tls", "tlscontext", "websocket", "websocketconnection", "websocketdeflate", "websocketframes"}

@@ -426,8 +426,37 @@ def test_outboxLetsTheReactorHaveItsTurn() -> None:
 
     connection.writer = Echo()
     connection.send(b"\xd0\x00")
+    assert later == [1]
     core.outbox.flush()
-    assert 1 < len(writes) < 10 and later == [1]
+    assert 1 < len(writes) < 10 and later == [1, 1]
+
+
+def test_outboxInTurn() -> None:
+    """
+    In a turn at whose end it is flushed, nobody else is asked to do that.
+    """
+
+    class Turn:
+        """
+        A turn that has begun, or not.
+        """
+
+        inTurn = True
+
+    core = Core()
+    later: list[int] = []
+    core.outbox = Outbox(lambda: later.append(1))
+    turn = core.outbox.turning = Turn()
+    client = Client(core).connect()
+    assert client.connection is not None
+    core.outbox.flush()
+    client.connection.send(b"\xd0\x00")
+    assert later == []
+    core.outbox.flush()
+    turn.inTurn = False
+    client.connection.send(b"\xd0\x00")
+    client.connection.send(b"\xd0\x00")
+    assert later == [1]
 
 
 # Effort

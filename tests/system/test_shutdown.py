@@ -40,11 +40,11 @@ def test_underLoad(startBroker: StartBroker, name: str) -> None:
     taken: list[int] = []
     busy = threading.Event()
 
-    def load(number: int) -> None:
+    def load(publisher: socket.socket) -> None:
         """
         Publish, and count what is acknowledged, until it is over.
         """
-        with closing(accepted(broker, f"{name}p{number}")) as link:
+        with closing(publisher) as link:
             acknowledged = 0
             try:
                 while True:
@@ -60,7 +60,9 @@ def test_underLoad(startBroker: StartBroker, name: str) -> None:
                 pass
             taken.append(acknowledged)
 
-    threads = [threading.Thread(target=load, args=(number,)) for number in range(3)]
+    # All are there before any of them begins: one alone may have been busy enough by the time another is let in.
+    publishers = [accepted(broker, f"{name}p{number}") for number in range(3)]
+    threads = [threading.Thread(target=load, args=(each,)) for each in publishers]
     for thread in threads:
         thread.start()
     received = bytearray()
