@@ -4,6 +4,7 @@ Tests of L{twisted_mqtt.retained}.
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_mqtt.config.schema_extensions import Retainer
@@ -116,3 +117,172 @@ class RetainedMessagesTests(SynchronousTestCase):
         left = len(messages)
         self.assertEqual(len(messages.expire(1e6)), left)
         self.assertEqual(len(messages), 0)
+
+
+class Disk:
+    """
+    A source of retained messages, which answers when it is told to.
+    """
+
+    def __init__(self) -> None:
+        self.messages: dict[str, Message] = {}
+        self.asked: list[tuple[list[str], Deferred[tuple[dict[str, Message], int]]]] = []
+
+    def readRetained(self, topics: list[str]) -> Deferred[tuple[dict[str, Message], int]]:
+        """
+        See L{Source<twisted_mqtt.retained.Source>}.
+        """
+        answer: Deferred[tuple[dict[str, Message], int]] = Deferred()
+        self.asked.append((topics, answer))
+        return answer
+
+    def answer(self) -> None:
+        """
+        Answer the first question.
+        """
+        topics, answer = self.asked.pop(0)
+        answer.callback(({topic: self.messages[topic] for topic in topics if topic in self.messages}, len(topics)))
+
+    def fail(self) -> None:
+        """
+        Answer the first question with a failure.
+        """
+        self.asked.pop(0)[1].errback(OSError("on purpose"))
+
+
+class OnDiskAloneTests(SynchronousTestCase):
+    """
+    Tests for L{RetainedMessages} whose payloads are on disk alone.
+    """
+
+    def setUp(self) -> None:
+        self.messages = RetainedMessages(Counters(), Retainer(max_retained_messages=3))
+        self.disk = self.messages.source = Disk()
+        for topic in ("a", "b"):
+            self.write(retained(topic, topic.encode() * 100))
+        self.read: list[tuple[list[bytes], int]] = []
+
+    def write(self, message: Message) -> None:
+        """
+        Keep a message, in memory and on disk.
+        """
+        self.messages.put(message)
+        self.disk.messages[message.topic] = message
+        self.messages.written([message])
+
+    def ask(self) -> None:
+        """
+        Read all that match, noting the first letters.
+        """
+
+        def done(messages: list[Message], count: int) -> None:
+            self.read.append(([message.payload[:1] for message in messages], count))
+
+        self.messages.read(list(self.messages.match("#")), done)
+
+    def test_memory(self) -> None:
+        """
+        What is written leaves memory, which knows the topics still; what has changed meanwhile stays.
+        """
+        self.assertEqual((self.messages.bytes, len(self.messages), self.messages.topics()), (0, 2, ["a", "b"]))
+        self.assertEqual([message.payload for message in self.messages.match("#")], [b"", b""])
+        old, new = retained("a", b"old"), retained("a", b"new")
+        self.messages.put(old)
+        self.messages.put(new)
+        self.messages.written([old])
+        self.assertIs(self.messages.get("a"), new)
+        self.assertEqual(self.messages.bytes, 3)
+        self.messages.put(retained("a", b""))
+        self.messages.written([new])
+        self.assertEqual((len(self.messages), self.messages.bytes), (1, 0))
+
+    def test_limits(self) -> None:
+        """
+        They count like others; so do those that a start finds.
+        """
+        self.messages.restore(retained("c", b""))
+        self.assertFalse(self.messages.put(retained("d")))
+        self.assertTrue(self.messages.put(retained("a")))
+        self.assertEqual(len(self.messages), 3)
+
+    def test_expiry(self) -> None:
+        """
+        They expire at their own time, or at the configured one.
+        """
+        self.write(retained("a", b"x", expiresAt=1100.0))
+        self.assertEqual(self.messages.expire(1100.0), ["a"])
+        self.messages.limits = Retainer(expiry_interval=60.0)
+        self.write(retained("b", b"x"))
+        self.assertEqual(self.messages.expire(1060.0), ["b"])
+
+    def test_read(self) -> None:
+        """
+        They are read in order.
+        """
+        self.ask()
+        self.assertEqual(self.disk.asked[0][0], ["a", "b"])
+        self.disk.answer()
+        self.assertEqual(self.read, [([b"a", b"b"], 2)])
+
+    def test_changedMeanwhile(self) -> None:
+        """
+        What has been replaced or removed since is left out, even where it was replaced by the same: who asks gets the
+        new one as it is published.
+        """
+        self.write(retained("c", b"c"))
+        self.ask()
+        self.messages.put(retained("a", b"a" * 100))
+        self.messages.put(retained("b", b""))
+        self.disk.answer()
+        self.assertEqual(self.read, [([b"c"], 3)])
+
+    def test_missing(self) -> None:
+        """
+        What the disk has lost is left out.
+        """
+        del self.disk.messages["a"]
+        self.ask()
+        self.disk.answer()
+        self.assertEqual(self.read, [([b"b"], 2)])
+
+    def test_fails(self) -> None:
+        """
+        What can't be read is left out, and logged.
+        """
+        self.ask()
+        self.disk.fail()
+        self.assertEqual(self.read, [([], 2)])
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
+    def test_fetch(self) -> None:
+        """
+        One message is fetched from where it is.
+        """
+        self.assertIsNone(self.messages.fetch("nowhere"))
+        new = retained("c", b"c")
+        self.messages.put(new)
+        self.assertIs(self.messages.fetch("c"), new)
+        fetched = self.messages.fetch("a")
+        self.disk.answer()
+        self.assertIs(self.successResultOf(fetched), self.disk.messages["a"])
+        fetched = self.messages.fetch("a")
+        self.disk.fail()
+        self.failureResultOf(fetched, OSError)
+
+    def test_fetchChanged(self) -> None:
+        """
+        What is replaced while it is fetched is not fetched: the newer one is, wherever that is by then.
+        """
+        fetched, again, gone = (self.messages.fetch("a") for _ in range(3))
+        newer = retained("a", b"newer")
+        self.messages.put(newer)
+        self.disk.answer()
+        self.assertIs(self.successResultOf(fetched), newer)
+        self.write(newer)
+        self.disk.answer()
+        self.assertNoResult(again)
+        self.messages.put(retained("a", b""))
+        self.disk.answer()
+        self.assertIsNone(self.successResultOf(gone))
+        self.disk.answer()
+        self.assertIsNone(self.successResultOf(again))

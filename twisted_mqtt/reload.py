@@ -101,6 +101,8 @@ class Reload:
                 report.done.append(f"{key}: {_when(key)}")
             elif not key.startswith(_ELSEWHERE):
                 report.restart.append(key)
+        if _storageOf(settings) != _storageOf(old):
+            report.restart.append("retainer.storage_type")
         service.settings = new
         service.broker.configure(new)
         service.flapping.update()
@@ -200,8 +202,13 @@ def effective(old: Settings, new: Settings) -> Settings:
     """
     The new settings, but for what waits for a restart: that stays as the broker has it.
     """
+    extensions = new.extensions
+    if _storageOf(new) != _storageOf(old):
+        retainer = replace(new.extension("retainer", Retainer), storage_type=_storageOf(old))
+        extensions = {**extensions, "retainer": retainer}
     return replace(
         new,
+        extensions=extensions,
         broker=_merged(old.broker, new.broker, _BROKER_KEYS),
         node=_merged(old.node, new.node, _NODE_KEYS),
         persistence=old.persistence,
@@ -211,6 +218,10 @@ def effective(old: Settings, new: Settings) -> Settings:
         cluster=old.cluster,
         rpc=old.rpc,
     )
+
+
+def _storageOf(settings: Settings) -> str:
+    return settings.extension("retainer", Retainer).storage_type
 
 
 def _merged(old: Any, new: Any, keys: Iterable[str]) -> Any:

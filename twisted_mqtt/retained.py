@@ -5,29 +5,53 @@ Retained messages: limits, expiry and the store below the tree (spec/hooks-modul
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from twisted_mqtt.config.schema_extensions import Retainer
+from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.tree import RetainedTree
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from twisted_mqtt.core.counters import Counters
-    from twisted_mqtt.core.message import Message
+
+_log = Logger()
 
 
 # So many times of messages that are gone may stand in the list of those that expire, besides one for each that is not.
 _SLACK: Final = 1000
 
 
+class Source(Protocol):
+    """
+    Where the messages are whose payloads are not in memory.
+    """
+
+    def readRetained(self, topics: list[str]) -> Deferred[tuple[dict[str, Message], int]]:
+        """
+        Read the messages of some topics.
+
+        @return: fires with the messages, by topic, and with how many of the topics were looked at, from the first on:
+            one at least. It fails where they can't be read.
+        """
+
+
 class RetainedMessages:
     """
-    The retained messages of a broker.
+    The retained messages of a broker: L{Retained<twisted_mqtt.core.session.Retained>} messages.
 
     @ivar limits: how many, how large, and for how long; may be exchanged while the broker runs.
+    @ivar source: has the payloads of those messages in the tree that have none, which no retained message is without;
+        L{None} where all are in memory.
     """
 
     def __init__(self, counters: Counters, limits: Retainer | None = None) -> None:
         self.limits = Retainer() if limits is None else limits
+        self.source: Source | None = None
         self._counters = counters
         self._tree = RetainedTree()
         # Topics of the broker's own messages, which do not count against the limit.
@@ -41,7 +65,7 @@ class RetainedMessages:
     @property
     def bytes(self) -> int:
         """
-        The length of all payloads together.
+        The length of all payloads in memory together.
         """
         return self._tree.bytes
 
@@ -53,9 +77,56 @@ class RetainedMessages:
 
     def get(self, topic: str) -> Message | None:
         """
-        The retained message of a topic.
+        The retained message of a topic; without payload and properties where these are on disk alone.
         """
         return self._tree.get(topic)
+
+    def fetch(self, topic: str) -> Any:
+        """
+        The retained message of a topic, wherever it is.
+
+        @return: the message, or L{None}, or a L{Deferred} of it that fails where it can't be read.
+        """
+        message = self._tree.get(topic)
+        source = self.source
+        if message is None or message.payload or source is None:
+            return message
+        return source.readRetained([topic]).addCallback(self._fetched, message)
+
+    def _fetched(self, result: tuple[dict[str, Message], int], stub: Message) -> Any:
+        # Another may have taken its place meanwhile.
+        return result[0].get(stub.topic) if self._tree.get(stub.topic) is stub else self.fetch(stub.topic)
+
+    def read(self, messages: list[Message], done: Callable[[list[Message], int], None]) -> None:
+        """
+        See L{Retained<twisted_mqtt.core.session.Retained>}. What can't be read is left out.
+        """
+        source = self.source
+        if source is None:
+            done([], len(messages))
+            return
+
+        def haveRead(result: tuple[dict[str, Message], int]) -> None:
+            found, count = result
+            # Who asks has subscribed before what has taken a message's place since, and gets that itself.
+            same = [message.topic for message in messages[:count] if self._tree.get(message.topic) is message]
+            done([found[topic] for topic in same if topic in found], count)
+
+        def failed(failure: Any) -> None:
+            _log.failure("Reading {count} retained messages failed", failure, count=len(messages))
+            done([], len(messages))
+
+        source.readRetained([message.topic for message in messages]).addCallbacks(haveRead, failed).addErrback(
+            lambda failure: _log.failure("Delivering retained messages failed", failure)
+        )
+
+    def written(self, messages: Iterable[Message]) -> None:
+        """
+        These messages are in C{source} now: memory keeps that there is one, and until when.
+        """
+        for message in messages:
+            if self._tree.get(message.topic) is message:
+                self._tree.put(stubOf(message))
 
     def put(self, message: Message) -> bool:
         """
@@ -76,6 +147,16 @@ class RetainedMessages:
             self._own.discard(topic)
         else:
             self._own.add(topic)
+        self.restore(message)
+        return True
+
+    def restore(self, message: Message) -> None:
+        """
+        Keep a message that was kept before, whatever the limits are now.
+
+        @param message: without payload where that is in C{source}.
+        """
+        topic = message.topic
         self._tree.put(message)
         self._counters.messages_retained = self._tree.count
         expiresAt = self.expiryOf(message)
@@ -83,7 +164,6 @@ class RetainedMessages:
             heapq.heappush(self._expiring, (expiresAt, topic))
             if len(self._expiring) > 2 * self._tree.count + _SLACK:
                 self._sweep()
-        return True
 
     def _sweep(self) -> None:
         """
@@ -134,3 +214,10 @@ class RetainedMessages:
                     self.remove(topic)
                     gone.append(topic)
         return gone
+
+
+def stubOf(message: Message) -> Message:
+    """
+    What is in memory of a message that is on disk alone.
+    """
+    return Message(message.topic, b"", message.qos, True, None, "", message.timestamp, message.expiresAt)

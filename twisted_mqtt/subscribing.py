@@ -82,7 +82,7 @@ class Subscribing:
             handling = subscription.retainHandling
             # [MQTT-3.3.1-9], [MQTT-3.3.1-10], [MQTT-3.3.1-11]; not for shared ones: 4.8.2
             if subscription.share is None and (handling == 0 or (handling == 1 and new)):
-                session.deliverRetained(broker.retained.match, subscription, now)
+                session.deliverRetained(broker.retained, subscription, now)
 
     def _rewritten(self, requests: Any) -> Any:
         """

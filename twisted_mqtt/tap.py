@@ -352,7 +352,7 @@ def makeStore(settings: Settings, reactor: Any) -> Any:
         ThreadWorker(reactor.callFromThread),
         persistence.commit,
         persistence.interval,
-        settings.extension("retainer", Retainer).storage_type != "ram",
+        settings.extension("retainer", Retainer).storage_type,
     )
 
 

@@ -200,14 +200,25 @@ def _observe(request: Request, client: CoAPClient, topic: str, formatOf: FormatO
 
 def _observed(
     outcome: tuple[int, Callable[[], None]], request: Request, client: CoAPClient, observation: Observation
-) -> None:
+) -> Any:
     reason, told = outcome
     if reason:
         request.refuseFor(reason)
-        return
+        return None
+    # Numbered now: what is published while the value is fetched is newer.
     options = [observation.option()]
     # The state of the resource is the retained message, where there is one for sure (RFC 7641 1.1).
-    value = _valueOf(request, client, observation.topicFilter)
+    value = _fetch(request, client, observation.topicFilter)
+    return then(value, _observed2, request, observation, options, told)
+
+
+def _observed2(
+    value: Published | None,
+    request: Request,
+    observation: Observation,
+    options: list[Option],
+    told: Callable[[], None],
+) -> None:
     if value is None:
         options.append(uintOption(CONTENT_FORMAT, OCTET_STREAM))
         request.answer(CONTENT, options)
@@ -225,12 +236,20 @@ def _cancel(request: Request, client: CoAPClient, topic: str) -> None:
 
 def _valueOf(request: Request, client: CoAPClient, topic: str) -> Published | None:
     """
-    The retained message of a topic.
+    The retained message of a topic, perhaps without what is on disk alone.
     """
-    value: Published | None = request.gateway.broker.retained.get(client.client.info.mountpoint + topic)
-    if value is not None and value.expiresAt and value.expiresAt <= request.now():
-        return None
-    return value
+    return _fresh(request.gateway.broker.retained.get(client.client.info.mountpoint + topic), request)
+
+
+def _fetch(request: Request, client: CoAPClient, topic: str) -> Any:
+    """
+    The whole retained message of a topic, or L{None}, or a L{Deferred} of it.
+    """
+    return then(request.gateway.broker.retained.fetch(client.client.info.mountpoint + topic), _fresh, request)
+
+
+def _fresh(value: Published | None, request: Request) -> Published | None:
+    return None if value is not None and value.expiresAt and value.expiresAt <= request.now() else value
 
 
 def _ageOf(request: Request, value: Published) -> list[Option]:
@@ -346,12 +365,15 @@ def _read(request: Request, client: CoAPClient, topic: str) -> Any:
     return then(allowed, _read2, request, client, topic)
 
 
-def _read2(allowed: bool, request: Request, client: CoAPClient, topic: str) -> None:
+def _read2(allowed: bool, request: Request, client: CoAPClient, topic: str) -> Any:
     if not allowed:
         request.refuseFor(NOT_AUTHORIZED)
-        return
+        return None
+    return then(_fetch(request, client, topic), _read3, request, client, topic)
+
+
+def _read3(value: Published | None, request: Request, client: CoAPClient, topic: str) -> None:
     topics = request.gateway.topics
-    value = _valueOf(request, client, topic)
     if value is None:
         if topics.get(client.client.info.mountpoint + topic) is None:
             request.refuse(NOT_FOUND, "no such topic")

@@ -142,6 +142,50 @@ class Core:
         return self.router.route(Message(topic, payload, qos, properties=properties, timestamp=self.now, **known))
 
 
+class Kept:
+    """
+    Retained messages for a session, all of which match.
+
+    @ivar asked: reads that wait for L{answer}; where it is L{None}, each is answered at once.
+    """
+
+    def __init__(self, messages: list[Message], onDisk: bool = False, held: bool = False) -> None:
+        self.messages = {message.topic: message for message in messages}
+        self._matched = [
+            Message(message.topic, b"", message.qos, True) if onDisk else message for message in messages
+        ]
+        self.asked: list[tuple[list[Message], Callable[[list[Message], int], None]]] | None = [] if held else None
+        self.sizes: list[int] = []
+
+    def match(self, topicFilter: str) -> list[Message]:
+        """
+        See L{Retained<twisted_mqtt.core.session.Retained>}.
+        """
+        return self._matched
+
+    def read(self, messages: list[Message], done: Callable[[list[Message], int], None]) -> None:
+        """
+        See L{Retained<twisted_mqtt.core.session.Retained>}.
+        """
+        self.sizes.append(len(messages))
+        if self.asked is None:
+            self._read(messages, done, len(messages))
+        else:
+            self.asked.append((messages, done))
+
+    def answer(self, count: int = 1000) -> None:
+        """
+        Answer the first read, with so many messages at most.
+        """
+        assert self.asked
+        messages, done = self.asked.pop(0)
+        self._read(messages, done, min(count, len(messages)))
+
+    def _read(self, messages: list[Message], done: Callable[[list[Message], int], None], count: int) -> None:
+        topics = [message.topic for message in messages[:count]]
+        done([self.messages[topic] for topic in topics if topic in self.messages], count)
+
+
 class Client:
     """
     A session and the connection it has, if any.

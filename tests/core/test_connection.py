@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.core.kit import Client, Core, SlowJournal, limitsWith, numbered
+from tests.core.kit import Client, Core, Kept, SlowJournal, limitsWith, numbered
 from tests.wire import connectPacket, propertiesOf
 from twisted_mqtt.core.codec import encode
 from twisted_mqtt.core.connection import Connection
@@ -334,7 +334,7 @@ def test_fiftyThousandRetained(core: Core) -> None:
     client = Client(core, limits=limitsWith(maxPendingBytes=65_536)).connect()
     subscription = client.subscribe("#")
     messages = [Message(f"t/{number}", b"x" * 64, 0, True) for number in range(50_000)]
-    client.session.deliverRetained(lambda topicFilter: messages, subscription, core.now)
+    client.session.deliverRetained(Kept(messages), subscription, core.now)
     assert len(client.publishes()) == 50_000
 
 

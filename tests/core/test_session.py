@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.kit import Client, Core, limitsWith, numbered
+from tests.core.kit import Client, Core, Kept, limitsWith, numbered
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL
 from twisted_mqtt.core.queue import Entry
@@ -340,7 +340,7 @@ def test_qos(core: Core, published: int, subscribed: int, upgrade: bool, deliver
     client = Client(core, "a", limits).connect()
     subscription = client.subscribe("t", subscribed)
     core.publish("t", b"", published)
-    client.session.deliverRetained(lambda _: [Message("t", b"x", published)], subscription, core.now)
+    client.session.deliverRetained(Kept([Message("t", b"x", published)]), subscription, core.now)
     assert [each.qos for each in client.publishes()] == [delivered] * 2
     away = Client(core, "b", limits)
     away.subscribe("t", subscribed)
@@ -395,7 +395,7 @@ def test_mountpoint(core: Core) -> None:
     client.connect()
     core.publish("zone/t/x", b"at once")
     core.publish("zone/t/x", b"at once too", 1)
-    client.session.deliverRetained(lambda _: [Message("zone/t/x", b"retained")], subscription, core.now)
+    client.session.deliverRetained(Kept([Message("zone/t/x", b"retained")]), subscription, core.now)
     found = client.publishes()
     assert [each.payload for each in found] == [b"queued", b"at once", b"at once too", b"retained"]
     assert {each.topic for each in found} == {"t/x"}
@@ -423,7 +423,7 @@ def test_retainedBacklogOfAClientThatGoes(core: Core) -> None:
     for client in (lasting, passing):
         subscription = client.subscribe("#")
         messages = [Message(f"t/{n}", b"%d" % n, n % 2) for n in range(6)]
-        client.session.deliverRetained(lambda _, messages=messages: messages, subscription, core.now)
+        client.session.deliverRetained(Kept(messages), subscription, core.now)
         client.received()
         client.lose()
     assert (lasting.session.queueLength, passing.session.queueLength) == (2, 0)

@@ -44,8 +44,8 @@ class Suite:
         self.reconnecting: list[Any] = []
         self.offline: list[Any] = []
         self.makeClients()
-        self.broker = self._start()
         self.rounds = 0
+        self.broker = self._start()
         subscribers = [*self.online, *self.reconnecting, *self.offline]
         self._open(subscribers)
         self._until(subscribers, lambda: all(subscriber.subscribed for subscriber in subscribers))
@@ -80,6 +80,8 @@ class Suite:
             "zone": {"external": {"max_mqueue_len": 0, "session_expiry_interval": "1d", "max_awaiting_rel": 1000}},
             "node": {"data_dir": str(self.folder / "data")},
             "persistence": {"store": "sqlite", "commit": self.commit, "interval": self.interval},
+            # Which of them it is may change with each start.
+            "retainer": {"storage_type": ("disc", "disc_only")[self.rounds % 2]},
         }
 
     def _start(self) -> Broker:

@@ -67,8 +67,11 @@ class Bed:
     @ivar worker: the one that its store has.
     """
 
-    def __init__(self, folder: Path, commit: str = "always", retainer: Any = None, **zoneKeys: Any) -> None:
+    def __init__(
+        self, folder: Path, commit: str = "always", retainer: Any = None, retained: str = "disc", **zoneKeys: Any
+    ) -> None:
         """
+        @param retained: where retained messages are kept.
         @param zoneKeys: keys of the zone that all clients are in.
         """
         self.path = folder / "store.db"
@@ -76,6 +79,7 @@ class Bed:
         self.clock.advance(START)
         self.commit = commit
         self.retainer = retainer
+        self.retained = retained
         self.zoneKeys = {"max_mqueue_len": 0, **zoneKeys}
         self.start()
 
@@ -85,7 +89,7 @@ class Bed:
         """
         settings = settingsFrom({"zone": {"external": self.zoneKeys}})
         self.worker = HeldWorker()
-        self.store = SQLiteStore(self.path, self.clock, self.worker, self.commit, **storeKeys)
+        self.store = SQLiteStore(self.path, self.clock, self.worker, self.commit, retained=self.retained, **storeKeys)
         self.broker = Broker(settings, self.clock, self.store, chance=lambda: 0.0, retainer=self.retainer)
         self.broker.startService()
         opened: list[Any] = []

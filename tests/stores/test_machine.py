@@ -26,12 +26,15 @@ class StoreMachine(RuleBasedStateMachine):
     Two clients with sessions subscribe, come, go and acknowledge; somebody publishes; the broker is stopped or killed.
 
     @ivar wanted: what each client is still to be given for the first time, in order, by QoS: payloads.
+    @cvar STORAGE: where retained messages are.
     """
+
+    STORAGE = "disc"
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.mkdtemp()
-        self.bed = Bed(Path(self.folder), max_awaiting_rel=0)
+        self.bed = Bed(Path(self.folder), retained=self.STORAGE, max_awaiting_rel=0)
         self.number = 0
         self.peers: dict[str, Peer | None] = {"a": None, "b": None}
         self.subscribed: dict[str, dict[str, int]] = {"a": {}, "b": {}}
@@ -181,10 +184,29 @@ class StoreMachine(RuleBasedStateMachine):
         """
         The retained messages are the last ones.
         """
-        retained = self.bed.broker.retained
-        found = {topic: message.payload for topic in ALL_TOPICS if (message := retained.get(topic))}
-        assert found == self.retained
+        watcher = self.bed.peer()
+        watcher.connect("watcher")
+        watcher.subscribe(*[Request(topic, 0) for topic in ALL_TOPICS])
+        assert {each.topic: each.payload for each in watcher.receive() if isinstance(each, Publish)} == self.retained
+        watcher.lose()
+
+
+class DiskStoreMachine(StoreMachine):
+    """
+    The same with retained messages on disk alone.
+    """
+
+    STORAGE = "disc_only"
+
+    @invariant()
+    def memoryHasNone(self) -> None:
+        """
+        What is safe is not in memory.
+        """
+        assert self.bed.broker.retained.bytes == 0
 
 
 StoreMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
 TestStore = StoreMachine.TestCase
+DiskStoreMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
+TestDiskStore = DiskStoreMachine.TestCase

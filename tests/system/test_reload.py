@@ -209,11 +209,13 @@ def test_restart(reloadable: Reloadable) -> None:
     reloadable.listeners["external"]["backlog"] = 7
     reloadable.tables["node"]["name"] = "other@127.0.0.1"
     reloadable.tables["acl_nomatch"] = "deny"
-    assert reloadable.reload() == (2, 2, 0)
-    assert reloadable.reload() == (0, 2, 0)
-    for key in ("listener.tcp.external.backlog", "node.name"):
+    reloadable.tables["retainer"] = {"storage_type": "ram", "max_retained_messages": 7}
+    assert reloadable.reload() == (3, 3, 0)
+    assert reloadable.reload() == (0, 3, 0)
+    for key in ("listener.tcp.external.backlog", "node.name", "retainer.storage_type"):
         assert reloadable.said(f"reload: {key} waits for a restart")
     assert reloadable.said("reload: acl_nomatch: holds now")
+    assert reloadable.said("reload: retainer: holds for messages that come from now on")
 
 
 def test_accessAndAnonymous(reloadable: Reloadable, name: str) -> None:

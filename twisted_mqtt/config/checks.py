@@ -45,8 +45,16 @@ def check(settings: Settings, source: Source, registry: Registry) -> None:
     _watermarksFit(settings, source)
     if source.faulty(("persistence",)):
         return
+    _retainerHasDisk(settings, source)
     if settings.persistence.commit == "interval" and not settings.persistence.interval:
         source.problem(("persistence", "interval"), 0, 'must be more than 0 with commit = "interval"')
+
+
+def _retainerHasDisk(settings: Settings, source: Source) -> None:
+    retainer = settings.extensions.get("retainer")
+    kind = getattr(retainer, "storage_type", None)
+    if kind == "disc_only" and settings.persistence.store == "memory" and not source.faulty(("retainer",)):
+        source.problem(("retainer", "storage_type"), kind, 'needs a disk: persistence.store = "sqlite"')
 
 
 def _path(listener: AnyListener) -> Path:

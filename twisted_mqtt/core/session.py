@@ -26,6 +26,8 @@ NEVER: Final = 0xFFFFFFFF
 IN_MEMORY: Final = 128
 # And no more than this is left unread in the store once it has been dropped.
 _DROPPED: Final = 256
+# Of retained messages that are on disk alone, so many are read at once.
+_READ_AT_ONCE: Final = 128
 
 # What a deliver hook says of a message.
 DELIVER: Final = 0
@@ -76,6 +78,25 @@ class Events(Protocol):
         """
 
 
+class Retained(Protocol):
+    """
+    The retained messages as a session sees them.
+    """
+
+    def match(self, topicFilter: str) -> list[Message]:
+        """
+        @return: those that match a filter, as a list that nobody changes. What has no payload is on disk alone.
+        """
+
+    def read(self, messages: list[Message], done: Callable[[list[Message], int], None]) -> None:
+        """
+        Read messages that are on disk alone.
+
+        @param done: called, in this call or later, with some of the first ones, and how many these were; those that are
+            not retained any more are left out.
+        """
+
+
 class Session:
     """
     The session of one client. It is an L{ISubscriber<twisted_mqtt.interfaces.ISubscriber>}.
@@ -95,8 +116,8 @@ class Session:
     __slots__ = (
         "clientID", "limits", "counters", "switches", "events", "journal", "stored", "connection", "expiryInterval",
         "expiresAt", "createdAt", "subscriptions", "inflight", "queue", "awaiting", "window", "mountpoint", "username",
-        "info", "shut", "zone", "_nextID", "_resend", "_backlog", "_retained", "_matched", "_taken", "_held",
-        "_filling", "deliveries", "heir",
+        "info", "shut", "zone", "_nextID", "_resend", "_backlog", "_retained", "_matched", "_taken", "_asked",
+        "_read", "_overtaken", "_held", "_filling", "deliveries", "heir",
     )  # fmt: skip
 
     def __init__(
@@ -141,9 +162,14 @@ class Session:
         # Subscriptions whose retained messages are still to come, by filter, oldest first; and of the first of them the
         # messages and how many of those have gone. Only one such list is held at a time, however many filters wait.
         self._backlog: dict[str, Subscription] | None = None
-        self._retained: Callable[[str], list[Message]] | None = None
+        self._retained: Retained | None = None
         self._matched: list[Message] | None = None
         self._taken: int = 0
+        # Of these messages, what is being read from disk; and what has been read, the next one last.
+        self._asked: list[Message] | None = None
+        self._read: list[Message] | None = None
+        # Topics of what was queued before the retained messages were, since the client is gone: these are superseded.
+        self._overtaken: set[str] | None = None
         # The entry that a deliver hook has not decided on yet.
         self._held: Entry | None = None
         self._filling: bool = False
@@ -198,7 +224,7 @@ class Session:
                             self._seen(message), 0, 0, retain, False, subscription.identifiers, message.timestamp
                         )
                     return
-            elif not limits.storeQoS0:
+            elif not limits.storeQoS0 and (connection is None or self._asked is None):
                 self._drop(message, "qos0_msg")
                 return
         elif (
@@ -218,20 +244,20 @@ class Session:
                 journal.queued(self, entry)
             self._send(entry, connection, message.timestamp)
             return
+        if self._backlog is not None and connection is None:
+            if self._overtaken is None:
+                self._overtaken = set()
+            self._overtaken.add(message.topic)
         retain = message.retain and subscription.retainAsPublished  # [MQTT-3.3.1-12], [MQTT-3.3.1-13]
         self._enqueue(Entry(message, qos, retain, subscription.identifiers, subscription.share))
 
-    def deliverRetained(
-        self, retained: Callable[[str], list[Message]], subscription: Subscription, now: float
-    ) -> None:
+    def deliverRetained(self, retained: Retained, subscription: Subscription, now: float) -> None:
         """
         Deliver the retained messages that a new subscription asks for (3.3.1.3), as fast as the client reads.
-
-        @param retained: gives the retained messages that match a filter, as a list that nobody changes.
         """
         backlog = self._backlog
         if backlog is None:
-            matched = retained(subscription.matching)
+            matched = retained.match(subscription.matching)
             if not matched:
                 return
             backlog = self._backlog = {}
@@ -241,7 +267,7 @@ class Session:
         # The same subscription again replaces what is left of it: a client can't pile up work.
         if topicFilter in backlog:
             if next(iter(backlog)) == topicFilter:
-                self._matched = None
+                self._matched = self._asked = self._read = None
             del backlog[topicFilter]
         backlog[topicFilter] = subscription
         self._retained = retained
@@ -464,6 +490,8 @@ class Session:
         self.connection = connection
         self.window = window
         self.expiresAt = 0.0
+        # What is left of the retained messages goes out before the queue again.
+        self._overtaken = None
 
     def resume(self, now: float) -> None:
         """
@@ -497,14 +525,7 @@ class Session:
         """
         self.connection = None
         self._resend = None
-        while self._backlog is not None:
-            if not self.expiryInterval or (self.limits.maxQueue and self.queueLength >= self.limits.maxQueue):
-                self._backlog = None
-                self._matched = None
-                break
-            entry = self._nextRetained()
-            if entry is not None and entry.qos:
-                self._enqueue(entry)
+        self._putAside()
         self.expiresAt = 0.0 if self.expiryInterval == NEVER else now + self.expiryInterval
         queue = self.queue
         if queue is not None and queue.qos0 and not self.limits.storeQoS0:
@@ -552,7 +573,7 @@ class Session:
                 continue
             queue = self.queue
             if self._backlog is not None:
-                if len(self.inflight) >= self.window:
+                if len(self.inflight) >= self.window or self._asked is not None:
                     break
                 taken = self._nextRetained()
                 if taken is None:
@@ -630,7 +651,8 @@ class Session:
 
     def _nextRetained(self) -> Entry | None:
         """
-        Take the next retained message; L{None} where a subscription has no more, and another may.
+        Take the next retained message; L{None} where there is none at hand: a subscription has no more, and another
+        may, or what is on disk has to be read first.
         """
         backlog = self._backlog
         retained = self._retained
@@ -638,20 +660,73 @@ class Session:
             return None
         topicFilter = next(iter(backlog))
         subscription = backlog[topicFilter]
-        matched = self._matched
-        if matched is None:
-            matched = self._matched = retained(subscription.matching)
-            self._taken = 0
-        if self._taken >= len(matched):
-            self._matched = None
-            del backlog[topicFilter]
-            if not backlog:
-                self._backlog = None
+        read = self._read
+        if read is not None:
+            message = read.pop()
+            if not read:
+                self._read = None
+        else:
+            matched = self._matched
+            if matched is None:
+                matched = self._matched = retained.match(subscription.matching)
+                self._taken = 0
+            if self._taken >= len(matched):
+                self._matched = None
+                del backlog[topicFilter]
+                if not backlog:
+                    self._backlog = self._overtaken = None
+                return None
+            message = matched[self._taken]
+            if not message.payload:
+                self._readOn(retained, matched)
+                return None
+            self._taken += 1
+        if self._overtaken is not None and message.topic in self._overtaken:
             return None
-        message = matched[self._taken]
-        self._taken += 1
         qos = min(message.qos, subscription.qos) if not self.limits.upgradeQoS else subscription.qos
         return Entry(message, qos, True, subscription.identifiers, None)  # [MQTT-3.3.1-8]
+
+    def _readOn(self, retained: Retained, matched: list[Message]) -> None:
+        """
+        Ask for the next of the messages that are on disk alone.
+        """
+        asked: list[Message] = []
+        for message in matched[self._taken : self._taken + _READ_AT_ONCE]:
+            if message.payload:
+                break
+            asked.append(message)
+        self._asked = asked
+        retained.read(asked, lambda found, count: self._haveRead(asked, found, count))
+
+    def _haveRead(self, asked: list[Message], found: list[Message], count: int) -> None:
+        if self._asked is not asked or self.shut:
+            return
+        self._asked = None
+        self._taken += count
+        if found:
+            found.reverse()
+            self._read = found
+        if self.connection is not None:
+            self.refill(self.switches.now)
+        elif not self._filling:
+            self._putAside()
+
+    def _putAside(self) -> None:
+        """
+        The client is gone: what of the retained messages is to wait for it waits in the queue.
+        """
+        filling = self._filling
+        self._filling = True
+        try:
+            while self._backlog is not None and self._asked is None:
+                if not self.expiryInterval or (self.limits.maxQueue and self.queueLength >= self.limits.maxQueue):
+                    self._backlog = self._matched = self._read = self._overtaken = None
+                    break
+                entry = self._nextRetained()
+                if entry is not None and entry.qos:
+                    self._enqueue(entry)
+        finally:
+            self._filling = filling
 
     def _pass(self, entry: Entry, connection: Connection, now: float) -> None:
         """

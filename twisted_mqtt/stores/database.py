@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 #: How many entries make a page, and how many bytes; a run is not taken apart for it.
 PAGE_ENTRIES: Final = 500
 PAGE_BYTES: Final = 1 << 22
+#: After so many bytes the retained messages are enough that are read at once: the reader holds them until its client
+#: has them.
+RETAINED_BYTES: Final = 1 << 16
 
 # After so many bytes in the log they are moved to the file: after a batch, for nobody waits for it then. Should that
 # not come to be, SQLite does it when the log has so many pages of 4 KiB.
@@ -356,6 +359,30 @@ class Database:
         while self._parcelBytes > _PARCEL_BYTES:
             oldest = next(iter(self._parcels))
             self._parcelBytes -= len(self._parcels.pop(oldest))
+
+    def retained(self, topics: list[str]) -> tuple[list[tuple[Any, ...]], int]:
+        """
+        Read the retained messages of some topics, until it is enough; of one at least.
+
+        @return: their rows, and how many topics were looked at.
+        """
+        # In two steps: in one, what is too much would be read as well.
+        text = self.connection.execute(statements.RETAINED_SIZES, (_encode(topics).decode("utf-8"),)).fetchone()[0]
+        count, size = len(topics), 0
+        for position, length in sorted(msgspec.json.decode(text)):
+            if size >= RETAINED_BYTES:
+                count = position
+                break
+            size += length
+        asked = _encode(topics[:count]).decode("utf-8")
+        text, blob = self.connection.execute(statements.RETAINED_PAGE, (asked,)).fetchone()
+        rows: list[tuple[Any, ...]] = []
+        at = 0
+        for *columns, first, second in msgspec.json.decode(text):
+            middle = at + (first or 0)
+            rows.append((*columns, blob[at:middle] or None, blob[middle : middle + second]))
+            at = middle + second
+        return rows, count
 
     def all(self, statement: str) -> list[tuple[Any, ...]]:
         """

@@ -62,11 +62,12 @@ class Batch:
     @ivar weight: what it takes in memory, roughly.
     @ivar blob: properties and payloads of retained messages, wills and delayed ones, to which rows point by offset
         (from 1) and length.
+    @ivar alone: the retained messages in it that nobody else is to keep once they are written.
     """
 
     __slots__ = (
         "sequence", "weight", "blob", "parcels", "runs", "flights", "partly", "spent", "released", "landed", "ended",
-        "sessions", "subscriptions", "received", "retained", "wills", "delayed", "bans", "_pieces", "_offset",
+        "sessions", "subscriptions", "received", "retained", "wills", "delayed", "bans", "alone", "_pieces", "_offset",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -95,6 +96,7 @@ class Batch:
         self.wills: list[tuple[object, ...]] = []
         self.delayed: list[tuple[object, ...]] = []
         self.bans: list[tuple[object, ...]] = []
+        self.alone: list[Message] = []
         self._pieces: list[bytes] = []
         self._offset: int = 1
 
@@ -213,10 +215,11 @@ class Ledger:
     @ivar pager: called by L{page}.
     @ivar weight: what waits here, in bytes, roughly.
     @ivar limit: from which weight on it is too much.
+    @ivar alone: whether retained messages are to be nowhere else.
     """
 
     __slots__ = (
-        "progress", "waits", "wake", "pager", "limit", "weight", "_awake", "_batch", "_nextParcel", "_nextRun",
+        "progress", "waits", "wake", "pager", "limit", "weight", "alone", "_awake", "_batch", "_nextParcel", "_nextRun",
         "_nextEntry", "_nextSession", "_entries", "_changed", "_touched", "_landed", "_ended", "_sessions",
         "_subscriptions", "_received", "_retained", "_wills", "_delayed", "_bans",
     )  # fmt: skip
@@ -235,6 +238,7 @@ class Ledger:
         self.pager: Callable[[Session, int], None] = pager
         self.limit: int = limit
         self.weight: int = 0
+        self.alone: bool = False
         # What was said last; 0 while there is nothing to write.
         self._awake: int = 0
         # Counts the batches of this process, so that a message knows whether it is in the one at hand.
@@ -469,7 +473,12 @@ class Ledger:
         for (session, packetID), since in self._received.items():
             batch.received.append((session, packetID, since) if since >= 0.0 else (session, packetID))
         for topic, message in self._retained.items():
-            batch.retained.append((topic,) if message is None else (topic, *batch.columnsOf(message)))
+            if message is None:
+                batch.retained.append((topic,))
+                continue
+            batch.retained.append((topic, *batch.columnsOf(message)))
+            if self.alone:
+                batch.alone.append(message)
         for clientID, will in self._wills.items():
             batch.wills.append(
                 (clientID,) if will is None else (clientID, *batch.columnsOf(will[0]), will[1], will[2])

@@ -54,9 +54,11 @@ class Contents:
     bans: list[tuple[Any, ...]]
 
 
-def readContents(database: Database) -> Contents:
+def readContents(database: Database, stubs: bool = False) -> Contents:
     """
     Read all that is wanted at once.
+
+    @param stubs: of retained messages, only that they are there.
     """
     counts = dict(database.all(statements.COUNTS))
     for stored, past in database.all(statements.PAST):
@@ -74,7 +76,7 @@ def readContents(database: Database) -> Contents:
         counts=counts,
         inflight=inflight,
         received=database.all(statements.RECEIVED),
-        retained=database.all(statements.RETAINED),
+        retained=database.all(statements.RETAINED_STUBS if stubs else statements.RETAINED),
         wills=database.all(statements.WILLS),
         delayed=database.all(statements.DELAYED),
         bans=database.all(statements.BANS),
@@ -194,7 +196,11 @@ class _Restoring:
         """
         A retained message; what is too old goes with the first housekeeping.
         """
-        self._broker.retained.put(messageOf(row))
+        message = messageOf(row)
+        if message.payload:
+            self._broker.retained.put(message)
+        else:
+            self._broker.retained.restore(message)
 
     def ban(self, row: tuple[Any, ...]) -> None:
         """

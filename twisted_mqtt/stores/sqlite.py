@@ -20,7 +20,7 @@ from twisted_mqtt.interfaces import IStore
 from twisted_mqtt.stores.database import Database
 from twisted_mqtt.stores.ledger import ENOUGH, FULL, LEISURELY, Ledger
 from twisted_mqtt.stores.loading import Contents, readContents, restore
-from twisted_mqtt.stores.rows import entriesOf
+from twisted_mqtt.stores.rows import entriesOf, messageOf
 from twisted_mqtt.stores.schemas import REPAIR, StoreError
 
 if TYPE_CHECKING:
@@ -70,12 +70,12 @@ class SQLiteStore:
         worker: Worker,
         commit: str = "always",
         interval: float = 1.0,
-        keepsRetained: bool = True,
+        retained: str = "disc",
         mostWaiting: int = MOST_WAITING,
     ) -> None:
         """
         @param commit: C{always}, C{interval} or C{never}, see the configuration.
-        @param keepsRetained: whether retained messages are kept.
+        @param retained: where retained messages are: C{ram}, C{disc} for here too, or C{disc_only}.
         @param mostWaiting: how many bytes may gather before publishers have to wait.
         """
         self.progress = Progress()
@@ -86,7 +86,8 @@ class SQLiteStore:
         self._worker = worker
         self._commit = commit
         self._delay = interval if commit == "interval" else 0.0
-        self._keepsRetained = keepsRetained
+        self._keepsRetained = retained != "ram"
+        self.journal.alone = retained == "disc_only"
         self._broker: Any = None
         # The batch that is being written, or is to be tried again.
         self._writing: Batch | None = None
@@ -123,7 +124,7 @@ class SQLiteStore:
         def read() -> Contents:
             self._database.open("OFF" if self._commit == "never" else "FULL")
             try:
-                return readContents(self._database)
+                return readContents(self._database, self.journal.alone)
             except sqlite3.DatabaseError as error:
                 self._database.close()
                 raise StoreError(f"the store {self._database.path} is damaged ({error}); {REPAIR}") from error
@@ -133,6 +134,8 @@ class SQLiteStore:
 
     async def _restore(self, contents: Contents) -> None:
         broker = self._broker
+        if self.journal.alone:
+            broker.retained.source = self
         self.journal.startFrom(*contents.numbers)
         self._inflight = contents.inflight
         self._wills = {row[-3] for row in contents.wills}
@@ -350,8 +353,11 @@ class SQLiteStore:
         if self.progress.broken:
             self._recovered()
         self._writing = None
-        if batch is not None and self.journal.waits:
-            self.progress.committed = batch.sequence
+        if batch is not None:
+            if self.journal.waits:
+                self.progress.committed = batch.sequence
+            if batch.alone:
+                self._broker.retained.written(batch.alone)
         self._readPages()
         if self._database.isUntidy:
             self._worker.submit(self._database.tidy, self._tidied)
@@ -413,6 +419,19 @@ class SQLiteStore:
         self._broker.alarms.deactivate(ALARM)
 
     # Reading
+
+    def readRetained(self, topics: list[str]) -> Deferred[tuple[dict[str, Message], int]]:
+        """
+        See L{Source<twisted_mqtt.retained.Source>}.
+        """
+        result: Deferred[tuple[dict[str, Message], int]] = Deferred()
+
+        def read() -> tuple[dict[str, Message], int]:
+            rows, count = self._database.retained(topics)
+            return {row[0]: messageOf(row) for row in rows}, count
+
+        self._worker.submit(read, result.callback)
+        return result
 
     def _page(self, session: Session, after: int) -> None:
         self._pages.append((session, after))

@@ -204,6 +204,19 @@ THIN_RUNS: Final = (
 )
 RECEIVED: Final = "SELECT session, packet, since FROM received ORDER BY since"
 RETAINED: Final = f"SELECT {_COLUMNS} FROM retained"
+#: The same without what can be large, which is read when it is wanted.
+RETAINED_STUBS: Final = f"SELECT {', '.join(MESSAGE)}, NULL, x'' FROM retained"
+#: Given topics, as a JSON array: which of them have a message, by position, and how large. One row, as with L{PAGE}.
+RETAINED_SIZES: Final = (
+    "SELECT json_group_array(json_array(key, length(payload))) FROM json_each(?1) "
+    "CROSS JOIN retained ON retained.topic = value"
+)
+#: Given topics, their messages. One row, as with L{PAGE}.
+RETAINED_PAGE: Final = (
+    f"SELECT json_group_array(json_array({', '.join(MESSAGE)}, length(properties), length(payload))), "
+    "CAST(group_concat(coalesce(properties, x'') || payload, '') AS BLOB) FROM json_each(?1) "
+    "CROSS JOIN retained ON retained.topic = value"
+)
 WILLS: Final = f"SELECT {_COLUMNS}, owner, due, delay FROM will"
 DELAYED: Final = f"SELECT {_COLUMNS}, number, due FROM delayed ORDER BY due, number"
 BANS: Final = "SELECT kind, who, reason, by, at, until FROM ban"

@@ -1,0 +1,96 @@
+"""
+Retained messages on disk alone, in a process of its own: what it holds in memory, and what its clients get.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.paho_peer import Peer
+from tests.system.process import Broker, startTwistd
+
+COUNT = 160
+SIZE = 500_000
+# The store's own cache of 32 MiB, and what else there is.
+MOST = 48 << 20
+
+
+def payloadOf(number: int) -> bytes:
+    """
+    Something that differs from one to the next.
+    """
+    return hashlib.sha256(b"%d" % number).digest() * (SIZE // 32)
+
+
+def residentBytes(broker: Broker) -> int:
+    """
+    What a broker has in memory.
+    """
+    return int(Path(f"/proc/{broker.process.pid}/statm").read_text().split()[1]) * 4096
+
+
+class Kept:
+    """
+    A broker that is started again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.broker = self._start()
+
+    def _start(self) -> Broker:
+        tables = {
+            "allow_anonymous": True,
+            "node": {"name": "test@127.0.0.1", "data_dir": str(self._folder / "data")},
+            "listener": {"tcp": {"external": {"bind": "127.0.0.1:0"}}},
+            "retainer": {"storage_type": "disc_only"},
+            "persistence": {"store": "sqlite"},
+        }
+        return startTwistd(self._folder, tables, 1)
+
+    def kill(self) -> None:
+        """
+        Kill it, and start it again.
+        """
+        self.broker.end(signal.SIGKILL)
+        self.broker = self._start()
+
+
+@pytest.fixture
+def kept(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Kept]:
+    """
+    The broker.
+    """
+    if request.config.getoption("--reference"):
+        pytest.skip("the reference has no such setting")
+    kept = Kept(tmp_path)
+    yield kept
+    kept.broker.stop()
+
+
+def test_large(kept: Kept) -> None:
+    """
+    Eighty megabytes of retained messages take a fraction of that in memory, when they have been published, when they
+    have been read by a subscriber, and after a kill; and every subscriber gets them all, whole.
+    """
+    empty = residentBytes(kept.broker)
+    with Peer(kept.broker, "publisher") as publisher:
+        for number in range(COUNT):
+            publisher.publish(f"large/{number:03}", payloadOf(number), 1, retain=True)
+        publisher.publish("large/007", b"", 1, retain=True)
+    wanted = {f"large/{number:03}": payloadOf(number) for number in range(COUNT) if number != 7}
+    for again in (False, True):
+        if again:
+            kept.kill()
+        for qos in (0, 1):
+            with Peer(kept.broker, f"subscriber {qos}") as subscriber:
+                subscriber.subscribe("large/#", qos)
+                messages = [subscriber.receive() for _ in range(COUNT - 1)]
+                assert {message.topic: message.payload for message in messages} == wanted
+                assert all(message.retain for message in messages)
+        assert residentBytes(kept.broker) - empty < MOST
