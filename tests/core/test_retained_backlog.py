@@ -166,6 +166,21 @@ def test_goes(core: Core) -> None:
     assert lasting.payloads() == [b"at once"]
 
 
+def test_goesFromQoS0(core: Core) -> None:
+    """
+    For a client that goes, nothing is read that it would not be given later.
+    """
+    client = Client(core).connect()
+    first, second = Kept(stored(300), onDisk=True, held=True), Kept(stored(300), onDisk=True, held=True)
+    client.session.deliverRetained(first, client.subscribe("#", 0), core.now)
+    client.session.deliverRetained(second, client.subscribe("t/+", 0), core.now)
+    client.lose()
+    first.answer()
+    assert (first.sizes, second.sizes, client.session.queueLength) == ([128], [], 0)
+    core.publish("t/new", b"new", 1)
+    assert client.connect().payloads() == [b"new"]
+
+
 def test_comesBack(core: Core) -> None:
     """
     Of a client that is back before they are read, they come before what has waited, in the order of time.

@@ -672,9 +672,7 @@ class Session:
                 self._taken = 0
             if self._taken >= len(matched):
                 self._matched = None
-                del backlog[topicFilter]
-                if not backlog:
-                    self._backlog = self._overtaken = None
+                self._finish(backlog, topicFilter)
                 return None
             message = matched[self._taken]
             if not message.payload:
@@ -685,6 +683,11 @@ class Session:
             return None
         qos = min(message.qos, subscription.qos) if not self.limits.upgradeQoS else subscription.qos
         return Entry(message, qos, True, subscription.identifiers, None)  # [MQTT-3.3.1-8]
+
+    def _finish(self, backlog: dict[str, Subscription], topicFilter: str) -> None:
+        del backlog[topicFilter]
+        if not backlog:
+            self._backlog = self._overtaken = None
 
     def _readOn(self, retained: Retained, matched: list[Message]) -> None:
         """
@@ -722,6 +725,11 @@ class Session:
                 if not self.expiryInterval or (self.limits.maxQueue and self.queueLength >= self.limits.maxQueue):
                     self._backlog = self._matched = self._read = self._overtaken = None
                     break
+                topicFilter = next(iter(self._backlog))
+                if self._backlog[topicFilter].qos == 0:
+                    self._matched = self._read = None
+                    self._finish(self._backlog, topicFilter)
+                    continue
                 entry = self._nextRetained()
                 if entry is not None and entry.qos:
                     self._enqueue(entry)
