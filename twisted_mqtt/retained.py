@@ -42,7 +42,7 @@ class Source(Protocol):
 
 class RetainedMessages:
     """
-    The retained messages of a broker: L{Retained<twisted_mqtt.core.session.Retained>} messages.
+    The retained messages of a broker: L{Retained<twisted_mqtt.core.backlog.Retained>} messages.
 
     @ivar limits: how many, how large, and for how long; may be exchanged while the broker runs.
     @ivar source: has the payloads of those messages in the tree that have none, which no retained message is without;
@@ -99,7 +99,7 @@ class RetainedMessages:
 
     def read(self, messages: list[Message], done: Callable[[list[Message], int], None]) -> None:
         """
-        See L{Retained<twisted_mqtt.core.session.Retained>}. What can't be read is left out.
+        See L{Retained<twisted_mqtt.core.backlog.Retained>}. What can't be read is left out.
         """
         source = self.source
         if source is None:

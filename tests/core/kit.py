@@ -159,13 +159,13 @@ class Kept:
 
     def match(self, topicFilter: str) -> list[Message]:
         """
-        See L{Retained<twisted_mqtt.core.session.Retained>}.
+        See L{Retained<twisted_mqtt.core.backlog.Retained>}.
         """
         return self._matched
 
     def read(self, messages: list[Message], done: Callable[[list[Message], int], None]) -> None:
         """
-        See L{Retained<twisted_mqtt.core.session.Retained>}.
+        See L{Retained<twisted_mqtt.core.backlog.Retained>}.
         """
         self.sizes.append(len(messages))
         if self.asked is None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
+from twisted_mqtt.core.backlog import Backlog, Retained
 from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.journal import Journal
 from twisted_mqtt.core.limits import Limits
@@ -26,8 +27,6 @@ NEVER: Final = 0xFFFFFFFF
 IN_MEMORY: Final = 128
 # And no more than this is left unread in the store once it has been dropped.
 _DROPPED: Final = 256
-# Of retained messages that are on disk alone, so many are read at once.
-_READ_AT_ONCE: Final = 128
 
 # What a deliver hook says of a message.
 DELIVER: Final = 0
@@ -78,25 +77,6 @@ class Events(Protocol):
         """
 
 
-class Retained(Protocol):
-    """
-    The retained messages as a session sees them.
-    """
-
-    def match(self, topicFilter: str) -> list[Message]:
-        """
-        @return: those that match a filter, as a list that nobody changes. What has no payload is on disk alone.
-        """
-
-    def read(self, messages: list[Message], done: Callable[[list[Message], int], None]) -> None:
-        """
-        Read messages that are on disk alone.
-
-        @param done: called, in this call or later, with some of the first ones, and how many these were; those that are
-            not retained any more are left out.
-        """
-
-
 class Session:
     """
     The session of one client. It is an L{ISubscriber<twisted_mqtt.interfaces.ISubscriber>}.
@@ -116,8 +96,7 @@ class Session:
     __slots__ = (
         "clientID", "limits", "counters", "switches", "events", "journal", "stored", "connection", "expiryInterval",
         "expiresAt", "createdAt", "subscriptions", "inflight", "queue", "awaiting", "window", "mountpoint", "username",
-        "info", "shut", "zone", "_nextID", "_resend", "_backlog", "_retained", "_matched", "_taken", "_asked",
-        "_read", "_overtaken", "_held", "_filling", "deliveries", "heir",
+        "info", "shut", "zone", "_nextID", "_resend", "_backlog", "_held", "_filling", "deliveries", "heir",
     )  # fmt: skip
 
     def __init__(
@@ -159,17 +138,8 @@ class Session:
         self._nextID: int = 1
         # In flight before the connection was lost, and to be sent again before anything new.
         self._resend: list[Entry] | None = None
-        # Subscriptions whose retained messages are still to come, by filter, oldest first; and of the first of them the
-        # messages and how many of those have gone. Only one such list is held at a time, however many filters wait.
-        self._backlog: dict[str, Subscription] | None = None
-        self._retained: Retained | None = None
-        self._matched: list[Message] | None = None
-        self._taken: int = 0
-        # Of these messages, what is being read from disk; and what has been read, the next one last.
-        self._asked: list[Message] | None = None
-        self._read: list[Message] | None = None
-        # Topics of what was queued before the retained messages were, since the client is gone: these are superseded.
-        self._overtaken: set[str] | None = None
+        # The retained messages that are still to come.
+        self._backlog: Backlog | None = None
         # The entry that a deliver hook has not decided on yet.
         self._held: Entry | None = None
         self._filling: bool = False
@@ -224,7 +194,7 @@ class Session:
                             self._seen(message), 0, 0, retain, False, subscription.identifiers, message.timestamp
                         )
                     return
-            elif not limits.storeQoS0 and (connection is None or self._asked is None):
+            elif not limits.storeQoS0 and (connection is None or not self._isReading()):
                 self._drop(message, "qos0_msg")
                 return
         elif (
@@ -245,9 +215,7 @@ class Session:
             self._send(entry, connection, message.timestamp)
             return
         if self._backlog is not None and connection is None:
-            if self._overtaken is None:
-                self._overtaken = set()
-            self._overtaken.add(message.topic)
+            self._backlog.overtake(message.topic)
         retain = message.retain and subscription.retainAsPublished  # [MQTT-3.3.1-12], [MQTT-3.3.1-13]
         self._enqueue(Entry(message, qos, retain, subscription.identifiers, subscription.share))
 
@@ -257,20 +225,11 @@ class Session:
         """
         backlog = self._backlog
         if backlog is None:
-            matched = retained.match(subscription.matching)
-            if not matched:
-                return
-            backlog = self._backlog = {}
-            self._matched = matched
-            self._taken = 0
-        topicFilter = subscription.topicFilter
-        # The same subscription again replaces what is left of it: a client can't pile up work.
-        if topicFilter in backlog:
-            if next(iter(backlog)) == topicFilter:
-                self._matched = self._asked = self._read = None
-            del backlog[topicFilter]
-        backlog[topicFilter] = subscription
-        self._retained = retained
+            backlog = Backlog(retained, self._arrived)
+        backlog.add(subscription)
+        if backlog.isEmpty:
+            return
+        self._backlog = backlog
         self.refill(now)
 
     def redeliver(self, entry: Entry, subscription: Subscription) -> None:
@@ -491,7 +450,8 @@ class Session:
         self.window = window
         self.expiresAt = 0.0
         # What is left of the retained messages goes out before the queue again.
-        self._overtaken = None
+        if self._backlog is not None:
+            self._backlog.overtaken = None
 
     def resume(self, now: float) -> None:
         """
@@ -572,10 +532,13 @@ class Session:
                 self._sendAgain(entry, connection, now)
                 continue
             queue = self.queue
-            if self._backlog is not None:
-                if len(self.inflight) >= self.window or self._asked is not None:
+            backlog = self._backlog
+            if backlog is not None:
+                if len(self.inflight) >= self.window or backlog.isReading:
                     break
-                taken = self._nextRetained()
+                taken = backlog.take(self.limits.upgradeQoS)
+                if backlog.isEmpty:
+                    self._backlog = None
                 if taken is None:
                     continue
                 entry = taken
@@ -649,66 +612,19 @@ class Session:
             queue = self._makeQueue()
         queue.putBack(entry)
 
-    def _nextRetained(self) -> Entry | None:
+    def _isReading(self) -> bool:
         """
-        Take the next retained message; L{None} where there is none at hand: a subscription has no more, and another
-        may, or what is on disk has to be read first.
+        Whether nothing goes out before retained messages have been read from disk.
         """
         backlog = self._backlog
-        retained = self._retained
-        if backlog is None or retained is None:
-            return None
-        topicFilter = next(iter(backlog))
-        subscription = backlog[topicFilter]
-        read = self._read
-        if read is not None:
-            message = read.pop()
-            if not read:
-                self._read = None
-        else:
-            matched = self._matched
-            if matched is None:
-                matched = self._matched = retained.match(subscription.matching)
-                self._taken = 0
-            if self._taken >= len(matched):
-                self._matched = None
-                self._finish(backlog, topicFilter)
-                return None
-            message = matched[self._taken]
-            if not message.payload:
-                self._readOn(retained, matched)
-                return None
-            self._taken += 1
-        if self._overtaken is not None and message.topic in self._overtaken:
-            return None
-        qos = min(message.qos, subscription.qos) if not self.limits.upgradeQoS else subscription.qos
-        return Entry(message, qos, True, subscription.identifiers, None)  # [MQTT-3.3.1-8]
+        return backlog is not None and backlog.isReading
 
-    def _finish(self, backlog: dict[str, Subscription], topicFilter: str) -> None:
-        del backlog[topicFilter]
-        if not backlog:
-            self._backlog = self._overtaken = None
-
-    def _readOn(self, retained: Retained, matched: list[Message]) -> None:
+    def _arrived(self, backlog: Backlog) -> None:
         """
-        Ask for the next of the messages that are on disk alone.
+        Retained messages have been read from disk.
         """
-        asked: list[Message] = []
-        for message in matched[self._taken : self._taken + _READ_AT_ONCE]:
-            if message.payload:
-                break
-            asked.append(message)
-        self._asked = asked
-        retained.read(asked, lambda found, count: self._haveRead(asked, found, count))
-
-    def _haveRead(self, asked: list[Message], found: list[Message], count: int) -> None:
-        if self._asked is not asked or self.shut:
+        if self._backlog is not backlog or self.shut:
             return
-        self._asked = None
-        self._taken += count
-        if found:
-            found.reverse()
-            self._read = found
         if self.connection is not None:
             self.refill(self.switches.now)
         elif not self._filling:
@@ -721,17 +637,17 @@ class Session:
         filling = self._filling
         self._filling = True
         try:
-            while self._backlog is not None and self._asked is None:
-                if not self.expiryInterval or (self.limits.maxQueue and self.queueLength >= self.limits.maxQueue):
-                    self._backlog = self._matched = self._read = self._overtaken = None
+            while True:
+                backlog = self._backlog
+                if backlog is None or backlog.isReading:
                     break
-                topicFilter = next(iter(self._backlog))
-                if self._backlog[topicFilter].qos == 0:
-                    self._matched = self._read = None
-                    self._finish(self._backlog, topicFilter)
-                    continue
-                entry = self._nextRetained()
-                if entry is not None and entry.qos:
+                if not self.expiryInterval or (self.limits.maxQueue and self.queueLength >= self.limits.maxQueue):
+                    self._backlog = None
+                    break
+                entry = backlog.takeLasting(self.limits.upgradeQoS)
+                if backlog.isEmpty:
+                    self._backlog = None
+                if entry is not None:
                     self._enqueue(entry)
         finally:
             self._filling = filling
