@@ -54,6 +54,7 @@ EXTRA_MODULES = [
         "wheel",
         "wills",
         # what is told of each message that is kept
+        "stores/batch",
         "stores/ledger",
         "stores/packing",
     )

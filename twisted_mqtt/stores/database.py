@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from twisted_mqtt.stores.ledger import Batch
+    from twisted_mqtt.stores.batch import Batch
 
 #: How many entries make a page, and how many bytes; a run is not taken apart for it.
 PAGE_ENTRIES: Final = 500

@@ -7,16 +7,16 @@ A message that was queued and settled before its batch is closed leaves no trace
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.message import Message
-from twisted_mqtt.core.properties import IN_PUBLISH, encodeProperties
 from twisted_mqtt.core.queue import Entry, Run
 from twisted_mqtt.core.session import Session
 from twisted_mqtt.core.subscription import SharedGroup, Subscription
+from twisted_mqtt.stores.batch import Batch
 from twisted_mqtt.stores.packing import FAR, Packer, columnOf, recordOf
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ _ENOUGH: Final = 128 << 10
 _MESSAGE_WEIGHT: Final = 600
 _ENTRY_WEIGHT: Final = 200
 
-#: So many rows are put in one statement; SQLite takes 32,766 parameters.
-MOST_ROWS: Final = 64
 #: How many entries a run has at most, and after how many bytes it ends; so a page of a queue is some runs, and a run
 #: that was partly read is not read again and again.
 RUN_ENTRIES: Final = 512
@@ -51,125 +49,6 @@ _PARCEL_MESSAGES: Final = 512
 _PARCEL_BYTES: Final = 1 << 18
 # What an entry counts for beside its payload.
 _RECORD_WEIGHT: Final = 40
-
-
-class Batch:
-    """
-    Changes to be written together: what L{Database.apply<twisted_mqtt.stores.database.Database.apply>} makes one
-    transaction of.
-
-    @ivar sequence: of L{Progress} when it was closed.
-    @ivar weight: what it takes in memory, roughly.
-    @ivar blob: properties and payloads of retained messages, wills and delayed ones, to which rows point by offset
-        (from 1) and length.
-    @ivar alone: the retained messages in it that nobody else is to keep once they are written.
-    """
-
-    __slots__ = (
-        "sequence", "weight", "blob", "parcels", "runs", "flights", "partly", "spent", "released", "landed", "ended",
-        "sessions", "subscriptions", "received", "retained", "wills", "delayed", "bans", "alone", "_pieces", "_offset",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.sequence: int = 0
-        self.weight: int = 0
-        self.blob: bytes = b""
-        # The rows of these tables.
-        self.parcels: list[tuple[Any, ...]] = []
-        self.runs: list[tuple[Any, ...]] = []
-        # (session, entry, packet identifier, 8 if it was released)
-        self.flights: list[tuple[int, int, int, int]] = []
-        # More that is settled of runs: rows of C{gone}.
-        self.partly: list[tuple[int, int, int, bytes]] = []
-        # Runs of which all is.
-        self.spent: list[int] = []
-        # By parcel: by how many fewer entries it is wanted.
-        self.released: dict[int, int] = {}
-        # (session, entry) of flights that are over
-        self.landed: list[tuple[int, int]] = []
-        self.ended: list[int] = []
-        self.sessions: list[tuple[object, ...]] = []
-        # With nothing but the key: it is gone; so below.
-        self.subscriptions: list[tuple[object, ...]] = []
-        self.received: list[tuple[object, ...]] = []
-        self.retained: list[tuple[object, ...]] = []
-        self.wills: list[tuple[object, ...]] = []
-        self.delayed: list[tuple[object, ...]] = []
-        self.bans: list[tuple[object, ...]] = []
-        self.alone: list[Message] = []
-        self._pieces: list[bytes] = []
-        self._offset: int = 1
-
-    @property
-    def isEmpty(self) -> bool:
-        """
-        Whether nothing of what it was closed for is left to be written.
-        """
-        return not (self.runs or self._hasMore())
-
-    @property
-    def isPlain(self) -> bool:
-        """
-        Whether it is nothing but some runs, which one statement can write.
-        """
-        return 0 < len(self.runs) <= MOST_ROWS and not self.parcels and not self._hasMore()
-
-    def _hasMore(self) -> bool:
-        return bool(
-            self.partly
-            or self.spent
-            or self.flights
-            or self.landed
-            or self.ended
-            or self.sessions
-            or self.subscriptions
-            or self.received
-            or self.retained
-            or self.wills
-            or self.delayed
-            or self.bans
-        )
-
-    def lay(self, piece: bytes) -> int:
-        """
-        Lay a piece into C{blob}; returns where it is.
-        """
-        at = self._offset
-        if piece:
-            self._pieces.append(piece)
-            self._offset = at + len(piece)
-        return at
-
-    def columnsOf(self, message: Message) -> tuple[object, ...]:
-        """
-        The columns of a message, its properties and payload laid into C{blob}.
-        """
-        properties = message.properties
-        encoded = b"" if properties is None else encodeProperties(properties, IN_PUBLISH)
-        payload = message.payload
-        first = self.lay(encoded)
-        second = self.lay(payload)
-        return (
-            message.topic,
-            message.qos | (4 if message.retain else 0) | (8 if message.system else 0),
-            message.timestamp,
-            message.expiresAt,
-            message.clientID,
-            message.username,
-            message.peerHost,
-            message.protocol,
-            first,
-            len(encoded),
-            second,
-            len(payload),
-        )
-
-    def finish(self) -> None:
-        """
-        Nothing is added any more.
-        """
-        self.blob = b"".join(self._pieces)
-        self._pieces = []
 
 
 class _Draft:
@@ -219,9 +98,9 @@ class Ledger:
     """
 
     __slots__ = (
-        "progress", "waits", "wake", "pager", "limit", "weight", "alone", "_awake", "_batch", "_nextParcel", "_nextRun",
-        "_nextEntry", "_nextSession", "_entries", "_changed", "_touched", "_landed", "_ended", "_sessions",
-        "_subscriptions", "_received", "_retained", "_wills", "_delayed", "_bans",
+        "progress", "waits", "wake", "pager", "limit", "weight", "alone", "_awake", "_batch",
+        "_nextParcel", "_nextRun", "_nextEntry", "_nextSession", "_entries", "_changed", "_touched", "_landed",
+        "_ended", "_sessions", "_subscriptions", "_received", "_retained", "_wills", "_delayed", "_bans",
     )  # fmt: skip
 
     def __init__(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.message import Message
     from twisted_mqtt.core.session import Session
     from twisted_mqtt.core.subscription import Subscription
-    from twisted_mqtt.stores.ledger import Batch
+    from twisted_mqtt.stores.batch import Batch
     from twisted_mqtt.stores.page import Page
     from twisted_mqtt.stores.worker import Worker
 

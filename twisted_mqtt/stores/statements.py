@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted_mqtt.stores.ledger import MOST_ROWS
+from twisted_mqtt.stores.batch import MOST_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-#: The columns of a message in the order of L{twisted_mqtt.stores.ledger.Batch.columnsOf}.
+#: The columns of a message in the order of L{twisted_mqtt.stores.batch.Batch.columnsOf}.
 MESSAGE: Final = ("topic", "flags", "timestamp", "expires_at", "client", "username", "host", "protocol")
 
 _ROWS: Final = "FROM json_each(?1)"
