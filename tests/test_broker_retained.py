@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.brokercase import BrokerTestCase
 from twisted_mqtt.core.message import Message
-from twisted_mqtt.core.packets import PUBACK, Ack, Publish
+from twisted_mqtt.core.packets import PUBACK, Ack, Publish, Unsubscribe
 
 
 class RetainedTests(BrokerTestCase):
@@ -63,3 +63,18 @@ class RetainedTests(BrokerTestCase):
             if found and found[-1].topic == "new":
                 break
         self.assertEqual(seen, 1001)
+
+    def test_unsubscribed(self) -> None:
+        """
+        After UNSUBACK no more of them come ([MQTT-3.10.4-2]), but for those in flight.
+        """
+        for number in range(100):
+            self.broker.retained.put(Message(f"t/{number}", b"x", 1, True))
+        peer = self.client()
+        peer.subscribe("#", qos=1)
+        found: list[Any] = peer.receive()
+        self.assertEqual(len(found), 32)
+        peer.send(Unsubscribe(5, ["#"]))
+        peer.receive()
+        peer.send(*(Ack(PUBACK, each.packetID) for each in found))
+        peer.expectNothing()

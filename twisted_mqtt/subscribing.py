@@ -236,6 +236,7 @@ def removeSubscription(broker: Broker, client: ClientInfo, topicFilter: str) -> 
     subscription = None if session is None else session.subscriptions.pop(topicFilter, None)
     if session is None or subscription is None:
         return NO_SUBSCRIPTION_EXISTED
+    session.forgetRetained(topicFilter, broker.now())
     share = subscription.share
     broker.router.tree.remove(subscription.matching, session, None if share is None else share.name)
     # The same filter with and without $local/ has one place in the tree.

@@ -139,6 +139,59 @@ def test_subscribedAgain(core: Core) -> None:
     assert [(each.payload, each.qos) for each in client.publishes()] == [(b"0", 1), (b"1", 1)]
 
 
+def test_subscribedAgainWithoutAny(core: Core) -> None:
+    """
+    Where there are none any more when a subscription is made again, nothing is waited for.
+    """
+    client = Client(core, limits=limitsWith(maxInflight=2)).connect()
+    kept = Kept(stored(5), onDisk=True, held=True)
+    client.session.deliverRetained(kept, client.subscribe("#"), core.now)
+    core.publish("t/new", b"waits", 1)
+    kept.match("#").clear()
+    client.session.deliverRetained(kept, client.subscribe("#"), core.now)
+    core.publish("t/new", b"at once", 1)
+    assert client.payloads() == [b"waits", b"at once"]
+
+
+@pytest.mark.parametrize("onDisk", [False, True])
+def test_unsubscribed(core: Core, onDisk: bool) -> None:
+    """
+    For a subscription that has ended nothing more is sent; the others' go on.
+    """
+    client = Client(core, limits=limitsWith(maxInflight=2)).connect()
+    kept = Kept(stored(5), onDisk=onDisk)
+    for topicFilter in ("#", "t/+", "+/+"):
+        client.session.deliverRetained(kept, client.subscribe(topicFilter), core.now)
+    found = client.publishes()
+    assert [each.payload for each in found] == [b"0", b"1"]
+    client.session.forgetRetained("#", core.now)
+    client.session.forgetRetained("+/+", core.now)
+    seen = []
+    while found:
+        client.ack(PUBACK, *(each.packetID for each in found))
+        found = client.publishes()
+        seen += [each.payload for each in found]
+    assert seen == payloadsOf(5)
+    core.publish("t/new", b"at once")
+    assert client.payloads() == [b"at once"]
+
+
+def test_unsubscribedWhileRead(core: Core) -> None:
+    """
+    What was being read for a subscription that has ended is not sent, and keeps nothing back.
+    """
+    client = Client(core).connect()
+    kept = Kept(stored(5), onDisk=True, held=True)
+    client.session.deliverRetained(kept, client.subscribe("#"), core.now)
+    core.publish("t/new", b"waits", 1)
+    assert client.payloads() == []
+    client.session.forgetRetained("#", core.now)
+    core.publish("t/new", b"at once")
+    assert client.payloads() == [b"waits", b"at once"]
+    kept.answer()
+    assert client.payloads() == []
+
+
 def test_goes(core: Core) -> None:
     """
     Of a client that goes meanwhile they wait like those in memory, if its session lasts: those of QoS 1 and 2, up to

@@ -72,18 +72,23 @@ class Backlog:
         """
         Add a subscription. The same one again replaces what is left of it: a client can't pile up work.
         """
-        topicFilter = subscription.topicFilter
-        if topicFilter in self._waiting:
-            if next(iter(self._waiting)) == topicFilter:
-                self._forget()
-            del self._waiting[topicFilter]
-        elif not self._waiting:
+        self.remove(subscription.topicFilter)
+        if not self._waiting:
             matched = self._retained.match(subscription.matching)
             if not matched:
                 return
             self._matched = matched
             self._taken = 0
-        self._waiting[topicFilter] = subscription
+        self._waiting[subscription.topicFilter] = subscription
+
+    def remove(self, topicFilter: str) -> None:
+        """
+        Nothing more is wanted for a subscription.
+        """
+        if topicFilter in self._waiting:
+            if next(iter(self._waiting)) == topicFilter:
+                self._forget()
+            del self._waiting[topicFilter]
 
     def take(self, upgradeQoS: bool) -> Entry | None:
         """
@@ -103,7 +108,7 @@ class Backlog:
                 matched = self._matched = self._retained.match(subscription.matching)
                 self._taken = 0
             if self._taken >= len(matched):
-                self._next(topicFilter)
+                self.remove(topicFilter)
                 return None
             message = matched[self._taken]
             if not message.payload:
@@ -121,7 +126,7 @@ class Backlog:
         """
         topicFilter = next(iter(self._waiting))
         if self._waiting[topicFilter].qos == 0:
-            self._next(topicFilter)
+            self.remove(topicFilter)
             return None
         entry = self.take(upgradeQoS)
         return entry if entry is not None and entry.qos else None
@@ -133,10 +138,6 @@ class Backlog:
         if self.overtaken is None:
             self.overtaken = set()
         self.overtaken.add(topic)
-
-    def _next(self, topicFilter: str) -> None:
-        self._forget()
-        del self._waiting[topicFilter]
 
     def _forget(self) -> None:
         self._matched = self._asked = self._read = None

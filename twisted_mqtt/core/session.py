@@ -227,10 +227,19 @@ class Session:
         if backlog is None:
             backlog = Backlog(retained, self._arrived)
         backlog.add(subscription)
-        if backlog.isEmpty:
-            return
-        self._backlog = backlog
+        self._backlog = None if backlog.isEmpty else backlog
         self.refill(now)
+
+    def forgetRetained(self, topicFilter: str, now: float) -> None:
+        """
+        The client has unsubscribed: nothing more of the retained messages is sent for that (3.10.4).
+        """
+        backlog = self._backlog
+        if backlog is not None:
+            backlog.remove(topicFilter)
+            if backlog.isEmpty:
+                self._backlog = None
+            self.refill(now)
 
     def redeliver(self, entry: Entry, subscription: Subscription) -> None:
         """
