@@ -319,21 +319,21 @@ class BrokerService(MultiService):
         limit = self._around.openFiles
         if limit is None:
             return
-        asked = True
+        byDefault = False
         for listener in self.settings.listener:
             most = listener.max_connections
             if most + SPARE <= limit:
                 continue
             # The default is beyond what most systems allow, and nobody has asked for it.
             if most == keysOf(type(listener))["max_connections"].default:
-                asked = False
+                byDefault = True
                 continue
             _log.warn(
                 "{path}.max_connections is {most}, but the process may have only {limit} files open: raise that limit,"
                 " or lower max_connections",
                 path=listener.path, most=most, limit=limit,
             )  # fmt: skip
-        if not asked:
+        if byDefault:
             _log.info("at most {most} clients can connect: the process may have {limit} files open",
                       most=max(0, limit - SPARE), limit=limit)  # fmt: skip
 

@@ -5,14 +5,14 @@ Retained messages on disk alone, in a process of its own: what it holds in memor
 from __future__ import annotations
 
 import hashlib
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.system.durable import Durable
 from tests.system.paho_peer import Peer
-from tests.system.process import Broker, startTwistd
+from tests.system.process import Broker
 
 COUNT = 240
 SIZE = 500_000
@@ -34,46 +34,19 @@ def residentBytes(broker: Broker) -> int:
     return int(Path(f"/proc/{broker.process.pid}/statm").read_text().split()[1]) * 4096
 
 
-class Kept:
-    """
-    A broker that is started again.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.broker = self._start()
-
-    def _start(self) -> Broker:
-        tables = {
-            "allow_anonymous": True,
-            "node": {"name": "test@127.0.0.1", "data_dir": str(self._folder / "data")},
-            "listener": {"tcp": {"external": {"bind": "127.0.0.1:0"}}},
-            "retainer": {"storage_type": "disc_only"},
-            "persistence": {"store": "sqlite"},
-        }
-        return startTwistd(self._folder, tables, 1)
-
-    def kill(self) -> None:
-        """
-        Kill it, and start it again.
-        """
-        self.broker.end(signal.SIGKILL)
-        self.broker = self._start()
-
-
 @pytest.fixture
-def kept(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Kept]:
+def kept(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Durable]:
     """
     The broker.
     """
     if request.config.getoption("--reference"):
         pytest.skip("the reference has no such setting")
-    kept = Kept(tmp_path)
+    kept = Durable(tmp_path, {"retainer": {"storage_type": "disc_only"}})
     yield kept
     kept.broker.stop()
 
 
-def test_large(kept: Kept) -> None:
+def test_large(kept: Durable) -> None:
     """
     A hundred and twenty megabytes of retained messages take a fraction of that in memory, when they have been
     published, when they have been read by a subscriber, and after a kill; and every subscriber gets them all, whole.

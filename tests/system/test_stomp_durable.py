@@ -4,46 +4,28 @@ What STOMP clients have a receipt for survives a broker that is killed.
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
 
+from tests.system.durable import Durable
 from tests.system.paho_peer import V5, Peer
-from tests.system.process import Broker, startTwistd
 
 pytest.importorskip("stomp")
 
 from tests.system.stomp_peer import StompPeer  # noqa: E402 - after it is known that stomp.py is there
 
+TABLES = {
+    "zone": {"external": {"session_expiry_interval": "1h"}},
+    "plugins": {"load": ["stomp"]},
+    "stomp": {"listener": {"bind": "127.0.0.1:0"}},
+}
 
-class Durable:
+
+class DurableStomp(Durable):
     """
-    A broker with a store, which is killed and started again.
+    One that speaks STOMP.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.broker = self._start()
-
-    def _start(self) -> Broker:
-        tables = {
-            "allow_anonymous": True,
-            "node": {"name": "test@127.0.0.1", "data_dir": str(self._folder / "data")},
-            "listener": {"tcp": {"external": {"bind": "127.0.0.1:0"}}},
-            "zone": {"external": {"session_expiry_interval": "1h"}},
-            "persistence": {"store": "sqlite"},
-            "plugins": {"load": ["stomp"]},
-            "stomp": {"listener": {"bind": "127.0.0.1:0"}},
-        }
-        return startTwistd(self._folder, tables, 2)
-
-    def kill(self) -> None:
-        """
-        Kill it, and start it again.
-        """
-        self.broker.end(signal.SIGKILL)
-        self.broker = self._start()
 
     def client(self, clientID: str, version: str = "1.2", present: bool = True) -> StompPeer:
         """
@@ -57,20 +39,20 @@ class Durable:
 
 
 @pytest.fixture
-def durable(tmp_path: Path, request: pytest.FixtureRequest) -> Durable:
+def durable(tmp_path: Path, request: pytest.FixtureRequest) -> DurableStomp:
     """
     The broker.
     """
     if request.config.getoption("--reference"):
         pytest.skip("the reference speaks no STOMP")
-    durable = Durable(tmp_path)
+    durable = DurableStomp(tmp_path, TABLES, 2)
     request.addfinalizer(lambda: durable.broker.stop())
     return durable
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
-def test_killed(durable: Durable, version: str) -> None:
+def test_killed(durable: DurableStomp, version: str) -> None:
     """
     After the kill, subscriptions are there, and unsubscribed ones are not; what was acknowledged does not come again,
     what was not does, C{redelivered} if it came before; a transaction is there as a whole; and an MQTT client's session

@@ -41,7 +41,8 @@ class Backlog:
     """
     What the retained messages have for a session's new subscriptions: one after the other, of one match at a time.
 
-    @ivar isReading: whether the next is being read from disk; then C{arrived} is called once it is there.
+    @ivar isReading: whether something is being read from disk; then nothing can be taken, and C{arrived} is called once
+        it is there. There is one such read at a time, however often a client subscribes.
     @ivar overtaken: topics of which nothing is wanted any more.
     """
 
@@ -64,9 +65,9 @@ class Backlog:
     @property
     def isEmpty(self) -> bool:
         """
-        Whether there is nothing left.
+        Whether there is nothing left, nor being read.
         """
-        return not self._waiting
+        return not self._waiting and not self.isReading
 
     def add(self, subscription: Subscription) -> None:
         """
@@ -141,7 +142,6 @@ class Backlog:
 
     def _forget(self) -> None:
         self._matched = self._asked = self._read = None
-        self.isReading = False
 
     def _readOn(self, matched: list[Message]) -> None:
         """
@@ -157,13 +157,12 @@ class Backlog:
         self._retained.read(asked, lambda found, count: self._haveRead(asked, found, count))
 
     def _haveRead(self, asked: list[Message], found: list[Message], count: int) -> None:
-        # It may be for a subscription that has been replaced.
-        if self._asked is not asked:
-            return
-        self._asked = None
         self.isReading = False
-        self._taken += count
-        if found:
-            found.reverse()
-            self._read = found
+        # It may be for a subscription that has been replaced or has ended.
+        if self._asked is asked:
+            self._asked = None
+            self._taken += count
+            if found:
+                found.reverse()
+                self._read = found
         self._arrived(self)

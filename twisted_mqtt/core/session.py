@@ -634,6 +634,8 @@ class Session:
         """
         if self._backlog is not backlog or self.shut:
             return
+        if backlog.isEmpty:
+            self._backlog = None
         if self.connection is not None:
             self.refill(self.switches.now)
         elif not self._filling:

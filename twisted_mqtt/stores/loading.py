@@ -196,11 +196,7 @@ class _Restoring:
         """
         A retained message; what is too old goes with the first housekeeping.
         """
-        message = messageOf(row)
-        if message.payload:
-            self._broker.retained.put(message)
-        else:
-            self._broker.retained.restore(message)
+        self._broker.retained.restore(messageOf(row))
 
     def ban(self, row: tuple[Any, ...]) -> None:
         """

@@ -208,7 +208,7 @@ RETAINED: Final = f"SELECT {_COLUMNS} FROM retained"
 RETAINED_STUBS: Final = f"SELECT {', '.join(MESSAGE)}, NULL, x'' FROM retained"
 #: Given topics, as a JSON array: which of them have a message, by position, and how large. One row, as with L{PAGE}.
 RETAINED_SIZES: Final = (
-    "SELECT json_group_array(json_array(key, length(payload))) FROM json_each(?1) "
+    "SELECT json_group_array(json_array(key, length(payload) + coalesce(length(properties), 0))) FROM json_each(?1) "
     "CROSS JOIN retained ON retained.topic = value"
 )
 #: Given topics, their messages. One row, as with L{PAGE}.

@@ -5,14 +5,13 @@ Tests for the CoAP gateway where retained messages are on disk alone, and take t
 from __future__ import annotations
 
 import pytest
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateways.coap.codes import DELETE, GET, PUT, codeText
 from gateways.coap.message import Message
 from gateways.coap.options import CONTENT_FORMAT, IF_NONE_MATCH, MAX_AGE, OBSERVE, uintOf, uintOption
+from tests.disk import Disk
 from tests.gateways.coap.test_gateway import Kit
-from twisted_mqtt.core.message import Message as Published
 
 
 class DiskKit(Kit):
@@ -22,9 +21,7 @@ class DiskKit(Kit):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stored: dict[str, Published] = {}
-        self.asked: list[tuple[list[str], Deferred[tuple[dict[str, Published], int]]]] = []
-        self.broker.retained.source = self
+        self.disk = self.broker.retained.source = Disk()
         self.local.publish("a/b", b"kept", 1, True)
         assert self.code(PUT, "/ps/c?c=me", b"{}", [uintOption(CONTENT_FORMAT, 50), uintOption(MAX_AGE, 60)]) == "2.01"
         self.write()
@@ -36,23 +33,8 @@ class DiskKit(Kit):
         """
         for message in self.published:
             if message.retain:
-                self.stored[message.topic] = message
+                self.disk.messages[message.topic] = message
         self.broker.retained.written(self.published)
-
-    def readRetained(self, topics: list[str]) -> Deferred[tuple[dict[str, Published], int]]:
-        """
-        See L{Source<twisted_mqtt.retained.Source>}.
-        """
-        answer: Deferred[tuple[dict[str, Published], int]] = Deferred()
-        self.asked.append((topics, answer))
-        return answer
-
-    def answer(self) -> None:
-        """
-        Answer the first question.
-        """
-        topics, answer = self.asked.pop(0)
-        answer.callback(({topic: self.stored[topic] for topic in topics}, len(topics)))
 
     def wait(self, code: int, uri: str) -> Message:
         """
@@ -60,7 +42,7 @@ class DiskKit(Kit):
         """
         self.send(code, uri)
         assert self.notified() == []
-        self.answer()
+        self.disk.answer()
         (response,) = self.notified()
         return response
 
@@ -94,7 +76,7 @@ def test_known(kit: DiskKit) -> None:
     assert kit.code(PUT, "/ps/a/b?c=me", b"x") == "2.04"
     assert kit.code(DELETE, "/ps/a/b?c=me") == "2.02"
     assert kit.code(GET, "/ps/a/b?c=me") == "4.04"
-    assert kit.asked == []
+    assert kit.disk.asked == []
 
 
 def test_observe(kit: DiskKit) -> None:
@@ -105,7 +87,7 @@ def test_observe(kit: DiskKit) -> None:
     kit.send(GET, "/ps/a/b?c=me", options=[(OBSERVE, b"")])
     kit.local.publish("a/b", b"passing", 0)
     (early,) = kit.notified()
-    kit.answer()
+    kit.disk.answer()
     (answer,) = kit.notified()
     assert (early.payload, answer.payload) == (b"passing", b"kept")
     numbers = uintOf(answer.options, OBSERVE), uintOf(early.options, OBSERVE)
@@ -118,7 +100,7 @@ def test_observeFilter(kit: DiskKit) -> None:
     """
     kit.observe("/mqtt/a/+?c=me")
     kit.notified()
-    kit.answer()
+    kit.disk.answer()
     assert [message.payload for message in kit.notified()] == [b"kept"]
 
 
@@ -133,7 +115,7 @@ class UnreadableTests(SynchronousTestCase):
         """
         kit = DiskKit()
         kit.send(GET, "/ps/a/b?c=me")
-        kit.asked.pop(0)[1].errback(OSError("on purpose"))
+        kit.disk.fail()
         (response,) = kit.notified()
         self.assertEqual(codeText(response.code), "5.00")
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
