@@ -12,10 +12,10 @@ from twisted.python.failure import Failure
 
 from bench import packets
 from bench.generator import acknowledge
-from twisted_mqtt.broker import Broker
+from twisted_mqtt.broker.broker import Broker
+from twisted_mqtt.broker.place import Place
 from twisted_mqtt.config import readSettings
-from twisted_mqtt.listening import Place
-from twisted_mqtt.protocol import MQTTFactory, MQTTProtocol
+from twisted_mqtt.mqtt.protocol import MQTTFactory, MQTTProtocol
 
 _TEMPLATE = packets.acknowledgement(packets.PUBACK, 0) * 1000
 _ZEROS = bytes(1000)

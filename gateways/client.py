@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.task import deferLater
 
-from twisted_mqtt.client import ClientInfo
+from twisted_mqtt.base.ratelimits import bucketOf
+from twisted_mqtt.base.waiting import then
+from twisted_mqtt.broker.client import ClientInfo
 from twisted_mqtt.core.link import Link
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import VERSION_5, Connect, Request, Subscribe, Unsubscribe, Will
@@ -27,11 +29,9 @@ from twisted_mqtt.core.reasons import (
     ProtocolError,
 )
 from twisted_mqtt.core.topics import checkTopicName
-from twisted_mqtt.limiting import bucketOf
-from twisted_mqtt.waiting import then
 
 if TYPE_CHECKING:
-    from twisted_mqtt.listening import Place
+    from twisted_mqtt.broker.place import Place
 
 
 class Owner(Protocol):
@@ -60,8 +60,8 @@ class Owner(Protocol):
 
 class GatewayClient:
     """
-    One client. It is compiled where possible, so that C{gateways.roles}, from where it is to be imported, says that it
-    provides L{IClientShell<twisted_mqtt.interfaces.IClientShell>}.
+    One client. It is compiled where possible, so that C{gateways.implements}, from where it is to be imported, says
+    that it provides L{IClientShell<twisted_mqtt.interfaces.IClientShell>}.
 
     @ivar info: what hooks see of it.
     @ivar link: its connection to its session.
@@ -124,8 +124,8 @@ class GatewayClient:
         @param receiveMaximum: how many QoS 1 and 2 messages may be on their way to the client.
         @param protoName: what hooks are told.
 
-        @return: an L{Admission<twisted_mqtt.admission.Admission>}, or a Deferred of one, which does not fail. With a
-            reason below 0x80 the client is in; C{begin} is to be called when it has been told so.
+        @return: an L{Admission<twisted_mqtt.broker.admission.Admission>}, or a Deferred of one, which does not fail.
+            With a reason below 0x80 the client is in; C{begin} is to be called when it has been told so.
         """
         properties = Properties()
         properties.sessionExpiry = sessionExpiry
@@ -217,8 +217,8 @@ class GatewayClient:
         """
         Subscribe for the client, if access rules let it. Retained messages come with L{sendRetained}.
 
-        @return: a L{Subscribing<twisted_mqtt.subscribing.Subscribing>}, whose C{reasons[0]} says how it went, or a
-            Deferred of it.
+        @return: a L{Subscribing<twisted_mqtt.broker.subscribing.Subscribing>}, whose C{reasons[0]} says how it went, or
+            a Deferred of it.
 
         @raise ProtocolError: the filter is malformed.
         """

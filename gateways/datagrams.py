@@ -19,7 +19,7 @@ from twisted.internet.error import CannotListenError, MessageLengthError
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
-from twisted_mqtt.endpoints import canBeFast, pollerOf
+from twisted_mqtt.net.endpoints import canBeFast, pollerOf
 
 if TYPE_CHECKING:
     from twisted_mqtt.config.values import Bind
@@ -79,7 +79,7 @@ class DatagramPort:
 
     def ready(self, events: int) -> None:
         """
-        See L{twisted_mqtt.transportroles.Descriptor}.
+        See L{twisted_mqtt.net.roles.Descriptor}.
         """
         if events & EPOLLOUT:
             self._sendWaiting()
@@ -101,7 +101,7 @@ class DatagramPort:
 
     def reactorStopped(self) -> None:
         """
-        See L{twisted_mqtt.transportroles.Descriptor}.
+        See L{twisted_mqtt.net.roles.Descriptor}.
         """
         self._close()
 

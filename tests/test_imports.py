@@ -12,24 +12,26 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 # From the bottom up. A module may import its own layer and those below.
-LAYERS = [
-    {"core"},
-    # Building blocks that know nothing of a broker: waiting, timing, settings, and a stream transport.
-    {"config", "limiting", "openfiles", "reloadreport", "systemd", "verdicts", "waiting", "wheel"}
-    | {"transportroles", "portoptions", "pending", "rawsocket", "sockets", "streamsocket", "shell", "poller", "port"}
-    | {"reactorprivate", "transport", "endpoints"}
-    # What stands between a port and a protocol, and knows of neither.
-    | {"access", "filewatch", "gate", "opensslprivate", "peeridentity", "proxyheader", "proxyprotocol", "psk"}
-    | {"sparinglog", "tls", "tlscontext", "websocket", "websocketconnection", "websocketdeflate", "websocketframes"}
-    | {"websockethttp", "websockettransport"},
-    {"bans", "interfaces", "listening"},
-    {"client", "alarms", "extensions", "gatewaymakers", "hookchain", "hooks", "inheritance"}
-    | {"retained", "stores"},
-    {"admission", "broker", "flapping", "overload", "permissions", "reauthentication"}
-    | {"sessions", "subscribing", "wills"},
-    {"connectionshell", "protocol", "roles", "layers", "openlistener", "listeners", "departure"},
-    {"logs", "reload", "tap", "testing"},
-]
+# The rooms of twisted_mqtt, from the bottom up. A module may import its own room and those below.
+ROOMS = (
+    "core",
+    "config",
+    "base",
+    "net",
+    "net.tls",
+    "net.websocket",
+    "hooks",
+    "interfaces",
+    "broker",
+    "stores",
+    "process",
+    "mqtt",
+    "listeners",
+    "extensions",
+    "testing",
+    "node",
+    "tap",
+)
 
 # These see the broker through its interface and its hooks only, and never each other.
 EXTENSIONS = {
@@ -43,28 +45,28 @@ EXTENSIONS = {
     "cluster",
     "connectors",
 }
-SEEN_BY_EXTENSIONS = {"core", "interfaces", "config", "hooks", "extensions", "connectors"}
+SEEN_BY_EXTENSIONS = {"core", "interfaces", "config", "base", "hooks", "extensions", "connectors"}
+
+# Names everything for its types; what it describes stands in rooms above it.
+NAMES_TYPES = {"interfaces"}
 
 SEEN_BY_GATEWAYS = {
     "twisted_mqtt.interfaces",
     *(f"twisted_mqtt.core.{name}" for name in ("message", "packets", "properties", "reasons")),
     *(f"twisted_mqtt.core.{name}" for name in ("subscription", "topics")),
-    # Where they listen and what their tables say; and how to go on with what may have to wait.
+    # Where they listen and what their tables say; waiting, and lines of the log that strangers can cause.
     "twisted_mqtt.config",
-    "twisted_mqtt.endpoints",
-    "twisted_mqtt.listening",
-    "twisted_mqtt.portoptions",
-    "twisted_mqtt.waiting",
-    # Lines of the log that strangers can cause.
-    "twisted_mqtt.sparinglog",
+    "twisted_mqtt.base",
+    "twisted_mqtt.broker.place",
     # What a gateway that authenticates in a way of its own answers at client.authenticate.
-    "twisted_mqtt.verdicts",
-    # Layers between a port and a protocol, which serve any protocol.
-    *(f"twisted_mqtt.{name}" for name in ("filewatch", "opensslprivate", "peeridentity", "proxyprotocol", "psk")),
-    *(f"twisted_mqtt.{name}" for name in ("tls", "tlscontext", "websocket")),
+    "twisted_mqtt.hooks.verdicts",
+    # Ports, and layers between a port and a protocol, which serve any protocol.
+    *(f"twisted_mqtt.net.{name}" for name in ("endpoints", "peeridentity", "portoptions", "proxyprotocol")),
+    "twisted_mqtt.net.tls",
+    "twisted_mqtt.net.websocket",
 }
 # The one module that joins a gateway's client to the broker sees what that takes.
-SEEN_BY_GATEWAY_CLIENT = {"twisted_mqtt.client", "twisted_mqtt.core.link", "twisted_mqtt.limiting"}
+SEEN_BY_GATEWAY_CLIENT = {"twisted_mqtt.broker.client", "twisted_mqtt.core.link"}
 SEEN_BY_ONE_GATEWAY = {"lwm2m": {"coap"}}
 
 # Part of the standard library, and still not for a core that does no I/O and keeps no time.
@@ -98,33 +100,42 @@ def sources(package: str) -> list[str]:
     return [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths]
 
 
-def imported(module: str) -> Iterator[str]:
+def imported(module: str) -> Iterator[tuple[str, bool]]:
     """
-    Every module, or name in a module, that C{module} imports, wherever in the file that stands.
+    Every module, or name in a module, that C{module} imports, wherever in the file that stands; and whether for types
+    alone.
     """
     path = ROOT.joinpath(*module.split("."))
     source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    typing = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, id(node) in typing) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}: imports are absolute"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from ((f"{node.module}.{alias.name}", id(node) in typing) for alias in node.names)
 
 
-def layer(part: str) -> int:
+def roomOf(module: str) -> str:
     """
-    The height of a part of C{twisted_mqtt}; extensions stand above the listeners.
+    The room of a module of C{twisted_mqtt}, or of a name in it.
+
+    @raise AssertionError: it stands in no room.
     """
-    if part in EXTENSIONS:
-        return len(LAYERS) - 1
-    for height, parts in enumerate(LAYERS):
-        if part in parts:
-            return height
-    raise AssertionError(f"twisted_mqtt.{part} stands in no layer: say in {Path(__file__).name} where it belongs")
+    parts = module.split(".")[1:]
+    for room in (".".join(parts[:2]), parts[0]):
+        if room in ROOMS or room in EXTENSIONS:
+            return room
+    raise AssertionError(f"twisted_mqtt.{parts[0]} is no room: say in {Path(__file__).name} where it belongs")
 
 
-def allowed(module: str, name: str) -> bool:
+def allowed(module: str, name: str, forTypes: bool = False) -> bool:
     """
     Whether C{module} may import C{name}.
     """
@@ -136,14 +147,16 @@ def allowed(module: str, name: str) -> bool:
     if module.split(".")[0] == "gateways":
         seen = SEEN_BY_GATEWAYS | (SEEN_BY_GATEWAY_CLIENT if module == "gateways.client" else set())
         return any(name == part or name.startswith(part + ".") for part in seen)
-    importer, target = module.split(".")[1], ours[1]
-    if importer == target or target == "__version__":
+    if ours[1] == "__version__":
+        return True
+    importer, target = roomOf(module), roomOf(name)
+    if importer == target or (forTypes and importer in NAMES_TYPES):
         return True
     if importer in EXTENSIONS:
         return target in SEEN_BY_EXTENSIONS
     if target in EXTENSIONS:
-        return importer in LAYERS[-1]
-    return layer(target) <= layer(importer)
+        return importer in ("node", "tap")
+    return ROOMS.index(target) <= ROOMS.index(importer)
 
 
 def gatewayAllowed(importer: str, target: list[str]) -> bool:
@@ -161,8 +174,8 @@ def test_direction(module: str) -> None:
     """
     if "." in module:
         if module.startswith("twisted_mqtt."):
-            layer(module.split(".")[1])
-        assert [name for name in imported(module) if not allowed(module, name)] == []
+            roomOf(module)
+        assert [name for name, forTypes in imported(module) if not allowed(module, name, forTypes)] == []
     else:
         assert list(imported(module)) == [], "a package's __init__ holds its docstring"
 
@@ -172,7 +185,7 @@ def test_coreIsPure(module: str) -> None:
     """
     The core stands on the pure part of the standard library alone.
     """
-    roots = {name.split(".")[0] for name in imported(module)} - {"twisted_mqtt"}
+    roots = {name.split(".")[0] for name, forTypes in imported(module)} - {"twisted_mqtt"}
     assert sorted(roots - sys.stdlib_module_names) == []
     assert sorted(roots & IMPURE) == []
 
@@ -183,7 +196,7 @@ def test_reactorIsAnArgument(module: str) -> None:
     Only C{tap} imports the reactor, which installs one; everything else is given it.
     """
     if module != "twisted_mqtt.tap":
-        assert "twisted.internet.reactor" not in set(imported(module))
+        assert "twisted.internet.reactor" not in {name for name, forTypes in imported(module)}
 
 
 @pytest.mark.parametrize(
@@ -191,14 +204,14 @@ def test_reactorIsAnArgument(module: str) -> None:
     [
         ("twisted_mqtt.core.codec", "twisted_mqtt.core.packets", True),
         ("twisted_mqtt.core.codec", "twisted_mqtt.interfaces.IBroker", False),
-        ("twisted_mqtt.broker", "twisted_mqtt.hooks.Hooks", True),
-        ("twisted_mqtt.broker", "twisted_mqtt.protocol.MQTTProtocol", False),
-        ("twisted_mqtt.hooks", "twisted_mqtt.broker.Broker", False),
+        ("twisted_mqtt.broker.broker", "twisted_mqtt.hooks.points.Hooks", True),
+        ("twisted_mqtt.broker.broker", "twisted_mqtt.mqtt.protocol.MQTTProtocol", False),
+        ("twisted_mqtt.hooks.points", "twisted_mqtt.broker.broker.Broker", False),
         ("twisted_mqtt.tap", "twisted_mqtt.monitoring.systopics", True),
-        ("twisted_mqtt.broker", "twisted_mqtt.auth.acl", False),
+        ("twisted_mqtt.broker.broker", "twisted_mqtt.auth.acl", False),
         ("twisted_mqtt.auth.mysql", "twisted_mqtt.connectors.mysql", True),
         ("twisted_mqtt.auth.mysql", "twisted_mqtt.rules.sql", False),
-        ("twisted_mqtt.auth.mysql", "twisted_mqtt.broker.Broker", False),
+        ("twisted_mqtt.auth.mysql", "twisted_mqtt.broker.broker.Broker", False),
         ("twisted_mqtt.tap", "gateways.stomp.protocol", False),
         ("gateways.stomp.session", "gateways.client.GatewayClient", True),
         ("gateways.stomp.session", "twisted_mqtt.core.message.Message", True),

@@ -113,28 +113,28 @@ class IBroker(Interface):
     """
 
     nodeName = Attribute("The name of this node.")
-    hooks = Attribute("The L{Hooks<twisted_mqtt.hooks.Hooks>}.")
+    hooks = Attribute("The L{Hooks<twisted_mqtt.hooks.points.Hooks>}.")
     counters = Attribute("The L{Counters<twisted_mqtt.core.counters.Counters>}.")
     settings = Attribute("The L{Settings<twisted_mqtt.config.settings.Settings>}.")
     clock = Attribute("Provides C{IReactorTime}.")
-    preSharedKeys = Attribute("The L{PreSharedKeys<twisted_mqtt.psk.PreSharedKeys>} of TLS and DTLS.")
+    preSharedKeys = Attribute("The L{PreSharedKeys<twisted_mqtt.net.tls.psk.PreSharedKeys>} of TLS and DTLS.")
     store = Attribute("The L{IStore}.")
-    alarms = Attribute("The L{Alarms<twisted_mqtt.alarms.Alarms>}: what is wrong at present.")
-    bans = Attribute("The L{Bans<twisted_mqtt.bans.Bans>}: who is not let in.")
+    alarms = Attribute("The L{Alarms<twisted_mqtt.broker.alarms.Alarms>}: what is wrong at present.")
+    bans = Attribute("The L{Bans<twisted_mqtt.broker.bans.Bans>}: who is not let in.")
     router = Attribute("The L{Router<twisted_mqtt.core.router.Router>}, for those who make connections.")
     outbox = Attribute("The L{Outbox<twisted_mqtt.core.outbox.Outbox>}, likewise.")
-    wheel = Attribute("The L{DeadlineWheel<twisted_mqtt.wheel.DeadlineWheel>}.")
-    retained = Attribute("The L{RetainedMessages<twisted_mqtt.retained.RetainedMessages>}.")
+    wheel = Attribute("The L{DeadlineWheel<twisted_mqtt.base.timerwheel.DeadlineWheel>}.")
+    retained = Attribute("The L{RetainedMessages<twisted_mqtt.broker.retained.RetainedMessages>}.")
 
     def connect(client, request, connection):  # type: ignore[no-untyped-def]  # zope interfaces have no self
         """
         Let a client in, or not.
 
-        @param client: a L{ClientInfo<twisted_mqtt.client.ClientInfo>}.
+        @param client: a L{ClientInfo<twisted_mqtt.broker.client.ClientInfo>}.
         @param request: a L{Connect<twisted_mqtt.core.packets.Connect>}; gateways make one.
         @param connection: the L{Connection<twisted_mqtt.core.connection.Connection>} that the session will write to.
 
-        @return: an L{Admission<twisted_mqtt.admission.Admission>}, or a Deferred of one. It does not fail.
+        @return: an L{Admission<twisted_mqtt.broker.admission.Admission>}, or a Deferred of one. It does not fail.
         """
 
     def opened(client):  # type: ignore[no-untyped-def]  # zope interfaces have no self
@@ -205,11 +205,11 @@ class IBroker(Interface):
         """
         Subscribe for a client, as a SUBSCRIBE asks.
 
-        @param client: a L{ClientInfo<twisted_mqtt.client.ClientInfo>}.
+        @param client: a L{ClientInfo<twisted_mqtt.broker.client.ClientInfo>}.
         @param trusted: whether the broker itself wants it, so that neither hooks nor access rules are asked.
 
-        @return: a L{Subscribing<twisted_mqtt.subscribing.Subscribing>} that is done, whose C{deliverRetained} is to be
-            called once the client has been told; or a Deferred of it. It does not fail.
+        @return: a L{Subscribing<twisted_mqtt.broker.subscribing.Subscribing>} that is done, whose C{deliverRetained} is
+            to be called once the client has been told; or a Deferred of it. It does not fail.
 
         @raise twisted_mqtt.core.reasons.ProtocolError: the packet is against the specification.
         """
@@ -331,7 +331,7 @@ class IStore(Interface):
         """
         Somebody is not let in; replaces what is kept for the same kind and name.
 
-        @param ban: a L{Ban<twisted_mqtt.bans.Ban>}. When the store is opened, it goes to C{broker.bans.restore}.
+        @param ban: a L{Ban<twisted_mqtt.broker.bans.Ban>}. When the store is opened, it goes to C{broker.bans.restore}.
         """
 
     def removeBan(kind, who):  # type: ignore[no-untyped-def]  # zope interfaces have no self

@@ -22,28 +22,28 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 
-from twisted_mqtt.broker import Broker
+from twisted_mqtt.broker.broker import Broker
+from twisted_mqtt.broker.flapping import Flapping
 from twisted_mqtt.config import ConfigurationError, readSettings
 from twisted_mqtt.config.keys import keysOf
+from twisted_mqtt.config.reloadreport import ReloadReport
 from twisted_mqtt.config.schema_extensions import Retainer
-from twisted_mqtt.departure import sendAllAway
-from twisted_mqtt.extensions import ALWAYS, Extensions
-from twisted_mqtt.flapping import Flapping
-from twisted_mqtt.gatewaymakers import gatewayMakers
-from twisted_mqtt.listeners import Listeners
-from twisted_mqtt.logs import BrokerLog
+from twisted_mqtt.extensions.gatewaymakers import gatewayMakers
+from twisted_mqtt.extensions.running import ALWAYS, Extensions
+from twisted_mqtt.listeners.registry import Listeners
+from twisted_mqtt.listeners.shutdown import sendAllAway
 from twisted_mqtt.monitoring.stats import Stats
 from twisted_mqtt.monitoring.systopics import SysTopics
-from twisted_mqtt.openfiles import SPARE, raiseLimit
-from twisted_mqtt.reload import Reload
-from twisted_mqtt.reloadreport import ReloadReport
+from twisted_mqtt.node.reload import Reload
+from twisted_mqtt.process.logs import BrokerLog
+from twisted_mqtt.process.openfiles import SPARE, raiseLimit
+from twisted_mqtt.process.systemd import InheritedSocket, Notifier, handedOver, inheritedSockets
 from twisted_mqtt.stores.memory import MemoryStore
 from twisted_mqtt.stores.repairing import repair
 from twisted_mqtt.stores.schemas import StoreError
 from twisted_mqtt.stores.sqlite import SQLiteStore
 from twisted_mqtt.stores.tools import backup, export, import_
 from twisted_mqtt.stores.worker import ThreadWorker
-from twisted_mqtt.systemd import InheritedSocket, Notifier, handedOver, inheritedSockets
 
 if TYPE_CHECKING:
     from twisted.application.service import IService

@@ -18,8 +18,8 @@ from gateways.coap.session import CoAPClient
 if TYPE_CHECKING:
     from gateways.coap.message import Message
     from gateways.coap.pubsub import Topics
+    from twisted_mqtt.broker.place import Place
     from twisted_mqtt.config.schema_extensions import CoAP
-    from twisted_mqtt.listening import Place
 
 
 class Endpoint(Protocol):
@@ -62,7 +62,7 @@ class Endpoint(Protocol):
 
     def identityOf(self, address: Address) -> Any:
         """
-        The L{PeerIdentity<twisted_mqtt.peeridentity.PeerIdentity>} that DTLS has found out, or L{None}.
+        The L{PeerIdentity<twisted_mqtt.net.peeridentity.PeerIdentity>} that DTLS has found out, or L{None}.
         """
 
 

@@ -18,7 +18,7 @@ from gateways.coap.serving import Bodies, refusal, take, withBlock
 
 if TYPE_CHECKING:
     from gateways.coap.parameters import Parameters
-    from twisted_mqtt.listening import Place
+    from twisted_mqtt.broker.place import Place
 
 _log = Logger()
 

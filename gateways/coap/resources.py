@@ -49,9 +49,9 @@ from gateways.coap.options import (
 )
 from gateways.coap.query import QueryError, parseForm
 from gateways.coap.session import CoAPClient, FormatOf, Observation, formatOfBytes
+from twisted_mqtt.base.waiting import then
 from twisted_mqtt.core.reasons import MESSAGE_RATE_TOO_HIGH, NOT_AUTHORIZED, SERVER_BUSY
 from twisted_mqtt.core.topics import checkTopicName
-from twisted_mqtt.waiting import then
 
 if TYPE_CHECKING:
     from gateways.coap.request import Request

@@ -12,21 +12,21 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from zope.interface import alsoProvides
 
-from gateways.coap.dtlscontext import DTLSContext
 from gateways.coap.gateway import Gateway
 from gateways.coap.multicast import Discovery
-from gateways.coap.ports import Ports
 from gateways.coap.protocol import CoAPProtocol
 from gateways.coap.pubsub import Topics
-from gateways.coap.stream import StreamFactory
+from gateways.coap.transport.dtlscontext import DTLSContext
+from gateways.coap.transport.ports import Ports
+from gateways.coap.transport.stream import StreamFactory
 from gateways.datagrams import openGroup
+from twisted_mqtt.broker.place import Place
 from twisted_mqtt.config.schema_extensions import CoAP
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
-from twisted_mqtt.endpoints import tcpEndpoint
 from twisted_mqtt.interfaces import IRefreshing
-from twisted_mqtt.listening import Place
-from twisted_mqtt.portoptions import PortOptions, TransportOptions
-from twisted_mqtt.tlscontext import TLSProblem
+from twisted_mqtt.net.endpoints import tcpEndpoint
+from twisted_mqtt.net.portoptions import PortOptions, TransportOptions
+from twisted_mqtt.net.tls.context import TLSProblem
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
@@ -59,7 +59,7 @@ class CoAPService(Service):
         @return: None, or a Deferred that fires when that of TCP is open, too, and fails where it can't be.
 
         @raise twisted.internet.error.CannotListenError: one can't be opened; none is then.
-        @raise twisted_mqtt.tlscontext.TLSProblem: the keys of DTLS can't work; neither is any.
+        @raise twisted_mqtt.net.tls.context.TLSProblem: the keys of DTLS can't work; neither is any.
         """
         Service.startService(self)
         settings, broker = self._settings, self._broker
@@ -107,7 +107,7 @@ class CoAPService(Service):
         """
         Read the certificates of DTLS again, see L{IRefreshing}; without DTLS there are none, and this is not provided.
 
-        @raise twisted_mqtt.tlscontext.TLSProblem: they can't be used.
+        @raise twisted_mqtt.net.tls.context.TLSProblem: they can't be used.
         """
         self.ports.refresh()
 

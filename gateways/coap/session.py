@@ -15,9 +15,9 @@ from gateways.coap.codes import CONTENT, SERVICE_UNAVAILABLE
 from gateways.coap.exchange import ACKNOWLEDGED, DROPPED, Address
 from gateways.coap.message import Message
 from gateways.coap.options import CONTENT_FORMAT, MAX_AGE, OBSERVE, OCTET_STREAM, Option, uintOption
-from gateways.roles import GatewayClient
+from gateways.implements import GatewayClient
+from twisted_mqtt.base.waiting import then
 from twisted_mqtt.core.reasons import KEEP_ALIVE_TIMEOUT, NORMAL_DISCONNECTION, SESSION_TAKEN_OVER, SUCCESS
-from twisted_mqtt.waiting import then
 
 if TYPE_CHECKING:
     from gateways.coap.gateway import Endpoint, Gateway

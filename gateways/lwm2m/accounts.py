@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from gateways.lwm2m.entries import Entry
 from gateways.lwm2m.errors import ContentError
-from gateways.lwm2m.paths import Path
-from gateways.lwm2m.values import BOOLEAN, INTEGER, OPAQUE, STRING
+from gateways.lwm2m.formats.entries import Entry
+from gateways.lwm2m.formats.values import BOOLEAN, INTEGER, OPAQUE, STRING
+from gateways.lwm2m.objects.paths import Path
 
 if TYPE_CHECKING:
     from twisted_mqtt.config.schema_lwm2m import LwM2MBootstrap, LwM2MBootstrapEndpoint

@@ -20,14 +20,14 @@ from gateways.lwm2m.commands import (
     Command,
     CommandError,
 )
-from gateways.lwm2m.content import LINKS, SENML_CBOR, SENML_JSON, TEXT, Dialect, decode
-from gateways.lwm2m.entries import Entry
 from gateways.lwm2m.errors import ContentError
-from gateways.lwm2m.jsontext import Scalar
+from gateways.lwm2m.formats.content import LINKS, SENML_CBOR, SENML_JSON, TEXT, Dialect, decode
+from gateways.lwm2m.formats.entries import Entry
+from gateways.lwm2m.formats.jsontext import Scalar
+from gateways.lwm2m.formats.values import toJSON
 from gateways.lwm2m.links import Listing, linkTexts
-from gateways.lwm2m.models import Models
-from gateways.lwm2m.paths import pathText
-from gateways.lwm2m.values import toJSON
+from gateways.lwm2m.objects.models import Models
+from gateways.lwm2m.objects.paths import pathText
 
 # Of what a device says about an error (RFC 7252 5.5.2), or we do, in characters.
 _LONGEST_REASON: Final = 256

@@ -27,13 +27,13 @@ from gateways.coap.codes import (
 from gateways.coap.exchange import DROPPED, RESET
 from gateways.lwm2m.accounts import SECURITY, SERVER, Account, Accounts
 from gateways.lwm2m.commands import Request
-from gateways.lwm2m.content import LINKS, SENML_CBOR, SENML_JSON, TLV, encode
 from gateways.lwm2m.downlink import messageOf
 from gateways.lwm2m.errors import ContentError
+from gateways.lwm2m.formats.content import LINKS, SENML_CBOR, SENML_JSON, TLV, encode
 from gateways.lwm2m.identities import provenName
 from gateways.lwm2m.links import parseListing
 from gateways.lwm2m.registration import RegistrationError
-from twisted_mqtt.sparinglog import SparingLog
+from twisted_mqtt.base.ratelimitedlog import SparingLog
 
 if TYPE_CHECKING:
     from gateways.coap.exchange import Address
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from gateways.lwm2m.interface import Asked
     from gateways.lwm2m.protocol import LwM2MProtocol
     from twisted_mqtt.config.schema_lwm2m import LwM2M
-    from twisted_mqtt.peeridentity import PeerIdentity
+    from twisted_mqtt.net.peeridentity import PeerIdentity
 
 # At once; each takes a few round trips, or a minute and a half where nobody answers.
 _MOST: Final = 100

@@ -21,13 +21,13 @@ import msgspec
 
 from gateways.coap.codes import DELETE as REMOVE
 from gateways.coap.codes import FETCH, GET, IPATCH, POST, PUT
-from gateways.lwm2m.content import LINKS, TEXT, Dialect, encode, encodePaths
-from gateways.lwm2m.entries import Entry, countEntries
 from gateways.lwm2m.errors import ContentError
-from gateways.lwm2m.jsontext import Scalar, decodeJSON
-from gateways.lwm2m.models import Models
-from gateways.lwm2m.paths import Path, joinPath, parsePath, pathText, shown, uriPath
-from gateways.lwm2m.values import FLOAT, INTEGER, STRING, TIME, UNSIGNED, fromJSON, typeNamed
+from gateways.lwm2m.formats.content import LINKS, TEXT, Dialect, encode, encodePaths
+from gateways.lwm2m.formats.entries import Entry, countEntries
+from gateways.lwm2m.formats.jsontext import Scalar, decodeJSON
+from gateways.lwm2m.formats.values import FLOAT, INTEGER, STRING, TIME, UNSIGNED, fromJSON, typeNamed
+from gateways.lwm2m.objects.models import Models
+from gateways.lwm2m.objects.paths import Path, joinPath, parsePath, pathText, shown, uriPath
 
 READ: Final = "read"
 DISCOVER: Final = "discover"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 
-from gateways.lwm2m.content import Dialect, dialectOf
+from gateways.implements import GatewayClient
 from gateways.lwm2m.downlink import Downlink
-from gateways.roles import GatewayClient
+from gateways.lwm2m.formats.content import Dialect, dialectOf
 
 if TYPE_CHECKING:
     from gateways.coap.exchange import Address, Awaiting
@@ -96,7 +96,7 @@ class Contact:
 
     def due(self, now: float) -> float:
         """
-        See L{Timed<twisted_mqtt.wheel.Timed>}.
+        See L{Timed<twisted_mqtt.base.timerwheel.Timed>}.
         """
         raise NotImplementedError
 

@@ -19,6 +19,7 @@ from gateways.lwm2m.commands import CommandError, NotJSON, observing, parseComma
 from gateways.lwm2m.contact import Contact
 from gateways.lwm2m.downlink import AUTOMATIC, Waiting, repeated
 from gateways.lwm2m.identities import provenKey, provenName
+from twisted_mqtt.base.waiting import then
 from twisted_mqtt.core.reasons import (
     KEEP_ALIVE_TIMEOUT,
     NORMAL_DISCONNECTION,
@@ -27,7 +28,6 @@ from twisted_mqtt.core.reasons import (
     UNSPECIFIED_ERROR,
     ProtocolError,
 )
-from twisted_mqtt.waiting import then
 
 if TYPE_CHECKING:
     from gateways.coap.exchange import Address
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from gateways.lwm2m.protocol import LwM2MProtocol
     from gateways.lwm2m.registration import Credentials, Registration
     from twisted_mqtt.core.message import Message as Published
-    from twisted_mqtt.peeridentity import PeerIdentity
+    from twisted_mqtt.net.peeridentity import PeerIdentity
 
 _log = Logger()
 

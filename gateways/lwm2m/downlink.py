@@ -34,7 +34,7 @@ from gateways.lwm2m.observing import Observation, Observations
 
 if TYPE_CHECKING:
     from gateways.coap.exchange import Awaiting
-    from gateways.lwm2m.content import Dialect
+    from gateways.lwm2m.formats.content import Dialect
     from twisted_mqtt.config.schema_lwm2m import LwM2M
 
 # So many commands may have been received by a device that has not answered them yet.

@@ -10,14 +10,14 @@ from gateways.coap.parameters import Parameters
 from gateways.lwm2m.bootstrap import Bootstrapping
 from gateways.lwm2m.interface import Asked, serve
 from gateways.lwm2m.registration import Lifetimes
-from twisted_mqtt.sparinglog import SparingLog
+from twisted_mqtt.base.ratelimitedlog import SparingLog
 
 if TYPE_CHECKING:
     from gateways.coap.exchange import Address, Incoming
     from gateways.coap.message import Message
     from gateways.lwm2m.contact import Contact
     from gateways.lwm2m.device import Device
-    from gateways.lwm2m.models import Models
+    from gateways.lwm2m.objects.models import Models
     from gateways.lwm2m.protocol import LwM2MProtocol
     from twisted_mqtt.config.schema_lwm2m import LwM2M
 

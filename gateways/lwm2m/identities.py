@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from twisted_mqtt.peeridentity import PeerIdentity
+    from twisted_mqtt.net.peeridentity import PeerIdentity
 
 
 def provenKey(identity: PeerIdentity | None) -> Hashable | None:

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from gateways.coap.links import Link, LinkError, splitLinks
-from gateways.lwm2m.entries import countEntries
 from gateways.lwm2m.errors import ContentError
-from gateways.lwm2m.paths import Path, parsePath, pathText, shown, withoutPrefix
+from gateways.lwm2m.formats.entries import countEntries
+from gateways.lwm2m.objects.paths import Path, parsePath, pathText, shown, withoutPrefix
 
 # Most objects and instances of one device; they are kept for as long as it is registered.
 _MOST: Final = 1000

@@ -17,7 +17,7 @@ from gateways.lwm2m.answers import notified
 if TYPE_CHECKING:
     from gateways.lwm2m.commands import Command
     from gateways.lwm2m.downlink import Run, Site
-    from gateways.lwm2m.paths import Path
+    from gateways.lwm2m.objects.paths import Path
 
 Key: TypeAlias = "tuple[Path, ...]"
 

@@ -12,7 +12,7 @@ from gateways.coap.protocol import CoAPProtocol
 if TYPE_CHECKING:
     from gateways.lwm2m.device import Device
     from gateways.lwm2m.gateway import Gateway
-    from twisted_mqtt.listening import Place
+    from twisted_mqtt.broker.place import Place
 
 
 class LwM2MProtocol(CoAPProtocol):

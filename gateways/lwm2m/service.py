@@ -10,16 +10,16 @@ from twisted.application.service import Service
 from twisted.logger import Logger
 from zope.interface import alsoProvides
 
-from gateways.coap.dtlscontext import DTLSContext
-from gateways.coap.ports import Ports
-from gateways.lwm2m.definitions import loadModels
+from gateways.coap.transport.dtlscontext import DTLSContext
+from gateways.coap.transport.ports import Ports
 from gateways.lwm2m.gateway import Gateway
+from gateways.lwm2m.objects.definitions import loadModels
 from gateways.lwm2m.protocol import LwM2MProtocol
+from twisted_mqtt.broker.place import Place, limitsOf
 from twisted_mqtt.config.schema_extensions import DTLS
 from twisted_mqtt.config.schema_lwm2m import LwM2M
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
 from twisted_mqtt.interfaces import IRefreshing
-from twisted_mqtt.listening import Place, limitsOf
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
@@ -59,7 +59,7 @@ class LwM2MService(Service):
         Open the ports.
 
         @raise twisted.internet.error.CannotListenError: one can't be opened; none is then.
-        @raise twisted_mqtt.tlscontext.TLSProblem: the keys of DTLS can't work; neither is any.
+        @raise twisted_mqtt.net.tls.context.TLSProblem: the keys of DTLS can't work; neither is any.
         """
         Service.startService(self)
         settings = self._settings
@@ -82,7 +82,7 @@ class LwM2MService(Service):
         """
         Read the certificates of DTLS again, see L{IRefreshing}; without DTLS there are none, and this is not provided.
 
-        @raise twisted_mqtt.tlscontext.TLSProblem: they can't be used.
+        @raise twisted_mqtt.net.tls.context.TLSProblem: they can't be used.
         """
         self.ports.refresh()
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from gateways.implements import GatewayClient
 from gateways.mqttsn.codec import encode
 from gateways.mqttsn.packets import ACCEPTED, CONGESTION, INVALID_TOPIC, NOT_SUPPORTED, Packet
-from gateways.roles import GatewayClient
 from twisted_mqtt.core.reasons import NORMAL_DISCONNECTION, UNSPECIFIED_ERROR
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from gateways.mqttsn.registry import Predefined
     from gateways.mqttsn.will import WillData
+    from twisted_mqtt.broker.place import Place
     from twisted_mqtt.config.schema_mqttsn import MQTTSN
     from twisted_mqtt.core.message import Message
-    from twisted_mqtt.listening import Place
 
 _log = Logger()
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from twisted.internet.defer import Deferred
 
+from gateways.implements import GatewayClient
 from gateways.mqttsn.codec import MalformedError, decode, encode, message
 from gateways.mqttsn.packets import (
     ADVERTISE,
@@ -42,9 +43,8 @@ from gateways.mqttsn.packets import (
 )
 from gateways.mqttsn.registry import Predefined, shortName
 from gateways.mqttsn.session import SNClient
-from gateways.roles import GatewayClient
+from twisted_mqtt.broker.place import Place, limitsOf
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
-from twisted_mqtt.listening import Place, limitsOf
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

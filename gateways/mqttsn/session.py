@@ -228,7 +228,7 @@ class SNClient(Requests):
 
     def due(self, now: float) -> float:
         """
-        See L{twisted_mqtt.wheel.Timed}.
+        See L{twisted_mqtt.base.timerwheel.Timed}.
         """
         if self.state == CONNECTING:
             self._dialogueDue(now)

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from twisted_mqtt.base.waiting import then
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import Will
 from twisted_mqtt.core.reasons import NOT_AUTHORIZED, SUCCESS, TOPIC_NAME_INVALID
 from twisted_mqtt.core.topics import isTopicName
-from twisted_mqtt.waiting import then
 
 if TYPE_CHECKING:
     from gateways.mqttsn.packets import WillTopic

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gateways.stomp.frame import FrameLimits
 from gateways.stomp.mapping import Destinations, MessageWriter
 from gateways.stomp.transactions import TransactionLimits
-from twisted_mqtt.listening import Place, limitsOf
+from twisted_mqtt.broker.place import Place, limitsOf
 
 if TYPE_CHECKING:
-    from gateways.roles import GatewayClient
+    from gateways.implements import GatewayClient
     from twisted_mqtt.config.schema_stomp import Stomp
 
 

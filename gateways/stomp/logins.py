@@ -8,7 +8,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted_mqtt.verdicts import STOP, AuthResult
+from twisted_mqtt.hooks.verdicts import STOP, AuthResult
 
 if TYPE_CHECKING:
     from twisted_mqtt.config.schema_stomp import Stomp

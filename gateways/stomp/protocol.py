@@ -12,7 +12,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
-from gateways.roles import GatewayClient
+from gateways.implements import GatewayClient
 from gateways.stomp.frame import Parser, StompError
 from gateways.stomp.session import OVER, StompSession
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from gateways.stomp.gateway import Gateway
-    from twisted_mqtt.listening import Place
+    from twisted_mqtt.broker.place import Place
 
 _log = Logger()
 

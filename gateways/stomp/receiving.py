@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from gateways.stomp.deliveries import AUTO, Delivery, Settlement, Source, StompSubscription
 from gateways.stomp.frame import V12, StompError
+from twisted_mqtt.base.waiting import then
 from twisted_mqtt.core.reasons import nameOf
-from twisted_mqtt.waiting import then
 
 if TYPE_CHECKING:
     from gateways.stomp.acknowledging import Acknowledging

@@ -16,9 +16,9 @@ from gateways.stomp.protocol import StompFactory
 from gateways.stomp.web import WebFactory
 from twisted_mqtt.config.schema_listeners import TLSListener
 from twisted_mqtt.config.schema_stomp import Stomp
-from twisted_mqtt.endpoints import tcpEndpoint
-from twisted_mqtt.portoptions import PortOptions, TransportOptions
-from twisted_mqtt.tls import TLSFactory
+from twisted_mqtt.net.endpoints import tcpEndpoint
+from twisted_mqtt.net.portoptions import PortOptions, TransportOptions
+from twisted_mqtt.net.tls.layer import TLSFactory
 
 if TYPE_CHECKING:
     from twisted.application.service import IService

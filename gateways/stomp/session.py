@@ -21,6 +21,7 @@ from gateways.stomp.mapping import Expired, Sending, flagOf, numberOf
 from gateways.stomp.negotiation import needed, negotiated
 from gateways.stomp.receiving import Receiving
 from gateways.stomp.transactions import Step, Transactions
+from twisted_mqtt.base.waiting import then
 from twisted_mqtt.core.reasons import (
     BAD_USERNAME_OR_PASSWORD,
     NORMAL_DISCONNECTION,
@@ -30,7 +31,6 @@ from twisted_mqtt.core.reasons import (
     nameOf,
 )
 from twisted_mqtt.core.topics import checkTopicName
-from twisted_mqtt.waiting import then
 
 if TYPE_CHECKING:
     from gateways.stomp.gateway import Gateway, Shell

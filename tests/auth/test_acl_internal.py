@@ -9,14 +9,14 @@ from twisted.internet.task import Clock
 
 from twisted_mqtt.auth.acl_internal import AclInternal
 from twisted_mqtt.auth.aclfile import ACLProblem
-from twisted_mqtt.broker import Broker
+from twisted_mqtt.broker.broker import Broker
+from twisted_mqtt.broker.place import Place
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.core.codec import encode
 from twisted_mqtt.core.packets import Connect, Publish
-from twisted_mqtt.listening import Place
-from twisted_mqtt.protocol import MQTTProtocol
-from twisted_mqtt.roles import MQTTFactory
-from twisted_mqtt.testing import connectTransport
+from twisted_mqtt.mqtt.implements import MQTTFactory
+from twisted_mqtt.mqtt.protocol import MQTTProtocol
+from twisted_mqtt.testing.broker import connectTransport
 
 
 class House:

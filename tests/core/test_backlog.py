@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.kit import Client, Core, Kept, limitsWith
+from tests.kits.core import Client, Core, Kept, limitsWith
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK
 

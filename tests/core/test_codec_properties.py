@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.strategies import connects, packets, properties, versions
-from tests.wire import fieldsOf
+from tests.kits.strategies import connects, packets, properties, versions
+from tests.kits.wire import fieldsOf
 from twisted_mqtt.core.codec import LARGEST, Decoder, encode
 from twisted_mqtt.core.packets import Connect, Packet
 from twisted_mqtt.core.properties import TABLE, decodeProperties, encodeProperties

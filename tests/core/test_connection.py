@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from tests.core.kit import Client, Core, Kept, SlowJournal, limitsWith, numbered
-from tests.wire import connectPacket, propertiesOf
+from tests.kits.core import Client, Core, Kept, SlowJournal, limitsWith, numbered
+from tests.kits.wire import connectPacket, propertiesOf
 from twisted_mqtt.core.codec import encode
 from twisted_mqtt.core.connection import Connection
 from twisted_mqtt.core.message import Message

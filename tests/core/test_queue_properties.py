@@ -7,7 +7,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.kit import limitsWith
+from tests.kits.core import limitsWith
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.queue import Entry, MessageQueue
 from twisted_mqtt.core.subscription import SharedGroup

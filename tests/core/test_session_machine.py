@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.core.kit import Client, Core, SlowJournal, limitsWith
+from tests.kits.core import Client, Core, SlowJournal, limitsWith
 from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, Ack, Publish
 from twisted_mqtt.core.queue import Entry
 from twisted_mqtt.core.session import DELIVER, WAIT, Session

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.core.kit import Client, Core
+from tests.kits.core import Client, Core
 from twisted_mqtt.core.packets import PUBREC, PUBREL
 from twisted_mqtt.core.subscription import HASH, RANDOM, ROUND_ROBIN, STICKY
 

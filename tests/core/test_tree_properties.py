@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.strategies import deepTopicFilters, deepTopicNames, topicFilters, topicNames
+from tests.kits.strategies import deepTopicFilters, deepTopicNames, topicFilters, topicNames
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.subscription import Subscription
 from twisted_mqtt.core.topics import hasWildcard, isTopicFilter, matches

@@ -8,8 +8,8 @@ from __future__ import annotations
 import socket
 
 from tests.crash.checker import Checker, Stream
+from tests.kits.wire import propertiesOf
 from tests.system.process import Broker
-from tests.wire import propertiesOf
 from twisted_mqtt.core.codec import LARGEST, Decoder, encode
 from twisted_mqtt.core.packets import (
     CONNACK,

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import pytest
 from twisted.internet.task import Clock
 
-from tests.wire import Peer, connectPacket, propertiesOf
+from tests.kits.wire import Peer, connectPacket, propertiesOf
 from twisted_mqtt.core.codec import Decoder, encode
 from twisted_mqtt.core.packets import (
     PINGREQ,
@@ -36,7 +36,7 @@ from twisted_mqtt.core.packets import (
     Will,
 )
 from twisted_mqtt.core.reasons import ProtocolError
-from twisted_mqtt.testing import makeBroker
+from twisted_mqtt.testing.broker import makeBroker
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "1"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))

@@ -12,11 +12,11 @@ import pytest
 from gateways.coap.codes import CONTENT
 from gateways.lwm2m import answers
 from gateways.lwm2m.commands import Command, CommandError, NotJSON, parseCommand
-from gateways.lwm2m.content import SENML_CBOR, SENML_JSON, TLV, Dialect, decode
-from gateways.lwm2m.definitions import parseDefinitions
 from gateways.lwm2m.errors import ContentError
+from gateways.lwm2m.formats.content import SENML_CBOR, SENML_JSON, TLV, Dialect, decode
 from gateways.lwm2m.links import linkTexts, parseListing
-from gateways.lwm2m.paths import Path, isWithin
+from gateways.lwm2m.objects.definitions import parseDefinitions
+from gateways.lwm2m.objects.paths import Path, isWithin
 from tests.fuzz.test_fuzz import damaged, fuzzed
 from tests.gateways.lwm2m.examples import (
     ACCESS_TLV,

@@ -12,10 +12,10 @@ import pytest
 from gateways.coap.codes import CHANGED, CONTENT, DELETE, FETCH, GET, POST
 from gateways.coap.message import Message
 from gateways.coap.options import CONTENT_FORMAT, OBSERVE, uintOption
-from gateways.lwm2m.content import SENML_CBOR, SENML_JSON, TEXT, TLV
+from gateways.lwm2m.formats.content import SENML_CBOR, SENML_JSON, TEXT, TLV
 from tests.fuzz.test_fuzz import damaged, fuzzed
 from tests.fuzz.test_lwm2m import COMMANDS, PAYLOADS
-from tests.gateways.lwm2m.kit import LINKS, Kit, Peer, content
+from tests.kits.lwm2m import LINKS, Kit, Peer, content
 
 LIFETIME = 30
 

@@ -22,15 +22,15 @@ from gateways.mqttsn.packets import Publish as SNPublish
 from gateways.mqttsn.packets import Subscribe as SNSubscribe
 from gateways.mqttsn.protocol import MQTTSNProtocol
 from tests.gateways.coap.test_gateway import Port
-from tests.gateways.mqttsn.kit import Net
-from tests.gateways.stomp.kit import Kit
-from tests.wire import Peer
+from tests.kits.mqttsn import Net
+from tests.kits.stomp import Kit
+from tests.kits.wire import Peer
+from twisted_mqtt.broker.flapping import Flapping
+from twisted_mqtt.broker.place import Place
 from twisted_mqtt.config.schema_extensions import CoAP
 from twisted_mqtt.config.schema_mqttsn import MQTTSN
-from twisted_mqtt.flapping import Flapping
-from twisted_mqtt.listening import Place
-from twisted_mqtt.protocol import MQTTFactory
-from twisted_mqtt.verdicts import AuthResult
+from twisted_mqtt.hooks.verdicts import AuthResult
+from twisted_mqtt.mqtt.protocol import MQTTFactory
 
 HOST = "192.0.2.1"
 # Short enough for MQTT-SN to need no REGISTER.

@@ -16,7 +16,7 @@ from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import TestCase
 
 from gateways.datagrams import DatagramPort, TwistedPort, isMulticast, openDatagrams, openGroup
-from tests.transportkit import PATIENCE
+from tests.kits.transport import PATIENCE
 from twisted_mqtt.config.values import Bind
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.modules.recording import Client, RecordingBroker
+from tests.kits.recording import Client, RecordingBroker
 from twisted_mqtt.config.schema_extensions import Presence as PresenceSettings
 from twisted_mqtt.core.reasons import KEEP_ALIVE_TIMEOUT
 from twisted_mqtt.modules.presence import Presence

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.modules.recording import Client, RecordingBroker
+from tests.kits.recording import Client, RecordingBroker
 from twisted_mqtt.config.schema_extensions import Rewrite as RewriteSettings
 from twisted_mqtt.config.values import RewriteRule
 from twisted_mqtt.core.message import Message

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.modules.recording import Client, RecordingBroker
+from tests.kits.recording import Client, RecordingBroker
 from twisted_mqtt.config.schema_extensions import ProxySubscription
 from twisted_mqtt.config.schema_extensions import Subscription as SubscriptionSettings
 from twisted_mqtt.modules.subscription import Subscription

@@ -17,13 +17,13 @@ from twisted_mqtt.config.schema_extensions import Subscription as SubscriptionSe
 from twisted_mqtt.config.values import RewriteRule
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.subscription import Subscription as Subscribed
-from twisted_mqtt.hooks import DENY
+from twisted_mqtt.hooks.points import DENY
 from twisted_mqtt.modules.presence import Presence
 from twisted_mqtt.modules.rewrite import Rewrite
 from twisted_mqtt.modules.subscription import Subscription
 from twisted_mqtt.monitoring.stats import GAUGES, Stats
 from twisted_mqtt.monitoring.systopics import SysTopics
-from twisted_mqtt.testing import connectTransport, makeBroker
+from twisted_mqtt.testing.broker import connectTransport, makeBroker
 
 NODE = "$SYS/brokers/mqttbroker@127.0.0.1/"
 

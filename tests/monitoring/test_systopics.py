@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import fail
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.modules.recording import RecordingBroker
+from tests.kits.recording import RecordingBroker
 from twisted_mqtt.monitoring.stats import Stats
 from twisted_mqtt.monitoring.systopics import METRICS, SysTopics
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.stores.kit import Bed
-from tests.wire import Peer
+from tests.kits.stores import Bed
+from tests.kits.wire import Peer
 from twisted_mqtt.config.schema_extensions import DelayedPublish as Settings
 from twisted_mqtt.core.packets import PUBACK
 from twisted_mqtt.modules.delayed import DelayedPublish

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.stores.kit import Bed
-from tests.wire import Peer
+from tests.kits.stores import Bed
+from tests.kits.wire import Peer
 from twisted_mqtt.config.schema_extensions import Retainer
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK, Ack, Publish, Request, Suback, Subscribe

@@ -18,9 +18,9 @@ import pytest
 
 from tests.crash.clients import Client
 from tests.crash.suite import Suite
-from tests.stores.kit import Bed
+from tests.kits.stores import Bed
+from tests.kits.wire import connectPacket
 from tests.system.process import Broker, fromTree, toml, twistdCommand
-from tests.wire import connectPacket
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK, Ack, Connack, Publish
 from twisted_mqtt.core.subscription import Subscription

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stores.kit import Bed
+from tests.kits.stores import Bed
 from tests.stores.test_sqlite import publishTo, takeAll
 
 EXPECTED = [b"%d" % number for number in range(700)]

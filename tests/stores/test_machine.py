@@ -12,8 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tests.stores.kit import Bed
-from tests.wire import Peer
+from tests.kits.stores import Bed
+from tests.kits.wire import Peer
 from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, Ack, Publish, Request
 
 CLIENTS = st.sampled_from(["a", "b"])

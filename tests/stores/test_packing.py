@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.stores.kit import Bed
+from tests.kits.stores import Bed
+from tests.kits.wire import Peer, propertiesOf
 from tests.stores.test_sqlite import publishTo, takeAll
-from tests.wire import Peer, propertiesOf
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK, PUBREL, Publish
 from twisted_mqtt.core.properties import IN_PUBLISH, encodeProperties

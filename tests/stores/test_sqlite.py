@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.stores.kit import Bed
-from tests.wire import Peer, propertiesOf
+from tests.kits.stores import Bed
+from tests.kits.wire import Peer, propertiesOf
 from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, Publish, Will
 
 

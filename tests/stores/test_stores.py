@@ -14,10 +14,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.stores.kit import Bed
-from tests.stores.mixin import StoreTestsMixin
+from tests.kits.storemixin import StoreTestsMixin
+from tests.kits.stores import Bed
 from twisted_mqtt.stores.worker import ThreadWorker
-from twisted_mqtt.testing import makeBroker
+from twisted_mqtt.testing.broker import makeBroker
 
 
 class MemoryStoreTests(StoreTestsMixin, SynchronousTestCase):

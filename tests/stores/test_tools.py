@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stores.kit import Bed
+from tests.kits.stores import Bed
 from tests.stores.test_sqlite import publishTo
 from twisted_mqtt.core.packets import PUBACK, PUBREC, Publish
 from twisted_mqtt.stores.repairing import repair

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.certificates import Authority
+from tests.kits.certificates import Authority
 from tests.system.conftest import configuration
 from tests.system.paho_peer import V5, Peer, propertiesOf
 from tests.system.process import PATIENCE, Broker, startTwistd

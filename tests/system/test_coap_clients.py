@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.certificates import Authority, subject
+from tests.kits.certificates import Authority, subject
 from tests.system.conftest import StartBroker
 from tests.system.process import PATIENCE, Broker, Program
 

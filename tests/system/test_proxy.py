@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.certificates import Authority, Issued
+from tests.kits.certificates import Authority, Issued
 from tests.system.conftest import StartBroker
 from tests.system.process import PATIENCE, Broker, Program
 from tests.system.test_tls import watching

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.certificates import Authority
+from tests.kits.certificates import Authority
 from tests.system.conftest import configuration
 from tests.system.process import LISTENING, PATIENCE, Broker, startTwistd, toml
 from tests.system.rawclient import (

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.certificates import Authority
+from tests.kits.certificates import Authority
 from tests.system.conftest import configuration
 from tests.system.paho_peer import V5, VERSIONS, Peer, propertiesOf
 from tests.system.process import PATIENCE, Broker, Program, startTwistd

@@ -15,7 +15,7 @@ from pathlib import Path
 import paho.mqtt.client as paho
 import pytest
 
-from tests.certificates import Authority, Issued, subject
+from tests.kits.certificates import Authority, Issued, subject
 from tests.system.conftest import StartBroker
 from tests.system.process import PATIENCE, Broker, Program, fromTree, toml, twistdCommand
 

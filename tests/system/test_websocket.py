@@ -17,13 +17,13 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from tests.certificates import Authority
+from tests.kits.certificates import Authority
+from tests.kits.websocket import CLOSE, frame, frames, request
 from tests.system.conftest import StartBroker, configuration
 from tests.system.paho_peer import Peer
 from tests.system.process import PATIENCE, Broker, startTwistd
 from tests.system.test_hostile import residentMiB
 from tests.system.test_mqttjs import CASES
-from tests.websocketkit import CLOSE, frame, frames, request
 
 _SCRIPT = Path(__file__).with_name("mqttjs.js")
 

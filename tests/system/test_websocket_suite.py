@@ -38,7 +38,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     Where the echo listens.
     """
     folder: Path = tmp_path_factory.mktemp("echo")
-    program = Program([sys.executable, "-m", "tests.websocketecho"], ROOT, {**fromTree(), "TMPDIR": str(folder)})
+    program = Program([sys.executable, "-m", "tests.kits.websocketecho"], ROOT, {**fromTree(), "TMPDIR": str(folder)})
     try:
         (match,) = program.waitFor(r"listening on port (\d+)")
         yield f"ws://127.0.0.1:{match[1]}/"
@@ -52,7 +52,7 @@ def check(url: str, cases: list[str], count: int) -> None:
     Run cases, and see that every one of them has passed as the suite defines it.
     """
 
-    command = [sys.executable, "-m", "tests.websocketsuite", url, *cases]
+    command = [sys.executable, "-m", "tests.kits.websocketsuite", url, *cases]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT - 10)
     assert done.returncode == 0, done.stderr
     results = [json.loads(line) for line in done.stdout.splitlines()]

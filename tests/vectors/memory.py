@@ -12,14 +12,14 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from tests.kits.websocket import Lower
 from tests.vectors.model import Vector
-from tests.websocketkit import Lower
 from twisted_mqtt.config.schema_listeners import WebSocketListener
 from twisted_mqtt.config.values import Bind
 from twisted_mqtt.core.topics import matches
-from twisted_mqtt.hooks import ALLOW, DENY, STOP, AuthResult, Challenge
-from twisted_mqtt.testing import makeBroker
-from twisted_mqtt.websocket import WebSocketFactory
+from twisted_mqtt.hooks.points import ALLOW, DENY, STOP, AuthResult, Challenge
+from twisted_mqtt.net.websocket.factory import WebSocketFactory
+from twisted_mqtt.testing.broker import makeBroker
 
 # A settled broker has nothing more to do now; this many turns are more than any packet takes.
 _TURNS: Final = 20

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import time
 
+from tests.kits.websocket import ACCEPT, BINARY, CLOSE, PING, PONG, TEXT, frame, request
 from tests.vectors.model import Bench, Failed, Link
-from tests.websocketkit import ACCEPT, BINARY, CLOSE, PING, PONG, TEXT, frame, request
 
 
 class FramedLink:

@@ -2,7 +2,7 @@
 Makes the extensions that come with the broker known. They are imported when they are wanted.
 """
 
-from twisted_mqtt.extensions import ExtensionMaker
+from twisted_mqtt.extensions.running import ExtensionMaker
 
 presence = ExtensionMaker(
     "presence", "twisted_mqtt.modules.presence:Presence", "Client Presence Events", "twisted-mqtt"

@@ -2,7 +2,7 @@
 Makes the gateways known that come with the broker. They are imported when they are wanted.
 """
 
-from twisted_mqtt.gatewaymakers import GatewayMaker
+from twisted_mqtt.extensions.gatewaymakers import GatewayMaker
 
 stomp = GatewayMaker("stomp", "gateways.stomp.service:makeService")
 mqttsn = GatewayMaker("mqttsn", "gateways.mqttsn.service:makeService")

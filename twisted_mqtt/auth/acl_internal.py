@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_mqtt.auth.aclfile import DEFAULT, ACLProblem, Rules, parseRules
-from twisted_mqtt.hooks import ALLOW, DENY
+from twisted_mqtt.hooks.points import ALLOW, DENY
 from twisted_mqtt.interfaces import IExtension, IRefreshing
 
 if TYPE_CHECKING:

@@ -151,7 +151,7 @@ class ProtocolError(Exception):
     """
     The peer did what the specification forbids.
 
-    Raised in the core, answered in one place: L{twisted_mqtt.protocol.MQTTProtocol}.
+    Raised in the core, answered in one place: L{twisted_mqtt.mqtt.protocol.MQTTProtocol}.
 
     @ivar reason: the MQTT 5 reason code that says what was wrong.
     @ivar text: the same for a person; it may be sent as the reason string, so it names nothing but the peer's fault.

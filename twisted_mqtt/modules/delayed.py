@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twisted_mqtt.hooks import DROP
+from twisted_mqtt.hooks.points import DROP
 from twisted_mqtt.interfaces import IExtension
 
 if TYPE_CHECKING:

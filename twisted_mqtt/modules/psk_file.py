@@ -71,7 +71,7 @@ class PSKFile:
 
     def find(self, identity: bytes) -> bytes | None:
         """
-        See L{twisted_mqtt.psk.Find}.
+        See L{twisted_mqtt.net.tls.psk.Find}.
         """
         return self._keys.get(identity)
 

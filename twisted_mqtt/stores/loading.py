@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.task import deferLater
 
-from twisted_mqtt.bans import Ban
-from twisted_mqtt.client import ClientInfo
+from twisted_mqtt.broker.bans import Ban
+from twisted_mqtt.broker.client import ClientInfo
+from twisted_mqtt.broker.place import Place
+from twisted_mqtt.broker.redispatch import LEFT
 from twisted_mqtt.core.session import NEVER, Session
 from twisted_mqtt.core.topics import splitShare
-from twisted_mqtt.inheritance import LEFT
-from twisted_mqtt.listening import Place
 from twisted_mqtt.stores import statements
 from twisted_mqtt.stores.packing import entriesOf
 from twisted_mqtt.stores.rows import messageOf, subscriptionOf

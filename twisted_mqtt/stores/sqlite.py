@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IReactorTime
 
-    from twisted_mqtt.bans import Ban
+    from twisted_mqtt.broker.bans import Ban
     from twisted_mqtt.core.message import Message
     from twisted_mqtt.core.session import Session
     from twisted_mqtt.core.subscription import Subscription
@@ -422,7 +422,7 @@ class SQLiteStore:
 
     def readRetained(self, topics: list[str]) -> Deferred[tuple[dict[str, Message], int]]:
         """
-        See L{Source<twisted_mqtt.retained.Source>}.
+        See L{Source<twisted_mqtt.broker.retained.Source>}.
         """
         result: Deferred[tuple[dict[str, Message], int]] = Deferred()
 

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from gateways.coap.codes import DELETE, GET, PUT, codeText
 from gateways.coap.message import Message
 from gateways.coap.options import CONTENT_FORMAT, IF_NONE_MATCH, MAX_AGE, OBSERVE, uintOf, uintOption
-from tests.disk import Disk
 from tests.gateways.coap.test_gateway import Kit
+from tests.kits.disk import Disk
 
 
 class DiskKit(Kit):

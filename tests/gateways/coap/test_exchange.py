@@ -14,7 +14,7 @@ from gateways.coap.generations import Generations
 from gateways.coap.message import ACK, CON, NON, RST, Message, decode, encode, encodeEmpty
 from gateways.coap.options import NO_RESPONSE, OBSERVE
 from gateways.coap.parameters import Parameters
-from tests.gateways.coap.kit import A, Answers, B, Network, Side
+from tests.kits.coap import A, Answers, B, Network, Side
 
 
 def content(request: Message) -> Message:

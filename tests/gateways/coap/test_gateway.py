@@ -41,10 +41,10 @@ from gateways.coap.protocol import CoAPProtocol
 from gateways.coap.pubsub import Topics
 from twisted_mqtt.config.schema_extensions import CoAP
 from twisted_mqtt.core.message import Message as Published
-from twisted_mqtt.hooks import STOP
-from twisted_mqtt.peeridentity import PeerIdentity
-from twisted_mqtt.testing import makeBroker
-from twisted_mqtt.verdicts import AuthResult
+from twisted_mqtt.hooks.points import STOP
+from twisted_mqtt.hooks.verdicts import AuthResult
+from twisted_mqtt.net.peeridentity import PeerIdentity
+from twisted_mqtt.testing.broker import makeBroker
 
 PEER: Address = ("192.0.2.1", 40000)
 OTHER: Address = ("192.0.2.2", 40000)

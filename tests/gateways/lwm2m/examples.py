@@ -4,9 +4,9 @@ What the specifications print: one Device object in each format, and what it say
 
 from __future__ import annotations
 
-from gateways.lwm2m.definitions import loadModels
-from gateways.lwm2m.entries import Entry
-from gateways.lwm2m.values import INTEGER, STRING, TIME
+from gateways.lwm2m.formats.entries import Entry
+from gateways.lwm2m.formats.values import INTEGER, STRING, TIME
+from gateways.lwm2m.objects.definitions import loadModels
 
 MODELS, _ = loadModels()
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from gateways.coap.codes import code
 from gateways.lwm2m import answers
 from gateways.lwm2m.commands import Command, CommandError, parseCommand
-from gateways.lwm2m.content import SENML_CBOR, SENML_JSON, TLV, Dialect
 from gateways.lwm2m.errors import ContentError
+from gateways.lwm2m.formats.content import SENML_CBOR, SENML_JSON, TLV, Dialect
 from gateways.lwm2m.links import parseListing
 from tests.gateways.lwm2m.examples import DEVICE_TLV, MODELS
 

@@ -20,7 +20,7 @@ from gateways.coap.codes import (
 )
 from gateways.coap.message import Message
 from gateways.coap.options import BLOCK1, OBSERVE, SIZE1, URI_PATH, URI_QUERY, stringOptions, uintOf
-from tests.gateways.lwm2m.kit import Kit, losing
+from tests.kits.lwm2m import Kit, losing
 
 FIRMWARE = Random(1).randbytes(100_000)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateways.coap.codes import DELETE, FETCH, GET, IPATCH, POST, PUT
 from gateways.lwm2m.commands import Command, CommandError, NotJSON, Request, observing, parseCommand
-from gateways.lwm2m.content import SENML_CBOR, SENML_JSON, TLV, Dialect
+from gateways.lwm2m.formats.content import SENML_CBOR, SENML_JSON, TLV, Dialect
 from tests.gateways.lwm2m.examples import MODELS
 
 DIALECT = Dialect(MODELS, "", TLV, SENML_JSON)

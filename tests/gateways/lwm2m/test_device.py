@@ -13,7 +13,7 @@ from gateways.coap.codes import CHANGED, CREATED, DELETED, GET, NOT_FOUND, POST,
 from gateways.coap.message import RST, Message, encodeEmpty
 from gateways.coap.options import LOCATION_PATH, URI_PATH, stringOptions, stringsOf
 from gateways.coap.parameters import Parameters
-from tests.gateways.lwm2m.kit import LINKS, Kit, Peer, content, losing
+from tests.kits.lwm2m import LINKS, Kit, Peer, content, losing
 from twisted_mqtt.config.schema_lwm2m import LwM2MTopics
 
 

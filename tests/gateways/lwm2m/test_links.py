@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateways.lwm2m.errors import ContentError
 from gateways.lwm2m.links import Listing, linkTexts, parseListing
-from gateways.lwm2m.paths import parsePath
+from gateways.lwm2m.objects.paths import parsePath
 
 
 def test_plain() -> None:

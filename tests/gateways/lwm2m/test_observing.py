@@ -14,7 +14,7 @@ from gateways.coap.exchange import RESET
 from gateways.coap.message import Message
 from gateways.coap.options import OBSERVE, uintOf, uintOption
 from gateways.lwm2m.observing import isNewer
-from tests.gateways.lwm2m.kit import Kit, Peer, content, losing, observing
+from tests.kits.lwm2m import Kit, Peer, content, losing, observing
 
 
 def observed(kit: Kit, query: str = "lt=86400&lwm2m=1.0") -> Peer:

@@ -5,7 +5,7 @@ Tests for devices that sleep (spec/gateways.md 5.8): what waits, for how long, a
 import pytest
 
 from gateways.coap.codes import POST
-from tests.gateways.lwm2m.kit import LINKS, Kit, Peer, content, observing
+from tests.kits.lwm2m import LINKS, Kit, Peer, content, observing
 
 ASLEEP = 30.0
 

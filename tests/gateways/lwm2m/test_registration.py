@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred
 from gateways.coap.codes import DELETE, GET, POST, PUT
 from gateways.coap.options import LOCATION_PATH, OBSERVE, stringsOf
 from gateways.lwm2m.registration import Lifetimes, RegistrationError, parseRegister, parseUpdate
-from tests.gateways.lwm2m.kit import LINKS, Kit
+from tests.kits.lwm2m import LINKS, Kit
 from twisted_mqtt.config.schema_lwm2m import LwM2MTopics
-from twisted_mqtt.hooks import STOP, AuthResult
-from twisted_mqtt.peeridentity import PeerIdentity
+from twisted_mqtt.hooks.points import STOP, AuthResult
+from twisted_mqtt.net.peeridentity import PeerIdentity
 
 LIMITS = Lifetimes(1, 86400)
 

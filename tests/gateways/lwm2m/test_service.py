@@ -19,12 +19,12 @@ from gateways.coap.codes import CREATED, POST
 from gateways.coap.message import Message, decode, encode
 from gateways.coap.options import URI_PATH, URI_QUERY, stringOptions
 from gateways.lwm2m.service import LwM2MService, makeService
-from tests.certificates import Authority
-from twisted_mqtt.broker import Broker
+from tests.kits.certificates import Authority
+from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.config.schema_lwm2m import LwM2M
 from twisted_mqtt.interfaces import IGatewayMaker
-from twisted_mqtt.tlscontext import TLSProblem
+from twisted_mqtt.net.tls.context import TLSProblem
 
 
 class Asking(DatagramProtocol):

@@ -13,7 +13,7 @@ from gateways.mqttsn.packets import (
     Packet,
     Publish,
 )
-from tests.gateways.mqttsn.kit import World
+from tests.kits.mqttsn import World
 
 
 def test_registerBeforeDelivery() -> None:

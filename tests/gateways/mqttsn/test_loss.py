@@ -32,7 +32,7 @@ from gateways.mqttsn.packets import (
     Register,
     Subscribe,
 )
-from tests.gateways.mqttsn.kit import World
+from tests.kits.mqttsn import World
 
 # A client of the specification, not of the gateway: it asks again every two seconds until it is answered.
 RETRY = 2

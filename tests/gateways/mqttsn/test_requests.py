@@ -28,7 +28,7 @@ from gateways.mqttsn.packets import (
     Suback,
     Subscribe,
 )
-from tests.gateways.mqttsn.kit import World
+from tests.kits.mqttsn import World
 
 # Publishing
 

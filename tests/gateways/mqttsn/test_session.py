@@ -26,7 +26,7 @@ from gateways.mqttsn.packets import (
     Packet,
     WillTopic,
 )
-from tests.gateways.mqttsn.kit import World
+from tests.kits.mqttsn import World
 
 
 def accepted() -> Packet:

@@ -23,7 +23,7 @@ from gateways.mqttsn.packets import (
     WillTopic,
 )
 from gateways.mqttsn.session import ACTIVE, ASLEEP, AWAKE
-from tests.gateways.mqttsn.kit import Device, World
+from tests.kits.mqttsn import Device, World
 
 
 def sleep(device: Device, duration: int = 60) -> None:

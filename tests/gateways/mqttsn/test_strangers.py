@@ -27,8 +27,8 @@ from gateways.mqttsn.packets import (
     Packet,
     Publish,
 )
-from tests.gateways.mqttsn.kit import Device, World
 from tests.gateways.mqttsn.test_codec import CASES
+from tests.kits.mqttsn import Device, World
 from twisted_mqtt.config.values import Bind
 
 

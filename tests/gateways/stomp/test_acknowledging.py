@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from gateways.stomp.frame import Frame, StompError
 from gateways.stomp.heartbeat import HeartBeats
-from tests.gateways.stomp.kit import Client, Kit
 from tests.gateways.stomp.test_session import ALL, ackOf, publish
+from tests.kits.stomp import Client, Kit
 
 
 def inflight(client: Client) -> int:

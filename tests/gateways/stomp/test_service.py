@@ -11,7 +11,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from gateways.stomp.service import makeService
-from twisted_mqtt.broker import Broker
+from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.config.schema_stomp import Stomp
 from twisted_mqtt.interfaces import IGatewayMaker

@@ -15,8 +15,8 @@ from twisted.python.failure import Failure
 
 from gateways.stomp.sockjsframes import BrokenMessages, closeFrame, messageFrame, messagesOf
 from gateways.stomp.web import WebFactory
-from tests.gateways.stomp.kit import Kit
 from tests.gateways.stomp.test_session import publish
+from tests.kits.stomp import Kit
 
 CONNECT = "CONNECT\naccept-version:1.2\nhost:x\n\n\0"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.certificates import Authority
+from tests.kits.certificates import Authority
 from tests.system.lwm2m.conftest import MakeDevice, Manage, startGateway
 from tests.system.lwm2m.device import Device
 from tests.system.lwm2m.link import Security

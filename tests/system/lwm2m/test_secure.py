@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.certificates import Authority
+from tests.kits.certificates import Authority
 from tests.system.lwm2m.conftest import MakeDevice, Manage, startGateway
 from tests.system.lwm2m.link import Security
 from tests.system.process import Broker

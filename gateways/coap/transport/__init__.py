@@ -1,0 +1,3 @@
+"""
+What carries CoAP messages: UDP, DTLS, TCP, multicast.
+"""

@@ -1,0 +1,3 @@
+"""
+Content formats of LwM2M: bytes to values and back. Pure.
+"""

@@ -1,0 +1,3 @@
+"""
+Object definitions of LwM2M, and paths into a device. Pure.
+"""

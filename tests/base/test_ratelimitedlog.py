@@ -1,0 +1,51 @@
+"""
+Tests for L{twisted_mqtt.base.ratelimitedlog}.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_mqtt.base.ratelimitedlog import SparingLog, peerName
+
+
+class SparingLogTests(SynchronousTestCase):
+    """
+    Tests for L{SparingLog}.
+    """
+
+    def setUp(self) -> None:
+        self.lines: list[str] = []
+        globalLogPublisher.addObserver(self.observe)
+        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
+
+    def observe(self, event: LogEvent) -> None:
+        """
+        Write down what is logged.
+        """
+        self.lines.append(formatEvent(event))
+
+    def test_oncePerSecond(self) -> None:
+        """
+        Of each second the first line is written, and the next says how many were left out.
+        """
+        clock = Clock()
+        clock.advance(100)
+        log = SparingLog(clock.seconds)
+        for number in range(5):
+            log.info("stranger {number}", number=number)
+        clock.advance(1)
+        log.info("stranger {number}", number=5)
+        clock.advance(1)
+        log.info("stranger {number}", number=6)
+        self.assertEqual(self.lines, ["stranger 0", "stranger 5 (4 more like it before)", "stranger 6"])
+
+    def test_peerName(self) -> None:
+        """
+        Addresses are written as people write them.
+        """
+        self.assertEqual(peerName(IPv4Address("TCP", "192.0.2.1", 50000)), "192.0.2.1:50000")
+        self.assertIn("sock", peerName(UNIXAddress(b"sock")))

@@ -1,0 +1,439 @@
+"""
+Tests for L{twisted_mqtt.extensions.running}.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import twisted
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.plugin import IPlugin, getPlugins
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from tests.kits.recording import Client, RecordingBroker
+from twisted_mqtt.config.registry import BUILT_IN
+from twisted_mqtt.config.schema_extensions import Presence as PresenceSettings
+from twisted_mqtt.extensions.running import (
+    STOP_TIMEOUT,
+    ExtensionError,
+    ExtensionMaker,
+    Extensions,
+)
+from twisted_mqtt.interfaces import IExtension, IExtensionMaker
+
+
+class Fault(Exception):
+    """
+    What an extension raises in these tests.
+    """
+
+
+@implementer(IExtension)
+class Recorder:
+    """
+    An extension that notes what becomes of it.
+
+    @ivar starting: What C{start} does; what it returns is returned.
+    @ivar stopping: What C{stop} does, likewise.
+    """
+
+    def __init__(self, name: str, events: list[str], settings: object) -> None:
+        self.name = name
+        self.events = events
+        self.settings = settings
+        self.starting: Callable[[Recorder], Any] = lambda extension: None
+        self.stopping: Callable[[Recorder], Any] = lambda extension: None
+
+    def start(self, broker: Any) -> Any:
+        """
+        Note it, and do as told.
+        """
+        self.broker = broker
+        self.events.append(f"start {self.name}")
+        return self.starting(self)
+
+    def stop(self) -> Any:
+        """
+        Note it, and do as told.
+        """
+        self.events.append(f"stop {self.name}")
+        return self.stopping(self)
+
+    def hear(self, *args: object) -> None:
+        """
+        A callback.
+        """
+
+
+@implementer(IExtensionMaker)
+class RecorderMaker:
+    """
+    Makes L{Recorder}s.
+
+    @ivar starting: What the next one does when it starts.
+    @ivar made: All that were made.
+    """
+
+    description = "Notes what becomes of it"
+    version = "4.0.0"
+
+    def __init__(self, name: str, events: list[str]) -> None:
+        self.name = name
+        self.events = events
+        self.made: list[Recorder] = []
+        self.starting: Callable[[Recorder], Any] = lambda extension: None
+
+    def makeExtension(self, settings: object) -> Recorder:
+        """
+        Make one.
+        """
+        extension = Recorder(self.name, self.events, settings)
+        extension.starting = self.starting
+        self.made.append(extension)
+        return extension
+
+
+class ExtensionsTests(SynchronousTestCase):
+    """
+    Tests for L{Extensions}.
+    """
+
+    def setUp(self) -> None:
+        self.broker = RecordingBroker()
+        self.events: list[str] = []
+        self.makers = {name: RecorderMaker(name, self.events) for name in ("web_hook", "auth_http", "retainer")}
+        self.settings: dict[str, Any] = {}
+        self.extensions = Extensions(self.broker, self.settingsOf, lambda: self.makers.values())
+
+    def settingsOf(self, name: str) -> Any:
+        """
+        The settings of an extension; one that is an exception is raised.
+        """
+        settings = self.settings.get(name)
+        if isinstance(settings, Exception):
+            raise settings
+        return settings
+
+    def listed(self) -> list[str]:
+        """
+        The list as a person reads it.
+        """
+        return [str(each) for each in self.extensions.installed()]
+
+    def refused(self, outcome: Deferred[Any]) -> str:
+        """
+        Why something was refused.
+        """
+        return str(self.failureResultOf(outcome, ExtensionError).value)
+
+    def test_makers(self) -> None:
+        """
+        The extensions of these tests are what extensions have to be.
+        """
+        verifyObject(IExtensionMaker, self.makers["retainer"])
+        verifyObject(IExtension, self.makers["retainer"].makeExtension(None))
+
+    def test_list(self) -> None:
+        """
+        What is installed is listed by name, with whether it is running.
+        """
+        self.successResultOf(self.extensions.load("retainer"))
+        self.assertEqual(
+            self.listed(),
+            [
+                "Plugin (auth_http, version=v4.0.0, description=Notes what becomes of it, active=false)",
+                "Plugin (retainer, version=v4.0.0, description=Notes what becomes of it, active=true)",
+                "Plugin (web_hook, version=v4.0.0, description=Notes what becomes of it, active=false)",
+            ],
+        )
+
+    def test_texts(self) -> None:
+        """
+        Success is told in the words of the specification, under the name that was asked for.
+        """
+        for name in ("auth_http", "emqx_web_hook", "emq_mod_retainer"):
+            self.assertEqual(self.successResultOf(self.extensions.load(name)), f"Plugin {name} loaded successfully.")
+            self.assertTrue(self.extensions.isActive(name))
+            self.assertEqual(
+                self.successResultOf(self.extensions.reload(name)), f"Plugin {name} reloaded successfully."
+            )
+            self.assertEqual(
+                self.successResultOf(self.extensions.unload(name)), f"Plugin {name} unloaded successfully."
+            )
+            self.assertFalse(self.extensions.isActive(name))
+
+    def test_settings(self) -> None:
+        """
+        An extension gets its settings, by the name it has here.
+        """
+        self.settings["web_hook"] = "settings"
+        self.successResultOf(self.extensions.load("emqx_web_hook"))
+        self.assertEqual(self.makers["web_hook"].made[0].settings, "settings")
+        self.assertIs(self.makers["web_hook"].made[0].broker, self.broker)
+
+    def test_refusals(self) -> None:
+        """
+        What cannot be done is refused, and says why.
+        """
+        self.assertEqual(self.refused(self.extensions.load("nothing")), "Plugin nothing not found.")
+        self.assertEqual(self.refused(self.extensions.reload("nothing")), "Plugin nothing not found.")
+        self.assertEqual(self.refused(self.extensions.unload("nothing")), "Plugin nothing is not started.")
+        self.assertEqual(self.refused(self.extensions.unload("retainer")), "Plugin retainer is not started.")
+        self.successResultOf(self.extensions.load("retainer"))
+        self.assertEqual(
+            self.refused(self.extensions.load("emqx_retainer")), "Plugin emqx_retainer is already started."
+        )
+        self.assertEqual(self.events, ["start retainer"])
+
+    def test_wrongSettings(self) -> None:
+        """
+        An extension whose settings are at fault is not made.
+        """
+        self.settings["retainer"] = ValueError("retainer.storage_type must be ram")
+        self.assertEqual(
+            self.refused(self.extensions.load("retainer")),
+            "Plugin retainer cannot be made: retainer.storage_type must be ram",
+        )
+        self.assertFalse(self.extensions.isActive("retainer"))
+
+    def test_doesNotStart(self) -> None:
+        """
+        An extension that fails to start is not running, and its callbacks are gone.
+        """
+
+        def half(extension: Recorder) -> None:
+            extension.broker.hooks.messagePublish.add(print)
+            raise Fault("no server")
+
+        self.makers["retainer"].starting = half
+        self.assertEqual(self.refused(self.extensions.load("retainer")), "Plugin retainer does not start: no server")
+        self.assertFalse(self.extensions.isActive("retainer"))
+        self.assertEqual(self.broker.hooks.messagePublish.callbacks, ())
+        self.makers["retainer"].starting = lambda extension: None
+        self.successResultOf(self.extensions.load("retainer"))
+
+    def test_startWaits(self) -> None:
+        """
+        An extension runs once its start has finished; whoever asks for another meanwhile waits.
+        """
+        waiting: Deferred[None] = Deferred()
+        self.makers["retainer"].starting = lambda extension: waiting
+        first = self.extensions.load("retainer")
+        second = self.extensions.unload("retainer")
+        self.assertNoResult(first)
+        self.assertFalse(self.extensions.isActive("retainer"))
+        waiting.callback(None)
+        self.successResultOf(first)
+        self.successResultOf(second)
+        self.assertEqual(self.events, ["start retainer", "stop retainer"])
+
+    def test_coroutines(self) -> None:
+        """
+        C{start} and C{stop} may be coroutines; what a start adds after it has waited is the extension's too.
+        """
+        waiting: Deferred[None] = Deferred()
+
+        async def start(extension: Recorder) -> None:
+            await waiting
+            extension.broker.hooks.messagePublish.add(print)
+
+        async def stop(extension: Recorder) -> None:
+            self.events.append("stopped")
+
+        self.makers["retainer"].starting = start
+        loading = self.extensions.load("retainer")
+        self.assertNoResult(loading)
+        waiting.callback(None)
+        self.successResultOf(loading)
+        self.makers["retainer"].made[0].stopping = stop
+        self.successResultOf(self.extensions.unload("retainer"))
+        self.assertEqual(self.events, ["start retainer", "stop retainer", "stopped"])
+        self.assertEqual(self.broker.hooks.messagePublish.callbacks, ())
+
+    def test_leftovers(self) -> None:
+        """
+        What an extension leaves on the hook points is removed, and nobody else's: what it added at its start, and its
+        methods whenever they were added.
+        """
+        self.makers["retainer"].starting = lambda extension: extension.broker.hooks.messagePublish.add(print)
+        self.makers["web_hook"].starting = lambda extension: extension.broker.hooks.messagePublish.add(repr)
+        self.successResultOf(self.extensions.load("retainer"))
+        self.successResultOf(self.extensions.load("web_hook"))
+        self.broker.hooks.messageAcked.add(self.makers["retainer"].made[0].hear)
+        self.successResultOf(self.extensions.unload("retainer"))
+        self.assertEqual(self.broker.hooks.messagePublish.callbacks, (repr,))
+        self.assertEqual(self.broker.hooks.messageAcked.callbacks, ())
+
+    def test_stopFails(self) -> None:
+        """
+        An extension that fails while it stops has stopped: logged, and its callbacks are gone.
+        """
+
+        def fault(extension: Recorder) -> None:
+            raise Fault
+
+        self.makers["retainer"].starting = lambda extension: extension.broker.hooks.messagePublish.add(print)
+        self.successResultOf(self.extensions.load("retainer"))
+        self.makers["retainer"].made[0].stopping = fault
+        self.successResultOf(self.extensions.unload("retainer"))
+        self.assertFalse(self.extensions.isActive("retainer"))
+        self.assertEqual(self.broker.hooks.messagePublish.callbacks, ())
+        self.assertEqual(len(self.flushLoggedErrors(Fault)), 1)
+
+    def test_stopHangs(self) -> None:
+        """
+        An extension that does not finish stopping is given up after a while.
+        """
+        self.successResultOf(self.extensions.load("retainer"))
+        self.makers["retainer"].made[0].stopping = lambda extension: Deferred()
+        unloading = self.extensions.unload("retainer")
+        self.broker.clock.advance(STOP_TIMEOUT - 1)
+        self.assertNoResult(unloading)
+        self.broker.clock.advance(2)
+        self.successResultOf(unloading)
+        self.assertEqual(len(self.flushLoggedErrors(TimeoutError)), 1)
+
+    def test_reload(self) -> None:
+        """
+        Reloading stops the old one and starts a new one with the settings as they are now.
+        """
+        self.successResultOf(self.extensions.load("retainer"))
+        self.settings["retainer"] = "changed"
+        self.successResultOf(self.extensions.reload("retainer"))
+        self.assertEqual(self.events, ["start retainer", "stop retainer", "start retainer"])
+        self.assertEqual(self.makers["retainer"].made[1].settings, "changed")
+
+    def test_reloadNotRunning(self) -> None:
+        """
+        Reloading one that is not running starts it.
+        """
+        self.successResultOf(self.extensions.reload("retainer"))
+        self.assertEqual(self.events, ["start retainer"])
+
+    def test_reloadWrongSettings(self) -> None:
+        """
+        Settings that are at fault leave the running one as it is.
+        """
+        self.successResultOf(self.extensions.load("retainer"))
+        self.settings["retainer"] = ValueError("no")
+        self.refused(self.extensions.reload("retainer"))
+        self.assertEqual(self.events, ["start retainer"])
+        self.assertTrue(self.extensions.isActive("retainer"))
+
+    def test_all(self) -> None:
+        """
+        All start in the order given and stop the other way round.
+        """
+        self.successResultOf(self.extensions.loadAll(["web_hook", "retainer", "auth_http"]))
+        self.successResultOf(self.extensions.unloadAll())
+        self.assertEqual(
+            self.events,
+            [
+                "start web_hook",
+                "start retainer",
+                "start auth_http",
+                "stop auth_http",
+                "stop retainer",
+                "stop web_hook",
+            ],
+        )
+
+    def test_allButOne(self) -> None:
+        """
+        When one does not start the rest are not started, and those that are running can be stopped.
+        """
+        self.refused(self.extensions.loadAll(["web_hook", "nothing", "auth_http"]))
+        self.assertEqual(self.events, ["start web_hook"])
+        self.successResultOf(self.extensions.unloadAll())
+        self.assertEqual(self.events, ["start web_hook", "stop web_hook"])
+
+
+class ExtensionMakerTests(SynchronousTestCase):
+    """
+    Tests for L{ExtensionMaker}.
+    """
+
+    def test_provides(self) -> None:
+        """
+        It can stand in a module of C{twisted.plugins}.
+        """
+        maker = ExtensionMaker("presence", "no.such.module:Class", "Tells who comes and goes", "twisted")
+        verifyObject(IExtensionMaker, maker)
+        self.assertTrue(IPlugin.providedBy(maker))
+
+    def test_version(self) -> None:
+        """
+        Its version is that of the distribution it comes in; a tree that was never installed has one too.
+        """
+        self.assertEqual(ExtensionMaker("a", "b:C", "d", "twisted").version, twisted.__version__)
+        self.assertEqual(ExtensionMaker("a", "b:C", "d", "no-such-distribution").version, "0.0.0")
+
+    def test_builtIn(self) -> None:
+        """
+        The extensions that come with the broker are found, can be made of their settings, and say what they do.
+        """
+        makers = {maker.name: maker for maker in getPlugins(IExtensionMaker)}
+        for name in ("presence", "subscription", "rewrite"):
+            declaration = BUILT_IN.find(name)
+            assert declaration is not None
+            verifyObject(IExtensionMaker, makers[name])
+            extension = makers[name].makeExtension(declaration.load()())
+            verifyObject(IExtension, extension)
+            self.assertTrue(makers[name].description)
+
+    def test_imports(self) -> None:
+        """
+        It imports the extension when one is wanted, and gives it its settings.
+        """
+        maker = ExtensionMaker(
+            "presence", "twisted_mqtt.modules.presence:Presence", "Tells who comes and goes", "0.1.0"
+        )
+        extension = maker.makeExtension(PresenceSettings(qos=2))
+        self.assertEqual(type(extension).__name__, "Presence")
+
+    def test_withoutSettings(self) -> None:
+        """
+        An extension without settings is made of nothing.
+        """
+        maker = ExtensionMaker("dict", "builtins:dict", "Not really an extension", "no-such-distribution")
+        self.assertEqual(maker.makeExtension(None), {})
+
+
+class DocumentationTests(SynchronousTestCase):
+    """
+    Tests for what C{docs/hooks.md} tells people to write.
+    """
+
+    def test_template(self) -> None:
+        """
+        The extension that stands there works as it stands there, and leaves nothing behind.
+        """
+        text = (Path(__file__).parents[2] / "docs" / "hooks.md").read_text(encoding="utf-8")
+        (source,) = re.findall(r"```python\n(# greeter/extension\.py\n.*?)```", text, re.DOTALL)
+        namespace: dict[str, Any] = {"__name__": "greeter.extension"}
+        exec(source, namespace)
+        broker = RecordingBroker()
+        greeter = namespace["Greeter"](namespace["Settings"]())
+        verifyObject(IExtension, greeter, tentative=True)
+        greeter.start(broker)
+        broker.hooks.clientConnected.run(Client(), None)
+        self.assertEqual(broker.payloads(), {"greetings": "hello c1"})
+        greeter.stop()
+        self.assertEqual([point for point in broker.hooks if point.callbacks], [])
+
+    def test_plugin(self) -> None:
+        """
+        So does the line that makes it known.
+        """
+        text = (Path(__file__).parents[2] / "docs" / "hooks.md").read_text(encoding="utf-8")
+        (source,) = re.findall(r"```python\n(# twisted/plugins/greeter_plugin\.py.*?)```", text, re.DOTALL)
+        namespace: dict[str, Any] = {}
+        exec(source, namespace)
+        verifyObject(IExtensionMaker, namespace["greeter"])
+        self.assertEqual(namespace["greeter"].name, "greeter")

@@ -1,0 +1,184 @@
+"""
+Tests for L{gateways.coap.transport.dtls}, against OpenSSL's other end in memory.
+"""
+
+from pathlib import Path
+
+import pytest
+from OpenSSL import SSL
+from twisted.internet.task import Clock
+
+from gateways.coap.service import CoAPService
+from gateways.coap.transport import dtls
+from gateways.coap.transport.dtlscontext import DTLSContext
+from tests.kits.dtls import Client, Server
+from twisted_mqtt.config.schema_extensions import DTLS, CoAP
+from twisted_mqtt.config.values import Bind
+from twisted_mqtt.net.tls.context import TLSProblem
+from twisted_mqtt.net.tls.psk import PreSharedKeys
+from twisted_mqtt.testing.broker import makeBroker
+
+
+def test_exchange(tmp_path: Path) -> None:
+    """
+    After a handshake, datagrams go both ways; an address has a part of its own for each association.
+    """
+    server = Server(tmp_path)
+    client = Client(server)
+    assert client.shake()
+    assert client.ask(b"hello") == b"HELLO"
+    assert server.upper.received == [(b"hello", ("192.0.2.1", 1, 1))]
+    assert all(len(datagram) <= 1232 for datagram, _ in server.sent)
+
+
+def test_firstMessageCostsNothing(tmp_path: Path) -> None:
+    """
+    Whoever does not bring the cookie back, or brings that of another, leaves no association behind.
+    """
+    server = Server(tmp_path)
+    for port in range(200):
+        client = Client(server, port)
+        with pytest.raises(SSL.WantReadError):
+            client.connection.do_handshake()
+        for record in client.output():
+            server.layer.datagramReceived(record, client.address)
+    assert len(server.layer) == 0
+    cookie, _ = server.sent[-1]
+    client.connection.bio_write(cookie)
+    with pytest.raises(SSL.WantReadError):
+        client.connection.do_handshake()
+    for record in client.output():
+        server.layer.datagramReceived(record, ("203.0.113.9", 9))
+    assert len(server.layer) == 0
+    assert len(server.sent[-1][0]) <= 3 * 200
+
+
+def test_halfOpen(tmp_path: Path) -> None:
+    """
+    A handshake that does not go on is forgotten after a while.
+    """
+    server = Server(tmp_path)
+    client = Client(server)
+    client.shake(lose=list(range(6, 200)), steps=4)
+    assert len(server.layer) == 1
+    server.clock.pump([1] * 40)
+    assert len(server.layer) == 0
+    assert server.upper.gone == []
+
+
+def test_flood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Handshakes that are begun and left take the places of one another, not those of clients that go on.
+    """
+    monkeypatch.setattr(dtls, "_MOST_HANDSHAKES", 20)
+    server = Server(tmp_path)
+    first = Client(server, 1)
+    assert first.shake()
+    for port in range(2, 60):
+        Client(server, port).shake(lose=list(range(6, 200)), steps=2)
+    assert len(server.layer) == 21
+    assert Client(server, 100).shake()
+    assert first.ask(b"x") == b"X"
+    server.clock.pump([1] * 40)
+    assert len(server.layer) == 2
+
+
+def test_startedAnew(tmp_path: Path) -> None:
+    """
+    A device that has lost its memory begins anew from the same port; what was before is over.
+    """
+    server = Server(tmp_path)
+    assert Client(server).shake()
+    client = Client(server)
+    assert client.shake()
+    assert client.ask(b"x") == b"X"
+    assert server.upper.gone == [("192.0.2.1", 1, 1)]
+    assert len(server.layer) == 1
+
+
+def test_closed(tmp_path: Path) -> None:
+    """
+    The end of an association is told above; what is written to it then goes nowhere.
+    """
+    server = Server(tmp_path)
+    client = Client(server)
+    assert client.shake()
+    client.ask(b"x")
+    client.connection.shutdown()
+    for record in client.output():
+        server.layer.datagramReceived(record, client.address)
+    assert server.upper.gone == [("192.0.2.1", 1, 1)]
+    server.sent.clear()
+    server.layer.write(b"x", ("192.0.2.1", 1, 1))
+    assert server.sent == []
+
+
+def test_tooMany(tmp_path: Path) -> None:
+    """
+    One more than may be gets in only where another one has not been used for a while.
+    """
+    server = Server(tmp_path, most=2)
+    assert Client(server, 1).shake() and Client(server, 2).shake()
+    assert not Client(server, 3).shake(steps=5)
+    server.clock.advance(61)
+    assert Client(server, 4).shake()
+    assert server.upper.gone == [("192.0.2.1", 1, 1)]
+
+
+@pytest.mark.parametrize("keys", [False, True])
+def test_resumption(tmp_path: Path, keys: bool) -> None:
+    """
+    A session is resumed where clients have certificates at most; with keys there is none, since it would not say whose.
+    """
+    shared = PreSharedKeys()
+    if keys:
+        shared.add(lambda identity: None)
+    server = Server(tmp_path, shared)
+    client = Client(server)
+    assert client.shake()
+    client.ask(b"x")
+    again = Client(server, 2, client)
+    assert again.shake()
+    assert (again.connection.master_key() == client.connection.master_key()) is not keys
+    assert again.ask(b"y") == b"Y"
+
+
+def test_garbage(tmp_path: Path) -> None:
+    """
+    Any bytes, of anybody, before and after a handshake, leave the others alone.
+    """
+    server = Server(tmp_path)
+    client = Client(server)
+    assert client.shake()
+    hello = bytes.fromhex("16fefd0000000000000001002a010000") + bytes(39)
+    for datagram in (b"", b"\x16", bytes(200), hello, b"\x16\xfe\xfd" + bytes(60), b"\x15\xfe\xfd" + bytes(12)):
+        server.layer.datagramReceived(datagram, client.address)
+        server.layer.datagramReceived(datagram, ("203.0.113.9", 9))
+    server.sent.clear()
+    assert client.ask(b"x") == b"X"
+
+
+def test_wrongFiles(tmp_path: Path) -> None:
+    """
+    Files that are missing or hold something else are named.
+    """
+    with pytest.raises(TLSProblem, match="coap.dtls.certfile.*can't be read"):
+        DTLSContext(DTLS(certfile="/nonexistent"), "coap.dtls", PreSharedKeys())
+    with pytest.raises(TLSProblem, match="needs cacertfile"):
+        Server(tmp_path, verify="verify_peer")
+    text = tmp_path / "text"
+    text.write_text("text")
+    with pytest.raises(TLSProblem, match="no authorities"):
+        Server(tmp_path, verify="verify_peer", cacertfile=str(text))
+
+
+def test_nobodyIsAsked(tmp_path: Path) -> None:
+    """
+    A user name from a certificate that nobody is asked for is a mistake, and told before any port is open.
+    """
+    broker, _ = makeBroker(Clock())
+    table = DTLS(port=Bind("127.0.0.1", 0), peer_cert_as_username="cn")
+    service = CoAPService(broker, CoAP(port=Bind("127.0.0.1", 0), dtls=table), Clock())
+    with pytest.raises(TLSProblem, match="peer_cert_as_username.*verify_peer"):
+        service.startService()
+    assert service.ports.opened == {}

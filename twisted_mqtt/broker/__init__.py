@@ -1,0 +1,3 @@
+"""
+The broker: policy above the core, without any transport.
+"""

@@ -1,0 +1,342 @@
+"""
+How a client comes in: the steps from CONNECT to CONNACK, any of which may have to wait.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from twisted_mqtt.base.waiting import then
+from twisted_mqtt.core.connection import mounted
+from twisted_mqtt.core.message import Message
+from twisted_mqtt.core.packets import VERSION_3_1, VERSION_5
+from twisted_mqtt.core.properties import Properties
+from twisted_mqtt.core.reasons import (
+    BAD_AUTHENTICATION_METHOD,
+    BANNED,
+    CLIENT_ID_NOT_VALID,
+    NOT_AUTHORIZED,
+    QOS_NOT_SUPPORTED,
+    QUOTA_EXCEEDED,
+    RETAIN_NOT_SUPPORTED,
+    SERVER_SHUTTING_DOWN,
+    SUCCESS,
+    UNSUPPORTED_PROTOCOL_VERSION,
+    ProtocolError,
+)
+from twisted_mqtt.core.session import NEVER
+from twisted_mqtt.hooks.points import AuthResult, Challenge
+
+if TYPE_CHECKING:
+    from twisted_mqtt.broker.broker import Broker
+    from twisted_mqtt.broker.client import ClientInfo
+    from twisted_mqtt.core.connection import Connection
+    from twisted_mqtt.core.packets import Connect
+
+_LARGEST_WINDOW = 65535
+
+
+class Admission:
+    """
+    One client's way in, and what has become of it.
+
+    @ivar reason: the reason code of CONNACK; from 0x80 on the client stays out.
+    @ivar challenge: what the client is to be asked in an AUTH packet before it is decided, or L{None}.
+    @ivar sessionPresent: whether it has come back to its session.
+    @ivar properties: of CONNACK.
+    @ivar before: the store's C{sequence} before the session was opened: CONNACK waits for what has been told it since.
+    """
+
+    def __init__(self, broker: Broker, client: ClientInfo, request: Connect, connection: Connection) -> None:
+        self.broker = broker
+        self.client = client
+        self.request = request
+        self.connection = connection
+        self.reason = SUCCESS
+        self.challenge: Challenge | None = None
+        self.sessionPresent = False
+        self.properties = Properties()
+        self.before = -1
+        self._initial: AuthResult | None = None
+
+    def begin(self) -> Any:
+        """
+        Take the first steps.
+
+        @return: itself, or a Deferred of it. It does not fail.
+        """
+        client, request = self.client, self.request
+        self.broker.counters.client_connect += 1
+        client.protoName = request.protoName
+        client.protoVersion = request.version
+        proven = client.provenUsername
+        client.username = request.username if proven is None else proven
+        client.password = request.password
+        client.cleanStart = request.cleanStart
+        client.keepAlive = request.keepAlive
+        client.properties = request.properties
+        client.connectedAt = self.broker.registry.now()
+        client.clientID = request.clientID
+        if self.broker.stopping:
+            return self._refuse(SERVER_SHUTTING_DOWN)
+        if client.protocol == "mqtt" and request.version not in client.place.versions:
+            return self._refuse(UNSUPPORTED_PROTOCOL_VERSION)
+        reason = self._nameClient()
+        if reason:
+            return self._refuse(reason)
+        properties = request.properties
+        if properties is not None:
+            client.authMethod = properties.authMethod
+            client.authData = properties.authData
+        point = self.broker.hooks.clientConnect
+        if not point.callbacks:
+            return self._connect(properties)
+        return then(point.fold(client, Properties() if properties is None else properties), self._connect)
+
+    def answer(self, data: bytes | None) -> Any:
+        """
+        The client has answered the challenge.
+
+        @return: itself, or a Deferred of it. It does not fail.
+        """
+        self.challenge = None
+        self.client.authData = data
+        return self._authenticate()
+
+    # The steps
+
+    def _nameClient(self) -> int:
+        """
+        Settle the client identifier; returns a reason against it, or 0.
+        """
+        client, request = self.client, self.request
+        if client.options.use_username_as_clientid and client.username:
+            client.clientID = client.username
+        if client.clientID == "":
+            # [MQTT-3.1.3-8] of 3.1.1; 3.1 knows no empty identifier
+            if request.version == VERSION_3_1 or (request.version < VERSION_5 and not request.cleanStart):
+                return CLIENT_ID_NOT_VALID
+            client.clientID = f"auto-{secrets.token_hex(10)}"
+            if request.version == VERSION_5:
+                self.properties.assignedClientID = client.clientID  # [MQTT-3.2.2-16]
+        elif len(client.clientID.encode("utf-8")) > client.limits.maxClientIDLength:
+            return CLIENT_ID_NOT_VALID
+        return SUCCESS
+
+    def _connect(self, properties: Properties | None) -> Any:
+        broker, client = self.broker, self.client
+        client.properties = properties
+        if client.options.enable_ban and broker.bans.find(client) is not None:
+            broker.counters.connections_refused_banned += 1
+            return self._refuse(BANNED)
+        return self._authenticate()
+
+    def _authenticate(self) -> Any:
+        client = self.client
+        point = self.broker.hooks.clientAuthenticate
+        anonymous = client.place.allowsAnonymous
+        if not point.callbacks:
+            if client.authMethod is not None:
+                return self._refuse(BAD_AUTHENTICATION_METHOD)
+            if not anonymous:
+                return self._refuse(NOT_AUTHORIZED)
+            # Nobody checks credentials here: having some does not make a client less anonymous.
+            client.password = None
+            return self._letIn(False, True, None)
+        self.broker.counters.client_authenticate += 1
+        # What stands if no callback has an opinion.
+        default = AuthResult("success" if anonymous else "not_authorized", anonymous=True)
+        self._initial = default
+        return then(point.fold(client, default), self._authenticated)
+
+    def _authenticated(self, verdict: AuthResult | Challenge) -> Any:
+        client = self.client
+        if isinstance(verdict, Challenge):
+            if client.authMethod is None:
+                # A client that did not ask for an enhanced authentication can't be challenged ([MQTT-4.12.0-6]).
+                return self._refuse(NOT_AUTHORIZED)
+            self.challenge = verdict
+            return self
+        if client.authMethod is not None and verdict is self._initial:
+            return self._refuse(BAD_AUTHENTICATION_METHOD)  # [MQTT-4.12.0-1]
+        # It is not needed any more, and hooks that come later have no business with it.
+        client.password = None
+        client.authData = None
+        if not verdict.success:
+            if verdict.properties is not None:
+                self._addProperties(verdict.properties)
+            return self._refuse(verdict.reasonCode)
+        if verdict.properties is not None:
+            self._addProperties(verdict.properties)
+        if client.authMethod is not None:
+            self.properties.authMethod = client.authMethod  # [MQTT-4.12.0-5]
+            self.properties.authData = verdict.data
+        return self._letIn(verdict.isSuperuser, verdict.anonymous, verdict.mountpoint)
+
+    def _letIn(self, isSuperuser: bool, anonymous: bool, mountpoint: str | None) -> Any:
+        client = self.client
+        client.isSuperuser = isSuperuser
+        client.anonymous = anonymous
+        if anonymous:
+            self.broker.counters.client_auth_anonymous += 1
+        if mountpoint is None:
+            mountpoint = client.options.mountpoint
+        if mountpoint:
+            try:
+                client.mountpoint = expanded(mountpoint, client)
+            except ProtocolError as error:
+                return self._refuse(error.reason)
+        if self.request.will is None:
+            return self._open()
+        return self._takeWill()
+
+    def _takeWill(self) -> Any:
+        will = self.request.will
+        if will is None:
+            return self._open()
+        limits = self.client.limits
+        if will.qos > limits.maxQoS:  # [MQTT-3.2.2-12]
+            return self._refuse(QOS_NOT_SUPPORTED)
+        if will.retain and not limits.retainAvailable:  # [MQTT-3.2.2-13]
+            return self._refuse(RETAIN_NOT_SUPPORTED)
+        if will.topic.startswith("$SYS/"):
+            return self._refuse(NOT_AUTHORIZED)
+        return then(self.broker.permissions.authorize(self.client, "publish", will.topic), self._willAllowed)
+
+    def _willAllowed(self, allowed: bool) -> Any:
+        if not allowed:
+            return self._refuse(NOT_AUTHORIZED)
+        client, will = self.client, self.request.will
+        if will is not None:
+            properties = will.properties
+            if properties is not None:
+                client.willDelay = properties.willDelay or 0
+                properties.willDelay = None
+            try:
+                topic = mounted(client.mountpoint, will.topic)
+            except ProtocolError as error:
+                return self._refuse(error.reason)
+            message = Message(topic, will.payload, will.qos, will.retain, properties, client.clientID)
+            message.username = client.username
+            message.peerHost = client.peerHost
+            message.protocol = client.protocol
+            client.will = message
+        return self._open()
+
+    def _open(self) -> Any:
+        """
+        Give the client its session.
+        """
+        broker, client, request = self.broker, self.client, self.request
+        if self.connection.closed:  # it has gone while somebody was asked about it
+            return self._refuse(NOT_AUTHORIZED)
+        client.expiryInterval = self._expiryInterval()
+        progress = broker.router.progress
+        if progress.broken and client.expiryInterval and broker.store.durable:
+            return self._refuse(QUOTA_EXCEEDED)  # its session could not be kept
+        self.before = progress.sequence
+        window = client.limits.maxInflight or _LARGEST_WINDOW
+        properties = client.properties
+        if properties is not None and properties.receiveMaximum is not None:
+            window = min(window, properties.receiveMaximum)  # [MQTT-3.3.4-9]
+        self.sessionPresent = broker.registry.openSession(client, self.connection, request.cleanStart, window)
+        self._prepare()
+        point = broker.hooks.clientConnack
+        if not point.callbacks:
+            return self
+        return then(point.fold(client, SUCCESS, self.properties), self._done)
+
+    def _expiryInterval(self) -> int:
+        client, request = self.client, self.request
+        if request.version < VERSION_5:
+            return 0 if request.cleanStart else min(int(client.options.session_expiry_interval), NEVER)
+        properties = client.properties
+        if properties is None or properties.sessionExpiry is None:
+            return 0
+        return properties.sessionExpiry
+
+    def _prepare(self) -> None:
+        """
+        Say in CONNACK and to the connection what this client has to go by.
+        """
+        client, connection, limits = self.client, self.connection, self.client.limits
+        properties = client.properties
+        session = client.session
+        if session is None:
+            return
+        receiveMaximum = limits.maxAwaitingRel
+        connection.accept(session, client.clientID, receiveMaximum)
+        connection.username = client.username
+        connection.peerHost = client.peerHost
+        connection.exempt = self.broker.permissions.isExempt(client)
+        if self.request.version < VERSION_5:
+            return
+        mine = self.properties
+        if receiveMaximum:
+            mine.receiveMaximum = receiveMaximum
+        if limits.maxQoS < 2:  # [MQTT-3.2.2-9]
+            mine.maximumQoS = limits.maxQoS
+        if not limits.retainAvailable:
+            mine.retainAvailable = 0
+        if not limits.wildcardAvailable:
+            mine.wildcardAvailable = 0
+        if not limits.sharedAvailable:
+            mine.sharedAvailable = 0
+        if limits.maxTopicAlias:
+            mine.topicAliasMaximum = limits.maxTopicAlias
+        mine.maximumPacketSize = limits.maxPacketSize
+        imposed = client.options.server_keepalive
+        if imposed:  # [MQTT-3.1.2-21]
+            mine.serverKeepAlive = client.keepAlive = imposed
+        if properties is None:
+            return
+        if properties.maximumPacketSize is not None:
+            connection.maxOut = properties.maximumPacketSize
+        if properties.topicAliasMaximum and limits.maxTopicAlias:
+            connection.useAliases(min(properties.topicAliasMaximum, limits.maxTopicAlias))
+        if properties.requestProblem == 0:
+            connection.problemInformation = False
+        if properties.requestResponse == 1:  # [MQTT-3.1.2-28]
+            mine.responseInformation = f"response/{client.clientID}/"
+
+    def _done(self, properties: Properties) -> Admission:
+        self.properties = properties
+        return self
+
+    def _refuse(self, reason: int) -> Any:
+        self.reason = reason
+        client = self.client
+        client.password = None
+        client.authData = None
+        counters = self.broker.counters
+        counters.packets_connack_error += 1
+        if reason in _AUTH_ERRORS:
+            counters.packets_connack_auth_error += 1
+        point = self.broker.hooks.clientConnack
+        if not point.callbacks:
+            return self
+        return then(point.fold(client, reason, self.properties), self._done)
+
+    def _addProperties(self, properties: Properties) -> None:
+        for name, value in properties.asDict().items():
+            setattr(self.properties, name, value)
+
+
+_AUTH_ERRORS = frozenset((0x86, 0x87, 0x8A, 0x8C))
+
+
+def expanded(template: str, client: ClientInfo) -> str:
+    """
+    A topic template with C{%c}, C{%u} and C{%a} filled in (spec/config.md 1.2).
+
+    @raise ProtocolError: (not authorised) where a value would change the shape of the topic.
+    """
+    if "%" not in template:
+        return template
+    for mark, value in (("%c", client.clientID), ("%u", client.username or ""), ("%a", client.peerHost or "")):
+        if mark in template:
+            if "+" in value or "#" in value:
+                raise ProtocolError(NOT_AUTHORIZED, "a name with wildcards can't be part of a mount point")
+            template = template.replace(mark, value)
+    return template

@@ -1,0 +1,382 @@
+"""
+The broker service: clients come and go, sessions live and expire, messages are published.
+
+It is the policy above L{twisted_mqtt.core}; it knows no transport. What waits does so for one client alone.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from twisted_mqtt.base.timerwheel import DeadlineWheel
+from twisted_mqtt.base.waiting import isDeferred, then
+from twisted_mqtt.broker.admission import Admission
+from twisted_mqtt.broker.alarms import Alarms
+from twisted_mqtt.broker.bans import Bans
+from twisted_mqtt.broker.overload import OverloadGuard
+from twisted_mqtt.broker.permissions import Permissions
+from twisted_mqtt.broker.retained import RetainedMessages
+from twisted_mqtt.broker.sessions import SessionRegistry
+from twisted_mqtt.broker.subscribing import Subscribing, unsubscribing
+from twisted_mqtt.broker.wills import Wills
+from twisted_mqtt.core.counters import Counters
+from twisted_mqtt.core.outbox import Outbox
+from twisted_mqtt.core.reasons import (
+    NO_MATCHING_SUBSCRIBERS,
+    QUOTA_EXCEEDED,
+    SERVER_SHUTTING_DOWN,
+    SUCCESS,
+)
+from twisted_mqtt.core.router import Router
+from twisted_mqtt.core.session import DELIVER, DISCARD, WAIT, Session, Switches
+from twisted_mqtt.core.subscription import STRATEGIES, Subscription
+from twisted_mqtt.core.topics import splitShare
+from twisted_mqtt.hooks.points import DROP, HookPoint, Hooks
+from twisted_mqtt.interfaces import IBroker
+from twisted_mqtt.net.tls.psk import PreSharedKeys
+from twisted_mqtt.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IReactorTime
+
+    from twisted_mqtt.broker.client import ClientInfo
+    from twisted_mqtt.config.schema_extensions import Retainer
+    from twisted_mqtt.config.settings import Settings
+    from twisted_mqtt.core.connection import Connection
+    from twisted_mqtt.core.message import Message
+    from twisted_mqtt.core.packets import Connect, Subscribe, Unsubscribe
+    from twisted_mqtt.core.queue import Entry
+    from twisted_mqtt.interfaces import IClient
+
+_log = Logger()
+
+
+@implementer(IBroker)
+class Broker(Service):
+    """
+    One broker.
+
+    @ivar clients: those that are connected, by client identifier.
+    @ivar sessions: all that live, by client identifier.
+    @ivar bans: who is not let in.
+    @ivar permissions: what those who are may do.
+    @ivar stopping: whether no client is let in any more.
+    @ivar outbox: collects the connections with output.
+    @ivar hurry: says whether something waits that is not the network: while it does, a turn of the network ends with
+        the socket at hand. May be called from any thread.
+    """
+
+    name = "broker"
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: IReactorTime,
+        store: Any = None,
+        chance: Callable[[], float] = random.random,
+        retainer: Retainer | None = None,
+    ) -> None:
+        """
+        @param store: provides L{IStore<twisted_mqtt.interfaces.IStore>}; without one nothing survives the process.
+        @param chance: gives numbers from 0 to below 1.
+        @param retainer: limits of retained messages.
+        """
+        self.settings = settings
+        self.clock = clock
+        self.nodeName = settings.node.name
+        self.store = MemoryStore() if store is None else store
+        self.counters = Counters()
+        self.switches = Switches()
+        self.hooks = Hooks(clock, settings.resolveZone("external").hook_timeout)
+        self.hooks.changed = self._hooksChanged
+        self.router = Router(self.counters, self.switches, self, chance)
+        self.router.progress = self.store.progress
+        self.router.strategy = STRATEGIES[settings.broker.shared_subscription_strategy]
+        self.retained = RetainedMessages(self.counters, retainer)
+        self.wheel = DeadlineWheel(clock)
+        self.wills = Wills(self)
+        self.registry = SessionRegistry(
+            self.router,
+            self.hooks,
+            self.store,
+            self.wills,
+            self,
+            clock.seconds,
+            settings.broker.shared_dispatch_ack_enabled,
+        )
+        self.clients = self.registry.clients
+        self.sessions = self.registry.sessions
+        self.preSharedKeys = PreSharedKeys()
+        self.bans = Bans(self.store, clock.seconds)
+        self.alarms = Alarms(self.nodeName, self.publish, clock.seconds)
+        self._overload = OverloadGuard(self)
+        self.outbox = Outbox(self._flushLater)
+        self.hurry: Callable[[bool], None] = lambda whether: None
+        self.stopping = False
+        self.permissions = Permissions(
+            settings, self.hooks, self.counters, self.switches, self.clients, clock.seconds
+        )
+        self._housekeeping = LoopingCall(self._keepHouse)
+        self._housekeeping.clock = clock
+
+    # Service
+
+    def startService(self) -> None:
+        """
+        Begin; listeners are services of their own and start after this one.
+        """
+        Service.startService(self)
+        self.stopping = False
+        self.switches.now = self.clock.seconds()
+        self._housekeeping.start(1.0, now=False)
+
+    def open(self) -> Deferred[None]:
+        """
+        Open the store and take over what it holds.
+
+        @return: fires when the broker may let clients in; fails where the store can't be used.
+        """
+        opening: Deferred[None] = maybeDeferred(self.store.open, self)
+        return opening
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Send all clients away (0x8B) and close the store.
+
+        @return: fires when everything is on disk.
+        """
+        self.stopping = True
+        Service.stopService(self)
+        for client in list(self.clients.values()):
+            self.registry.sendAway(client, SERVER_SHUTTING_DOWN)
+        self.outbox.flush()
+        if self._housekeeping.running:
+            self._housekeeping.stop()
+        self.wheel.stop()
+        self.wills.stop()
+        closing: Deferred[None] = maybeDeferred(self.store.close)
+        return closing
+
+    # Clients come and go
+
+    def connect(self, client: ClientInfo, request: Connect, connection: Connection) -> Any:
+        """
+        See L{IBroker}.
+        """
+        return Admission(self, client, request, connection).begin()
+
+    def opened(self, client: ClientInfo) -> Any:
+        """
+        See L{IBroker}.
+        """
+        return self.registry.opened(client)
+
+    def disconnect(self, client: ClientInfo, reason: int | str) -> None:
+        """
+        See L{IBroker}.
+        """
+        self.registry.disconnect(client, reason)
+
+    def setExpiry(self, client: ClientInfo, interval: int) -> None:
+        """
+        See L{twisted_mqtt.interfaces.IBroker}.
+        """
+        self.registry.setExpiry(client, interval)
+
+    def kick(self, clientID: str, reason: int, text: str = "") -> bool:
+        """
+        Send a client away; returns whether it was connected.
+        """
+        return self.registry.kick(clientID, reason, text)
+
+    def endSession(self, clientID: str) -> bool:
+        """
+        End the session of a client that is not connected; returns whether there was one.
+        """
+        return self.registry.end(clientID)
+
+    def configure(self, settings: Settings) -> None:
+        """
+        Go by other settings. What a client was told when it connected goes on for it.
+        """
+        self.settings = settings
+        self.hooks.timeout = settings.resolveZone("external").hook_timeout
+        self.router.strategy = STRATEGIES[settings.broker.shared_subscription_strategy]
+        self._overload.update()
+        self.permissions.configure(settings)
+
+    def now(self) -> float:
+        """
+        The time, in seconds since the epoch.
+        """
+        return self.clock.seconds()
+
+    def _keepHouse(self) -> None:
+        now = self.clock.seconds()
+        self.switches.now = now
+        self.registry.expire(now)
+        self.bans.expire(now)
+        self._overload.check()
+        for topic in self.retained.expire(now):
+            self.store.removeRetained(topic)
+
+    # Messages
+
+    def publish(self, message: Message, client: IClient | None = None) -> Any:
+        """
+        See L{IBroker}.
+        """
+        point = self.hooks.messagePublish
+        if point.callbacks:
+            return then(point.fold(message), self._publish, message)
+        return self._publish(message, message)
+
+    def _publish(self, message: Any, published: Message) -> int:
+        if message is DROP:
+            self.counters.messages_dropped += 1
+            if self.switches.dropped:
+                self.dropped(None, published, "hook")
+            return SUCCESS
+        if self.router.progress.broken and message.qos:
+            return QUOTA_EXCEEDED
+        if message.retain and self.retained.put(message):
+            if message.payload:
+                self.store.putRetained(message)
+            else:
+                self.store.removeRetained(message.topic)
+        return SUCCESS if self.router.route(message) else NO_MATCHING_SUBSCRIBERS
+
+    def isHeard(self, topic: str) -> bool:
+        """
+        See L{IBroker}.
+        """
+        return self.router.tree.systemCount > 0 or self.switches.publish or not topic.startswith("$")
+
+    def authorize(self, client: Any, action: str, topic: str) -> Any:
+        """
+        See L{IBroker}.
+        """
+        return self.permissions.authorize(client, action, topic)
+
+    def forgetPermissions(self) -> None:
+        """
+        See L{IBroker}.
+        """
+        self.permissions.forget()
+
+    def judgeFreely(self, judge: Any, publishesFreely: Callable[[Any, bool], bool] | None) -> None:
+        """
+        See L{IBroker}.
+        """
+        self.permissions.judgeFreely(judge, publishesFreely)
+
+    def subscribe(self, subscriber: Any, subscription: Subscription) -> bool:
+        """
+        See L{IBroker}.
+        """
+        group, subscription.matching = splitShare(subscription.topicFilter)
+        return self.router.tree.add(subscription, group)
+
+    def unsubscribe(self, subscriber: Any, topicFilter: str) -> bool:
+        """
+        See L{IBroker}.
+        """
+        group, matching = splitShare(topicFilter)
+        return self.router.tree.remove(matching, subscriber, group)
+
+    def subscribeClient(self, client: ClientInfo, packet: Subscribe, trusted: bool = False) -> Any:
+        """
+        Subscribe for a client, as a SUBSCRIBE asks.
+
+        @param trusted: whether the broker itself wants it, so that neither hooks nor access rules are asked.
+
+        @return: a L{Subscribing} that is done, or a Deferred of it. It does not fail.
+
+        @raise twisted_mqtt.core.reasons.ProtocolError: the packet is against the specification.
+        """
+        return Subscribing(self, client, packet, trusted).begin()
+
+    def unsubscribeClient(self, client: ClientInfo, packet: Unsubscribe) -> Any:
+        """
+        Unsubscribe for a client, as an UNSUBSCRIBE asks.
+
+        @return: the reason codes, or a Deferred of them. It does not fail.
+
+        @raise twisted_mqtt.core.reasons.ProtocolError: the packet is against the specification.
+        """
+        return unsubscribing(self, client, packet)
+
+    # What the core asks and tells
+
+    def delivering(self, session: Session, entry: Entry) -> int:
+        """
+        See L{twisted_mqtt.core.session.Events}.
+        """
+        outcome = self.hooks.messageDelivered.fold(session.info, entry.message)
+        if isDeferred(outcome):
+            outcome.addCallback(self._delivering, session, entry)
+            return WAIT
+        return self._decided(outcome, entry)
+
+    def _delivering(self, outcome: Any, session: Session, entry: Entry) -> None:
+        session.decided(entry, self._decided(outcome, entry), self.clock.seconds())
+
+    def _decided(self, outcome: Any, entry: Entry) -> int:
+        if outcome is DROP:
+            return DISCARD
+        entry.message = outcome
+        return DELIVER
+
+    def acked(self, session: Session, message: Message) -> None:
+        """
+        See L{twisted_mqtt.core.session.Events}.
+        """
+        self.hooks.messageAcked.run(session.info, message)
+
+    def dropped(self, session: Session | None, message: Message, reason: str) -> None:
+        """
+        See L{twisted_mqtt.core.session.Events}.
+        """
+        self.hooks.messageDropped.run(message, None if session is None else session.info, reason)
+
+    # Inside
+
+    def stats(self) -> dict[str, int]:
+        """
+        See L{IBroker}.
+        """
+        tree = self.router.tree
+        connections = len(self.clients)
+        return {
+            "connections": connections,
+            "channels": connections,
+            "sessions": len(self.sessions),
+            "suboptions": tree.count,
+            "subscribers": tree.count,
+            "subscriptions": tree.count,
+            "subscriptions.shared": tree.sharedCount,
+            "topics": tree.filterCount,
+            "routes": tree.filterCount,
+            "retained": len(self.retained),
+        }
+
+    def _flushLater(self) -> None:
+        self.clock.callLater(0, self.outbox.flush)
+
+    def _hooksChanged(self, point: HookPoint) -> None:
+        switches, hooks = self.switches, self.hooks
+        switches.publish = bool(hooks.messagePublish.callbacks)
+        switches.delivered = bool(hooks.messageDelivered.callbacks)
+        switches.acked = bool(hooks.messageAcked.callbacks)
+        switches.dropped = bool(hooks.messageDropped.callbacks)
+        if point is hooks.clientCheckAcl:
+            self.permissions.changed()

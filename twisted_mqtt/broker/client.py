@@ -1,0 +1,157 @@
+"""
+What the broker knows of one connected client.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted_mqtt.broker.place import Place
+from twisted_mqtt.core.connection import Connection
+from twisted_mqtt.core.limits import Limits
+from twisted_mqtt.core.message import Message
+from twisted_mqtt.core.properties import Properties
+from twisted_mqtt.core.session import Session
+from twisted_mqtt.net.peeridentity import PeerIdentity
+
+if TYPE_CHECKING:
+    from twisted_mqtt.config.schema_mqtt import Zone
+
+
+class ClientInfo:
+    """
+    One connected client. Hooks are given it as C{ClientInfo} and as C{ConnInfo} alike.
+
+    @ivar place: the listener and zone that it came by.
+    @ivar shell: its L{IClientShell<twisted_mqtt.interfaces.IClientShell>}.
+    @ivar will: what is published if it goes without a word, or L{None}.
+    @ivar willDelay: how long that waits, in seconds.
+    @ivar pskIdentity: the identity of the key that it has shown to know, L{None} where it has not shown any.
+    @ivar provenUsername: the user name that it has by its certificate or its key, whatever it calls itself; L{None} for
+        none.
+    @ivar window: how many messages may be in flight to it.
+    """
+
+    __slots__ = (
+        "aclCache", "aclGeneration", "anonymous",
+        "authData", "authMethod", "cleanStart", "clientID", "cn", "connectedAt", "connection",
+        "disconnectedAt", "dn", "expiryInterval", "isSuperuser", "keepAlive", "mountpoint", "password", "peerHost",
+        "peerPort", "place", "properties", "protoName", "protoVersion", "protocol", "provenUsername", "pskIdentity",
+        "session", "shell", "sockPort", "username", "will", "willDelay", "window", "wsCookie",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        place: Place,
+        shell: object,
+        protocol: str = "mqtt",
+        peerHost: str | None = None,
+        peerPort: int = 0,
+        sockPort: int = 0,
+    ) -> None:
+        self.place = place
+        self.shell = shell
+        self.protocol = protocol
+        self.peerHost = peerHost
+        self.peerPort = peerPort
+        self.sockPort = sockPort
+        self.clientID = ""
+        self.username: str | None = None
+        self.password: bytes | None = None
+        self.protoName = ""
+        self.protoVersion = 0
+        self.mountpoint = ""
+        self.isSuperuser = False
+        self.anonymous = False
+        self.cn: str | None = None
+        self.dn: str | None = None
+        self.pskIdentity: str | None = None
+        self.provenUsername: str | None = None
+        self.wsCookie: str | None = None
+        self.cleanStart = True
+        self.keepAlive = 0
+        self.connectedAt = 0.0
+        self.disconnectedAt = 0.0
+        self.expiryInterval = 0
+        self.properties: Properties | None = None
+        self.authMethod: str | None = None
+        self.authData: bytes | None = None
+        self.session: Session | None = None
+        self.connection: Connection | None = None
+        self.will: Message | None = None
+        self.willDelay = 0
+        self.window = 0
+        # What access rules have said lately: (action, topic) -> (allowed, until).
+        self.aclCache: dict[tuple[str, str], tuple[bool, float]] | None = None
+        self.aclGeneration = 0
+
+    @property
+    def zone(self) -> str:
+        """
+        The name of its zone.
+        """
+        return self.place.zone.name
+
+    @property
+    def listener(self) -> str:
+        """
+        The name of its listener.
+        """
+        return self.place.name
+
+    @property
+    def options(self) -> Zone:
+        """
+        The options of its zone.
+        """
+        return self.place.zone
+
+    @property
+    def limits(self) -> Limits:
+        """
+        The limits of its zone.
+        """
+        return self.place.limits
+
+    def identify(self, identity: PeerIdentity, keyNames: bool = False) -> None:
+        """
+        Take over what a layer below has found out about it.
+
+        @param keyNames: whether who has shown to know a key has its identity for a user name, whatever it calls itself.
+        """
+        self.cn = identity.cn
+        self.dn = identity.dn
+        self.pskIdentity = identity.pskName
+        self.provenUsername = identity.username(self.place.usernamePart)
+        if keyNames and self.pskIdentity is not None:
+            self.provenUsername = self.pskIdentity
+
+    def stats(self) -> dict[str, int]:
+        """
+        See L{twisted_mqtt.interfaces.IClient}.
+        """
+        if not self.options.enable_stats:
+            return {}
+        found: dict[str, int] = {}
+        limits, session, connection = self.limits, self.session, self.connection
+        if session is not None:
+            awaiting = session.awaiting
+            found["subscriptions_cnt"] = len(session.subscriptions)
+            found["max_subscriptions"] = limits.maxSubscriptions
+            found["inflight"] = len(session.inflight)
+            found["max_inflight"] = self.window
+            found["mqueue_len"] = session.queueLength
+            found["max_mqueue"] = limits.maxQueue
+            found["awaiting_rel"] = 0 if awaiting is None else len(awaiting)
+            found["max_awaiting_rel"] = limits.maxAwaitingRel
+        if connection is not None:
+            found["recv_oct"] = connection.receivedBytes
+            found["recv_pkt"] = connection.count
+            found["recv_msg"] = connection.receivedMessages
+            found["send_oct"] = connection.sentBytes
+            found["send_pkt"] = connection.sentPackets
+            found["send_msg"] = connection.sentMessages
+        return found
+
+    def __repr__(self) -> str:
+        return f"<ClientInfo {self.clientID!r} {self.protocol} from {self.peerHost}:{self.peerPort}>"

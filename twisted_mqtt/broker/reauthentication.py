@@ -1,0 +1,67 @@
+"""
+A client proves anew who it is, without a new connection (4.12.1).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted_mqtt.base.waiting import then
+from twisted_mqtt.core.properties import Properties
+from twisted_mqtt.core.reasons import BAD_AUTHENTICATION_METHOD, SUCCESS
+from twisted_mqtt.hooks.points import AuthResult, Challenge
+
+if TYPE_CHECKING:
+    from twisted_mqtt.broker.broker import Broker
+    from twisted_mqtt.broker.client import ClientInfo
+
+
+class Reauthentication:
+    """
+    One re-authentication.
+
+    @ivar challenge: what the client is to be asked next, or L{None} when it is decided.
+    @ivar reason: how it ended; from 0x80 on the client has to go.
+    @ivar properties: of the AUTH that ends it.
+    """
+
+    def __init__(self, broker: Broker, client: ClientInfo) -> None:
+        self.challenge: Challenge | None = None
+        self.reason = SUCCESS
+        self.properties = Properties()
+        self._broker = broker
+        self._client = client
+
+    def step(self, data: bytes | None) -> Any:
+        """
+        Take what the client has sent.
+
+        @return: itself, or a Deferred of it.
+        """
+        client = self._client
+        client.authData = data
+        self.challenge = None
+        point = self._broker.hooks.clientAuthenticate
+        self._broker.counters.client_authenticate += 1
+        default = AuthResult("bad_authentication_method")
+        return then(point.fold(client, default), self._decided)
+
+    def _decided(self, verdict: AuthResult | Challenge) -> Reauthentication:
+        client = self._client
+        if isinstance(verdict, Challenge):
+            self.challenge = verdict
+            return self
+        client.authData = None
+        self.reason = verdict.reasonCode
+        if self.reason == BAD_AUTHENTICATION_METHOD:
+            return self
+        self.properties.authMethod = client.authMethod
+        self.properties.authData = verdict.data
+        if verdict.success:
+            # It may be somebody else's turn to be superuser now: rules are asked afresh.
+            client.isSuperuser = verdict.isSuperuser
+            client.aclCache = None
+            if client.connection is not None:
+                client.connection.exempt = self._broker.permissions.isExempt(client)
+                client.connection.forgetAllowed()
+        return self

@@ -1,0 +1,308 @@
+"""
+Who is here, and what outlives them: clients that come, take over and go, sessions that are resumed and expire.
+
+It is compiled like the core, for every connection goes through it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.logger import Logger
+
+from twisted_mqtt.broker.client import ClientInfo
+from twisted_mqtt.broker.redispatch import LEFT, Inheritance
+from twisted_mqtt.broker.wills import Wills
+from twisted_mqtt.core.connection import Connection
+from twisted_mqtt.core.counters import Counters
+from twisted_mqtt.core.reasons import SESSION_TAKEN_OVER
+from twisted_mqtt.core.router import Router
+from twisted_mqtt.core.session import NEVER, Events, Session, Switches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_log = Logger()
+
+
+# So many endings that will not be may stand in the list of endings, besides two for each session that there is.
+_SLACK: Final = 1000
+
+
+class SessionRegistry:
+    """
+    The clients and the sessions of a broker.
+
+    @ivar clients: those that are connected, by client identifier.
+    @ivar sessions: all that live, by client identifier.
+    @ivar now: the time, in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        hooks: Any,
+        store: Any,
+        wills: Wills,
+        events: Events,
+        now: Callable[[], float],
+        passesOn: bool,
+    ) -> None:
+        """
+        @param hooks: the L{Hooks<twisted_mqtt.hooks.points.Hooks>}.
+        @param store: provides L{IStore<twisted_mqtt.interfaces.IStore>}.
+        @param events: who is told what happens to messages.
+        @param passesOn: whether what waits for an absent member of a shared subscription goes to one that is there.
+        """
+        self.clients: dict[str, ClientInfo] = {}
+        self.sessions: dict[str, Session] = {}
+        self.now = now
+        self._router = router
+        self._counters: Counters = router.counters
+        self._switches: Switches = router.switches
+        self._hooks = hooks
+        self._store = store
+        self._wills = wills
+        self._events = events
+        self._passesOn = passesOn
+        self._inheritance = Inheritance(router, store, now)
+        self._ending: list[tuple[float, int, Session]] = []
+        self._endings = 0
+
+    def openSession(self, client: ClientInfo, connection: Connection, cleanStart: bool, window: int) -> bool:
+        """
+        Give a client its session, the one it had or a new one, and send away who had it before.
+
+        @return: whether it had one.
+        """
+        clientID = client.clientID
+        client.connection = connection
+        client.window = window
+        old = self.clients.get(clientID)
+        session = self.sessions.get(clientID)
+        if old is not None:
+            goesOn = not cleanStart and session is not None and session.expiryInterval > 0
+            if goesOn and old.willDelay:
+                old.will = None  # the session goes on before its time ([MQTT-3.1.3-9])
+            self.sendAway(old, SESSION_TAKEN_OVER)
+            session = self.sessions.get(clientID)
+            if session is not None:
+                self._counters.session_takeovered += 1
+                self._hooks.sessionTakeovered.run(old, session)
+        now = self.now()
+        if session is not None:
+            ended = session.expiresAt != 0.0 and session.expiresAt <= now
+            if cleanStart or ended or session.mountpoint != client.mountpoint:  # [MQTT-3.1.2-4]
+                self._endSession(session, "discarded" if cleanStart else "expired")
+                session = None
+        present = session is not None
+        if session is None:
+            session = Session(
+                clientID, client.limits, self._counters, self._switches, self._events, now, client.mountpoint
+            )
+            self.sessions[clientID] = session
+        else:
+            self._wills.cancel(clientID)
+            session.useLimits(client.limits)
+        session.username = client.username
+        session.info = client
+        session.zone = client.zone
+        session.expiryInterval = client.expiryInterval
+        # From here on it does not expire, though nothing goes out before the client has been told that it is in.
+        session.expiresAt = 0.0
+        client.session = session
+        self.clients[clientID] = client
+        self._persist(session, client)
+        # A point that nobody listens at costs a test, which counts where many connect.
+        if present:
+            self._counters.session_resumed += 1
+            point = self._hooks.sessionResumed
+        else:
+            self._counters.session_created += 1
+            point = self._hooks.sessionCreated
+        if point.callbacks:
+            point.run(client, session)
+        return present
+
+    def opened(self, client: ClientInfo) -> Any:
+        """
+        See L{twisted_mqtt.interfaces.IBroker}.
+        """
+        self._counters.client_connected += 1
+        point = self._hooks.clientConnected
+        waiting = point.run(client, client) if point.callbacks else None
+        return self._resume(None, client) if waiting is None else waiting.addCallback(self._resume, client)
+
+    def _resume(self, _: object, client: ClientInfo) -> None:
+        session, connection = client.session, client.connection
+        if session is not None and connection is not None and not connection.closed:
+            session.attach(connection, client.window)
+            session.resume(self.now())
+
+    def disconnect(self, client: ClientInfo, reason: int | str) -> None:
+        """
+        See L{twisted_mqtt.interfaces.IBroker}.
+        """
+        session = client.session
+        if session is None:
+            return
+        client.session = None
+        now = client.disconnectedAt = self.now()
+        if self.clients.get(client.clientID) is client:
+            del self.clients[client.clientID]
+        if client.connection is not None:
+            client.connection.lost(now)
+        # A client that goes before its session was attached has left no connection there to notice it.
+        session.detach(now)
+        self._counters.client_disconnected += 1
+        if self._hooks.clientDisconnected.callbacks:
+            self._hooks.clientDisconnected.run(client, reason, client)
+        self._wills.leave(client, session)
+        if session.expiryInterval == 0:
+            self._endSession(session, "terminated", reason)
+            return
+        if session.journal is not None:
+            self._store.saveSession(session)
+        self._endLater(session)
+        if self._passesOn:
+            self._passOn(session)
+
+    def kick(self, clientID: str, reason: int, text: str = "") -> bool:
+        """
+        Send a client away; returns whether it was connected.
+        """
+        client = self.clients.get(clientID)
+        if client is None:
+            return False
+        self.sendAway(client, reason, text)
+        return True
+
+    def end(self, clientID: str) -> bool:
+        """
+        End the session of a client that is not connected; returns whether there was one.
+        """
+        session = self.sessions.get(clientID)
+        if session is None or clientID in self.clients:
+            return False
+        self._endSession(session, "terminated", "kicked")
+        return True
+
+    def setExpiry(self, client: ClientInfo, interval: int) -> None:
+        """
+        Change for how many seconds a client's session outlives its connection.
+        """
+        session = client.session
+        if session is not None:
+            client.expiryInterval = session.expiryInterval = interval
+            self._persist(session, client)
+
+    def sendAway(self, client: ClientInfo, reason: int, text: str = "") -> None:
+        """
+        Close a client's connection, and do at once what its loss entails.
+        """
+        shell: Any = client.shell
+        try:
+            shell.disconnectClient(reason, text)
+        except Exception:
+            _log.failure("Disconnecting {client} failed", client=client)
+        self.disconnect(client, reason)
+
+    def restore(self, session: Session) -> None:
+        """
+        Take over a session that the store has; or pass on what it has left, if it had ended.
+        """
+        if session.expiryInterval == LEFT:
+            self._inheritance.resume(session)
+        else:
+            self.sessions[session.clientID] = session
+            self._endLater(session)
+
+    def _persist(self, session: Session, client: ClientInfo) -> None:
+        """
+        Have the store keep a session as long as it can outlive its connection, and no longer.
+        """
+        if not self._store.durable:
+            return
+        if session.expiryInterval:
+            session.journal = self._store.journal
+        # One that is not to outlive this connection any more keeps what it has in the store, until it ends.
+        if session.journal is not None:
+            self._store.saveSession(session)
+            if client.will is not None:
+                self._store.saveWill(client.clientID, client.will, 0.0, client.willDelay)
+            else:
+                self._store.removeWill(client.clientID)
+
+    def _endLater(self, session: Session) -> None:
+        if session.expiryInterval != NEVER:
+            self._endings += 1
+            heapq.heappush(self._ending, (session.expiresAt, self._endings, session))
+            if len(self._ending) > 2 * len(self.sessions) + _SLACK:
+                self._sweep()
+
+    def _sweep(self) -> None:
+        """
+        Forget the endings of sessions that were resumed or have ended: clients that come and go all the time must not
+        make the process grow.
+        """
+        left = {id(ending[2]): ending for ending in self._ending if _endsAt(ending[2], ending[0])}
+        self._ending = list(left.values())
+        heapq.heapify(self._ending)
+
+    def _endSession(self, session: Session, how: str, reason: int | str = "expired") -> None:
+        if session.shut:
+            return
+        session.shut = True
+        if self.sessions.get(session.clientID) is session:
+            del self.sessions[session.clientID]
+        for subscription in session.subscriptions.values():
+            share = subscription.share
+            self._router.tree.remove(subscription.matching, session, None if share is None else share.name)
+        left = session.undelivered()
+        leaves = self._inheritance.leaves(session)
+        if not leaves:
+            session.subscriptions.clear()
+            if session.journal is not None:
+                self._store.removeSession(session)
+                session.journal = None
+        if left:
+            self._router.redispatch(left, session)
+        if self._switches.dropped:
+            for entry in [*session.inflight.values(), *(session.queue.entries() if session.queue else ())]:
+                self._events.dropped(session, entry.message, "session_terminated")
+        self._wills.sessionEnded(session.clientID)
+        if how == "discarded":
+            self._counters.session_discarded += 1
+            self._hooks.sessionDiscarded.run(session.info, session)
+        else:
+            self._counters.session_terminated += 1
+            if self._hooks.sessionTerminated.callbacks:
+                self._hooks.sessionTerminated.run(session.info, reason, session)
+        if leaves:
+            self._inheritance.begin(session)
+
+    def _passOn(self, session: Session) -> None:
+        """
+        Give what waits for an absent member of a shared subscription to a member that is there.
+        """
+        for subscription in list(session.subscriptions.values()):
+            share = subscription.share
+            if share is not None and any(member.subscriber.online for member in share.members.values()):
+                self._router.redispatch(session.undelivered(share), session)
+
+    def expire(self, now: float) -> None:
+        """
+        End the sessions whose time is over.
+        """
+        while self._ending and self._ending[0][0] <= now:
+            session = heapq.heappop(self._ending)[2]
+            if not session.shut and session.expiresAt != 0.0 and session.expiresAt <= now:
+                self._endSession(session, "expired")
+
+
+def _endsAt(session: Session, when: float) -> bool:
+    """
+    Whether a session still waits for its end at that time.
+    """
+    return not session.shut and session.expiresAt == when

@@ -1,0 +1,250 @@
+"""
+SUBSCRIBE and UNSUBSCRIBE: hooks, access rules, limits, then the session, the tree and the retained messages.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted_mqtt.base.waiting import breath, isDeferred, then
+from twisted_mqtt.core.packets import Request
+from twisted_mqtt.core.properties import Properties
+from twisted_mqtt.core.reasons import (
+    NO_SUBSCRIPTION_EXISTED,
+    NOT_AUTHORIZED,
+    PROTOCOL_ERROR,
+    QUOTA_EXCEEDED,
+    SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
+    SUCCESS,
+    TOPIC_FILTER_INVALID,
+    WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
+    ProtocolError,
+)
+from twisted_mqtt.core.subscription import Subscription
+from twisted_mqtt.core.topics import LOCAL, hasWildcard, splitShare
+
+if TYPE_CHECKING:
+    from twisted_mqtt.broker.broker import Broker
+    from twisted_mqtt.broker.client import ClientInfo
+    from twisted_mqtt.core.packets import Subscribe, Unsubscribe
+
+
+# Filters of one packet that are worked through before others have their turn.
+_AT_ONCE: Final = 512
+
+
+class Subscribing:
+    """
+    One SUBSCRIBE.
+
+    @ivar trusted: whether the broker itself wants it: hooks that may change it and access rules are not asked.
+    @ivar reasons: a reason code for each filter asked for, in that order.
+    """
+
+    def __init__(self, broker: Broker, client: ClientInfo, packet: Subscribe, trusted: bool = False) -> None:
+        self.broker = broker
+        self.client = client
+        self.packet = packet
+        self.trusted = trusted
+        self.reasons = [NOT_AUTHORIZED] * len(packet.requests)
+        self._accepted: list[tuple[Subscription, bool]] = []
+
+    def begin(self) -> Any:
+        """
+        Take the first steps.
+
+        @return: itself, or a Deferred of it.
+
+        @raise ProtocolError: the packet is against the specification; nothing was subscribed.
+        """
+        for request in self.packet.requests:
+            group, _ = splitShare(request.topicFilter)
+            if group is not None and request.noLocal:  # [MQTT-3.8.3-4]
+                raise ProtocolError(PROTOCOL_ERROR, "a shared subscription has No Local")
+        if self.trusted:
+            return self._next(0, self.packet.requests)
+        self.broker.counters.client_subscribe += 1
+        point = self.broker.hooks.clientSubscribe
+        if not point.callbacks:
+            return self._next(0, self.packet.requests)
+        properties = self.packet.properties or Properties()
+        return then(point.fold(self.client, properties, self.packet.requests), self._rewritten)
+
+    def deliverRetained(self) -> None:
+        """
+        Send the retained messages that the new subscriptions ask for; after SUBACK, which is the usual order.
+        """
+        broker, session = self.broker, self.client.session
+        if session is None:
+            return
+        now = broker.now()
+        for subscription, new in self._accepted:
+            handling = subscription.retainHandling
+            # [MQTT-3.3.1-9], [MQTT-3.3.1-10], [MQTT-3.3.1-11]; not for shared ones: 4.8.2
+            if subscription.share is None and (handling == 0 or (handling == 1 and new)):
+                session.deliverRetained(broker.retained, subscription, now)
+
+    def _rewritten(self, requests: Any) -> Any:
+        """
+        A hook may have changed the requests. What it has taken out is refused; the answer is still one reason for each
+        that the client has sent.
+        """
+        if len(requests) == len(self.packet.requests):
+            return self._next(0, requests)
+        kept: list[Request | None] = [
+            next((changed for changed in requests if changed is asked), None) for asked in self.packet.requests
+        ]
+        return self._next(0, kept)
+
+    def _next(self, index: int, requests: Any) -> Any:
+        """
+        Ask the access rules about one filter after the other.
+        """
+        while index < len(requests):
+            request = requests[index]
+            if request is not None:
+                verdict = self._refusal(request)
+                if verdict == SUCCESS:
+                    allowed = self.trusted or self.broker.permissions.authorize(
+                        self.client, "subscribe", _plain(request.topicFilter)
+                    )
+                    if isDeferred(allowed):
+                        return allowed.addCallback(self._goOn, index, requests)
+                    verdict = self._take(request, allowed)
+                self.reasons[index] = verdict
+            index += 1
+            if index % _AT_ONCE == 0 and index < len(requests):
+                return breath(self.broker.clock).addCallback(self._breathed, index, requests)
+        return self
+
+    def _breathed(self, _: None, index: int, requests: Any) -> Any:
+        return self._next(index, requests)
+
+    def _goOn(self, allowed: bool, index: int, requests: Any) -> Any:
+        self.reasons[index] = self._take(requests[index], allowed)
+        return self._next(index + 1, requests)
+
+    def _refusal(self, request: Request) -> int:
+        """
+        Why a filter can't be subscribed whatever the access rules say; 0 if there is no such reason.
+        """
+        client, limits = self.client, self.client.limits
+        session = client.session
+        if request.qos > 2:  # how a hook says no
+            return request.qos
+        try:
+            group, matching = splitShare(request.topicFilter)
+        except ProtocolError:  # a hook has made it so
+            return TOPIC_FILTER_INVALID
+        if group is not None and not limits.sharedAvailable:
+            return SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
+        if hasWildcard(matching) and not limits.wildcardAvailable:
+            return WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED
+        if limits.maxTopicLevels and matching.count("/") >= limits.maxTopicLevels:
+            return TOPIC_FILTER_INVALID
+        if self.broker.router.progress.broken and session is not None and session.journal is not None:
+            return QUOTA_EXCEEDED
+        if (
+            limits.maxSubscriptions
+            and session is not None
+            and len(session.subscriptions) >= limits.maxSubscriptions
+            and request.topicFilter not in session.subscriptions
+        ):
+            return QUOTA_EXCEEDED
+        return SUCCESS
+
+    def _take(self, request: Request, allowed: bool) -> int:
+        broker, client = self.broker, self.client
+        session = client.session
+        if not allowed or session is None:
+            broker.counters.packets_subscribe_auth_error += 1
+            return NOT_AUTHORIZED
+        group, matching = splitShare(request.topicFilter)
+        properties = self.packet.properties
+        subscription = Subscription(
+            session,
+            request.topicFilter,
+            min(request.qos, client.limits.maxQoS),
+            request.noLocal,
+            request.retainAsPublished,
+            request.retainHandling,
+            None if properties is None else properties.subscriptionIDs,
+            client.mountpoint + matching,
+            session,
+        )
+        new = broker.router.tree.add(subscription, group)
+        session.subscriptions[request.topicFilter] = subscription
+        if session.journal is not None:
+            broker.store.saveSubscription(session, subscription)
+        self._accepted.append((subscription, new))
+        broker.hooks.sessionSubscribed.run(client, request.topicFilter, subscription)
+        return subscription.qos
+
+
+def _plain(topicFilter: str) -> str:
+    """
+    What access rules are asked about: the filter without its share.
+    """
+    return splitShare(topicFilter)[1]
+
+
+def unsubscribing(broker: Broker, client: ClientInfo, packet: Unsubscribe) -> Any:
+    """
+    One UNSUBSCRIBE.
+
+    @return: a reason code for each filter, or a Deferred of them.
+
+    @raise ProtocolError: the packet is against the specification.
+    """
+    for topicFilter in packet.topicFilters:
+        splitShare(topicFilter)
+    broker.counters.client_unsubscribe += 1
+    point = broker.hooks.clientUnsubscribe
+    if not point.callbacks:
+        return _unsubscribe(packet.topicFilters, broker, client, packet)
+    properties = packet.properties or Properties()
+    return then(point.fold(client, properties, packet.topicFilters), _unsubscribe, broker, client, packet)
+
+
+def _unsubscribe(topicFilters: list[str], broker: Broker, client: ClientInfo, packet: Unsubscribe) -> Any:
+    return _unsubscribeSome(None, [], topicFilters, broker, client, packet)
+
+
+def _unsubscribeSome(
+    _: None,
+    reasons: list[int],
+    topicFilters: list[str],
+    broker: Broker,
+    client: ClientInfo,
+    packet: Unsubscribe,
+) -> Any:
+    for topicFilter in topicFilters[len(reasons) : len(reasons) + _AT_ONCE]:
+        reasons.append(removeSubscription(broker, client, topicFilter))
+    if len(reasons) < len(topicFilters):
+        turn = breath(broker.clock)
+        return turn.addCallback(_unsubscribeSome, reasons, topicFilters, broker, client, packet)
+    # A hook may have taken filters out; the client gets an answer for each that it has sent.
+    missing = len(packet.topicFilters) - len(reasons)
+    return reasons[: len(packet.topicFilters)] + [SUCCESS] * missing
+
+
+def removeSubscription(broker: Broker, client: ClientInfo, topicFilter: str) -> int:
+    """
+    Remove one subscription of a client; returns the reason code.
+    """
+    session = client.session
+    subscription = None if session is None else session.subscriptions.pop(topicFilter, None)
+    if session is None or subscription is None:
+        return NO_SUBSCRIPTION_EXISTED
+    session.forgetRetained(topicFilter, broker.now())
+    share = subscription.share
+    broker.router.tree.remove(subscription.matching, session, None if share is None else share.name)
+    # The same filter with and without $local/ has one place in the tree.
+    plain = topicFilter.removeprefix(LOCAL)
+    other = session.subscriptions.get(LOCAL + plain if plain == topicFilter else plain)
+    if other is not None and other.share is None:
+        broker.router.tree.add(other)
+    if session.journal is not None:
+        broker.store.removeSubscription(session, topicFilter)
+    broker.hooks.sessionUnsubscribed.run(client, topicFilter, subscription)
+    return SUCCESS

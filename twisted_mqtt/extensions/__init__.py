@@ -1,0 +1,3 @@
+"""
+Extensions: how they are found, started and stopped.
+"""

@@ -1,0 +1,3 @@
+"""
+Hook points: where extensions watch, change or refuse what the broker does.
+"""

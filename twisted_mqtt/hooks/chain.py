@@ -1,0 +1,222 @@
+"""
+Chains of hook callbacks that wait.
+
+A hook point runs plain answers in a loop of its own and comes here when a callback answered with a Deferred, a
+coroutine, or (at points that tell) with anything at all. The chain goes on from there with the same iterator over the
+callbacks. It is a loop: a callback whose Deferred has fired already costs no stack, however many of them follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.reflect import fullyQualifiedName, safe_repr
+
+from twisted_mqtt.hooks.verdicts import OK, STOP, Answer, HookTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from twisted.internet.interfaces import IDelayedCall
+
+    from twisted_mqtt.hooks.points import FoldPoint, HookPoint, RunPoint
+
+_log = Logger()
+
+#: What can be added to a hook point; L{twisted_mqtt.hooks.points.HookPoint.add} says what it is called with.
+Callback: TypeAlias = Callable[..., Any]
+
+_ValueT = TypeVar("_ValueT")
+
+_WAITING: Final = object()
+
+#: The types of answers that are still to come, or might be.
+WAITS: Final = (Deferred, CoroutineType)
+
+
+def describe(action: Callback) -> str:
+    """
+    Name a callback for people.
+    """
+    try:
+        name: str = fullyQualifiedName(action)
+    except AttributeError:
+        name = safe_repr(action)
+    return name
+
+
+class _Chain(Generic[_ValueT]):
+    """
+    What remains of one run through a hook point.
+
+    @ivar _awaited: Where the answer of the callback that is being waited for goes; an answer that brings any other
+        list comes too late.
+    """
+
+    __slots__ = ("_args", "_awaited", "_callback", "_callbacks", "_outcome", "_point", "_slow", "_timer", "_value")
+
+    def __init__(
+        self,
+        point: HookPoint,
+        callbacks: Iterator[Callback],
+        callback: Callback,
+        args: tuple[Any, ...],
+        value: _ValueT,
+    ) -> None:
+        """
+        @param callbacks: Those not yet called.
+        @param callback: The one that was called last.
+        """
+        self._point = point
+        self._callbacks = callbacks
+        self._callback = callback
+        self._args = args
+        self._value = value
+        self._outcome: Deferred[_ValueT] | None = None
+        self._awaited: list[object] | None = None
+        self._slow: Deferred[Any] | None = None
+        self._timer: IDelayedCall | None = None
+
+    def carryOn(self, answer: object) -> _ValueT | Deferred[_ValueT]:
+        """
+        Go on from the last callback's answer.
+
+        @return: The value in the end; a L{Deferred} of it if a callback has to wait.
+        """
+        if self._advance(answer):
+            return self._value
+        self._outcome = Deferred(self._abandon)
+        return self._outcome
+
+    def _advance(self, answer: object) -> bool:
+        """
+        Go as far as possible without waiting.
+
+        @return: Whether that was to the end.
+        """
+        while True:
+            if isinstance(answer, CoroutineType):
+                answer = Deferred.fromCoroutine(answer)
+            if isinstance(answer, Deferred):
+                answer = self._await(answer)
+                if answer is _WAITING:
+                    return False
+            if self._settle(answer):
+                return True
+            callback = next(self._callbacks, None)
+            if callback is None:
+                return True
+            self._callback = callback
+            try:
+                answer = self._call(callback)
+            except Exception:
+                answer = Failure()
+
+    def _call(self, callback: Callback) -> Any:
+        raise NotImplementedError
+
+    def _settle(self, answer: object) -> bool:
+        """
+        Take note of an answer that no longer waits.
+
+        @return: Whether it ends the chain.
+        """
+        raise NotImplementedError
+
+    def _await(self, slow: Deferred[Any]) -> object:
+        """
+        Find out what a Deferred fired with, or arrange to be told.
+        """
+        answers: list[object] = []
+        slow.addBoth(self._cbAnswered, answers)
+        if answers:
+            return answers[0]
+        self._awaited = answers
+        self._slow = slow
+        if self._point.clock is not None and self._point.timeout > 0:
+            self._timer = self._point.clock.callLater(self._point.timeout, self._timedOut)
+        return _WAITING
+
+    def _cbAnswered(self, answer: object, answers: list[object]) -> None:
+        answers.append(answer)
+        if self._awaited is answers:
+            self._resume(answer)
+
+    def _resume(self, answer: object) -> None:
+        self._stopWaiting()
+        if self._advance(answer):
+            assert self._outcome is not None  # made when the chain began to wait
+            self._outcome.callback(self._value)
+
+    def _stopWaiting(self) -> Deferred[Any] | None:
+        slow = self._slow
+        self._awaited = self._slow = None
+        if self._timer is not None:
+            if self._timer.active():
+                self._timer.cancel()
+            self._timer = None
+        return slow
+
+    def _timedOut(self) -> None:
+        self._cancel(self._stopWaiting())
+        self._resume(Failure(HookTimeout(f"no answer within {self._point.timeout:g} seconds")))
+
+    def _abandon(self, outcome: Deferred[_ValueT]) -> None:
+        self._cancel(self._stopWaiting())
+
+    def _cancel(self, slow: Deferred[Any] | None) -> None:
+        """
+        Tell a callback that its answer is no longer wanted; what it makes of that is its own affair.
+        """
+        if slow is None:
+            return
+        try:
+            slow.cancel()
+        except Exception:
+            _log.failure("Cancelling {callback} failed", callback=describe(self._callback))
+
+
+class RunChain(_Chain[Answer]):
+    """
+    The rest of a run through a point that tells. Its value is L{OK}, or L{STOP} once a callback answered that.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self, point: RunPoint, callbacks: Iterator[Callback], callback: Callback, args: tuple[Any, ...]
+    ) -> None:
+        super().__init__(point, callbacks, callback, args, OK)
+
+    def _call(self, callback: Callback) -> Any:
+        return callback(*self._args)
+
+    def _settle(self, answer: object) -> bool:
+        if isinstance(answer, Failure):
+            self._point.failed(self._callback, answer)
+        elif type(answer) is Answer and answer.ends:
+            self._value = STOP
+            return True
+        return False
+
+
+class FoldChain(_Chain[Any]):
+    """
+    The rest of a run through a point that passes a value along.
+    """
+
+    __slots__ = ()
+
+    _point: FoldPoint
+
+    def _call(self, callback: Callback) -> Any:
+        return callback(*self._args, self._value)
+
+    def _settle(self, answer: object) -> bool:
+        ended, self._value = self._point.settle(self._callback, answer, self._value)
+        return ended

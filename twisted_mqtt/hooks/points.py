@@ -1,0 +1,489 @@
+"""
+Hook points: where extensions watch, change or refuse what the broker does.
+
+Nothing here makes a L{Deferred} of its own accord. A chain of plain answers is a loop
+over a tuple; only a callback that waits makes its caller wait. C{docs/hooks.md} lists
+the points and what their callbacks are given.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from difflib import get_close_matches
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twisted_mqtt.core.message import Message
+from twisted_mqtt.core.properties import Properties
+from twisted_mqtt.hooks.chain import WAITS, Callback, FoldChain, RunChain, describe
+from twisted_mqtt.hooks.verdicts import (
+    ALLOW,
+    DENY,
+    DROP,
+    OK,
+    STOP,
+    Answer,
+    AuthResult,
+    Challenge,
+    HookExists,
+    HookTimeout,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from twisted.internet.interfaces import IReactorTime
+
+__all__ = [
+    "ALLOW",
+    "DENY",
+    "DROP",
+    "OK",
+    "STOP",
+    "Answer",
+    "AuthResult",
+    "Challenge",
+    "FoldPoint",
+    "HookExists",
+    "HookPoint",
+    "HookTimeout",
+    "Hooks",
+    "Registration",
+    "RunPoint",
+    "hookOwner",
+]
+
+_log = Logger()
+
+#: A callback that fails for every message is shown once in so many seconds, or it would fill the disk.
+LOG_INTERVAL: Final = 1.0
+
+_P = TypeVar("_P", bound="HookPoint")
+
+#: On whose behalf callbacks are being added: L{twisted_mqtt.extensions.running} sets it while an extension starts, so
+#: that what the extension forgets to remove can be found. A context variable, because a start that awaits keeps it.
+hookOwner: ContextVar[object | None] = ContextVar("hookOwner", default=None)
+
+
+class Registration:
+    """
+    One callback on one point, as it was added.
+
+    @ivar call: What the chain calls: the action itself, or the action behind its filter and with its own arguments.
+    """
+
+    __slots__ = ("action", "args", "call", "filter", "owner", "priority")
+
+    def __init__(
+        self, action: Callback, priority: int, filter: Callable[..., bool] | None, args: tuple[object, ...]
+    ) -> None:
+        self.action = action
+        self.priority = priority
+        self.filter = filter
+        self.args = args
+        self.owner = hookOwner.get()
+        self.call = _bind(action, filter, args)
+
+
+def _bind(action: Callback, filter: Callable[..., bool] | None, args: tuple[object, ...]) -> Callback:
+    """
+    Put the filter and the callback's own arguments around an action, once, so that the chain need not look for them.
+    """
+    if filter is None and not args:
+        return action
+
+    @wraps(action)
+    def call(*given: Any) -> Any:
+        if filter is not None and not filter(*given):
+            return None
+        return action(*given, *args)
+
+    return call
+
+
+class HookPoint:
+    """
+    One place in the broker where callbacks may be added.
+
+    @ivar callbacks: What to call, in order; empty when nobody is interested, which callers test before they call.
+        The tuple is replaced on every change, so a chain that is running is not disturbed.
+    @ivar failures: How many callbacks raised, failed, answered nonsense or did not answer in time.
+    @ivar timeouts: How many of those did not answer in time.
+    """
+
+    __slots__ = ("_hooks", "_quietUntil", "_registrations", "callbacks", "failures", "name", "timeouts")
+
+    kind: Literal["fold", "run"]
+
+    def __init__(self, name: str, hooks: Hooks) -> None:
+        self.name = name
+        self.callbacks: tuple[Callback, ...] = ()
+        self.failures = 0
+        self.timeouts = 0
+        self._hooks = hooks
+        self._registrations: tuple[Registration, ...] = ()
+        # By identity, for not everything that can be called can be a key.
+        self._quietUntil: dict[int, float] = {}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} {len(self.callbacks)} callbacks>"
+
+    def __iter__(self) -> Iterator[Registration]:
+        """
+        Go through what was added, in the order in which it is called.
+        """
+        return iter(self._registrations)
+
+    @property
+    def clock(self) -> IReactorTime | None:
+        """
+        What measures how long a callback waits.
+        """
+        return self._hooks.clock
+
+    @property
+    def timeout(self) -> float:
+        """
+        For how many seconds a callback may wait.
+        """
+        return self._hooks.timeout
+
+    def add(
+        self,
+        action: Callback,
+        *,
+        priority: int = 0,
+        filter: Callable[..., bool] | None = None,
+        args: Sequence[object] = (),
+    ) -> None:
+        """
+        Call something whenever the broker comes past this point.
+
+        @param action: It is called with the point's arguments and then C{args}; it may be an C{async def}.
+        @param priority: Higher ones are called first, equal ones in the order in which they were added.
+        @param filter: Called with the point's arguments; C{action} is passed over when it says no.
+        @param args: Further arguments for C{action}.
+
+        @raise HookExists: This action is here already.
+        """
+        if any(registration.action == action for registration in self._registrations):
+            raise HookExists(self.name, describe(action))
+        added = Registration(action, priority, filter, tuple(args))
+        # A stable sort keeps equal priorities in the order of adding.
+        self._install(sorted((*self._registrations, added), key=lambda registration: -registration.priority))
+
+    def remove(self, action: Callback) -> bool:
+        """
+        Take an action away; chains that are running still call it.
+
+        @return: Whether it was here.
+        """
+        kept = [registration for registration in self._registrations if registration.action != action]
+        found = len(kept) < len(self._registrations)
+        self._install(kept)
+        return found
+
+    def _install(self, registrations: Sequence[Registration]) -> None:
+        self._registrations = tuple(registrations)
+        self.callbacks = tuple(registration.call for registration in registrations)
+        self._quietUntil.clear()
+        if self._hooks.changed is not None:
+            self._hooks.changed(self)
+
+    def failed(self, callback: Callback, failure: Failure) -> None:
+        """
+        Count that a callback did not do its work, and log it unless it was logged just now.
+        """
+        self.failures += 1
+        if failure.check(HookTimeout):
+            self.timeouts += 1
+        if self.clock is not None:
+            now = self.clock.seconds()
+            if now < self._quietUntil.get(id(callback), now):
+                return
+            self._quietUntil[id(callback)] = now + LOG_INTERVAL
+        _log.failure(
+            "Callback {callback} of hook point {point} failed ({failures} failures there by now)",
+            failure=failure,
+            callback=describe(callback),
+            point=self.name,
+            failures=self.failures,
+        )
+
+
+class RunPoint(HookPoint):
+    """
+    A point that tells: every callback hears of the event, what they answer changes nothing.
+    """
+
+    __slots__ = ()
+
+    kind: Literal["run"] = "run"
+
+    def run(self, *args: Any) -> Deferred[None] | None:
+        """
+        Tell every callback, in order, until one answers L{STOP}.
+
+        @return: C{None} when all are done; a L{Deferred} that fires with C{None} when a callback had to wait. It
+            does not fail: a callback that fails is logged and counted, and the next one is told. Cancelling it
+            leaves the rest untold.
+        """
+        callbacks = iter(self.callbacks)
+        for callback in callbacks:
+            try:
+                answer = callback(*args)
+            except Exception:
+                self.failed(callback, Failure())
+                continue
+            if answer is None or answer is OK:
+                continue
+            outcome = RunChain(self, callbacks, callback, args).carryOn(answer)
+            return outcome.addCallback(_nothing) if isinstance(outcome, Deferred) else None
+        return None
+
+    def tell(self, *args: Any) -> Answer | Deferred[Answer]:
+        """
+        Do what L{run} does, and say how it ended.
+
+        @return: L{OK}, or L{STOP} if a callback ended the chain; a L{Deferred} of one of these.
+        """
+        return RunChain(self, iter(self.callbacks), describe, args).carryOn(None)
+
+
+class FoldPoint(HookPoint):
+    """
+    A point that passes a value from callback to callback; each may keep, change or settle it.
+
+    @ivar accepts: Whether a new value may follow an old one. What is not acceptable is the callback's failure, so
+        that a callback which carelessly returns something cannot put nonsense into the broker.
+    @ivar refusal: Makes the value that stands when a callback fails. Only points that decide have one; at the
+        others the value stays as it was and the chain goes on.
+    """
+
+    __slots__ = ("accepts", "refusal")
+
+    kind: Literal["fold"] = "fold"
+
+    def __init__(
+        self,
+        name: str,
+        hooks: Hooks,
+        accepts: Callable[[Any, Any], bool] | None = None,
+        refusal: Callable[[], Any] | None = None,
+    ) -> None:
+        super().__init__(name, hooks)
+        self.accepts = _sameType if accepts is None else accepts
+        self.refusal = refusal
+
+    def fold(self, *args: Any) -> Any:
+        """
+        Pass the last argument, the value, through all callbacks.
+
+        A callback is given the same arguments with the value as it is by then. It answers C{None} or L{OK} to leave
+        the value alone, a new value or C{OK(value)} to change it, L{STOP} or C{STOP(value)} to have the last word,
+        or a L{Deferred} or coroutine of one of these.
+
+        @return: The value in the end; a L{Deferred} of it when a callback had to wait. It does not fail: a callback
+            that fails is logged and counted. Cancelling it ends the chain.
+        """
+        value = args[-1]
+        callbacks = iter(self.callbacks)
+        for callback in callbacks:
+            try:
+                answer = callback(*args)
+            except Exception:
+                self.failed(callback, Failure())
+                if self.refusal is not None:
+                    return self.refusal()
+                continue
+            # The usual answers first: what changes nothing takes no further call.
+            if answer is None or answer is value or answer is OK:
+                continue
+            if answer is STOP:
+                return value
+            if isinstance(answer, WAITS):
+                return FoldChain(self, callbacks, callback, args[:-1], value).carryOn(answer)
+            ended, value = self.settle(callback, answer, value)
+            if ended:
+                return value
+            args = (*args[:-1], value)
+        return value
+
+    def settle(self, callback: Callback, answer: Any, value: Any) -> tuple[bool, Any]:
+        """
+        Work out what an answer does to the value.
+
+        @param answer: What C{callback} answered; not a L{Deferred}.
+
+        @return: Whether the chain ends here, and the value from here on.
+        """
+        ended = False
+        if isinstance(answer, Failure):
+            self.failed(callback, answer)
+            return (False, value) if self.refusal is None else (True, self.refusal())
+        if type(answer) is Answer:
+            ended = answer.ends
+            answer = answer.value
+        if answer is None or answer is value:
+            return ended, value
+        if not self.accepts(answer, value):
+            wrong = TypeError(f"{self.name} cannot make anything of the answer {answer!r}")
+            return self.settle(callback, Failure(wrong), value)
+        # The next callback could do nothing with these two: they are no message and no result.
+        return ended or answer is DROP or isinstance(answer, Challenge), answer
+
+
+class Hooks:
+    """
+    All hook points of one broker, each an attribute and an item by its dotted name.
+
+    @ivar clock: What measures how long callbacks wait; without one they may wait for ever.
+    @ivar timeout: For how many seconds a callback may wait; 0 is no limit.
+    @ivar changed: Called with a point whose callbacks have changed, so that the broker can pass by those without any.
+    """
+
+    def __init__(self, clock: IReactorTime | None = None, timeout: float = 10.0) -> None:
+        self.clock = clock
+        self.timeout = timeout
+        self.changed: Callable[[HookPoint], None] | None = None
+        self._points: dict[str, HookPoint] = {}
+
+        self.clientConnect = self._point(FoldPoint("client.connect", self, _isProperties))
+        self.clientConnack = self._point(FoldPoint("client.connack", self, _isProperties))
+        self.clientConnected = self._point(RunPoint("client.connected", self))
+        self.clientDisconnected = self._point(RunPoint("client.disconnected", self))
+        self.clientAuthenticate = self._point(
+            # Not "not authorized": a device told so may never come back, and the fault is on our side.
+            FoldPoint("client.authenticate", self, _isVerdict, lambda: AuthResult("server_unavailable"))
+        )
+        self.clientCheckAcl = self._point(FoldPoint("client.check_acl", self, _isPermission, lambda: DENY))
+        self.clientSubscribe = self._point(FoldPoint("client.subscribe", self))
+        self.clientUnsubscribe = self._point(FoldPoint("client.unsubscribe", self))
+        self.sessionCreated = self._point(RunPoint("session.created", self))
+        self.sessionSubscribed = self._point(RunPoint("session.subscribed", self))
+        self.sessionUnsubscribed = self._point(RunPoint("session.unsubscribed", self))
+        self.sessionResumed = self._point(RunPoint("session.resumed", self))
+        self.sessionDiscarded = self._point(RunPoint("session.discarded", self))
+        self.sessionTakeovered = self._point(RunPoint("session.takeovered", self))
+        self.sessionTerminated = self._point(RunPoint("session.terminated", self))
+        self.messagePublish = self._point(FoldPoint("message.publish", self, _isMessageOrDrop))
+        self.messageDelivered = self._point(FoldPoint("message.delivered", self, _isMessageOrDrop))
+        self.messageAcked = self._point(RunPoint("message.acked", self))
+        self.messageDropped = self._point(RunPoint("message.dropped", self))
+
+    def _point(self, point: _P) -> _P:
+        self._points[point.name] = point
+        return point
+
+    def __getitem__(self, name: str) -> HookPoint:
+        """
+        Find a point by its dotted name.
+
+        @raise KeyError: There is none; the text names the nearest.
+        """
+        point = self._points.get(_ALIASES.get(name, name))
+        if point is None:
+            near = get_close_matches(name, self._points, 1, 0.4)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(self._points)}"
+            raise KeyError(f"no hook point {name!r}{hint}")
+        return point
+
+    def __iter__(self) -> Iterator[HookPoint]:
+        return iter(self._points.values())
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._points or name in _ALIASES
+
+    def hook(
+        self,
+        point: str,
+        action: Callback,
+        *,
+        priority: int = 0,
+        filter: Callable[..., bool] | None = None,
+        args: Sequence[object] = (),
+    ) -> None:
+        """
+        Add a callback to the point of that name: L{HookPoint.add}.
+        """
+        self[point].add(action, priority=priority, filter=filter, args=args)
+
+    def unhook(self, point: str, action: Callback) -> bool:
+        """
+        Take a callback away from the point of that name: L{HookPoint.remove}.
+        """
+        return self[point].remove(action)
+
+    def runHook(self, point: str, args: Sequence[Any]) -> Answer | Deferred[Answer]:
+        """
+        Run a point by name.
+
+        @return: L{OK}, or L{STOP} if a callback ended the chain; a L{Deferred} of one of these.
+        @raise TypeError: The point passes a value along.
+        """
+        found = self[point]
+        if not isinstance(found, RunPoint):
+            raise TypeError(f"{point} passes a value along: use runFoldHook")
+        return found.tell(*args)
+
+    def runFoldHook(self, point: str, args: Sequence[Any], acc: Any) -> Any:
+        """
+        Pass a value through a point by name.
+
+        @param acc: The value.
+
+        @return: The value in the end, or a L{Deferred} of it.
+        @raise TypeError: The point only tells.
+        """
+        found = self[point]
+        if not isinstance(found, FoldPoint):
+            raise TypeError(f"{point} passes no value along: use runHook")
+        return found.fold(*args, acc)
+
+    def ownedBy(self, owner: object) -> list[tuple[HookPoint, Registration]]:
+        """
+        Find what was added on somebody's behalf: while they started, or later with a method of theirs.
+        """
+        return [
+            (point, registration)
+            for point in self
+            for registration in point
+            if registration.owner is owner or getattr(registration.action, "__self__", None) is owner
+        ]
+
+
+#: A name that stands in older webhook rules for the same moment.
+_ALIASES: Final = {"message.deliver": "message.delivered"}
+
+
+def _nothing(outcome: object) -> None:
+    return None
+
+
+def _sameType(answer: object, value: object) -> bool:
+    return isinstance(answer, type(value))
+
+
+def _isProperties(answer: object, value: object) -> bool:
+    return isinstance(answer, Properties)
+
+
+def _isMessageOrDrop(answer: object, value: object) -> bool:
+    if answer is DROP:
+        return True
+    return isinstance(answer, type(value)) and (not isinstance(answer, Message) or answer.fits())
+
+
+def _isVerdict(answer: object, value: object) -> bool:
+    return isinstance(answer, AuthResult | Challenge)
+
+
+def _isPermission(answer: object, value: object) -> bool:
+    return answer == ALLOW or answer == DENY

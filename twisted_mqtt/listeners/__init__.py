@@ -1,0 +1,3 @@
+"""
+Listeners for MQTT clients: from tables of the configuration to open ports.
+"""

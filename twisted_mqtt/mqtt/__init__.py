@@ -1,0 +1,3 @@
+"""
+MQTT as a Twisted protocol.
+"""

@@ -1,0 +1,20 @@
+"""
+Which interfaces the compiled classes above the core provide: such a class cannot say so itself.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IPushProducer
+from zope.interface import classImplements
+
+from twisted_mqtt.broker.client import ClientInfo
+from twisted_mqtt.interfaces import IClient, IClientShell
+from twisted_mqtt.listeners.gate import Gate
+from twisted_mqtt.mqtt.protocol import MQTTFactory, MQTTProtocol
+
+__all__ = ["ClientInfo", "Gate", "MQTTFactory", "MQTTProtocol"]
+
+classImplements(ClientInfo, IClient)
+classImplements(MQTTProtocol, IProtocol, IPushProducer, IClientShell)
+classImplements(Gate, IProtocolFactory)
+classImplements(MQTTFactory, IProtocolFactory)

@@ -1,0 +1,404 @@
+"""
+What each packet of an MQTT client asks for, and the factory of its protocols.
+
+It is compiled like the core, for many clients come and go; L{twisted_mqtt.mqtt.implements} says what it provides.
+
+All that the protocol itself demands is decided in L{twisted_mqtt.core.connection}; what the broker wants, in
+L{twisted_mqtt.broker.broker}.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from twisted_mqtt.base.timerwheel import DeadlineWheel
+from twisted_mqtt.base.waiting import then
+from twisted_mqtt.broker.admission import Admission
+from twisted_mqtt.broker.reauthentication import Reauthentication
+from twisted_mqtt.broker.sessions import SessionRegistry
+from twisted_mqtt.core.counters import Counters
+from twisted_mqtt.core.packets import (
+    AUTH,
+    CONNECT,
+    DISCONNECT,
+    PINGREQ,
+    PUBACK,
+    PUBCOMP,
+    PUBLISH,
+    PUBREC,
+    PUBREL,
+    SUBACK,
+    SUBSCRIBE,
+    UNSUBACK,
+    UNSUBSCRIBE,
+    VERSION_5,
+    Ack,
+    Auth,
+    Connack,
+    Connect,
+    Disconnect,
+    Packet,
+    Publish,
+    Suback,
+    Subscribe,
+    Unsubscribe,
+)
+from twisted_mqtt.core.properties import Properties
+from twisted_mqtt.core.reasons import (
+    CONTINUE_AUTHENTICATION,
+    DISCONNECT_WITH_WILL,
+    NORMAL_DISCONNECTION,
+    NOT_AUTHORIZED,
+    PROTOCOL_ERROR,
+    RE_AUTHENTICATE,
+    SESSION_TAKEN_OVER,
+    SUCCESS,
+    ProtocolError,
+    connackReturnCode,
+)
+from twisted_mqtt.hooks.points import Challenge
+from twisted_mqtt.mqtt.shell import CLOSING, CONNECTING, OPEN, ConnectionShell
+from twisted_mqtt.net.transport import FastConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IAddress
+
+    from twisted_mqtt.broker.broker import Broker
+    from twisted_mqtt.broker.place import Place
+    from twisted_mqtt.broker.subscribing import Subscribing
+
+
+class MQTTProtocol(ConnectionShell):
+    """
+    One connection of an MQTT client.
+    """
+
+    __slots__ = ("_admission", "_reauthentication")
+
+    def __init__(self, factory: MQTTFactory, address: Any = None) -> None:
+        """
+        @param address: the client's, as C{buildProtocol} was given it.
+        """
+        super().__init__(factory, address)
+        self._admission: Admission | None = None
+        self._reauthentication: Reauthentication | None = None
+
+    def disconnectClient(self, reason: int, text: str = "") -> None:
+        """
+        See L{IClientShell}.
+        """
+        if reason == SESSION_TAKEN_OVER and self._state == CONNECTING:
+            self._admission = None
+        super().disconnectClient(reason, text)
+
+    # Packets
+
+    def _dispatch(self, packet: Packet) -> Any:
+        return _HANDLERS[packet.type](self, packet)
+
+    def _connect(self, packet: Packet) -> Any:
+        assert isinstance(packet, Connect)  # noqa: S101 - dispatched by type
+        self._state = CONNECTING
+        broker = self.factory.broker
+        self.factory.counters.packets_connect_received += 1
+        outcome = Admission(broker, self.client, packet, self.connection).begin()
+        if isinstance(outcome, Admission):
+            return self._admitted(outcome)
+        return outcome.addCallback(self._admitted)
+
+    def _admitted(self, admission: Admission) -> Any:
+        self._admission = admission
+        if self._state >= CLOSING:
+            return None
+        challenge = admission.challenge
+        if challenge is not None:
+            self._challenge(challenge)
+            return None
+        connection = self.connection
+        counters = self.factory.counters
+        counters.packets_connack_sent += 1
+        counters.client_connack += 1
+        version5 = admission.request.version == VERSION_5
+        self._admission = None
+        if admission.reason != SUCCESS:
+            reason = admission.reason if version5 else connackReturnCode(admission.reason)
+            connection.sendPacket(Connack(False, reason, admission.properties if version5 else None))
+            self.reason = admission.reason
+            self._shut()
+            return None
+        connection.replyPacket(
+            # 3.1 has no session present flag
+            Connack(admission.sessionPresent and packetHasPresence(admission), 0, admission.properties),
+            admission.before,
+        )
+        # What follows may not come before the answer.
+        return self._answered().addCallback(self._open) if connection.waits() else self._open(None)
+
+    def _answered(self) -> Deferred[None]:
+        """
+        Fires when what was answered, and waits for the store, has been sent.
+        """
+        sent: Deferred[None] = Deferred()
+        self.connection.released = lambda: sent.callback(None)
+        return sent
+
+    def _open(self, _: object) -> Any:
+        if self._state >= CLOSING:
+            return None
+        self._state = OPEN
+        client, connection = self.client, self.connection
+        if client.keepAlive:
+            deadline = connection.lastReceived + client.keepAlive * client.limits.keepAliveBackoff * 2
+            self.factory.wheel.add(self, deadline)
+        return self.factory.registry.opened(client)
+
+    def _challenge(self, challenge: Challenge) -> None:
+        properties = Properties() if challenge.properties is None else challenge.properties
+        properties.authMethod = self.client.authMethod
+        properties.authData = challenge.data
+        self.factory.counters.packets_auth_sent += 1
+        self.connection.sendPacket(Auth(CONTINUE_AUTHENTICATION, properties))
+
+    def _auth(self, packet: Packet) -> Any:
+        assert isinstance(packet, Auth)  # noqa: S101 - dispatched by type
+        self.factory.counters.packets_auth_received += 1
+        client = self.client
+        properties = packet.properties
+        method = None if properties is None else properties.authMethod
+        if client.authMethod is None or method != client.authMethod:  # [MQTT-4.12.0-7], [MQTT-4.12.1-1]
+            raise ProtocolError(PROTOCOL_ERROR, "AUTH with another authentication method than that of CONNECT")
+        data = None if properties is None else properties.authData
+        admission = self._admission
+        if admission is not None:
+            if packet.reason != CONTINUE_AUTHENTICATION:
+                raise ProtocolError(PROTOCOL_ERROR, "AUTH with a reason that does not continue the authentication")
+            return then(admission.answer(data), self._admitted)
+        if self._state != OPEN:
+            raise ProtocolError(PROTOCOL_ERROR, "AUTH before CONNECT was answered")
+        again = self._reauthentication
+        if (packet.reason == RE_AUTHENTICATE) == (again is not None):
+            raise ProtocolError(PROTOCOL_ERROR, "AUTH out of turn")
+        if again is None:
+            again = self._reauthentication = Reauthentication(self.factory.broker, client)
+        return then(again.step(data), self._reauthenticated)
+
+    def _reauthenticated(self, again: Reauthentication) -> None:
+        if self._state != OPEN:
+            return
+        if again.challenge is not None:
+            self._challenge(again.challenge)
+            return
+        self._reauthentication = None
+        if again.reason != SUCCESS:
+            self._close(again.reason, "re-authentication failed")
+            return
+        self.factory.counters.packets_auth_sent += 1
+        self.connection.sendPacket(Auth(SUCCESS, again.properties))
+
+    def _publish(self, packet: Packet) -> Any:
+        assert isinstance(packet, Publish)  # noqa: S101 - dispatched by type
+        connection = self.connection
+        if not connection.begin(packet, connection.lastReceived):
+            return None
+        broker = self.factory.broker
+        if packet.qos and broker.router.progress.congested:
+            room = broker.store.room()
+            if room is not None:
+                return room.addCallback(lambda _: self._limitPublish(packet))
+        return self._limitPublish(packet)
+
+    def _limitPublish(self, packet: Publish) -> Any:
+        if self._publishes is not None:
+            factory = self.factory
+            wait = self._publishes.take(1, factory.seconds())
+            if wait:
+                paused: Deferred[Any] = deferLater(factory.broker.clock, wait)
+                return paused.addCallback(lambda _: self._authorizePublish(packet))
+        return self._authorizePublish(packet)
+
+    def _authorizePublish(self, packet: Publish) -> Any:
+        if packet.topic.startswith("$SYS/"):
+            # Nobody but the broker speaks there.
+            return self._publishAllowed(False, packet)
+        broker = self.factory.broker
+        return then(broker.permissions.authorize(self.client, "publish", packet.topic), self._publishAllowed, packet)
+
+    def _publishAllowed(self, allowed: bool, packet: Publish) -> Any:
+        broker, connection = self.factory.broker, self.connection
+        now = connection.lastReceived
+        if not allowed:
+            self.factory.counters.packets_publish_auth_error += 1
+            if self.client.options.acl_deny_action == "disconnect":
+                raise ProtocolError(NOT_AUTHORIZED, "publishing to this topic is not allowed")
+            connection.acknowledge(packet, NOT_AUTHORIZED, now)
+            return None
+        connection.countMessage(packet.qos)
+        message = connection.makeMessage(packet, now)
+        message.protocol = self.client.protocol
+        before = broker.router.progress.sequence
+        return then(broker.publish(message), self._published, packet, before)
+
+    def _published(self, reason: int, packet: Publish, before: int) -> None:
+        connection = self.connection
+        if reason >= 0x80 and connection.version < VERSION_5:
+            # Below 5 there is no other way to say that it was not taken.
+            self._close(reason, "")
+            return
+        connection.acknowledge(packet, reason, connection.lastReceived, None, before)
+
+    def _ack(self, packet: Packet) -> None:
+        assert isinstance(packet, Ack)  # noqa: S101 - dispatched by type
+        self.connection.gotAck(packet.type, packet.packetID, packet.reason, packet.properties)
+
+    def _ping(self, packet: Packet) -> None:
+        self.connection.gotPing()
+
+    def _subscribe(self, packet: Packet) -> Any:
+        assert isinstance(packet, Subscribe)  # noqa: S101 - dispatched by type
+        broker = self.factory.broker
+        self.factory.counters.packets_subscribe_received += 1
+        before = broker.router.progress.sequence
+        try:
+            subscribing = broker.subscribeClient(self.client, packet)
+        except ProtocolError:
+            self.factory.counters.packets_subscribe_error += 1
+            raise
+        return then(subscribing, self._subscribed, packet, before)
+
+    def _subscribed(self, subscribing: Subscribing, packet: Subscribe, before: int) -> Any:
+        counters = self.factory.counters
+        counters.packets_suback_sent += 1
+        reasons = subscribing.reasons
+        refused = any(reason >= 0x80 for reason in reasons)
+        if refused:
+            counters.packets_subscribe_error += 1
+            if NOT_AUTHORIZED in reasons and self.client.options.acl_deny_action == "disconnect":
+                raise ProtocolError(NOT_AUTHORIZED, "subscribing to this filter is not allowed")
+        if self.connection.version < VERSION_5:
+            reasons = [min(reason, 0x80) for reason in reasons]  # [MQTT-3.9.3-2] of 3.1.1
+        self.connection.replyPacket(Suback(SUBACK, packet.packetID, reasons), before)
+        if self.connection.waits():
+            return self._answered().addCallback(lambda _: subscribing.deliverRetained())
+        return subscribing.deliverRetained()
+
+    def _unsubscribe(self, packet: Packet) -> Any:
+        assert isinstance(packet, Unsubscribe)  # noqa: S101 - dispatched by type
+        broker = self.factory.broker
+        self.factory.counters.packets_unsubscribe_received += 1
+        before = broker.router.progress.sequence
+        try:
+            reasons = broker.unsubscribeClient(self.client, packet)
+        except ProtocolError:
+            self.factory.counters.packets_unsubscribe_error += 1
+            raise
+        return then(reasons, self._unsubscribed, packet, before)
+
+    def _unsubscribed(self, reasons: list[int], packet: Unsubscribe, before: int) -> None:
+        self.factory.counters.packets_unsuback_sent += 1
+        self.connection.replyPacket(Suback(UNSUBACK, packet.packetID, reasons), before)
+
+    def _disconnect(self, packet: Packet) -> None:
+        assert isinstance(packet, Disconnect)  # noqa: S101 - dispatched by type
+        client = self.client
+        self.factory.counters.packets_disconnect_received += 1
+        properties = packet.properties
+        if properties is not None and properties.sessionExpiry is not None:
+            if client.expiryInterval == 0 and properties.sessionExpiry:  # 3.14.2.2.2
+                raise ProtocolError(PROTOCOL_ERROR, "DISCONNECT can't make a session outlive its connection")
+            self.factory.broker.setExpiry(client, properties.sessionExpiry)
+        if packet.reason == NORMAL_DISCONNECTION:  # [MQTT-3.14.4-3]; any other reason leaves the will
+            client.will = None
+        self.reason = packet.reason if packet.reason != DISCONNECT_WITH_WILL else "disconnect_with_will_message"
+        self._shut()
+
+    def _unexpected(self, packet: Packet) -> None:
+        raise ProtocolError(PROTOCOL_ERROR, f"{packet!r} is not for a client to send")
+
+
+def packetHasPresence(admission: Admission) -> bool:
+    """
+    Whether the version that a client speaks has a session present flag: 3.1 has not.
+    """
+    return admission.request.version > 3
+
+
+_HANDLERS: Final[list[Callable[[MQTTProtocol, Packet], Any]]] = [MQTTProtocol._unexpected] * 16
+_HANDLERS[CONNECT] = MQTTProtocol._connect
+_HANDLERS[PUBLISH] = MQTTProtocol._publish
+_HANDLERS[SUBSCRIBE] = MQTTProtocol._subscribe
+_HANDLERS[UNSUBSCRIBE] = MQTTProtocol._unsubscribe
+_HANDLERS[DISCONNECT] = MQTTProtocol._disconnect
+_HANDLERS[AUTH] = MQTTProtocol._auth
+# What the core answers by itself comes here only if it was sent together with CONNECT.
+for _type in (PUBACK, PUBREC, PUBREL, PUBCOMP):
+    _HANDLERS[_type] = MQTTProtocol._ack
+_HANDLERS[PINGREQ] = MQTTProtocol._ping
+
+
+class MQTTFactory:
+    """
+    Makes the protocols of one listener.
+
+    @ivar place: where they come from; may be exchanged, and holds then for those that come later.
+    @ivar seconds: the time, in seconds since the epoch.
+    @ivar protocols: those that are connected.
+    """
+
+    noisy = False
+
+    def __init__(self, broker: Broker, place: Place) -> None:
+        self.broker = broker
+        self.place = place
+        # Parts of the broker that every connection asks for.
+        self.counters: Counters = broker.counters
+        self.wheel: DeadlineWheel = broker.wheel
+        self.registry: SessionRegistry = broker.registry
+        # A reactor that is not there yet can't be typed here: what it says of the time is all that is needed.
+        clock: Any = broker.clock
+        self.seconds: Callable[[], float] = clock.seconds
+        self.protocols: set[ConnectionShell] = set()
+        self._port: int | None = None
+
+    def doStart(self) -> None:
+        """
+        A port begins to listen.
+        """
+
+    def doStop(self) -> None:
+        """
+        A port has stopped.
+        """
+
+    def buildProtocol(self, addr: IAddress | None) -> MQTTProtocol | None:
+        """
+        A protocol for a connection, or None while the broker is stopping.
+        """
+        return None if self.broker.stopping else MQTTProtocol(self, addr)
+
+    def portOf(self, transport: Any) -> int:
+        """
+        The port that a transport's client has connected to.
+        """
+        if type(transport) is not FastConnection:
+            # Below it may be a proxy's word, different for each.
+            return getattr(transport.getHost(), "port", 0)
+        if self._port is None:
+            self._port = getattr(transport.getHost(), "port", 0)
+        return self._port
+
+    def connected(self, protocol: ConnectionShell) -> None:
+        """
+        A protocol has its transport.
+        """
+        self.protocols.add(protocol)
+
+    def disconnected(self, protocol: ConnectionShell) -> None:
+        """
+        A protocol has lost its transport.
+        """
+        self.protocols.discard(protocol)

@@ -1,0 +1,450 @@
+"""
+The Twisted shell of a connection: reads, parks while a hook waits, heeds rates and deadlines, writes, closes.
+
+It is compiled like the core, for many clients come and go. What each packet asks for is in
+L{twisted_mqtt.mqtt.protocol}. Every fault of a peer is answered in one place, L{ConnectionShell._refuse}.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.logger import Logger
+
+from twisted_mqtt.base.ratelimits import TokenBucket, bucketOf
+from twisted_mqtt.base.waiting import isDeferred
+from twisted_mqtt.broker.client import ClientInfo
+from twisted_mqtt.core.connection import Connection
+from twisted_mqtt.core.packets import AUTH, DISCONNECT, NAMES, VERSION_5, Connack, Disconnect, Packet
+from twisted_mqtt.core.properties import Properties
+from twisted_mqtt.core.reasons import (
+    IMPLEMENTATION_SPECIFIC_ERROR,
+    KEEP_ALIVE_TIMEOUT,
+    PROTOCOL_ERROR,
+    UNSUPPORTED_PROTOCOL_VERSION,
+    ProtocolError,
+    connackReturnCode,
+    disconnectReason,
+    nameOf,
+)
+from twisted_mqtt.net.transport import FastConnection
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+    from twisted_mqtt.mqtt.protocol import MQTTFactory
+
+_log = Logger()
+
+# What becomes of a connection, in order.
+NEW: Final = 0  # nothing came yet
+CONNECTING: Final = 1  # CONNECT came and is being decided
+OPEN: Final = 2  # CONNACK was sent
+CLOSING: Final = 3  # nothing is read any more
+LOST: Final = 4
+
+# Seconds after which a connection that was told to close is cut.
+_PATIENCE: Final = 20.0
+
+_PUBLISH_ERRORS: Final = frozenset((0x90, 0x93, 0x94, 0x99, 0x9A, 0x9B))
+
+
+class ConnectionShell:
+    """
+    One connection of an MQTT client, whatever its packets ask for.
+
+    @ivar client: what the broker knows of it.
+    @ivar connection: its state machine.
+    @ivar reason: why it ended, once it is ending.
+    """
+
+    __slots__ = (
+        "_congestedAt", "_cutAt", "_intake", "_parked", "_publishes", "_state", "_throttle", "_waiting", "bucket",
+        "client", "connection", "factory", "reason", "transport",
+    )  # fmt: skip
+
+    connection: Connection
+
+    def __init__(self, factory: MQTTFactory, address: Any = None) -> None:
+        """
+        @param address: the client's, as C{buildProtocol} was given it.
+        """
+        self.factory: MQTTFactory = factory
+        self.transport: Any = None
+        self.client: ClientInfo = ClientInfo(
+            factory.place, self, "mqtt", getattr(address, "host", None), getattr(address, "port", 0)
+        )
+        self.reason: int | str | None = None
+        self._state = NEW
+        # Packets that may not be taken before a hook has answered; None while nobody waits.
+        self._parked: deque[Packet] | None = None
+        self._waiting: Deferred[Any] | None = None
+        self.bucket = 0
+        self._congestedAt = 0.0
+        # When it is cut if it has not gone by itself.
+        self._cutAt = 0.0
+        # Where the listener limits them: bytes that came, messages published; and the call that ends a pause.
+        self._intake: TokenBucket | None = None
+        self._publishes: TokenBucket | None = None
+        self._throttle: Any = None
+
+    # IProtocol
+
+    def makeConnection(self, transport: Any) -> None:
+        """
+        The connection is there.
+        """
+        self.transport = transport
+        factory = self.factory
+        broker = factory.broker
+        now = factory.seconds()
+        self.connection = Connection(broker.router, factory.place.limits, broker.outbox, transport, now)
+        client = self.client
+        if type(transport) is not FastConnection:
+            # Behind a proxy it is another address than that of the socket.
+            peer = transport.getPeer()
+            client.peerHost = getattr(peer, "host", None)
+            client.peerPort = getattr(peer, "port", 0)
+        client.sockPort = factory.portOf(transport)
+        identity = getattr(transport, "peerIdentity", None)
+        if identity is not None:
+            client.identify(identity)
+        place = factory.place
+        if place.byteRate is not None:
+            self._intake = bucketOf(place.byteRate, now)
+        if place.publishRate is not None:
+            self._publishes = bucketOf(place.publishRate, now)
+            self.connection.limited = True
+        transport.registerProducer(self, True)
+        self.factory.wheel.add(self, now + client.options.idle_timeout)
+        factory.connected(self)
+
+    def connectionMade(self) -> None:
+        """
+        Nothing: L{makeConnection} has done it.
+        """
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Bytes have come.
+        """
+        connection = self.connection
+        try:
+            packets = connection.receive(data, self.factory.seconds())
+        except Exception:
+            # Our own fault, or that of a part of the broker that receives messages; this client's connection alone.
+            _log.failure("Taking what {client} has sent failed", client=self.client)
+            self._close(IMPLEMENTATION_SPECIFIC_ERROR, "")
+            return
+        if packets or connection.error is not None:
+            self._take(packets)
+        if self._intake is not None and self._state < CLOSING:
+            self._measure(self._intake, len(data))
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        The connection is gone.
+        """
+        if self._state == LOST:
+            return
+        self._state = LOST
+        self.factory.wheel.remove(self)
+        self._dropThrottle()
+        self.connection.closed = True
+        waiting, self._waiting = self._waiting, None
+        self._parked = None
+        if self.reason is None:
+            # [MQTT-3.14.4-3] without a DISCONNECT the will is published
+            self.reason = "closed" if reason.check(ConnectionDone) else "connection_lost"
+        if waiting is not None:
+            waiting.cancel()
+        client = self.client
+        self.factory.registry.disconnect(client, self.reason)
+        self.factory.disconnected(self)
+        # These point at each other: cut, they are freed at once instead of being garbage that has to be found.
+        client.shell = None
+        client.connection = None
+
+    # IPushProducer: what the transport tells a streaming producer
+
+    def pauseProducing(self) -> None:
+        """
+        The client does not read as fast as it is written to.
+        """
+        now = self.factory.seconds()
+        self.connection.setCongested(True, now)
+        # Somebody who does not read gets no answers either: else those would pile up.
+        self._pauseReading()
+        timeout = self.client.place.sendTimeout
+        if timeout:
+            self._congestedAt = now
+            self.factory.wheel.add(self, now + timeout)
+
+    def resumeProducing(self) -> None:
+        """
+        The client has read enough.
+        """
+        self._congestedAt = 0.0
+        if self._state >= CLOSING:
+            return
+        self.connection.setCongested(False, self.factory.seconds())
+        self._resumeReading()
+
+    def stopProducing(self) -> None:
+        """
+        The transport is going; L{connectionLost} says the rest.
+        """
+
+    # Deadlines
+
+    def due(self, now: float) -> float:
+        """
+        See L{twisted_mqtt.base.timerwheel.Timed}.
+        """
+        if self._state >= CLOSING:
+            if self._state == CLOSING:
+                if self._cutAt > now:
+                    return self._cutAt
+                # It was told to go and has not gone.
+                self.transport.abortConnection()
+            return 0.0
+        if self._congestedAt:
+            deadline = self._congestedAt + self.client.place.sendTimeout
+            if deadline <= now:
+                self.reason = "send_timeout"
+                self.transport.abortConnection()
+                return 0.0
+            return deadline
+        client = self.client
+        if self._state == NEW or self._state == CONNECTING:
+            deadline = client.connectedAt or self.connection.lastReceived
+            deadline += client.options.idle_timeout
+            if self._waiting is not None:
+                # Hooks have a time-out of their own.
+                return now + 1.0
+            if deadline > now:
+                return deadline
+            self.reason = "connect_timeout"
+            self.transport.abortConnection()
+            return 0.0
+        if client.keepAlive == 0:
+            return 0.0
+        # [MQTT-3.1.2-22]
+        deadline = self.connection.lastReceived + client.keepAlive * client.limits.keepAliveBackoff * 2
+        if deadline > now:
+            return deadline
+        if self._parked is not None or self._throttle is not None:
+            return now + 1.0  # it is we who don't read
+        self._close(KEEP_ALIVE_TIMEOUT, "")
+        return 0.0 if self._state == LOST else now + 5.0
+
+    # Packets
+
+    def _take(self, packets: list[Packet]) -> None:
+        """
+        Take packets in order, as far as nobody has to wait.
+        """
+        if self._parked is not None:
+            self._parked.extend(packets)
+            return
+        for index, packet in enumerate(packets):
+            if self._state >= CLOSING:
+                return
+            waiting = self._handle(packet)
+            if waiting is not None:
+                self._park(waiting, packets[index + 1 :])
+                return
+        error = self.connection.error
+        if error is not None:
+            self._refuse(error)
+
+    def _handle(self, packet: Packet) -> Deferred[Any] | None:
+        """
+        Handle a packet; returns a Deferred that has not fired if it has to wait.
+        """
+        try:
+            if self._state == CONNECTING and packet.type != AUTH and packet.type != DISCONNECT:
+                # [MQTT-3.1.2-30] while it is being authenticated; what merely came early waits in line
+                raise ProtocolError(PROTOCOL_ERROR, f"{NAMES[packet.type]} before the authentication has ended")
+            outcome = self._dispatch(packet)
+        except ProtocolError as error:
+            self._refuse(error)
+            return None
+        except Exception:
+            # Our own fault, and this client's connection alone.
+            _log.failure("Handling {packet} failed", packet=packet)
+            self._close(IMPLEMENTATION_SPECIFIC_ERROR, "")
+            return None
+        if not isDeferred(outcome):
+            return None
+        outcome.addErrback(self._ebHandle)
+        fired: list[Any] = []
+        outcome.addCallback(fired.append)
+        return None if fired else outcome
+
+    def _dispatch(self, packet: Packet) -> Any:
+        """
+        Do what a packet asks for.
+
+        @return: a Deferred if that has to wait.
+
+        @raise ProtocolError: the client may not send it, or not now.
+        """
+        raise NotImplementedError
+
+    def _ebHandle(self, failure: Failure) -> None:
+        if failure.check(ProtocolError):
+            error = failure.value
+            assert isinstance(error, ProtocolError)  # noqa: S101 - check() says so; for the type checker
+            self._refuse(error)
+        elif self._state < CLOSING:
+            _log.failure("Handling a packet failed", failure=failure)
+            self._close(IMPLEMENTATION_SPECIFIC_ERROR, "")
+
+    def _park(self, waiting: Deferred[Any], rest: list[Packet]) -> None:
+        """
+        Leave the rest until a hook has answered; TCP tells the client to wait.
+        """
+        self._parked = deque(rest)
+        self._waiting = waiting
+        self.connection.parked = True
+        self._pauseReading()
+        waiting.addCallback(self._unpark)
+
+    def _unpark(self, _: object) -> None:
+        parked = self._parked
+        self._waiting = None
+        while parked is not None and parked and self._state < CLOSING:
+            waiting = self._handle(parked.popleft())
+            if waiting is not None:
+                self._waiting = waiting
+                waiting.addCallback(self._unpark)
+                return
+        self._parked = None
+        if self._state >= CLOSING:
+            return
+        self.connection.parked = False
+        error = self.connection.error
+        if error is not None:
+            self._refuse(error)
+        else:
+            self._resumeReading()
+
+    def _pauseReading(self) -> None:
+        pause = getattr(self.transport, "pauseProducing", None)
+        if pause is not None:
+            pause()
+
+    def _resumeReading(self) -> None:
+        """
+        Read again, unless there is another reason not to.
+        """
+        if self._parked is not None or self._throttle is not None or self.connection.congested:
+            return
+        resume = getattr(self.transport, "resumeProducing", None)
+        if resume is not None and not getattr(self.transport, "disconnecting", False):
+            resume()
+
+    # Rates
+
+    def _measure(self, intake: TokenBucket, size: int) -> None:
+        """
+        Count bytes that came; where they are too many, read no more until they no longer are.
+        """
+        factory = self.factory
+        wait = intake.take(size, factory.seconds())
+        if wait and self._throttle is None:
+            clock: Any = factory.broker.clock
+            self._throttle = clock.callLater(wait, self._unthrottle)
+            self._pauseReading()
+
+    def _unthrottle(self) -> None:
+        self._throttle = None
+        if self._state >= CLOSING:
+            return
+        if self._intake is not None:
+            # Something may have come through the layers below after they were told to pause.
+            self._measure(self._intake, 0)
+        # Not to be heard was not the client's doing.
+        self.connection.lastReceived = self.factory.seconds()
+        self._resumeReading()
+
+    def _dropThrottle(self) -> None:
+        throttle, self._throttle = self._throttle, None
+        if throttle is not None:
+            throttle.cancel()
+
+    # The end
+
+    def disconnectClient(self, reason: int, text: str = "") -> None:
+        """
+        See L{IClientShell<twisted_mqtt.interfaces.IClientShell>}.
+        """
+        self._close(reason, text)
+
+    def _refuse(self, error: ProtocolError) -> None:
+        """
+        The client has done what the specification forbids: say so where that can be said, and close.
+        """
+        if self._state >= CLOSING:
+            return
+        _log.debug(
+            "{client}: {text} ({reason})", client=self.client, text=error.text, reason=nameOf(error.reason)
+        )
+        self.factory.counters.packets_publish_error += 1 if error.reason in _PUBLISH_ERRORS else 0
+        connection = self.connection
+        if self._state in (NEW, CONNECTING):
+            spoken = connection.version or connection.spoken
+            answerable = spoken == VERSION_5 or (spoken and error.reason == UNSUPPORTED_PROTOCOL_VERSION)
+            if answerable:
+                version5 = spoken == VERSION_5
+                reason = error.reason if version5 else connackReturnCode(error.reason)
+                self.factory.counters.packets_connack_sent += 1
+                self.factory.counters.packets_connack_error += 1
+                connection.sendPacket(Connack(False, reason, self._explained(error.text) if version5 else None))
+            self.reason = error.reason
+            self._shut()
+            return
+        self._close(error.reason, error.text)
+
+    def _explained(self, text: str) -> Properties | None:
+        if not text or not self.connection.problemInformation:
+            return None
+        properties = Properties()
+        properties.reasonString = text
+        return properties
+
+    def _close(self, reason: int, text: str) -> None:
+        """
+        Close, telling a client of MQTT 5 why ([MQTT-4.13.2-1]).
+        """
+        if self._state >= CLOSING:
+            return
+        connection = self.connection
+        if self._state == OPEN and connection.version == VERSION_5:
+            self.factory.counters.packets_disconnect_sent += 1
+            connection.sendPacket(Disconnect(disconnectReason(reason), self._explained(text)))
+        self.reason = reason
+        self._shut()
+
+    def _shut(self) -> None:
+        """
+        Write what is left, then close.
+        """
+        self._state = CLOSING
+        connection = self.connection
+        connection.flush()
+        connection.closed = True
+        self._dropThrottle()
+        self._parked = None
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.cancel()
+        self._cutAt = self.factory.seconds() + _PATIENCE
+        self.factory.wheel.add(self, self._cutAt)
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+        self.factory.registry.disconnect(self.client, "closed" if self.reason is None else self.reason)

@@ -1,0 +1,3 @@
+"""
+TLS between a port and a protocol: contexts, certificates, pre-shared keys.
+"""

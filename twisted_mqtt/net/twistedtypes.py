@@ -1,0 +1,72 @@
+"""
+What the poller and its connections say in Twisted's own types.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost, TimeoutError
+from twisted.internet.interfaces import IAddress
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twisted_mqtt.net.roles import ABORTED, DONE, TIMED_OUT
+
+_log = Logger()
+
+# One for all, as in Twisted's reactors: making a Failure costs more than the rest of closing.
+_DONE = Failure(ConnectionDone())
+
+
+def addressOf(name: object) -> IAddress:
+    """
+    @param name: What C{accept}, C{getpeername} or C{getsockname} gave.
+    @return: The same as Twisted's transports would show it.
+    """
+    if isinstance(name, tuple):
+        if len(name) == 2:
+            return IPv4Address("TCP", *name)
+        host, port, flow, scope = name
+        if scope:
+            # The name of the interface, without which a link-local address is of no use.
+            host = socket.getnameinfo(name, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
+        return IPv6Address("TCP", host, port, flow, scope)
+    if isinstance(name, str | bytes):
+        return UNIXAddress(name or None)
+    raise TypeError(f"Not the name of a socket: {name!r}")
+
+
+class TwistedShell:
+    """
+    A L{twisted_mqtt.net.roles.Shell}.
+    """
+
+    def reason(self, kind: int, error: OSError | None) -> Failure:
+        """
+        See L{twisted_mqtt.net.roles.Shell.reason}.
+        """
+        if kind == DONE:
+            return _DONE
+        if kind == ABORTED:
+            return Failure(ConnectionAborted())
+        if kind == TIMED_OUT:
+            return Failure(TimeoutError())
+        if error is None:
+            return Failure(ConnectionLost())
+        return Failure(ConnectionLost(error.strerror))
+
+    def raised(self, culprit: str) -> Failure:
+        """
+        See L{twisted_mqtt.net.roles.Shell.raised}.
+        """
+        failure = Failure()
+        _log.failure("Unhandled error in {culprit}", failure, culprit=culprit)
+        return failure
+
+    def address(self, name: object) -> IAddress:
+        """
+        See L{twisted_mqtt.net.roles.Shell.address}.
+        """
+        return addressOf(name)

@@ -1,0 +1,3 @@
+"""
+WebSocket between a port and a protocol (RFC 6455, RFC 7692).
+"""

@@ -1,0 +1,3 @@
+"""
+The process around a broker: its log, its service manager, its limits.
+"""
