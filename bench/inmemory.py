@@ -16,6 +16,7 @@ from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.broker.place import Place
 from twisted_mqtt.config import readSettings
 from twisted_mqtt.mqtt.protocol import MQTTFactory, MQTTProtocol
+from twisted_mqtt.stores.memory import MemoryStore
 
 _TEMPLATE = packets.acknowledgement(packets.PUBACK, 0) * 1000
 _ZEROS = bytes(1000)
@@ -81,7 +82,7 @@ class InMemory:
     def __init__(self) -> None:
         settings = readSettings(None, {"MQTTBROKER_ZONE__EXTERNAL__MAX_INFLIGHT": "1000"})
         self.clock = Clock()
-        self.broker = Broker(settings, self.clock)
+        self.broker = Broker(settings, self.clock, MemoryStore())
         self.broker.startService()
         self.broker.open()
         self.broker.outbox.turning = Turn()

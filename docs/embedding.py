@@ -13,7 +13,7 @@ from twisted.web.server import Site
 from twisted.web.static import Data
 
 from twisted_mqtt.config import settingsFrom
-from twisted_mqtt.tap import makeBrokerService
+from twisted_mqtt.node.service import makeBrokerService
 
 startLogging(sys.stdout)
 services = service.MultiService()

@@ -9,7 +9,7 @@ from twisted.application.service import Application
 from twisted.internet import reactor
 
 from twisted_mqtt.config import settingsFrom
-from twisted_mqtt.tap import makeBrokerService
+from twisted_mqtt.node.service import makeBrokerService
 
 settings = settingsFrom({"listener": {"tcp": {"external": {"bind": "127.0.0.1:1883"}}}}, environ)
 

@@ -207,7 +207,7 @@ def test_reactorIsAnArgument(module: str) -> None:
         ("twisted_mqtt.broker.broker", "twisted_mqtt.hooks.points.Hooks", True),
         ("twisted_mqtt.broker.broker", "twisted_mqtt.mqtt.protocol.MQTTProtocol", False),
         ("twisted_mqtt.hooks.points", "twisted_mqtt.broker.broker.Broker", False),
-        ("twisted_mqtt.tap", "twisted_mqtt.monitoring.systopics", True),
+        ("twisted_mqtt.node.service", "twisted_mqtt.monitoring.systopics", True),
         ("twisted_mqtt.broker.broker", "twisted_mqtt.auth.acl", False),
         ("twisted_mqtt.auth.mysql", "twisted_mqtt.connectors.mysql", True),
         ("twisted_mqtt.auth.mysql", "twisted_mqtt.rules.sql", False),

@@ -14,8 +14,9 @@ from twisted.logger import ILogObserver, capturedLogs
 from twisted.python import usage
 
 from twisted_mqtt.config import settingsFrom
+from twisted_mqtt.node.service import BrokerService, Surroundings
 from twisted_mqtt.stores.memory import MemoryStore
-from twisted_mqtt.tap import BrokerService, Options, Surroundings
+from twisted_mqtt.tap import Options
 
 
 def parsed(parent: dict[str, Any] | None, *words: str) -> Options:

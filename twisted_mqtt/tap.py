@@ -1,5 +1,5 @@
 """
-Wiring for C{twistd mqttbroker}: options in, a tree of services out.
+The command line of C{twistd mqttbroker}: options in, a service out.
 """
 
 from __future__ import annotations
@@ -10,52 +10,28 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, DeferredLock, TimeoutError, maybeDeferred
-from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
-from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 
-from twisted_mqtt.broker.broker import Broker
-from twisted_mqtt.broker.flapping import Flapping
 from twisted_mqtt.config import ConfigurationError, readSettings
-from twisted_mqtt.config.keys import keysOf
-from twisted_mqtt.config.reloadreport import ReloadReport
-from twisted_mqtt.config.schema_extensions import Retainer
-from twisted_mqtt.extensions.gatewaymakers import gatewayMakers
-from twisted_mqtt.extensions.running import ALWAYS, Extensions
-from twisted_mqtt.listeners.registry import Listeners
-from twisted_mqtt.listeners.shutdown import sendAllAway
-from twisted_mqtt.monitoring.stats import Stats
-from twisted_mqtt.monitoring.systopics import SysTopics
-from twisted_mqtt.node.reload import Reload
+from twisted_mqtt.node.service import BrokerService, Surroundings, storePath
 from twisted_mqtt.process.logs import BrokerLog
-from twisted_mqtt.process.openfiles import SPARE, raiseLimit
-from twisted_mqtt.process.systemd import InheritedSocket, Notifier, handedOver, inheritedSockets
-from twisted_mqtt.stores.memory import MemoryStore
+from twisted_mqtt.process.openfiles import raiseLimit
+from twisted_mqtt.process.systemd import Notifier, handedOver, inheritedSockets
 from twisted_mqtt.stores.repairing import repair
 from twisted_mqtt.stores.schemas import StoreError
-from twisted_mqtt.stores.sqlite import SQLiteStore
 from twisted_mqtt.stores.tools import backup, export, import_
-from twisted_mqtt.stores.worker import ThreadWorker
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
 
     from twisted_mqtt.config.settings import Settings
 
-__all__ = ["BrokerService", "Options", "Surroundings", "makeBrokerService", "makeService"]
-
-_log = Logger()
-
-# Names that EMQ X has for plug-ins which are parts of this broker: they may be named, and are there in any case.
-_OWN = ("retainer",)
+__all__ = ["Options", "makeService"]
 
 
 class Options(usage.Options):
@@ -144,240 +120,6 @@ class Options(usage.Options):
                     print(error, file=sys.stderr)
                     raise SystemExit(1) from None
                 raise SystemExit(0)
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """
-    What a broker has around it in a process of its own, and does not have in somebody else's.
-
-    @ivar read: reads the configuration again; L{None} where there is nothing to read.
-    @ivar log: takes the log messages; L{None} where somebody else does.
-    @ivar notifier: tells the service manager how the broker is.
-    @ivar inherited: sockets that the service manager has opened.
-    @ivar openFiles: how many files may be open; L{None} for any number.
-    """
-
-    read: Callable[[], Settings] | None = None
-    log: BrokerLog | None = None
-    notifier: Notifier | None = None
-    inherited: Sequence[InheritedSocket] = ()
-    openFiles: int | None = None
-
-
-class BrokerService(MultiService):
-    """
-    A broker with its listeners, extensions and topics about itself.
-
-    @ivar broker: the L{Broker}.
-    @ivar listeners: the L{Listeners}.
-    @ivar extensions: the L{Extensions}.
-    @ivar flapping: bans clients that connect again and again.
-    @ivar gateways: the services of the gateways that run, by name.
-    @ivar gatewayMakers: the makers of all that are installed, by name.
-    @ivar log: takes the log messages; L{None} where somebody else does.
-    @ivar ready: fires with this service when clients can connect; fails with what keeps it from starting.
-    """
-
-    name = "mqttbroker"
-
-    def __init__(
-        self, settings: Settings, reactor: Any, store: Any = None, surroundings: Surroundings | None = None
-    ) -> None:
-        """
-        @param store: provides L{IStore<twisted_mqtt.interfaces.IStore>}; without one, what the settings say.
-        @param surroundings: of a process of its own.
-        """
-        MultiService.__init__(self)
-        self.settings = settings
-        self._around = Surroundings() if surroundings is None else surroundings
-        self._notifier = self._around.notifier or Notifier({}, reactor)
-        self._reloading = DeferredLock()
-        self.log = self._around.log
-        if store is None:
-            store = makeStore(settings, reactor)
-        self.broker = Broker(settings, reactor, store, retainer=settings.extension("retainer", Retainer))
-        MultiService.addService(self, self.broker)
-        self.listeners = Listeners(self.broker, reactor, self._around.inherited)
-        self.flapping = Flapping(self.broker)
-        self.extensions = Extensions(self.broker, lambda name: self.settings.extensions.get(name))
-        self.gatewayMakers = gatewayMakers()
-        self.gateways: dict[str, IService] = {}
-        self.stats = Stats()
-        self.systopics = SysTopics(
-            self.broker, self.stats, settings.broker.sys_interval, settings.broker.sys_heartbeat
-        )
-        self.ready: Deferred[BrokerService] = Deferred()
-        self._reactor = reactor
-
-    def setServiceParent(self, parent: Any) -> None:
-        """
-        Belong to another service, or to an application, which then logs as the settings say.
-        """
-        MultiService.setServiceParent(self, parent)
-        if self.log is not None and isinstance(parent, Componentized):
-            parent.setComponent(ILogObserver, self.log)
-
-    def startService(self) -> None:
-        """
-        Begin: the store, then extensions, and listeners last, so that nobody comes in past an extension.
-        """
-        for warning in self.settings.warnings:
-            _log.warn("{warning}", warning=warning)
-        if self.log is not None:
-            self.log.start()
-        self._checkOpenFiles()
-        MultiService.startService(self)
-        # Not before the reactor runs: a signal that came between "listening" and that would find nobody to take it.
-        self._reactor.callWhenRunning(self._begin)
-
-    def reload(self) -> Deferred[ReloadReport]:
-        """
-        Read the configuration again, and go by it as far as that is possible without a restart.
-
-        @return: fires with what was done. It does not fail.
-        """
-        return self._reloading.run(lambda: Deferred.fromCoroutine(self._reload()))
-
-    def stopService(self) -> Deferred[None]:
-        """
-        End: no new clients, then those that are here, extensions, and the store last. Clients, gateways and extensions
-        have C{node.shutdown_timeout} seconds for it; what was promised to be on disk is waited for.
-
-        @return: fires when all is over.
-        """
-        self.broker.stopping = True
-        self._notifier.stopping()
-        clock = self._reactor
-        until = clock.seconds() + self.settings.node.shutdown_timeout
-
-        async def inTime(what: str, stop: Callable[[], Any]) -> None:
-            try:
-                await maybeDeferred(stop).addTimeout(max(0.1, until - clock.seconds()), clock)
-            except TimeoutError:
-                _log.error("{what} did not end in time", what=what)
-            except Exception:
-                _log.failure("Stopping {what} failed", what=what)
-
-        async def each() -> None:
-            if self.systopics.running:
-                await maybeDeferred(self.systopics.stopService)
-            await self.listeners.stopService()
-            await sendAllAway(self.listeners, clock, max(0.0, until - clock.seconds()))
-            for name, gateway in self.gateways.items():
-                await inTime(f"the gateway {name}", gateway.stopService)
-            self.gateways.clear()
-            self.flapping.stop()
-            await inTime("an extension", self.extensions.unloadAll)
-            await maybeDeferred(MultiService.stopService, self)
-            self._notifier.stop()
-            if self.log is not None:
-                self.log.stop()
-
-        return Deferred.fromCoroutine(each())
-
-    def _begin(self) -> None:
-        if not self.running:  # stopped before it began
-            return
-        starting = Deferred.fromCoroutine(self._start())
-        starting.addErrback(self._ebStart)
-        starting.chainDeferred(self.ready)
-        self.ready.addErrback(lambda failure: None)
-
-    async def _start(self) -> BrokerService:
-        await self.broker.open()
-        makers = self.gatewayMakers
-        self.flapping.update()
-        named = [*ALWAYS, *(name for name in self.settings.startingExtensions if name not in _OWN)]
-        await self.extensions.loadAll(name for name in named if name not in makers)
-        self.systopics.startService()
-        await self.listeners.open()
-        for name in named:
-            if name in makers:
-                gateway = makers[name].makeService(self.broker, self.settings.extensions.get(name), self._reactor)
-                await maybeDeferred(gateway.startService)
-                self.gateways[name] = gateway
-        self._notifier.ready("serving clients")
-        return self
-
-    async def _reload(self) -> ReloadReport:
-        read = self._around.read
-        if read is None or self.broker.stopping or not self.ready.called:
-            why = "there is no file to read" if read is None else "the broker is starting or stopping"
-            _log.warn("reload: {why}", why=why)
-            return ReloadReport(problems=[why])
-        self._notifier.reloading()
-        report = await Reload(self, read).run()
-        if not self.broker.stopping:
-            self._notifier.ready("serving clients")
-        return report
-
-    def _checkOpenFiles(self) -> None:
-        """
-        Say so where fewer clients can connect than listeners let in.
-        """
-        limit = self._around.openFiles
-        if limit is None:
-            return
-        byDefault = False
-        for listener in self.settings.listener:
-            most = listener.max_connections
-            if most + SPARE <= limit:
-                continue
-            # The default is beyond what most systems allow, and nobody has asked for it.
-            if most == keysOf(type(listener))["max_connections"].default:
-                byDefault = True
-                continue
-            _log.warn(
-                "{path}.max_connections is {most}, but the process may have only {limit} files open: raise that limit,"
-                " or lower max_connections",
-                path=listener.path, most=most, limit=limit,
-            )  # fmt: skip
-        if byDefault:
-            _log.info("at most {most} clients can connect: the process may have {limit} files open",
-                      most=max(0, limit - SPARE), limit=limit)  # fmt: skip
-
-    def _ebStart(self, failure: Any) -> Any:
-        # What a person has to read, without a traceback where the message says it all.
-        _log.critical("the broker can't start: {error}", error=failure.getErrorMessage())
-        _log.debug("{traceback}", traceback=failure.getTraceback())
-        return failure
-
-
-def makeStore(settings: Settings, reactor: Any) -> Any:
-    """
-    The store that the settings want; its file is not touched before it is opened.
-
-    @return: provides L{IStore<twisted_mqtt.interfaces.IStore>}.
-    """
-    persistence = settings.persistence
-    if persistence.store == "memory":
-        return MemoryStore()
-    return SQLiteStore(
-        storePath(settings),
-        reactor,
-        ThreadWorker(reactor.callFromThread),
-        persistence.commit,
-        persistence.interval,
-        settings.extension("retainer", Retainer).storage_type,
-    )
-
-
-def storePath(settings: Settings) -> Path:
-    """
-    Where the durable store is.
-    """
-    return Path(settings.node.data_dir, settings.persistence.file)
-
-
-def makeBrokerService(settings: Settings, reactor: Any) -> BrokerService:
-    """
-    A broker as a service, for any reactor and beside any other services.
-
-    @param settings: of L{readSettings<twisted_mqtt.config.readSettings>} or
-        L{settingsFrom<twisted_mqtt.config.settingsFrom>}.
-    """
-    return BrokerService(settings, reactor)
 
 
 def makeService(options: Options) -> IService:

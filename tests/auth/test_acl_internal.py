@@ -16,6 +16,7 @@ from twisted_mqtt.core.codec import encode
 from twisted_mqtt.core.packets import Connect, Publish
 from twisted_mqtt.mqtt.implements import MQTTFactory
 from twisted_mqtt.mqtt.protocol import MQTTProtocol
+from twisted_mqtt.stores.memory import MemoryStore
 from twisted_mqtt.testing.broker import connectTransport
 
 
@@ -28,7 +29,7 @@ class House:
         self.file = folder / "acl.conf"
         self.file.write_text(rules)
         settings = settingsFrom({"acl_file": str(self.file)})
-        self.broker = Broker(settings, Clock())
+        self.broker = Broker(settings, Clock(), MemoryStore())
         self.broker.startService()
         self.factory = MQTTFactory(self.broker, Place("tcp.external", settings.resolveZone("external")))
         self.extension = AclInternal()

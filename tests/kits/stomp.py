@@ -17,6 +17,7 @@ from gateways.stomp.protocol import StompFactory, StompProtocol
 from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.config.schema_stomp import Stomp
+from twisted_mqtt.stores.memory import MemoryStore
 
 NOW = 1_600_000_000.0
 
@@ -34,7 +35,7 @@ class Kit:
         self.clock = Clock()
         self.clock.advance(NOW)
         settings = settingsFrom({"zone": {"external": zone or {}}, "stomp": stomp})
-        self.broker = Broker(settings, self.clock, store, chance=lambda: 0.0)
+        self.broker = Broker(settings, self.clock, store or MemoryStore(), chance=lambda: 0.0)
         self.broker.startService()
         table = settings.extension("stomp", Stomp)
         self.gateway = Gateway(self.broker, table)

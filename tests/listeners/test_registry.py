@@ -21,6 +21,7 @@ from twisted_mqtt.config.reloadreport import ReloadReport
 from twisted_mqtt.listeners.listener import OpenListener
 from twisted_mqtt.listeners.registry import Listeners
 from twisted_mqtt.process.systemd import InheritedSocket
+from twisted_mqtt.stores.memory import MemoryStore
 
 
 class ElsewhereSocket(socket.socket):
@@ -54,7 +55,7 @@ class ListenersTests(SynchronousTestCase):
         """
         Listeners that are open.
         """
-        listeners = Listeners(Broker(settings, self.reactor), self.reactor, inherited or [])
+        listeners = Listeners(Broker(settings, self.reactor, MemoryStore()), self.reactor, inherited or [])
         self.successResultOf(listeners.open())
         self.addCleanup(listeners.stopService)
         return listeners

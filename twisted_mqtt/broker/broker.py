@@ -41,7 +41,6 @@ from twisted_mqtt.core.topics import splitShare
 from twisted_mqtt.hooks.points import DROP, HookPoint, Hooks
 from twisted_mqtt.interfaces import IBroker
 from twisted_mqtt.net.tls.psk import PreSharedKeys
-from twisted_mqtt.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,19 +80,19 @@ class Broker(Service):
         self,
         settings: Settings,
         clock: IReactorTime,
-        store: Any = None,
+        store: Any,
         chance: Callable[[], float] = random.random,
         retainer: Retainer | None = None,
     ) -> None:
         """
-        @param store: provides L{IStore<twisted_mqtt.interfaces.IStore>}; without one nothing survives the process.
+        @param store: provides L{IStore<twisted_mqtt.interfaces.IStore>}.
         @param chance: gives numbers from 0 to below 1.
         @param retainer: limits of retained messages.
         """
         self.settings = settings
         self.clock = clock
         self.nodeName = settings.node.name
-        self.store = MemoryStore() if store is None else store
+        self.store = store
         self.counters = Counters()
         self.switches = Switches()
         self.hooks = Hooks(clock, settings.resolveZone("external").hook_timeout)

@@ -11,8 +11,9 @@ from twisted.logger import Logger
 
 from twisted_mqtt.broker.place import Place
 from twisted_mqtt.config.schema_listeners import SecureListener, TCPListener, UNIXListener
+from twisted_mqtt.listeners.implements import Gate
 from twisted_mqtt.listeners.layers import Site, layered
-from twisted_mqtt.mqtt.implements import Gate, MQTTFactory
+from twisted_mqtt.mqtt.implements import MQTTFactory
 from twisted_mqtt.net.endpoints import adoptedEndpoint, canBeFast, tcpEndpoint, unixEndpoint
 from twisted_mqtt.net.portoptions import PortOptions, TransportOptions
 from twisted_mqtt.net.tls.layer import TLSFactory

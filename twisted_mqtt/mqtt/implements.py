@@ -9,12 +9,10 @@ from zope.interface import classImplements
 
 from twisted_mqtt.broker.client import ClientInfo
 from twisted_mqtt.interfaces import IClient, IClientShell
-from twisted_mqtt.listeners.gate import Gate
 from twisted_mqtt.mqtt.protocol import MQTTFactory, MQTTProtocol
 
-__all__ = ["ClientInfo", "Gate", "MQTTFactory", "MQTTProtocol"]
+__all__ = ["ClientInfo", "MQTTFactory", "MQTTProtocol"]
 
 classImplements(ClientInfo, IClient)
 classImplements(MQTTProtocol, IProtocol, IPushProducer, IClientShell)
-classImplements(Gate, IProtocolFactory)
 classImplements(MQTTFactory, IProtocolFactory)

@@ -21,7 +21,7 @@ from twisted_mqtt.interfaces import IRefreshing
 from twisted_mqtt.process.openfiles import raiseLimit
 
 if TYPE_CHECKING:
-    from twisted_mqtt.tap import BrokerService
+    from twisted_mqtt.node.service import BrokerService
 
 _log = Logger()
 

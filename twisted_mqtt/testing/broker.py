@@ -13,6 +13,7 @@ from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.broker.place import Place
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.mqtt.implements import MQTTFactory, MQTTProtocol
+from twisted_mqtt.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from twisted.internet.task import Clock
@@ -25,7 +26,7 @@ def makeBroker(clock: Clock, **zoneKeys: Any) -> tuple[Broker, MQTTFactory]:
     @param zoneKeys: keys of the zone that the clients are in.
     """
     settings = settingsFrom({"zone": {"external": zoneKeys}})
-    broker = Broker(settings, clock, chance=lambda: 0.0)
+    broker = Broker(settings, clock, MemoryStore(), chance=lambda: 0.0)
     broker.startService()
     place = Place("tcp.external", settings.resolveZone("external"))
     return broker, MQTTFactory(broker, place)

@@ -25,6 +25,7 @@ from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.config.schema_lwm2m import LwM2M
 from twisted_mqtt.interfaces import IGatewayMaker
 from twisted_mqtt.net.tls.context import TLSProblem
+from twisted_mqtt.stores.memory import MemoryStore
 
 
 class Asking(DatagramProtocol):
@@ -72,7 +73,7 @@ class ServiceTests(TestCase):
         A broker and the gateway that its settings describe.
         """
         settings = settingsFrom({"lwm2m": {"port": "127.0.0.1:0", **table}})
-        broker = Broker(settings, reactor)
+        broker = Broker(settings, reactor, MemoryStore())
         broker.startService()
         self.addCleanup(broker.stopService)
         service = makeService(broker, settings.extension("lwm2m", LwM2M), reactor)

@@ -15,6 +15,7 @@ from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.config.schema_stomp import Stomp
 from twisted_mqtt.interfaces import IGatewayMaker
+from twisted_mqtt.stores.memory import MemoryStore
 
 
 class Reading(Protocol):
@@ -61,7 +62,7 @@ class ServiceTests(TestCase):
         settings = settingsFrom(
             {"stomp": {"listener": {"bind": "127.0.0.1:0"}, "ws": {"bind": "127.0.0.1:0"}}, "allow_anonymous": True}
         )
-        broker = Broker(settings, reactor)
+        broker = Broker(settings, reactor, MemoryStore())
         broker.startService()
         self.addCleanup(broker.stopService)
         for _ in range(2):
@@ -91,7 +92,7 @@ class ServiceTests(TestCase):
         port = taken.getHost().port
         table = {"listener": {"bind": "127.0.0.1:0"}, "ws": {"bind": f"127.0.0.1:{port}"}}
         settings = settingsFrom({"stomp": table})
-        broker = Broker(settings, reactor)
+        broker = Broker(settings, reactor, MemoryStore())
         service = makeService(broker, settings.extension("stomp", Stomp), reactor)
         yield self.assertFailure(service.startService(), CannotListenError)
         self.assertEqual(service.ports, {})

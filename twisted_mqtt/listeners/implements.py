@@ -1,0 +1,14 @@
+"""
+Which interfaces the compiled classes of this room provide: such a class cannot say so itself.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IProtocolFactory
+from zope.interface import classImplements
+
+from twisted_mqtt.listeners.gate import Gate
+
+__all__ = ["Gate"]
+
+classImplements(Gate, IProtocolFactory)
