@@ -73,8 +73,9 @@ test: ## all set-up, then every check: lint, types, tests interpreted and compil
 	$(MAKE) --no-print-directory test-compiled
 	$(MAKE) --no-print-directory test-interpreted
 
-lint: $(TOOLS)/.installed ## ruff
+lint: $(TOOLS)/.installed ## ruff, the linter and the formatter
 	$(IN_TOOLS) -m ruff check .
+	$(IN_TOOLS) -m ruff format --check --quiet .
 
 types: $(TOOLS)/.installed ## mypy, strict
 	$(IN_TOOLS) -m mypy

@@ -22,72 +22,78 @@ ROOT = Path(__file__).parent
 
 # Compiled along with the core, because every connection goes through them. They must not hold interfaces or classes
 # decorated with them.
-EXTRA_MODULES = [
-    f"twisted_mqtt/{name}.py"
-    for name in (
-        "base/ratelimits",
-        "base/timerwheel",
-        "base/waiting",
-        # the transport
-        "net/pending",
-        "net/poller",
-        "net/port",
-        "net/portoptions",
-        "net/rawsocket",
-        "net/reactorprivate",
-        "net/roles",
-        "net/streamsocket",
-        "net/transport",
-        "net/websocket/frames",
-        "net/websocket/transport",
-        # from CONNECT to the end of a connection
-        "broker/admission",
-        "broker/bans",
-        "broker/client",
-        "broker/permissions",
-        "broker/place",
-        "broker/reauthentication",
-        "broker/sessions",
-        "broker/subscribing",
-        "broker/wills",
-        "listeners/gate",
-        "mqtt/protocol",
-        "mqtt/shell",
-        # what is told of each message that is kept
-        "stores/batch",
-        "stores/ledger",
-        "stores/packing",
-    )
-] + [
-    # What each frame of STOMP goes through.
-    f"gateways/stomp/{name}.py"
-    for name in ("frame", "mapping", "deliveries", "receiving", "acknowledging", "heartbeat", "transactions")
-] + [
-    # What each message of a gateway's client goes through, and each of CoAP.
-    "gateways/client.py",
-] + [
-    f"gateways/coap/{name}.py"
-    for name in (
-        "codes",
-        "options",
-        "message",
-        "generations",
-        "parameters",
-        "exchange",
-        "blockwise",
-        "query",
-        "pubsub",
-        "session",
-        "request",
-        "resources",
-        "serving",
-        "gateway",
-        "protocol",
-    )
-] + [
-    # Made of that of CoAP: a compiled class can't be the base of one that is not.
-    "gateways/lwm2m/protocol.py",
-]
+EXTRA_MODULES = (
+    [
+        f"twisted_mqtt/{name}.py"
+        for name in (
+            "base/ratelimits",
+            "base/timerwheel",
+            "base/waiting",
+            # the transport
+            "net/pending",
+            "net/poller",
+            "net/port",
+            "net/portoptions",
+            "net/rawsocket",
+            "net/reactorprivate",
+            "net/roles",
+            "net/streamsocket",
+            "net/transport",
+            "net/websocket/frames",
+            "net/websocket/transport",
+            # from CONNECT to the end of a connection
+            "broker/admission",
+            "broker/bans",
+            "broker/client",
+            "broker/permissions",
+            "broker/place",
+            "broker/reauthentication",
+            "broker/sessions",
+            "broker/subscribing",
+            "broker/wills",
+            "listeners/gate",
+            "mqtt/protocol",
+            "mqtt/shell",
+            # what is told of each message that is kept
+            "stores/batch",
+            "stores/ledger",
+            "stores/packing",
+        )
+    ]
+    + [
+        # What each frame of STOMP goes through.
+        f"gateways/stomp/{name}.py"
+        for name in ("frame", "mapping", "deliveries", "receiving", "acknowledging", "heartbeat", "transactions")
+    ]
+    + [
+        # What each message of a gateway's client goes through, and each of CoAP.
+        "gateways/client.py",
+    ]
+    + [
+        f"gateways/coap/{name}.py"
+        for name in (
+            "codes",
+            "options",
+            "message",
+            "generations",
+            "parameters",
+            "exchange",
+            "blockwise",
+            "query",
+            "pubsub",
+            "session",
+            "request",
+            "resources",
+            "serving",
+            "gateway",
+            "protocol",
+        )
+    ]
+    + [
+        # Made of that of CoAP: a compiled class can't be the base of one that is not.
+        "gateways/lwm2m/protocol.py",
+    ]
+)
 
 # Commands that only ask about the distribution; generating C for them would be wasted.
 _ASKING = {"egg_info", "dist_info", "sdist", "clean", "--version", "--name"}

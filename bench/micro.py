@@ -285,9 +285,7 @@ class Visits:
     def __init__(self) -> None:
         self.memory = InMemory()
         self.operations = 50
-        self._whole = (
-            packets.connect("visitor") + packets.subscribe(1, [_TOPIC], 0) + _UNSUBSCRIBE + packets.DISCONNECT
-        )
+        self._whole = packets.connect("visitor") + packets.subscribe(1, [_TOPIC], 0) + _UNSUBSCRIBE + packets.DISCONNECT
 
     def exchange(self) -> None:
         """

@@ -51,7 +51,7 @@ def _ours(tree: Path) -> Callable[[Path, int], Started]:
             f'[plugins]\nload = ["stomp"]\n'
             f'[persistence]\nstore = "memory"\n'
             f'[node]\ndata_dir = "{folder}"\n'
-            f'[zone.external]\nmax_mqueue_len = 0\n'
+            f"[zone.external]\nmax_mqueue_len = 0\n"
             f'[listener.tcp.external]\nbind = "127.0.0.1:0"\n'
             f'[stomp.listener]\nbind = "127.0.0.1:{port}"\n'
         )

@@ -131,9 +131,16 @@ class GatewayClient:
         properties.sessionExpiry = sessionExpiry
         properties.receiveMaximum = receiveMaximum
         request = Connect(
-            protoName or self.info.protocol, VERSION_5, clientID, cleanStart, keepAlive, username, password, will,
+            protoName or self.info.protocol,
+            VERSION_5,
+            clientID,
+            cleanStart,
+            keepAlive,
+            username,
+            password,
+            will,
             properties,
-        )  # fmt: skip
+        )
         return then(self._broker.connect(self.info, request, self.link), self._admitted, protoVersion)
 
     def begin(self) -> Any:

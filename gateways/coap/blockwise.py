@@ -218,9 +218,7 @@ class Slicer:
     Cuts the bodies of responses, and remembers those that were cut.
     """
 
-    def __init__(
-        self, lifetime: float, most: int = 1000, mostBytes: int = 32 << 20, streams: bool = False
-    ) -> None:
+    def __init__(self, lifetime: float, most: int = 1000, mostBytes: int = 32 << 20, streams: bool = False) -> None:
         """
         @param lifetime: for how many seconds a body is remembered.
         @param most: how many at once.

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
+
 class CoAPService(Service):
     """
     The gateway.

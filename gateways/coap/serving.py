@@ -55,9 +55,7 @@ class Bodies:
         return self._slicer.cut(request, address, response, largest, now)
 
 
-def take(
-    gateway: Owner, endpoint: Endpoint, bodies: Bodies, message: Message, incoming: Incoming, now: float
-) -> None:
+def take(gateway: Owner, endpoint: Endpoint, bodies: Bodies, message: Message, incoming: Incoming, now: float) -> None:
     """
     Take a request whose options are understood; it is answered by C{endpoint}, now or later.
     """

@@ -127,10 +127,25 @@ class CoAPClient:
     """
 
     __slots__ = (
-        "address", "key", "state", "client", "bucket", "_gateway", "_endpoint", "_username", "_password", "_lastSeen",
-        "_reason", "_waiting", "_observations", "_subscriptions", "_byIdentifier", "_identifiers", "_confirmedAt",
+        "address",
+        "key",
+        "state",
+        "client",
+        "bucket",
+        "_gateway",
+        "_endpoint",
+        "_username",
+        "_password",
+        "_lastSeen",
+        "_reason",
+        "_waiting",
+        "_observations",
+        "_subscriptions",
+        "_byIdentifier",
+        "_identifiers",
+        "_confirmedAt",
         "_delivering",
-    )  # fmt: skip
+    )
 
     def __init__(
         self,
@@ -385,9 +400,7 @@ class CoAPClient:
         now: float = self._gateway.broker.clock.seconds()
         # Nothing more goes to where nobody may be, until the first is acknowledged.
         confirmable = (
-            qos > 0
-            or now - self._confirmedAt >= _CHECK_INTERVAL
-            or not self._endpoint.isVerified(self.address)
+            qos > 0 or now - self._confirmedAt >= _CHECK_INTERVAL or not self._endpoint.isVerified(self.address)
         )
         if confirmable:
             self._confirmedAt = now

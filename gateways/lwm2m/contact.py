@@ -42,9 +42,24 @@ class Contact:
     """
 
     __slots__ = (
-        "bucket", "registration", "endpoint", "address", "client", "settings", "dialect", "downlink", "_gateway",
-        "_welcome", "_attached", "_heardAt", "_awake", "_timer", "_timerAt", "_receiving", "_unpublished",
-    )  # fmt: skip
+        "bucket",
+        "registration",
+        "endpoint",
+        "address",
+        "client",
+        "settings",
+        "dialect",
+        "downlink",
+        "_gateway",
+        "_welcome",
+        "_attached",
+        "_heardAt",
+        "_awake",
+        "_timer",
+        "_timerAt",
+        "_receiving",
+        "_unpublished",
+    )
 
     def __init__(self, gateway: Gateway, endpoint: LwM2MProtocol, address: Address, registration: Registration) -> None:
         self.bucket = 0

@@ -58,9 +58,16 @@ class Device(Contact):
     """
 
     __slots__ = (
-        "successor", "_credentials", "_identity", "_state", "_done", "_lifeEndsAt", "_observeAgain", "_unsafe",
+        "successor",
+        "_credentials",
+        "_identity",
+        "_state",
+        "_done",
+        "_lifeEndsAt",
+        "_observeAgain",
+        "_unsafe",
         "_untold",
-    )  # fmt: skip
+    )
 
     def __init__(
         self,

@@ -106,9 +106,17 @@ class Outgoing:
     """
 
     __slots__ = (
-        "inflight", "frozen", "_registry", "_send", "_upstream", "_interval", "_retries", "_registration", "_held",
+        "inflight",
+        "frozen",
+        "_registry",
+        "_send",
+        "_upstream",
+        "_interval",
+        "_retries",
+        "_registration",
+        "_held",
         "_nextID",
-    )  # fmt: skip
+    )
 
     def __init__(
         self,
@@ -324,9 +332,7 @@ class Outgoing:
             return self._register(delivery, now)
         idType, topicID = reference
         qos = delivery.qos
-        wire = encodePublish(
-            idType, topicID, delivery.payload, qos, delivery.packetID, delivery.retain, delivery.dup
-        )
+        wire = encodePublish(idType, topicID, delivery.payload, qos, delivery.packetID, delivery.retain, delivery.dup)
         if qos:
             delivery.wire = wire
             delivery.tries += 1

@@ -281,11 +281,7 @@ class _Unconnected:
         """
         if packet.idType == NORMAL:
             return
-        topic = (
-            shortName(packet.topicID)
-            if packet.idType != 1
-            else self._protocol.predefined.topicOf(packet.topicID)
-        )
+        topic = shortName(packet.topicID) if packet.idType != 1 else self._protocol.predefined.topicOf(packet.topicID)
         if topic is None:
             return
         client = self._client
@@ -305,9 +301,7 @@ class _Unconnected:
     def _connect(self) -> GatewayClient:
         protocol = self._protocol
         settings = protocol.settings
-        client = self._client = GatewayClient(
-            protocol.broker, protocol.place, self, "mqtt-sn", None, 0, protocol.port
-        )
+        client = self._client = GatewayClient(protocol.broker, protocol.place, self, "mqtt-sn", None, 0, protocol.port)
         result = client.connect(
             f"mqtt-sn-gateway-{settings.gateway_id}",
             settings.username or None,

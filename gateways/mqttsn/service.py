@@ -44,9 +44,7 @@ class MQTTSNService(Service):
         settings = self._settings
         address = settings.advertise_address
         group = address.host if address is not None and isMulticast(address.host) else None
-        port = openDatagrams(
-            self._reactor, settings.port, self.protocol, settings.recbuf, settings.sndbuf, group
-        )
+        port = openDatagrams(self._reactor, settings.port, self.protocol, settings.recbuf, settings.sndbuf, group)
         self.protocol.transport = port
         host, self.protocol.port = port.getHost()
         Service.startService(self)

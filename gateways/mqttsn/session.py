@@ -69,9 +69,18 @@ class SNClient(Requests):
     """
 
     __slots__ = (
-        "bucket", "_outgoing", "_question", "_questions", "_questionAt", "_until", "_silence", "_heard", "_spoke",
-        "_welcome", "_silent",
-    )  # fmt: skip
+        "bucket",
+        "_outgoing",
+        "_question",
+        "_questions",
+        "_questionAt",
+        "_until",
+        "_silence",
+        "_heard",
+        "_spoke",
+        "_welcome",
+        "_silent",
+    )
 
     def __init__(self, site: Site, key: Hashable, request: Connect, host: str, port: int, now: float) -> None:
         """
@@ -80,9 +89,7 @@ class SNClient(Requests):
         super().__init__(site, key, request, host, port)
         settings = site.settings
         self.bucket = 0
-        self._outgoing = Outgoing(
-            self._registry, self._send, self, settings.retry_interval, settings.max_retries
-        )
+        self._outgoing = Outgoing(self._registry, self._send, self, settings.retry_interval, settings.max_retries)
         # What the will dialogue waits for an answer to, how often that was asked, and when it is asked again.
         self._question = b""
         self._questions = 0
@@ -436,6 +443,7 @@ class SNClient(Requests):
         self._parked = None
         self._site.broker.wheel.remove(self)
         self._site.left(self)
+
 
 _TAKE: Final[dict[int, Callable[[SNClient, Packet, float], None]]] = {
     PUBLISH: SNClient._publish,

@@ -107,8 +107,21 @@ class Parser:
     @ivar version: the version spoken, 0 before that is known.
     """
 
-    __slots__ = ("version", "_limits", "_data", "_start", "_scanned", "_line", "_bodyAt", "_length", "_frame", "_head",
-                 "_command", "_headers", "_bodyLength")  # fmt: skip
+    __slots__ = (
+        "version",
+        "_limits",
+        "_data",
+        "_start",
+        "_scanned",
+        "_line",
+        "_bodyAt",
+        "_length",
+        "_frame",
+        "_head",
+        "_command",
+        "_headers",
+        "_bodyLength",
+    )
 
     def __init__(self, limits: FrameLimits) -> None:
         self.version: int = 0

@@ -15,10 +15,23 @@ if TYPE_CHECKING:
 # What headers mean something of their own, and so are no user properties, whichever way a message goes.
 RESERVED: Final = frozenset(
     (
-        "destination", "content-type", "content-length", "receipt", "transaction", "persistent", "qos", "retain",
-        "expires", "reply-to", "correlation-id", "subscription", "message-id", "ack", "redelivered",
+        "destination",
+        "content-type",
+        "content-length",
+        "receipt",
+        "transaction",
+        "persistent",
+        "qos",
+        "retain",
+        "expires",
+        "reply-to",
+        "correlation-id",
+        "subscription",
+        "message-id",
+        "ack",
+        "redelivered",
     )
-)  # fmt: skip
+)
 
 # The longest string of MQTT, in bytes (1.5.4).
 _LONGEST: Final = 65535

@@ -157,9 +157,15 @@ class StompProtocol:
         transport, place = self.transport, self._factory.place
         peer, host = transport.getPeer(), transport.getHost()
         client = GatewayClient(
-            self._gateway.broker, place, owner, "stomp",
-            getattr(peer, "host", None), getattr(peer, "port", 0), getattr(host, "port", 0), patient=True,
-        )  # fmt: skip
+            self._gateway.broker,
+            place,
+            owner,
+            "stomp",
+            getattr(peer, "host", None),
+            getattr(peer, "port", 0),
+            getattr(host, "port", 0),
+            patient=True,
+        )
         identity = getattr(transport, "peerIdentity", None)
         if identity is not None:
             client.info.identify(identity)

@@ -30,8 +30,20 @@ class Receiving:
     What one client receives.
     """
 
-    __slots__ = ("_session", "_gateway", "_acknowledging", "_deliveries", "_version", "_writer", "_sources", "_filters",
-                 "_subscriptions", "_asleep", "_held", "_last")  # fmt: skip
+    __slots__ = (
+        "_session",
+        "_gateway",
+        "_acknowledging",
+        "_deliveries",
+        "_version",
+        "_writer",
+        "_sources",
+        "_filters",
+        "_subscriptions",
+        "_asleep",
+        "_held",
+        "_last",
+    )
 
     def __init__(self, session: StompSession, gateway: Gateway, acknowledging: Acknowledging) -> None:
         self._session = session

@@ -129,9 +129,7 @@ class StompService(Service):
             fail_if_no_peer_cert=table.fail_if_no_peer_cert,
             ciphers=table.ciphers,
         )
-        return TLSFactory(
-            factory, listener, broker.preSharedKeys, broker.wheel, broker.clock.seconds, (protocol,)
-        )
+        return TLSFactory(factory, listener, broker.preSharedKeys, broker.wheel, broker.clock.seconds, (protocol,))
 
     async def _stop(self) -> None:
         while self.ports:

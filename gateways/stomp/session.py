@@ -57,8 +57,21 @@ class StompSession:
     @ivar deadline: when L{expire} is to be called, in seconds since the epoch; 0 for never.
     """
 
-    __slots__ = ("state", "version", "client", "deadline", "_gateway", "_shell", "_connectBy", "_beats", "_receiving",
-                 "_acknowledging", "_transactions", "_headers", "_sending")  # fmt: skip
+    __slots__ = (
+        "state",
+        "version",
+        "client",
+        "deadline",
+        "_gateway",
+        "_shell",
+        "_connectBy",
+        "_beats",
+        "_receiving",
+        "_acknowledging",
+        "_transactions",
+        "_headers",
+        "_sending",
+    )
 
     def __init__(self, gateway: Gateway, shell: Shell, now: float) -> None:
         self._gateway = gateway
@@ -335,7 +348,7 @@ class StompSession:
         """
         A SEND in a transaction: what would be refused is refused now, so that COMMIT does all of it or nothing.
         """
-        assert sending.transaction is not None  # noqa: S101 - the caller says so
+        assert sending.transaction is not None
         self._transactions.check(sending.transaction)
         info = self.client.info
         checkTopicName(sending.topic, info.limits.maxTopicLevels)
@@ -345,7 +358,7 @@ class StompSession:
     def _sentLater(self, allowed: bool, sending: Sending, frame: Frame) -> None:
         if not allowed:
             raise StompError(nameOf(NOT_AUTHORIZED), f"not sent to {sending.topic[:200]!r}")
-        assert sending.transaction is not None  # noqa: S101 - the caller's caller says so
+        assert sending.transaction is not None
         self._transactions.add(sending.transaction, Step(frame, sending))
         self._receipt(frame)
 

@@ -288,4 +288,3 @@ _TRANSPORTS: Final[dict[str, tuple[bytes, Any]]] = {
     "xhr_send": (b"POST", SockJSResource._receive),
     "eventsource": (b"GET", SockJSResource._events),
 }
-

@@ -42,14 +42,14 @@ def client(clientID: str = "c1", username: str | None = "u1", peerHost: str | No
         ('{allow, all, pubsub, ["of/%c/x", "by/%u"]}. {deny, all}.', "publish", "of/c1/x", True),
         ('{allow, all, pubsub, ["of/%c/x", "by/%u"]}. {deny, all}.', "publish", "by/u1", True),
         ('{allow, all, pubsub, ["of/%c/x", "by/%u"]}. {deny, all}.', "publish", "by/u2", False),
-        ("{allow, {'and', [{user, \"u1\"}, {client, \"c2\"}]}, pubsub, [\"#\"]}.", "publish", "x", None),
-        ("{allow, {'or', [{user, \"u1\"}, {client, \"c2\"}]}, pubsub, [\"#\"]}.", "publish", "x", True),
-        ("{allow, {user, all}, pubsub, [\"#\"]}.", "publish", "x", True),
-        ('%% nothing but words\n{allow, all}. % and more', "publish", "x", True),
+        ('{allow, {\'and\', [{user, "u1"}, {client, "c2"}]}, pubsub, ["#"]}.', "publish", "x", None),
+        ('{allow, {\'or\', [{user, "u1"}, {client, "c2"}]}, pubsub, ["#"]}.', "publish", "x", True),
+        ('{allow, {user, all}, pubsub, ["#"]}.', "publish", "x", True),
+        ("%% nothing but words\n{allow, all}. % and more", "publish", "x", True),
         ('{allow, {user, <<"u1">>}, pubsub, [<<"a">>]}.', "publish", "a", True),
         ("", "publish", "x", None),
     ],
-)  # fmt: skip
+)
 def test_verdicts(rules: str, action: str, topic: str, verdict: bool | None) -> None:
     """
     The first rule that fits decides.
@@ -84,7 +84,7 @@ def test_problems(rules: str, message: str) -> None:
     assert str(caught.value).startswith("rules:")
 
 
-@given(st.text(alphabet='{}[],."%\'<>\\ \nallowdenyipusr/#+', max_size=60))
+@given(st.text(alphabet="{}[],.\"%'<>\\ \nallowdenyipusr/#+", max_size=60))
 def test_anyText(text: str) -> None:
     """
     Any text is rules or a problem.

@@ -126,9 +126,7 @@ class RateTests(SynchronousTestCase):
         A factory whose connections are limited.
         """
         zone = self.broker.settings.resolveZone("external")
-        return MQTTFactory(
-            self.broker, Place("tcp.external", zone, byteRate=byteRate, publishRate=publishRate)
-        )
+        return MQTTFactory(self.broker, Place("tcp.external", zone, byteRate=byteRate, publishRate=publishRate))
 
     def connect(self, factory: MQTTFactory, keepAlive: int = 0) -> tuple[MQTTProtocol, StringTransport]:
         """

@@ -297,18 +297,31 @@ class ConnackTests(BrokerTestCase):
         What the zone does not offer is said, and what it limits.
         """
         self.begin(
-            max_qos_allowed=1, retain_available=False, wildcard_subscription=False, shared_subscription=False,
-            max_topic_alias=7, max_packet_size=5000, max_awaiting_rel=9, server_keepalive=33,
-        )  # fmt: skip
+            max_qos_allowed=1,
+            retain_available=False,
+            wildcard_subscription=False,
+            shared_subscription=False,
+            max_topic_alias=7,
+            max_packet_size=5000,
+            max_awaiting_rel=9,
+            server_keepalive=33,
+        )
         peer = Peer(self.factory, self.clock)
         peer.send(connectPacket(requestResponse=1))
         self.assertEqual(
             peer.expect(Connack).properties,
             propertiesOf(
-                receiveMaximum=9, maximumQoS=1, retainAvailable=0, maximumPacketSize=5000, topicAliasMaximum=7,
-                wildcardAvailable=0, sharedAvailable=0, serverKeepAlive=33, responseInformation="response/client/",
+                receiveMaximum=9,
+                maximumQoS=1,
+                retainAvailable=0,
+                maximumPacketSize=5000,
+                topicAliasMaximum=7,
+                wildcardAvailable=0,
+                sharedAvailable=0,
+                serverKeepAlive=33,
+                responseInformation="response/client/",
             ),
-        )  # fmt: skip
+        )
 
     def test_below5(self) -> None:
         """

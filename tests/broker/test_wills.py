@@ -135,9 +135,12 @@ class WillTests(SynchronousTestCase):
         Taken over: published where it has no delay or the session ends, not where it has and the session goes on.
         """
         cases: list[tuple[int, int, bool, list[bytes]]] = [
-            (0, 100, False, [b"gone"]), (10, 100, False, []), (10, 100, True, [b"gone"]), (0, 0, True, [b"gone"]),
+            (0, 100, False, [b"gone"]),
+            (10, 100, False, []),
+            (10, 100, True, [b"gone"]),
+            (0, 0, True, [b"gone"]),
             (10, 0, False, [b"gone"]),
-        ]  # fmt: skip
+        ]
         for delay, expiry, clean, wanted in cases:
             self.begin()
             old = self.client(will=will(willDelay=delay), sessionExpiry=expiry)

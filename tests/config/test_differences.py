@@ -23,9 +23,7 @@ def test_keys() -> None:
     """
     old = settingsFrom(BASE)
     tables = {
-        "listener": {
-            "tcp": {"external": {"bind": "127.0.0.1:1883", "backlog": 7}, "more": {"bind": "127.0.0.1:1884"}}
-        },
+        "listener": {"tcp": {"external": {"bind": "127.0.0.1:1883", "backlog": 7}, "more": {"bind": "127.0.0.1:1884"}}},
         "log": {"level": "debug", "rotation": {"count": 3}},
         "acl_nomatch": "deny",
         "mqtt": {"max_topic_levels": 9},

@@ -196,9 +196,7 @@ class Suite:
         """
         Read what has come; returns whether anything has.
         """
-        byNumber = {
-            client.socket.fileno(): client for client in [*self._clients(), *also] if client.socket is not None
-        }
+        byNumber = {client.socket.fileno(): client for client in [*self._clients(), *also] if client.socket is not None}
         ready = select.select(list(byNumber), [], [], seconds)[0]
         for number in ready:
             byNumber[number].read()

@@ -344,12 +344,24 @@ def test_hooks(kind: Any) -> None:
         return callback
 
     hooks = together.broker.hooks
-    folds = {"client.connect", "client.connack", "client.authenticate", "client.check_acl", "client.subscribe",
-             "client.unsubscribe", "message.publish", "message.delivered"}  # fmt: skip
+    folds = {
+        "client.connect",
+        "client.connack",
+        "client.authenticate",
+        "client.check_acl",
+        "client.subscribe",
+        "client.unsubscribe",
+        "message.publish",
+        "message.delivered",
+    }
     for name in sorted(folds) + [
-        "client.connected", "client.disconnected", "session.created", "session.subscribed", "session.terminated",
+        "client.connected",
+        "client.disconnected",
+        "session.created",
+        "session.subscribed",
+        "session.terminated",
         "message.acked",
-    ]:  # fmt: skip
+    ]:
         hooks[name].add(watch(name), priority=-1000)
     client = kind(together, "me")
     client.subscribe()
@@ -358,8 +370,18 @@ def test_hooks(kind: Any) -> None:
     client.leave()
     together.kit.turn()
     assert told == [
-        "client.connect", "client.authenticate", "session.created", "client.connack", "client.connected",
-        "client.subscribe", "client.check_acl", "session.subscribed",
-        "client.check_acl", "message.publish", "message.delivered", "message.acked",
-        "client.disconnected", "session.terminated",
-    ]  # fmt: skip
+        "client.connect",
+        "client.authenticate",
+        "session.created",
+        "client.connack",
+        "client.connected",
+        "client.subscribe",
+        "client.check_acl",
+        "session.subscribed",
+        "client.check_acl",
+        "message.publish",
+        "message.delivered",
+        "message.acked",
+        "client.disconnected",
+        "session.terminated",
+    ]

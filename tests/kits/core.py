@@ -151,9 +151,7 @@ class Kept:
 
     def __init__(self, messages: list[Message], onDisk: bool = False, held: bool = False) -> None:
         self.messages = {message.topic: message for message in messages}
-        self._matched = [
-            Message(message.topic, b"", message.qos, True) if onDisk else message for message in messages
-        ]
+        self._matched = [Message(message.topic, b"", message.qos, True) if onDisk else message for message in messages]
         self.asked: list[tuple[list[Message], Callable[[list[Message], int], None]]] | None = [] if held else None
         self.sizes: list[int] = []
 
@@ -203,9 +201,7 @@ class Client:
         self.core = core
         self.limits = Limits() if limits is None else limits
         self.version = version
-        self.session = Session(
-            clientID, self.limits, core.counters, core.switches, core.told, core.now, mountpoint
-        )  # fmt: skip
+        self.session = Session(clientID, self.limits, core.counters, core.switches, core.told, core.now, mountpoint)
         self.session.expiryInterval = expiry
         self.connection: Connection | None = None
         self.wire = Wire()
@@ -300,6 +296,7 @@ def numbered(count: int) -> Sequence[bytes]:
     So many different payloads.
     """
     return [str(number).encode() for number in range(count)]
+
 
 class SlowJournal:
     """

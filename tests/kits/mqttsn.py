@@ -58,9 +58,7 @@ class World:
         self.clock.advance(1_000_000)
         self.broker, self.factory = makeBroker(self.clock, **(zone or {}))
         self.net = Net()
-        self.gateway = MQTTSNProtocol(
-            self.broker, MQTTSN(predefined=PredefinedTopics(topic=topics or {}), **keys)
-        )
+        self.gateway = MQTTSNProtocol(self.broker, MQTTSN(predefined=PredefinedTopics(topic=topics or {}), **keys))
         self.gateway.transport = self.net  # type: ignore[assignment]  # all that is asked of a port here
         self._next = 1
 

@@ -69,12 +69,13 @@ topicFilters = st.builds(
     lambda levels, rest: _joined(levels + rest),
     st.lists(st.sampled_from((*_LEVELS, "+")), max_size=5),
     st.sampled_from(([], ["#"])),
-).filter(bool)  # fmt: skip
+).filter(bool)
 # Past the depth to which trees go.
 deepTopicNames = st.builds(
-    lambda levels, count: _joined(levels * count), st.lists(st.sampled_from(("a", "b")), min_size=1, max_size=2),
+    lambda levels, count: _joined(levels * count),
+    st.lists(st.sampled_from(("a", "b")), min_size=1, max_size=2),
     st.integers(20, 70),
-)  # fmt: skip
+)
 deepTopicFilters = st.builds(
     lambda levels, count, rest: _joined(levels * count + rest),
     st.lists(st.sampled_from(("a", "b", "+")), min_size=1, max_size=2),

@@ -88,9 +88,7 @@ class Link:
 
     def __init__(self, factory: Any, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> None:
         self._toClient, self._fromClient = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.client = context.wrap_bio(
-            self._toClient, self._fromClient, server_hostname="localhost", session=session
-        )
+        self.client = context.wrap_bio(self._toClient, self._fromClient, server_hostname="localhost", session=session)
         self.transport = StringTransport(peerAddress=PEER)
         self.server: Any = factory.buildProtocol(PEER)
         self.server.makeConnection(self.transport)

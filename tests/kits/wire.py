@@ -75,8 +75,12 @@ def connectPacket(clientID: str = "client", version: int = 5, **fields: Any) -> 
     known = {
         name: fields.pop(name, default)
         for name, default in (
-            ("cleanStart", True), ("keepAlive", 0), ("username", None), ("password", None), ("will", None),
-        )  # fmt: skip
+            ("cleanStart", True),
+            ("keepAlive", 0),
+            ("username", None),
+            ("password", None),
+            ("will", None),
+        )
     }
     properties = propertiesOf(**fields) if fields else None
     return Connect("MQIsdp" if version == 3 else "MQTT", version, clientID, properties=properties, **known)

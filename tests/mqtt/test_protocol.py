@@ -42,9 +42,35 @@ from twisted_mqtt.hooks.points import DROP, STOP, AuthResult, Challenge
 
 # What a DISCONNECT of MQTT 5 from the server can say (table 3-10).
 _DISCONNECT_REASONS = {
-    0x00, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8B, 0x8D, 0x8E, 0x8F, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99,
-    0x9A, 0x9B, 0x9C, 0x9D, 0x9E, 0x9F, 0xA0, 0xA1, 0xA2,
-}  # fmt: skip
+    0x00,
+    0x80,
+    0x81,
+    0x82,
+    0x83,
+    0x87,
+    0x89,
+    0x8B,
+    0x8D,
+    0x8E,
+    0x8F,
+    0x90,
+    0x93,
+    0x94,
+    0x95,
+    0x96,
+    0x97,
+    0x98,
+    0x99,
+    0x9A,
+    0x9B,
+    0x9C,
+    0x9D,
+    0x9E,
+    0x9F,
+    0xA0,
+    0xA1,
+    0xA2,
+}
 
 
 class DeadlineTests(BrokerTestCase):
@@ -325,8 +351,13 @@ class EndTests(BrokerTestCase):
         publisher nor its receivers come to harm.
         """
         for point in ("message.publish", "message.delivered"):
-            for change in ({"topic": "x" * 70_000}, {"topic": "a/+"}, {"topic": ""}, {"qos": 3},
-                           {"properties": propertiesOf(contentType="x" * 70_000)}):  # fmt: skip
+            for change in (
+                {"topic": "x" * 70_000},
+                {"topic": "a/+"},
+                {"topic": ""},
+                {"qos": 3},
+                {"properties": propertiesOf(contentType="x" * 70_000)},
+            ):
                 self.begin()
                 self.broker.hooks[point].add(lambda *args, change=change: args[-1].replace(**change))
                 peer, other = self.client(), self.client("other")

@@ -50,8 +50,13 @@ class ParkingTests(BrokerTestCase):
             Ping(PINGREQ),
         ]
         wanted = [SUBACK, 3, PUBACK, UNSUBACK, PUBREC]
-        for point in ("client.subscribe", "client.check_acl", "message.publish", "message.delivered",
-                      "client.unsubscribe"):  # fmt: skip
+        for point in (
+            "client.subscribe",
+            "client.check_acl",
+            "message.publish",
+            "message.delivered",
+            "client.unsubscribe",
+        ):
             self.begin()
             slow: Deferred[Any] = Deferred()
             other = self.client("other")

@@ -128,6 +128,7 @@ class PollerTests(SynchronousTestCase):
         While somebody has something else to do, a turn ends with one descriptor, and its output leaves; the others have
         their turn later, each once.
         """
+
         def hurry() -> None:
             self.poller.hurried = True
 

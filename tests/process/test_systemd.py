@@ -90,9 +90,7 @@ def test_watchdog(manager: socket.socket, tmp_path: Path) -> None:
     """
     manager.bind(str(tmp_path / "notify"))
     clock = Clock()
-    environ = {
-        "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "10000000", "WATCHDOG_PID": str(os.getpid())
-    }  # fmt: skip
+    environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "10000000", "WATCHDOG_PID": str(os.getpid())}
     notifier = Notifier(environ, clock)
     clock.advance(20)
     assert silent(manager)

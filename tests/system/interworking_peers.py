@@ -155,8 +155,19 @@ def overWebSocket(broker: Broker, name: str) -> Talker:
 
 
 # Headers of MESSAGE that are no user properties.
-_OWN = {"subscription", "message-id", "destination", "content-type", "content-length", "qos", "persistent", "retain",
-        "expires", "redelivered", "ack"}  # fmt: skip
+_OWN = {
+    "subscription",
+    "message-id",
+    "destination",
+    "content-type",
+    "content-length",
+    "qos",
+    "persistent",
+    "retain",
+    "expires",
+    "redelivered",
+    "ack",
+}
 
 
 class STOMP:

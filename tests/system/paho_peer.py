@@ -176,9 +176,7 @@ class Peer:
         reasons: list[int] = self._answers.get(timeout=PATIENCE)
         return reasons
 
-    def publish(
-        self, topicName: str, payload: str | bytes, qos: int = 1, retain: bool = False, **given: Any
-    ) -> int:
+    def publish(self, topicName: str, payload: str | bytes, qos: int = 1, retain: bool = False, **given: Any) -> int:
         """
         Publish and wait until the broker has it, as far as C{qos} can tell.
 

@@ -50,8 +50,10 @@ def test_twentyThousand(startBroker: StartBroker, name: str) -> None:
     )
     clients = subprocess.Popen(
         [sys.executable, SCRIPT, broker.host, str(broker.port), str(count)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert clients.stdin is not None and clients.stdout is not None
         assert clients.stdout.readline().startswith(f"connected {count} ")

@@ -478,11 +478,18 @@ def test_fuzz(sn: Broker, client: UDPClient, name: str) -> None:
     genuine = [
         encode(packet)
         for packet in (
-            Connect(f"{name}x", chance.random() < 0.5, True, 5), Register(0, 1, "fuzz/topic"), Publish(1, b"x", 1, 2),
-            Subscribe(SUBSCRIBE, 3, "fuzz/+", qos=2), Packet(PINGREQ, data=name.encode()), Packet(DISCONNECT),
-            Packet(DISCONNECT, duration=5), Packet(PUBACK, 1, 2, 1), Publish(1, b"x", 2, 2), Publish(0x6162, b"", -1),
+            Connect(f"{name}x", chance.random() < 0.5, True, 5),
+            Register(0, 1, "fuzz/topic"),
+            Publish(1, b"x", 1, 2),
+            Subscribe(SUBSCRIBE, 3, "fuzz/+", qos=2),
+            Packet(PINGREQ, data=name.encode()),
+            Packet(DISCONNECT),
+            Packet(DISCONNECT, duration=5),
+            Packet(PUBACK, 1, 2, 1),
+            Publish(1, b"x", 2, 2),
+            Publish(0x6162, b"", -1),
         )
-    ]  # fmt: skip
+    ]
     noisy = [UDPClient(sn) for _ in range(20)]
     for number in range(50_000):
         data = bytearray(chance.choice(genuine))

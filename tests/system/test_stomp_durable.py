@@ -13,7 +13,7 @@ from tests.system.paho_peer import V5, Peer
 
 pytest.importorskip("stomp")
 
-from tests.system.stomp_peer import StompPeer  # noqa: E402 - after it is known that stomp.py is there
+from tests.system.stomp_peer import StompPeer
 
 TABLES = {
     "zone": {"external": {"session_expiry_interval": "1h"}},

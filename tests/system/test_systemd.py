@@ -175,7 +175,9 @@ def test_verified(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *map(str, tmp_path.glob("mqttbroker.*"))],
-        capture_output=True, text=True, timeout=PATIENCE,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
     faults = [line for line in done.stderr.splitlines() if str(tmp_path) in line or "mqttbroker" in line]
     assert faults == []

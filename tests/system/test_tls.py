@@ -151,9 +151,7 @@ def test_notTrusted(secured: Secured, tmp_path: Path) -> None:
 
 @needsMosquitto
 @BOTH_VERSIONS
-@pytest.mark.parametrize(
-    "part, name", [("cn", "device1"), ("dn", "C=CH,O=Example,CN=device1")], ids=["cn", "dn"]
-)
+@pytest.mark.parametrize("part, name", [("cn", "device1"), ("dn", "C=CH,O=Example,CN=device1")], ids=["cn", "dn"])
 def test_clientCertificate(secured: Secured, tmp_path: Path, version: str, part: str, name: str) -> None:
     """
     The certificate of a client is its user name, whatever it calls itself.

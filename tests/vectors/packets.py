@@ -29,9 +29,22 @@ from typing import Final
 Value = int | str | bytes
 
 KINDS: Final = {
-    "CONNECT": 1, "CONNACK": 2, "PUBLISH": 3, "PUBACK": 4, "PUBREC": 5, "PUBREL": 6, "PUBCOMP": 7, "SUBSCRIBE": 8,
-    "SUBACK": 9, "UNSUBSCRIBE": 10, "UNSUBACK": 11, "PINGREQ": 12, "PINGRESP": 13, "DISCONNECT": 14, "AUTH": 15,
-}  # fmt: skip
+    "CONNECT": 1,
+    "CONNACK": 2,
+    "PUBLISH": 3,
+    "PUBACK": 4,
+    "PUBREC": 5,
+    "PUBREL": 6,
+    "PUBCOMP": 7,
+    "SUBSCRIBE": 8,
+    "SUBACK": 9,
+    "UNSUBSCRIBE": 10,
+    "UNSUBACK": 11,
+    "PINGREQ": 12,
+    "PINGRESP": 13,
+    "DISCONNECT": 14,
+    "AUTH": 15,
+}
 _NAMES: Final = {number: kind for kind, number in KINDS.items()}
 
 #: Name -> (identifier, form, kinds of packet a server may send it in).
@@ -185,9 +198,23 @@ def parse(text: str) -> Line:
 
 
 _SETTINGS: Final = {
-    "v", "clean", "keep", "username", "password", "will", "willqos", "willretain", "name", "level", "flags",
-    "id", "q", "dup", "retain", "present",
-}  # fmt: skip
+    "v",
+    "clean",
+    "keep",
+    "username",
+    "password",
+    "will",
+    "willqos",
+    "willretain",
+    "name",
+    "level",
+    "flags",
+    "id",
+    "q",
+    "dup",
+    "retain",
+    "present",
+}
 _FLAGS: Final = {"dup", "retain", "present", "willretain"}
 
 

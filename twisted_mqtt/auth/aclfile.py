@@ -280,9 +280,10 @@ class _Parser:
             elif kind in ("and", "or") and isinstance(value, list) and value:
                 return Who(kind, tuple(self._who(part, line) for part in value))
         raise self._fail(
-            line, 'whom a rule is about is all, {user, "name"}, {client, "identifier"}, {ipaddr, "address"}, or these '
-            "joined by {'and', [...]} or {'or', [...]}"
-        )  # fmt: skip
+            line,
+            'whom a rule is about is all, {user, "name"}, {client, "identifier"}, {ipaddr, "address"}, or these '
+            "joined by {'and', [...]} or {'or', [...]}",
+        )
 
     def _topic(self, term: Any, line: int) -> Topic:
         exact = isinstance(term, tuple) and len(term) == 2 and term[0] == _Word("eq")

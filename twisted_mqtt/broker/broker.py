@@ -121,9 +121,7 @@ class Broker(Service):
         self.outbox = Outbox(self._flushLater)
         self.hurry: Callable[[bool], None] = lambda whether: None
         self.stopping = False
-        self.permissions = Permissions(
-            settings, self.hooks, self.counters, self.switches, self.clients, clock.seconds
-        )
+        self.permissions = Permissions(settings, self.hooks, self.counters, self.switches, self.clients, clock.seconds)
         self._housekeeping = LoopingCall(self._keepHouse)
         self._housekeeping.clock = clock
 

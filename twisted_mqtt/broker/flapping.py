@@ -92,6 +92,8 @@ class Flapping:
         self._broker.bans.add(client.clientID, "clientid", reason, "flapping_detect", now + policy.banned)
         self._banned.info(
             "{client} {reason}: banned for {seconds:g} s",
-            client=repr(client.clientID), reason=reason, seconds=policy.banned,
-        )  # fmt: skip
+            client=repr(client.clientID),
+            reason=reason,
+            seconds=policy.banned,
+        )
         self._broker.kick(client.clientID, CONNECTION_RATE_EXCEEDED, reason)

@@ -59,9 +59,17 @@ class Place:
     """
 
     __slots__ = (
-        "allowsAnonymous", "byteRate", "limits", "name", "onLoopback", "publishRate", "sendTimeout", "usernamePart",
-        "versions", "zone",
-    )  # fmt: skip
+        "allowsAnonymous",
+        "byteRate",
+        "limits",
+        "name",
+        "onLoopback",
+        "publishRate",
+        "sendTimeout",
+        "usernamePart",
+        "versions",
+        "zone",
+    )
 
     def __init__(
         self,

@@ -165,9 +165,7 @@ class Decoder:
         @param first: the first byte of the packet: its type, DUP, QoS and RETAIN.
         @param whole: see L{Publish}, as for C{head} and C{tail}.
         """
-        packet = Publish(
-            topic, payload, first >> 1 & 3, first & 1 == 1, first & 8 == 8, packetID, properties
-        )  # fmt: skip
+        packet = Publish(topic, payload, first >> 1 & 3, first & 1 == 1, first & 8 == 8, packetID, properties)
         packet.whole = whole
         packet.head = head
         packet.tail = tail
@@ -509,9 +507,7 @@ def encodeAck(packetType: int, packetID: int, reason: int = 0, properties: Prope
     return bytes((first, 2, packetID >> 8, packetID & 0xFF))
 
 
-def encodePublish(
-    first: int, topic: bytes, packetID: int, properties: bytes, payload: bytes
-) -> bytes:
+def encodePublish(first: int, topic: bytes, packetID: int, properties: bytes, payload: bytes) -> bytes:
     """
     PUBLISH.
 

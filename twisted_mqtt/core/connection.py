@@ -62,9 +62,23 @@ class Connection(Sender):
     """
 
     __slots__ = (
-        "parked", "exempt", "allowed", "limited", "lastReceived", "clientID", "username", "peerHost", "mountpoint",
-        "receiveMaximum", "receivedMessages", "receivedBytes", "_aliasesIn", "_unacked", "_unreleased", "_generation",
-    )  # fmt: skip
+        "parked",
+        "exempt",
+        "allowed",
+        "limited",
+        "lastReceived",
+        "clientID",
+        "username",
+        "peerHost",
+        "mountpoint",
+        "receiveMaximum",
+        "receivedMessages",
+        "receivedBytes",
+        "_aliasesIn",
+        "_unacked",
+        "_unreleased",
+        "_generation",
+    )
 
     def __init__(self, router: Router, limits: Limits, outbox: Outbox, writer: Writer, now: float) -> None:
         super().__init__(router, limits, outbox, writer)

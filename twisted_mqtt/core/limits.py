@@ -25,11 +25,29 @@ class Limits:
     """
 
     __slots__ = (
-        "maxPacketSize", "maxClientIDLength", "maxTopicLevels", "maxQoS", "maxTopicAlias", "retainAvailable",
-        "wildcardAvailable", "sharedAvailable", "maxInflight", "maxQueue", "maxQueueBytes", "storeQoS0", "priorities",
-        "defaultPriority", "maxAwaitingRel", "awaitRelTimeout", "upgradeQoS", "ignoreLoop", "maxSubscriptions",
-        "maxPendingBytes", "keepAliveBackoff", "strict",
-    )  # fmt: skip
+        "maxPacketSize",
+        "maxClientIDLength",
+        "maxTopicLevels",
+        "maxQoS",
+        "maxTopicAlias",
+        "retainAvailable",
+        "wildcardAvailable",
+        "sharedAvailable",
+        "maxInflight",
+        "maxQueue",
+        "maxQueueBytes",
+        "storeQoS0",
+        "priorities",
+        "defaultPriority",
+        "maxAwaitingRel",
+        "awaitRelTimeout",
+        "upgradeQoS",
+        "ignoreLoop",
+        "maxSubscriptions",
+        "maxPendingBytes",
+        "keepAliveBackoff",
+        "strict",
+    )
 
     def __init__(self) -> None:
         self.maxPacketSize: int = 1 << 20

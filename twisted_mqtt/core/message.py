@@ -32,10 +32,35 @@ class Message:
     """
 
     __slots__ = (
-        "topic", "payload", "qos", "retain", "properties", "clientID", "username", "peerHost", "protocol", "timestamp",
-        "expiresAt", "system", "number", "batch", "wanted", "parcel", "place", "headers", "whole4", "whole5", "key4",
-        "head4", "tail4", "key5", "head5", "tail5", "_mount", "_mounted",
-    )  # fmt: skip
+        "topic",
+        "payload",
+        "qos",
+        "retain",
+        "properties",
+        "clientID",
+        "username",
+        "peerHost",
+        "protocol",
+        "timestamp",
+        "expiresAt",
+        "system",
+        "number",
+        "batch",
+        "wanted",
+        "parcel",
+        "place",
+        "headers",
+        "whole4",
+        "whole5",
+        "key4",
+        "head4",
+        "tail4",
+        "key5",
+        "head5",
+        "tail5",
+        "_mount",
+        "_mounted",
+    )
 
     def __init__(
         self,
@@ -147,9 +172,7 @@ class Message:
             properties.messageExpiry = max(0, int(self.expiresAt - now + 0.999))
         return encodeProperties(properties, IN_PUBLISH)
 
-    def encoded(
-        self, version5: bool, first: int, packetID: int, identifiers: list[int] | None, now: float
-    ) -> bytes:
+    def encoded(self, version5: bool, first: int, packetID: int, identifiers: list[int] | None, now: float) -> bytes:
         """
         An outgoing PUBLISH that shares nothing with others.
 

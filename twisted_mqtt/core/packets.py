@@ -93,9 +93,17 @@ class Connect(Packet):
     """
 
     __slots__ = (
-        "protoName", "version", "bridge", "cleanStart", "keepAlive", "clientID", "will", "username", "password",
+        "protoName",
+        "version",
+        "bridge",
+        "cleanStart",
+        "keepAlive",
+        "clientID",
+        "will",
+        "username",
+        "password",
         "properties",
-    )  # fmt: skip
+    )
 
     def __init__(
         self,

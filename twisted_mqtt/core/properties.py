@@ -66,6 +66,7 @@ TABLE: Final[dict[int, tuple[str, int, int]]] = {
     0x2A: ("sharedAvailable", FLAG, IN_CONNACK),
 }
 
+
 def _forPacket(packet: int) -> list[tuple[bytes, str, int]]:
     return [(bytes((identifier,)), name, kind) for identifier, (name, kind, bits) in TABLE.items() if bits & packet]
 
@@ -146,9 +147,7 @@ class Properties:
         """
         What is set, by attribute name.
         """
-        return {
-            entry[0]: getattr(self, entry[0]) for entry in TABLE.values() if getattr(self, entry[0]) is not None
-        }
+        return {entry[0]: getattr(self, entry[0]) for entry in TABLE.values() if getattr(self, entry[0]) is not None}
 
     def copy(self) -> Properties:
         """

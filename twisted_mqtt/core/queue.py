@@ -58,9 +58,23 @@ class Entry:
     """
 
     __slots__ = (
-        "message", "qos", "retain", "identifiers", "share", "packetID", "released", "number", "owner", "state",
-        "listed", "flies", "source", "run", "shared", "order",
-    )  # fmt: skip
+        "message",
+        "qos",
+        "retain",
+        "identifiers",
+        "share",
+        "packetID",
+        "released",
+        "number",
+        "owner",
+        "state",
+        "listed",
+        "flies",
+        "source",
+        "run",
+        "shared",
+        "order",
+    )
 
     def __init__(
         self,
@@ -118,9 +132,22 @@ class MessageQueue:
     """
 
     __slots__ = (
-        "limits", "qos0", "capacity", "spilled", "skipped", "last", "loading", "dormant", "size", "_limited", "_late",
-        "_lanes", "_priorities", "_count", "_next",
-    )  # fmt: skip
+        "limits",
+        "qos0",
+        "capacity",
+        "spilled",
+        "skipped",
+        "last",
+        "loading",
+        "dormant",
+        "size",
+        "_limited",
+        "_late",
+        "_lanes",
+        "_priorities",
+        "_count",
+        "_next",
+    )
 
     def __init__(self, limits: Limits) -> None:
         self.limits: Limits = limits

@@ -32,9 +32,7 @@ class Router:
 
     __slots__ = ("tree", "counters", "switches", "events", "strategy", "random", "progress", "waiting", "_number")
 
-    def __init__(
-        self, counters: Counters, switches: Switches, events: Events, random: Callable[[], float]
-    ) -> None:
+    def __init__(self, counters: Counters, switches: Switches, events: Events, random: Callable[[], float]) -> None:
         self.tree: SubscriptionTree = SubscriptionTree()
         self.counters: Counters = counters
         self.switches: Switches = switches

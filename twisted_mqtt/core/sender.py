@@ -60,10 +60,28 @@ class Sender(Decoder):
     """
 
     __slots__ = (
-        "router", "limits", "outbox", "writer", "session", "room", "plain", "version5", "closed", "congested", "maxOut",
-        "problemInformation", "sentPackets", "sentMessages", "sentBytes", "released", "_out", "_outBytes",
-        "_aliasesOut", "_aliasLimit", "_replies",
-    )  # fmt: skip
+        "router",
+        "limits",
+        "outbox",
+        "writer",
+        "session",
+        "room",
+        "plain",
+        "version5",
+        "closed",
+        "congested",
+        "maxOut",
+        "problemInformation",
+        "sentPackets",
+        "sentMessages",
+        "sentBytes",
+        "released",
+        "_out",
+        "_outBytes",
+        "_aliasesOut",
+        "_aliasLimit",
+        "_replies",
+    )
 
     def __init__(self, router: Router, limits: Limits, outbox: Outbox, writer: Writer) -> None:
         super().__init__(limits.maxPacketSize)
@@ -364,9 +382,7 @@ class Sender(Decoder):
             counters.packets_pubcomp_sent += 1
         self.send(wire)
 
-    def _aliased(
-        self, message: Message, first: int, packetID: int, identifiers: list[int] | None, now: float
-    ) -> bytes:
+    def _aliased(self, message: Message, first: int, packetID: int, identifiers: list[int] | None, now: float) -> bytes:
         """
         A PUBLISH whose topic is said by an alias, or that sets one: the first topics get them, until none is left.
         """

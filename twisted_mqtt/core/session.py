@@ -94,10 +94,35 @@ class Session:
     """
 
     __slots__ = (
-        "clientID", "limits", "counters", "switches", "events", "journal", "stored", "connection", "expiryInterval",
-        "expiresAt", "createdAt", "subscriptions", "inflight", "queue", "awaiting", "window", "mountpoint", "username",
-        "info", "shut", "zone", "_nextID", "_resend", "_backlog", "_held", "_filling", "deliveries", "heir",
-    )  # fmt: skip
+        "clientID",
+        "limits",
+        "counters",
+        "switches",
+        "events",
+        "journal",
+        "stored",
+        "connection",
+        "expiryInterval",
+        "expiresAt",
+        "createdAt",
+        "subscriptions",
+        "inflight",
+        "queue",
+        "awaiting",
+        "window",
+        "mountpoint",
+        "username",
+        "info",
+        "shut",
+        "zone",
+        "_nextID",
+        "_resend",
+        "_backlog",
+        "_held",
+        "_filling",
+        "deliveries",
+        "heir",
+    )
 
     def __init__(
         self,

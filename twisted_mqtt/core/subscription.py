@@ -71,9 +71,19 @@ class Subscription:
     """
 
     __slots__ = (
-        "subscriber", "session", "topicFilter", "matching", "qos", "noLocal", "retainAsPublished", "retainHandling",
-        "identifiers", "share", "plain", "local",
-    )  # fmt: skip
+        "subscriber",
+        "session",
+        "topicFilter",
+        "matching",
+        "qos",
+        "noLocal",
+        "retainAsPublished",
+        "retainHandling",
+        "identifiers",
+        "share",
+        "plain",
+        "local",
+    )
 
     def __init__(
         self,

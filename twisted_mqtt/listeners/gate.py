@@ -107,8 +107,10 @@ class Gate:
             self._counters.connections_refused_full += 1
             self._full.info(
                 "{path}: connection from {peer} refused: there are {most} already",
-                path=self._path, peer=peerName(addr), most=self._most,
-            )  # fmt: skip
+                path=self._path,
+                peer=peerName(addr),
+                most=self._most,
+            )
             return None
         return self.wrapped.buildProtocol(addr)
 

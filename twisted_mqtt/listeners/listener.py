@@ -63,9 +63,7 @@ class OpenListener:
         self._broker = broker
         self._reactor = reactor
         self._private = private
-        self._options = PortOptions(
-            backlog=listener.backlog, receiveBuffer=listener.recbuf, sendBuffer=listener.sndbuf
-        )
+        self._options = PortOptions(backlog=listener.backlog, receiveBuffer=listener.recbuf, sendBuffer=listener.sndbuf)
         if isinstance(listener, TCPListener | SecureListener):
             self._options.noDelay = listener.nodelay
             self._options.reuseAddress = listener.reuseaddr
@@ -74,9 +72,7 @@ class OpenListener:
         self.layers = self._layersFor(listener)
         # It is asked at every connection, and knows itself where the transport counts.
         protocols = self.factory.protocols
-        self._count: Callable[[], int] = (
-            self._options.transport.count if canBeFast(reactor) else lambda: len(protocols)
-        )
+        self._count: Callable[[], int] = self._options.transport.count if canBeFast(reactor) else lambda: len(protocols)
         self.gate = Gate(self.layers[0], listener, broker.counters, broker.clock, self._count)
 
     @property
@@ -100,8 +96,10 @@ class OpenListener:
         where = f"{host.host}:{host.port}" if hasattr(host, "port") else str(getattr(host, "name", host))
         _log.info(
             "listening: mqtt:{kind} on {where} ({path})",
-            kind=self.listener.listenerKind, where=where, path=self.listener.path,
-        )  # fmt: skip
+            kind=self.listener.listenerKind,
+            where=where,
+            path=self.listener.path,
+        )
 
     def close(self) -> Deferred[None]:
         """

@@ -97,9 +97,7 @@ def parseKeys(content: bytes, path: str) -> dict[bytes, bytes]:
         elif key is None:
             problems.append(f"{path}:{number}: the key must be an even number of hexadecimal digits")
         elif len(identity) > _LONGEST_IDENTITY or len(key) > _LONGEST_KEY:
-            problems.append(
-                f"{path}:{number}: an identity has {_LONGEST_IDENTITY} bytes at most, a key {_LONGEST_KEY}"
-            )
+            problems.append(f"{path}:{number}: an identity has {_LONGEST_IDENTITY} bytes at most, a key {_LONGEST_KEY}")
         elif identity in keys:
             problems.append(f"{path}:{number}: this identity has a key already")
         else:

@@ -102,7 +102,7 @@ class MQTTProtocol(ConnectionShell):
         return _HANDLERS[packet.type](self, packet)
 
     def _connect(self, packet: Packet) -> Any:
-        assert isinstance(packet, Connect)  # noqa: S101 - dispatched by type
+        assert isinstance(packet, Connect)
         self._state = CONNECTING
         broker = self.factory.broker
         self.factory.counters.packets_connect_received += 1
@@ -165,7 +165,7 @@ class MQTTProtocol(ConnectionShell):
         self.connection.sendPacket(Auth(CONTINUE_AUTHENTICATION, properties))
 
     def _auth(self, packet: Packet) -> Any:
-        assert isinstance(packet, Auth)  # noqa: S101 - dispatched by type
+        assert isinstance(packet, Auth)
         self.factory.counters.packets_auth_received += 1
         client = self.client
         properties = packet.properties
@@ -201,7 +201,7 @@ class MQTTProtocol(ConnectionShell):
         self.connection.sendPacket(Auth(SUCCESS, again.properties))
 
     def _publish(self, packet: Packet) -> Any:
-        assert isinstance(packet, Publish)  # noqa: S101 - dispatched by type
+        assert isinstance(packet, Publish)
         connection = self.connection
         if not connection.begin(packet, connection.lastReceived):
             return None
@@ -252,14 +252,14 @@ class MQTTProtocol(ConnectionShell):
         connection.acknowledge(packet, reason, connection.lastReceived, None, before)
 
     def _ack(self, packet: Packet) -> None:
-        assert isinstance(packet, Ack)  # noqa: S101 - dispatched by type
+        assert isinstance(packet, Ack)
         self.connection.gotAck(packet.type, packet.packetID, packet.reason, packet.properties)
 
     def _ping(self, packet: Packet) -> None:
         self.connection.gotPing()
 
     def _subscribe(self, packet: Packet) -> Any:
-        assert isinstance(packet, Subscribe)  # noqa: S101 - dispatched by type
+        assert isinstance(packet, Subscribe)
         broker = self.factory.broker
         self.factory.counters.packets_subscribe_received += 1
         before = broker.router.progress.sequence
@@ -287,7 +287,7 @@ class MQTTProtocol(ConnectionShell):
         return subscribing.deliverRetained()
 
     def _unsubscribe(self, packet: Packet) -> Any:
-        assert isinstance(packet, Unsubscribe)  # noqa: S101 - dispatched by type
+        assert isinstance(packet, Unsubscribe)
         broker = self.factory.broker
         self.factory.counters.packets_unsubscribe_received += 1
         before = broker.router.progress.sequence
@@ -303,7 +303,7 @@ class MQTTProtocol(ConnectionShell):
         self.connection.replyPacket(Suback(UNSUBACK, packet.packetID, reasons), before)
 
     def _disconnect(self, packet: Packet) -> None:
-        assert isinstance(packet, Disconnect)  # noqa: S101 - dispatched by type
+        assert isinstance(packet, Disconnect)
         client = self.client
         self.factory.counters.packets_disconnect_received += 1
         properties = packet.properties

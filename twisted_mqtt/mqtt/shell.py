@@ -62,9 +62,21 @@ class ConnectionShell:
     """
 
     __slots__ = (
-        "_congestedAt", "_cutAt", "_intake", "_parked", "_publishes", "_state", "_throttle", "_waiting", "bucket",
-        "client", "connection", "factory", "reason", "transport",
-    )  # fmt: skip
+        "_congestedAt",
+        "_cutAt",
+        "_intake",
+        "_parked",
+        "_publishes",
+        "_state",
+        "_throttle",
+        "_waiting",
+        "bucket",
+        "client",
+        "connection",
+        "factory",
+        "reason",
+        "transport",
+    )
 
     connection: Connection
 
@@ -298,7 +310,7 @@ class ConnectionShell:
     def _ebHandle(self, failure: Failure) -> None:
         if failure.check(ProtocolError):
             error = failure.value
-            assert isinstance(error, ProtocolError)  # noqa: S101 - check() says so; for the type checker
+            assert isinstance(error, ProtocolError)
             self._refuse(error)
         elif self._state < CLOSING:
             _log.failure("Handling a packet failed", failure=failure)
@@ -391,9 +403,7 @@ class ConnectionShell:
         """
         if self._state >= CLOSING:
             return
-        _log.debug(
-            "{client}: {text} ({reason})", client=self.client, text=error.text, reason=nameOf(error.reason)
-        )
+        _log.debug("{client}: {text} ({reason})", client=self.client, text=error.text, reason=nameOf(error.reason))
         self.factory.counters.packets_publish_error += 1 if error.reason in _PUBLISH_ERRORS else 0
         connection = self.connection
         if self._state in (NEW, CONNECTING):

@@ -83,6 +83,7 @@ class AccessFactory:
         self._counters.connections_refused_access += 1
         self._denied.info(
             "{path}: connection from {peer} refused: the access rules do not allow it",
-            path=self._path, peer=peerName(addr),
-        )  # fmt: skip
+            path=self._path,
+            peer=peerName(addr),
+        )
         return None

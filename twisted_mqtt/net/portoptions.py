@@ -55,9 +55,16 @@ class PortOptions:
     """
 
     __slots__ = (
-        "acceptsPerTurn", "backlog", "keepAlive", "noDelay", "receiveBuffer", "reuseAddress", "reusePort",
-        "sendBuffer", "transport",
-    )  # fmt: skip
+        "acceptsPerTurn",
+        "backlog",
+        "keepAlive",
+        "noDelay",
+        "receiveBuffer",
+        "reuseAddress",
+        "reusePort",
+        "sendBuffer",
+        "transport",
+    )
 
     def __init__(
         self,

@@ -85,8 +85,10 @@ class Reload:
             _log.error("reload: {line}", line=line)
         _log.info(
             "reload: {done} changes, {restart} wait for a restart, {problems} problems",
-            done=len(report.done), restart=len(report.restart), problems=len(report.problems),
-        )  # fmt: skip
+            done=len(report.done),
+            restart=len(report.restart),
+            problems=len(report.problems),
+        )
         self._configureLog(settings)
         return report
 

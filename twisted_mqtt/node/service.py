@@ -104,9 +104,7 @@ class BrokerService(MultiService):
         self.gatewayMakers = gatewayMakers()
         self.gateways: dict[str, IService] = {}
         self.stats = Stats()
-        self.systopics = SysTopics(
-            self.broker, self.stats, settings.broker.sys_interval, settings.broker.sys_heartbeat
-        )
+        self.systopics = SysTopics(self.broker, self.stats, settings.broker.sys_interval, settings.broker.sys_heartbeat)
         self.ready: Deferred[BrokerService] = Deferred()
         self._reactor = reactor
 
@@ -231,11 +229,16 @@ class BrokerService(MultiService):
             _log.warn(
                 "{path}.max_connections is {most}, but the process may have only {limit} files open: raise that limit,"
                 " or lower max_connections",
-                path=listener.path, most=most, limit=limit,
-            )  # fmt: skip
+                path=listener.path,
+                most=most,
+                limit=limit,
+            )
         if byDefault:
-            _log.info("at most {most} clients can connect: the process may have {limit} files open",
-                      most=max(0, limit - SPARE), limit=limit)  # fmt: skip
+            _log.info(
+                "at most {most} clients can connect: the process may have {limit} files open",
+                most=max(0, limit - SPARE),
+                limit=limit,
+            )
 
     def _ebStart(self, failure: Any) -> Any:
         # What a person has to read, without a traceback where the message says it all.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
+
 @dataclass(frozen=True)
 class InheritedSocket:
     """

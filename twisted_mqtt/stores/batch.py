@@ -28,10 +28,28 @@ class Batch:
     """
 
     __slots__ = (
-        "sequence", "weight", "blob", "parcels", "runs", "flights", "partly", "spent", "released", "landed",
-        "ended", "sessions", "subscriptions", "received", "retained", "wills", "delayed", "bans", "alone", "_pieces",
+        "sequence",
+        "weight",
+        "blob",
+        "parcels",
+        "runs",
+        "flights",
+        "partly",
+        "spent",
+        "released",
+        "landed",
+        "ended",
+        "sessions",
+        "subscriptions",
+        "received",
+        "retained",
+        "wills",
+        "delayed",
+        "bans",
+        "alone",
+        "_pieces",
         "_offset",
-    )  # fmt: skip
+    )
 
     def __init__(self) -> None:
         self.sequence: int = 0

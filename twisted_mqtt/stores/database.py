@@ -127,9 +127,7 @@ class Database:
         if new:
             # Passwords are not in it, but what clients say is.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(
-            self.path, isolation_level=None, check_same_thread=False, cached_statements=512
-        )
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, cached_statements=512)
         self._connection = connection
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
@@ -249,9 +247,7 @@ class Database:
         self._put(statements.PUT_DELAYED, statements.DROP_DELAYED, batch.delayed, 1, blob)
         self._put(statements.PUT_BANS, statements.DROP_BANS, batch.bans, 2)
 
-    def _put(
-        self, put: str, drop: str, rows: list[tuple[object, ...]], key: int, blob: bytes | None = None
-    ) -> None:
+    def _put(self, put: str, drop: str, rows: list[tuple[object, ...]], key: int, blob: bytes | None = None) -> None:
         """
         Write rows of which those that are nothing but a key are gone.
         """
@@ -314,9 +310,7 @@ class Database:
         self._fetchParcels(page)
         return page
 
-    def _gather(
-        self, page: Page, session: int, rows: list[list[Any]], blob: bytes, after: int, last: int
-    ) -> None:
+    def _gather(self, page: Page, session: int, rows: list[list[Any]], blob: bytes, after: int, last: int) -> None:
         """
         Put into a page what was read.
         """

@@ -98,10 +98,32 @@ class Ledger:
     """
 
     __slots__ = (
-        "progress", "waits", "wake", "pager", "limit", "weight", "alone", "_awake", "_batch",
-        "_nextParcel", "_nextRun", "_nextEntry", "_nextSession", "_entries", "_changed", "_touched", "_landed",
-        "_ended", "_sessions", "_subscriptions", "_received", "_retained", "_wills", "_delayed", "_bans",
-    )  # fmt: skip
+        "progress",
+        "waits",
+        "wake",
+        "pager",
+        "limit",
+        "weight",
+        "alone",
+        "_awake",
+        "_batch",
+        "_nextParcel",
+        "_nextRun",
+        "_nextEntry",
+        "_nextSession",
+        "_entries",
+        "_changed",
+        "_touched",
+        "_landed",
+        "_ended",
+        "_sessions",
+        "_subscriptions",
+        "_received",
+        "_retained",
+        "_wills",
+        "_delayed",
+        "_bans",
+    )
 
     def __init__(
         self,
@@ -359,9 +381,7 @@ class Ledger:
             if self.alone:
                 batch.alone.append(message)
         for clientID, will in self._wills.items():
-            batch.wills.append(
-                (clientID,) if will is None else (clientID, *batch.columnsOf(will[0]), will[1], will[2])
-            )
+            batch.wills.append((clientID,) if will is None else (clientID, *batch.columnsOf(will[0]), will[1], will[2]))
         for number, delayed in self._delayed.items():
             batch.delayed.append((number,) if delayed is None else (number, *batch.columnsOf(delayed[0]), delayed[1]))
         for key, ban in self._bans.items():

@@ -141,9 +141,7 @@ class _Restoring:
         stored, clientID, username, mountpoint, expiry, expiresAt, createdAt, zone = row
         broker = self._broker
         place = self._placeOf(zone)
-        session = Session(
-            clientID, place.limits, broker.counters, broker.switches, broker, createdAt, mountpoint
-        )
+        session = Session(clientID, place.limits, broker.counters, broker.switches, broker, createdAt, mountpoint)
         session.stored = stored
         if expiry == 0:
             # It was to end with its connection, and that has ended with the broker.

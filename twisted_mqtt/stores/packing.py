@@ -94,10 +94,26 @@ class Packer:
     """
 
     __slots__ = (
-        "count", "size", "_kinds", "_flags", "_times", "_expiries", "_topics", "_origins", "_lengths", "_payloads",
-        "_encodedLengths", "_encoded", "_words", "_known", "_clientID", "_username", "_host", "_protocol",
+        "count",
+        "size",
+        "_kinds",
+        "_flags",
+        "_times",
+        "_expiries",
+        "_topics",
+        "_origins",
+        "_lengths",
+        "_payloads",
+        "_encodedLengths",
+        "_encoded",
+        "_words",
+        "_known",
+        "_clientID",
+        "_username",
+        "_host",
+        "_protocol",
         "_origin",
-    )  # fmt: skip
+    )
 
     def __init__(self) -> None:
         self.count: int = 0
@@ -202,9 +218,18 @@ class Pack:
     """
 
     __slots__ = (
-        "count", "_data", "_flags", "_times", "_expiries", "_topics", "_origins", "_words", "_payloads", "_encoded",
+        "count",
+        "_data",
+        "_flags",
+        "_times",
+        "_expiries",
+        "_topics",
+        "_origins",
+        "_words",
+        "_payloads",
+        "_encoded",
         "_who",
-    )  # fmt: skip
+    )
 
     def __init__(self, data: bytes) -> None:
         """
@@ -344,9 +369,7 @@ class Found:
         self.flies: bool = flies
 
 
-def entriesOf(
-    first: int, records: bytes, gone: bytes, flights: dict[int, tuple[int, int]], after: int
-) -> list[Found]:
+def entriesOf(first: int, records: bytes, gone: bytes, flights: dict[int, tuple[int, int]], after: int) -> list[Found]:
     """
     The entries of a run that are not settled.
 

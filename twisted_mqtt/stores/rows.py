@@ -29,9 +29,7 @@ def messageOf(row: Sequence[Any]) -> Message:
     """
     topic, flags, timestamp, expiresAt, clientID, username, host, protocol, properties, payload = row[:10]
     found = decodeProperties(properties, 0, len(properties), IN_PUBLISH)[0] if properties else None
-    message = Message(
-        topic, payload, flags & 3, flags & 4 != 0, found, clientID, timestamp, expiresAt, flags & 8 != 0
-    )
+    message = Message(topic, payload, flags & 3, flags & 4 != 0, found, clientID, timestamp, expiresAt, flags & 8 != 0)
     message.username = username
     message.peerHost = host
     message.protocol = protocol

@@ -95,6 +95,7 @@ END_SESSION: Final = (
     "DELETE FROM session WHERE id = ?1",
 )
 
+
 def chunksOf(statement: tuple[str, int, str], rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, list[Any]]]:
     """
     The statements that put rows, each with its parameters.

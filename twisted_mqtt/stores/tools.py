@@ -127,9 +127,7 @@ def _lines(source: sqlite3.Connection) -> Iterator[dict[str, Any]]:
             "expires_at": expiresAt,
             "created_at": createdAt,
             "zone": zone,
-            "subscriptions": [
-                {"topic": each[1], "flags": each[2], "identifiers": each[3]} for each in subscriptions
-            ],
+            "subscriptions": [{"topic": each[1], "flags": each[2], "identifiers": each[3]} for each in subscriptions],
         }
         for run in source.execute(f"{statements.RUNS} WHERE session = ? ORDER BY first", (number,)):
             yield from _messagesOf(source, number, client, *run)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-
 class Worker(Protocol):
     """
     Does jobs in order.

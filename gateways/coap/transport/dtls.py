@@ -65,9 +65,20 @@ class _Association:
     """
 
     __slots__ = (
-        "address", "established", "bucket", "connection", "context", "random", "identity", "usedAt", "answer", "lookup",
-        "heldAt", "held", "_layer",
-    )  # fmt: skip
+        "address",
+        "established",
+        "bucket",
+        "connection",
+        "context",
+        "random",
+        "identity",
+        "usedAt",
+        "answer",
+        "lookup",
+        "heldAt",
+        "held",
+        "_layer",
+    )
 
     def __init__(
         self,
@@ -478,8 +489,9 @@ def _identityIn(datagram: bytes) -> bytes | None:
             while start + 12 < end <= len(datagram):
                 body = start + 12
                 size = int.from_bytes(datagram[start + 1 : start + 4], "big")
-                if datagram[start] == _CLIENT_KEY_EXCHANGE and datagram[start + 6 : body] == b"\0\0\0" + (
-                    datagram[start + 1 : start + 4]
+                if (
+                    datagram[start] == _CLIENT_KEY_EXCHANGE
+                    and datagram[start + 6 : body] == b"\0\0\0" + (datagram[start + 1 : start + 4])
                 ):
                     length = int.from_bytes(datagram[body : body + 2], "big")
                     identity = datagram[body + 2 : body + 2 + length]

@@ -84,7 +84,6 @@ class Ports:
         for layer in self._layers:
             layer.reload()
 
-
     def close(self) -> Deferred[None]:
         """
         Close them all.

@@ -43,9 +43,14 @@ def put(number: int, more: bool, exponent: int, payload: bytes, *others: tuple[i
 
 @pytest.mark.parametrize(
     ("block", "value"),
-    [(Block(0, False, 0), b""), (Block(0, True, 6), b"\x0e"), (Block(3, True, 2), b"\x3a"),
-     (Block(300, False, 6), b"\x12\xc6"), (Block(0xFFFFF, True, 6), b"\xff\xff\xfe")],
-)  # fmt: skip
+    [
+        (Block(0, False, 0), b""),
+        (Block(0, True, 6), b"\x0e"),
+        (Block(3, True, 2), b"\x3a"),
+        (Block(300, False, 6), b"\x12\xc6"),
+        (Block(0xFFFFF, True, 6), b"\xff\xff\xfe"),
+    ],
+)
 def test_value(block: Block, value: bytes) -> None:
     """
     A block is written as in figure 1 of the RFC.
@@ -217,12 +222,14 @@ def test_smallerBlocksWanted() -> None:
         [Message(CONTINUE)],
         [Message(CONTENT, [Block(1, True, 0).option(BLOCK2)], b"x" * 16)],
         [Message(CONTENT, [Block(0, True, 0).option(BLOCK2)], b"x" * 15)],
-        [Message(CONTENT, [Block(0, True, 0).option(BLOCK2), (ETAG, b"1")], b"x" * 16),
-         Message(CONTENT, [Block(1, False, 0).option(BLOCK2), (ETAG, b"2")], b"x")],
+        [
+            Message(CONTENT, [Block(0, True, 0).option(BLOCK2), (ETAG, b"1")], b"x" * 16),
+            Message(CONTENT, [Block(1, False, 0).option(BLOCK2), (ETAG, b"2")], b"x"),
+        ],
         [Message(CONTENT, [Block(0, True, 0).option(BLOCK2)], b"x" * 16), Message(CONTENT, payload=b"y")],
         [Message(CONTENT, [Block(0, True, 6).option(BLOCK2)], b"x" * 1024)],
     ],
-)  # fmt: skip
+)
 def test_blocksThatDoNotFit(responses: list[Message]) -> None:
     """
     A peer whose blocks are not of one body, or of too large a one, is not believed.

@@ -533,8 +533,10 @@ def test_publishSubscribe(kit: Kit) -> None:
     kit.acknowledge(empty)
     sent += kit.notified()
     assert [(codeText(message.code), message.token) for message in sent] == [
-        ("2.05", b"o"), ("2.02", b"d"), ("4.04", b"o")
-    ]  # fmt: skip
+        ("2.05", b"o"),
+        ("2.02", b"d"),
+        ("4.04", b"o"),
+    ]
     assert kit.code(GET, "/ps/room/lamp?c=me") == "4.04"
 
 

@@ -15,9 +15,11 @@ EXAMPLES = [
     (Message(codes.CONTENT, payload=b"22.3 C", type=ACK, messageID=0x7D34), "60457d34ff32322e332043"),
     (Message(codes.GET, [(11, b"temperature")], b"", b"\x20", CON, 0x7D35), "41017d3520bb74656d7065726174757265"),
     (Message(codes.CONTENT, [], b"22.3 C", b"\x20", ACK, 0x7D35), "61457d3520ff32322e332043"),
-    (Message(codes.GET, [(11, b"a"), (12, b""), (2000, b"x" * 300)], type=NON, messageID=1),
-     "50010001b16110ee06b7001f" + "78" * 300),
-]  # fmt: skip
+    (
+        Message(codes.GET, [(11, b"a"), (12, b""), (2000, b"x" * 300)], type=NON, messageID=1),
+        "50010001b16110ee06b7001f" + "78" * 300,
+    ),
+]
 
 # RFC 7252 tables 1 and 4; RFC 7641, 7959, 7967, 8768, 9175.
 OPTIONS = """

@@ -391,11 +391,15 @@ def test_observing() -> None:
 
 
 VALUES: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=9)
     | st.sampled_from(["/3/0/9", "/5", "Integer", "Float", "hex", "14"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["path", "type", "value"]), inner),
     max_leaves=6,
-)  # fmt: skip
+)
 KEYS = st.sampled_from(["path", "basePath", "paths", "content", "type", "value", "args", "pmin", "gt", "x"])
 TYPES = st.sampled_from(
     ["read", "discover", "write", "write-attr", "execute", "create", "delete", "observe"]

@@ -14,13 +14,19 @@ PACKETS: st.SearchStrategy[Packet] = st.one_of(
     st.builds(Connect, TEXTS, st.booleans(), st.booleans(), NUMBERS),
     st.builds(Register, NUMBERS, NUMBERS, TEXTS),
     st.builds(
-        Publish, NUMBERS, st.binary(max_size=600), st.integers(-1, 2), NUMBERS, st.integers(0, 2), st.booleans(),
+        Publish,
+        NUMBERS,
+        st.binary(max_size=600),
+        st.integers(-1, 2),
+        NUMBERS,
+        st.integers(0, 2),
+        st.booleans(),
         st.booleans(),
     ),
     st.builds(
         Subscribe, st.sampled_from([SUBSCRIBE, UNSUBSCRIBE]), NUMBERS, TEXTS, qos=st.integers(0, 2), dup=st.booleans()
     ),
-)  # fmt: skip
+)
 
 
 @given(PACKETS)

@@ -39,9 +39,7 @@ def test_registers() -> None:
     """
     device = World(max_topics=128).device().connect()
     device.say(Register(0, 7, "a/b"), Register(0, 8, "a/b"), Register(0, 9, "a/+"))
-    device.expect(
-        Packet(REGACK, 7, ACCEPTED, 1), Packet(REGACK, 8, ACCEPTED, 1), Packet(REGACK, 9, INVALID_TOPIC, 0)
-    )
+    device.expect(Packet(REGACK, 7, ACCEPTED, 1), Packet(REGACK, 8, ACCEPTED, 1), Packet(REGACK, 9, INVALID_TOPIC, 0))
     for count in range(127):
         device.register(f"t/{count}")
     device.say(Register(0, 9, "one/more")).expect(Packet(REGACK, 9, CONGESTION, 0))
@@ -130,9 +128,7 @@ def test_publishLimit(qos: int) -> None:
         device.expect(Packet(PUBACK, msgID, CONGESTION, topicID))
     world.advance(5)
     device.publish(topicID, b"2", qos, msgID=msgID, dup=qos > 0)
-    device.expect(
-        *[[], [Packet(PUBACK, msgID, ACCEPTED, topicID)], [Packet(PUBREC, msgID)]][qos]
-    )
+    device.expect(*[[], [Packet(PUBACK, msgID, ACCEPTED, topicID)], [Packet(PUBREC, msgID)]][qos])
     assert watcher.payloads() == [b"1", b"2"]
 
 

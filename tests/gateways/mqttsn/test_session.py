@@ -61,8 +61,11 @@ def test_connects() -> None:
     device = world.device("sensor", host="10.1.2.3").connect(duration=30)
     [client] = world.broker.clients.values()
     assert (client.clientID, client.protocol, client.protoName, client.peerHost) == (
-        "sensor", "mqtt-sn", "MQTT-SN", "10.1.2.3",
-    )  # fmt: skip
+        "sensor",
+        "mqtt-sn",
+        "MQTT-SN",
+        "10.1.2.3",
+    )
     assert client.keepAlive == 30
     device.say(Packet(DISCONNECT))
     device.expect(Packet(DISCONNECT))

@@ -134,9 +134,11 @@ def test_unconnected() -> None:
     for _ in range(10):
         device = world.device()
         device.say(
-            Publish(1, b"1", -1, idType=PREDEFINED), Publish(0x6162, b"2", -1, idType=SHORT), Publish(1, b"3", -1),
+            Publish(1, b"1", -1, idType=PREDEFINED),
+            Publish(0x6162, b"2", -1, idType=SHORT),
+            Publish(1, b"3", -1),
             Publish(9, b"4", -1, idType=PREDEFINED),
-        ).expectNothing()  # fmt: skip
+        ).expectNothing()
     arrived: list[Any] = watcher.receive()
     assert [(each.topic, each.payload, each.qos) for each in arrived] == [("pre/one", b"1", 0), ("ab", b"2", 0)] * 10
     assert set(world.broker.clients) == {"mqtt", "mqtt-sn-gateway-1"}

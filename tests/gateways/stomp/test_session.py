@@ -186,9 +186,13 @@ class TestSending:
         (frame,) = receiver.all()
         assert frame.command == "MESSAGE" and frame.body == b"hello"
         assert frame.headers == {
-            "subscription": "7", "message-id": "1", "destination": "a/b", "content-type": "text/x", "colour": "red",
+            "subscription": "7",
+            "message-id": "1",
+            "destination": "a/b",
+            "content-type": "text/x",
+            "colour": "red",
             "content-length": "5",
-        }  # fmt: skip
+        }
         sender.send("SEND", b"\0", destination="a/b", content_length="1", odd="x\\cy\\\\n\\n")
         (frame,) = receiver.all()
         assert frame.body == b"\0" and frame.headers["content-type"] == "text/plain"
@@ -206,9 +210,19 @@ class TestSending:
         kit.broker.hooks.messagePublish.add(lambda message: messages.append(message))
         client = kit.connected()
         client.send(
-            "SEND", b"x", destination="t", qos="2", retain="true", expires=str(int((NOW + 90) * 1000)),
-            content_type="a/b", reply_to="r/s", correlation_id="c", one="1", two="2", receipt="9",
-        )  # fmt: skip
+            "SEND",
+            b"x",
+            destination="t",
+            qos="2",
+            retain="true",
+            expires=str(int((NOW + 90) * 1000)),
+            content_type="a/b",
+            reply_to="r/s",
+            correlation_id="c",
+            one="1",
+            two="2",
+            receipt="9",
+        )
         client.send("SEND", b"y", destination="t", persistent="true")
         client.send("SEND", b"z", destination="t", expires=str(int((NOW - 1) * 1000)), receipt="10")
         first, second = messages
@@ -237,20 +251,34 @@ class TestSending:
         publish(kit, "t", b"\xff", qos=1, retain=True, properties=properties, expiresAt=NOW + 5)
         (frame,) = client.all()
         assert frame.headers == {
-            "subscription": "1", "message-id": "1", "destination": "t", "persistent": "true", "qos": "1", "k": "a",
-            "expires": str(int((NOW + 5) * 1000)), "reply-to": "r", "content-type": "application/octet-stream",
+            "subscription": "1",
+            "message-id": "1",
+            "destination": "t",
+            "persistent": "true",
+            "qos": "1",
+            "k": "a",
+            "expires": str(int((NOW + 5) * 1000)),
+            "reply-to": "r",
+            "content-type": "application/octet-stream",
             "content-length": "1",
-        }  # fmt: skip
+        }
         assert b"\nk:a\nk:b\n" in client.raw
 
     @pytest.mark.parametrize(
         "headers",
         [
-            {}, {"destination": ""}, {"destination": "a/+"}, {"destination": "a/#"}, {"destination": "$SYS/x"},
-            {"destination": "a", "qos": "3"}, {"destination": "a", "qos": "x"}, {"destination": "a", "retain": "maybe"},
-            {"destination": "a", "expires": "soon"}, {"destination": "a", "reply-to": "#"},
+            {},
+            {"destination": ""},
+            {"destination": "a/+"},
+            {"destination": "a/#"},
+            {"destination": "$SYS/x"},
+            {"destination": "a", "qos": "3"},
+            {"destination": "a", "qos": "x"},
+            {"destination": "a", "retain": "maybe"},
+            {"destination": "a", "expires": "soon"},
+            {"destination": "a", "reply-to": "#"},
         ],
-    )  # fmt: skip
+    )
     def test_refused(self, headers: dict[str, str]) -> None:
         """
         A SEND that makes no sense is an error that names its receipt.

@@ -80,9 +80,7 @@ class TwistedTests(TestCase):
         folder.mkdir(parents=True)
         authority = Authority(folder)
         own = authority.issue("server")
-        listener = TLSListener(
-            name="test", bind=Bind("127.0.0.1", 0), certfile=own.certfile, keyfile=own.keyfile
-        )
+        listener = TLSListener(name="test", bind=Bind("127.0.0.1", 0), certfile=own.certfile, keyfile=own.keyfile)
         clock = Clock()
         wheel = DeadlineWheel(clock)
         echoes = EchoFactory()

@@ -91,7 +91,6 @@ class SourcesTests(SynchronousTestCase):
         self.assertEqual(keys.find(b"a"), b"1")
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
-
     def test_waiting(self) -> None:
         """
         Sources that may wait are asked after the others, one after the other, and only by who can wait.
@@ -263,5 +262,3 @@ class HandshakeTests(TLSTestCase):
         self.client("-tls1_2", "-psk_identity", "device1", "-psk", "ff" * 16)
         callback: Any = self.tls.context.psk
         self.assertEqual(callback._identities, {})
-
-

@@ -249,6 +249,7 @@ def test_crossOrigin() -> None:
     """
     Pages of allowed origins may read the status.
     """
+
     def asked(site: Site, origin: str, method: str = "GET") -> tuple[int, str | None]:
         data = f"{method} /status HTTP/1.1\r\nHost: a\r\nOrigin: {origin}\r\n\r\n".encode()
         _, status, answer, _ = ask(site, data)

@@ -45,9 +45,19 @@ class TLSConnection:
     """
 
     __slots__ = (
-        "_address", "_answering", "_context", "_error", "_factory", "_lower", "_producing", "_records", "_upper",
-        "bucket", "disconnecting", "peerIdentity",
-    )  # fmt: skip
+        "_address",
+        "_answering",
+        "_context",
+        "_error",
+        "_factory",
+        "_lower",
+        "_producing",
+        "_records",
+        "_upper",
+        "bucket",
+        "disconnecting",
+        "peerIdentity",
+    )
 
     def __init__(self, factory: TLSFactory, address: IAddress | None) -> None:
         self._factory = factory

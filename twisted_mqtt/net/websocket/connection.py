@@ -281,7 +281,7 @@ class WebSocketConnection(WebSocketServerProtocol):
             data = self._held + data
             self._held = b""
         transport = self.upperTransport
-        assert transport is not None  # noqa: S101 - made in _open
+        assert transport is not None
         while data and self.state == self.STATE_OPEN:
             if self.current_frame is None and not self.inside_message:
                 if self.data:

@@ -84,9 +84,7 @@ class DeflateOptions:
         """
         A new compressor.
         """
-        return zlib.compressobj(
-            self._level, zlib.DEFLATED, -windowBits, self._options.mem_level, self._strategy
-        )
+        return zlib.compressobj(self._level, zlib.DEFLATED, -windowBits, self._options.mem_level, self._strategy)
 
 
 def framer(options: DeflateOptions, windowBits: int, forgets: bool) -> Callable[[int, bytes], bytes]:

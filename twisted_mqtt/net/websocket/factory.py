@@ -142,5 +142,7 @@ class WebSocketFactory(WebSocketServerFactory):
         self.refusals += 1
         self._refused.info(
             "{path}: {peer} refused: {reason}",
-            path=self._listener.path, peer=connection.transport.getPeer(), reason=reason,
-        )  # fmt: skip
+            path=self._listener.path,
+            peer=connection.transport.getPeer(),
+            reason=reason,
+        )

@@ -29,8 +29,11 @@ def test_examples(message: Message, hexadecimal: str) -> None:
     assert frame(message) == expected
     (found,) = Deframer(1000).feed(expected)
     assert (found.code, found.options, found.payload, found.token) == (
-        message.code, message.options, message.payload, message.token,
-    )  # fmt: skip
+        message.code,
+        message.options,
+        message.payload,
+        message.token,
+    )
 
 
 def test_longest() -> None:

@@ -144,9 +144,7 @@ def test_longest() -> None:
         encodeTLV((5, 0, 0), [Entry((5, 0, 0), OPAQUE, bytes(1 << 24))])
 
 
-@pytest.mark.parametrize(
-    ("number", "data"), [(0, "c10061"), (255, "c1ff61"), (256, "e1010061"), (65534, "e1fffe61")]
-)  # fmt: skip
+@pytest.mark.parametrize(("number", "data"), [(0, "c10061"), (255, "c1ff61"), (256, "e1010061"), (65534, "e1fffe61")])
 def test_identifiers(number: int, data: str) -> None:
     """
     An identifier has one byte or two.
