@@ -11,6 +11,7 @@ import shlex
 import shutil
 import sys
 import sysconfig
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -115,6 +116,8 @@ def obstacle() -> str | None:
     """
     if importlib.util.find_spec("mypyc") is None:
         return "mypy is not installed"
+    if importlib.util.find_spec("mypy_zope") is None:
+        return "mypy-zope is not installed"
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[0]
     if shutil.which(compiler) is None:
         return f"there is no C compiler ({compiler})"
@@ -135,12 +138,21 @@ def extensions(required: bool) -> list[Extension]:
     if reason is None:
         from mypyc.build import mypycify
 
-        # No configuration file: the plugin it names is a tool of development and not installed in an isolated build.
-        options = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent", "--python-version=3.11"]
-        try:
-            return mypycify(options + modules(), opt_level="3", group_name="twisted_mqtt")
-        except SystemExit as error:  # how mypyc reports a source that it refuses
-            reason = f"mypyc refused it: {error}"
+        # Not the configuration of development, which is stricter; but without its plugin for zope's interfaces, whose
+        # methods have no "self", no compiled module could call them.
+        with tempfile.NamedTemporaryFile("w", suffix=".ini") as configuration:
+            configuration.write("[mypy]\nplugins = mypy_zope:plugin\n")
+            configuration.flush()
+            options = [
+                f"--config-file={configuration.name}",
+                "--ignore-missing-imports",
+                "--follow-imports=silent",
+                "--python-version=3.11",
+            ]
+            try:
+                return mypycify(options + modules(), opt_level="3", group_name="twisted_mqtt")
+            except SystemExit as error:  # how mypyc reports a source that it refuses
+                reason = f"mypyc refused it: {error}"
     if required:
         raise SystemExit(f"BUILD_EXTENSION=yes, but {reason}")
     warnings.warn(f"The core will run interpreted: {reason}", stacklevel=2)

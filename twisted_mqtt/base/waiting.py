@@ -1,15 +1,24 @@
 """
-Going on with a result that may be there already or still be waited for.
+Results that may be there already or still be waited for.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeGuard, TypeVar, TypeVarTuple
 
 from twisted.internet.defer import Deferred
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from twisted.internet.interfaces import IReactorTime
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+_Ts = TypeVarTuple("_Ts")
+
+#: What a method returns that may have to wait: the result, or a Deferred of it. Callers check, or use L{then}.
+Maybe: TypeAlias = _T | Deferred[_T]
 
 # A Deferred has an abstract base class, and isinstance() would ask that one's Python code: 0.25 us instead of 0.07.
 _isInstance: Final = type.__instancecheck__
@@ -22,23 +31,23 @@ def isDeferred(result: object) -> TypeGuard[Deferred[Any]]:
     return result is not None and _isInstance(Deferred, result)
 
 
-def breath(clock: Any) -> Deferred[None]:
+def breath(clock: IReactorTime) -> Deferred[None]:
     """
-    Let others have their turn: a L{Deferred} that fires in the next turn of the reactor.
+    Let others have their turn.
 
-    @param clock: provides C{IReactorTime}.
+    @return: a L{Deferred} that fires with C{None} in the next turn of the reactor. It does not fail.
     """
     turn: Deferred[None] = Deferred()
     clock.callLater(0, turn.callback, None)
     return turn
 
 
-def then(result: Any, goOn: Callable[..., Any], *args: Any) -> Any:
+def then(result: Maybe[_T], goOn: Callable[[_T, *_Ts], Maybe[_R]], *args: *_Ts) -> Maybe[_R]:
     """
     Call C{goOn} with a result and further arguments: at once if the result is there, else when the L{Deferred} fires.
 
-    @return: what C{goOn} returns, or a L{Deferred} of it; failures pass by C{goOn}.
+    @return: what C{goOn} returns, or a L{Deferred} of it. A Deferred that fails passes by C{goOn} and fails the same.
     """
     if isDeferred(result):
         return result.addCallback(goOn, *args)
-    return goOn(result, *args)
+    return goOn(result, *args)  # type: ignore[arg-type]  # isDeferred() can't say that this is no Deferred

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 
 from twisted_mqtt.broker.place import Place
@@ -90,7 +91,7 @@ class OpenListener:
 
         @raise twisted.internet.error.CannotListenError: the address is taken, forbidden, or not ours.
         """
-        self.port = await self._endpoint(adopted).listen(self.gate)
+        self.port = await self._endpoint(adopted).listen(IProtocolFactory(self.gate))
         self.gate.port = self.port
         host: Any = self.port.getHost()
         where = f"{host.host}:{host.port}" if hasattr(host, "port") else str(getattr(host, "name", host))

@@ -13,7 +13,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from twisted_mqtt.base.waiting import then
+from twisted_mqtt.base.waiting import Maybe, then
 
 _log = Logger()
 
@@ -81,7 +81,7 @@ class PreSharedKeys:
         key = self.find(identity)
         return self._lookUp(None, identity, list(self._waiting)) if key is None else key
 
-    def _lookUp(self, key: bytes | None, identity: bytes, unasked: list[Find]) -> Any:
+    def _lookUp(self, key: bytes | None, identity: bytes, unasked: list[Find]) -> Maybe[bytes | None]:
         while key is None and unasked:
             answer = _ask(unasked.pop(0), identity)
             if isinstance(answer, Deferred):
@@ -91,7 +91,7 @@ class PreSharedKeys:
         return key
 
 
-def _ask(source: Find, identity: bytes) -> Any:
+def _ask(source: Find, identity: bytes) -> Maybe[bytes | None]:
     try:
         answer = source(identity)
         if hasattr(answer, "__await__") and not isinstance(answer, Deferred):
