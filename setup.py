@@ -47,7 +47,7 @@ EXTRA_MODULES = (
             "broker/bans",
             "broker/client",
             "broker/permissions",
-            "broker/place",
+            "broker/listenerprofile",
             "broker/reauthentication",
             "broker/sessions",
             "broker/subscribing",

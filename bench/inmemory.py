@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from bench import packets
 from bench.generator import acknowledge
 from twisted_mqtt.broker.broker import Broker
-from twisted_mqtt.broker.place import Place
+from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.config import readSettings
 from twisted_mqtt.mqtt.protocol import MQTTFactory, MQTTProtocol
 from twisted_mqtt.stores.memory import MemoryStore
@@ -86,7 +86,7 @@ class InMemory:
         self.broker.startService()
         self.broker.open()
         self.broker.outbox.turning = Turn()
-        self._factory = MQTTFactory(self.broker, Place("tcp.bench", settings.resolveZone("external")))
+        self._factory = MQTTFactory(self.broker, ListenerProfile("tcp.bench", settings.resolveZone("external")))
 
     def turn(self) -> None:
         """

@@ -17,7 +17,7 @@ from twisted_mqtt.base.waiting import then
 from twisted_mqtt.broker.client import ClientInfo
 from twisted_mqtt.core.link import Link
 from twisted_mqtt.core.message import Message
-from twisted_mqtt.core.packets import VERSION_5, Connect, Request, Subscribe, Unsubscribe, Will
+from twisted_mqtt.core.packets import VERSION_5, Connect, Subscribe, SubscriptionRequest, Unsubscribe, Will
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.reasons import (
     MESSAGE_RATE_TOO_HIGH,
@@ -31,7 +31,7 @@ from twisted_mqtt.core.reasons import (
 from twisted_mqtt.core.topics import checkTopicName
 
 if TYPE_CHECKING:
-    from twisted_mqtt.broker.place import Place
+    from twisted_mqtt.broker.listenerprofile import ListenerProfile
 
 
 class Owner(Protocol):
@@ -43,12 +43,12 @@ class Owner(Protocol):
         self, message: Message, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
     ) -> None:
         """
-        See L{twisted_mqtt.core.link.Receiver}.
+        See L{twisted_mqtt.core.link.LinkReceiver}.
         """
 
     def released(self, packetID: int) -> None:
         """
-        See L{twisted_mqtt.core.link.Receiver}.
+        See L{twisted_mqtt.core.link.LinkReceiver}.
         """
 
     def sentAway(self, reason: int, text: str) -> None:
@@ -73,7 +73,7 @@ class GatewayClient:
     def __init__(
         self,
         broker: Any,
-        place: Place,
+        profile: ListenerProfile,
         owner: Owner,
         protocol: str,
         peerHost: str | None,
@@ -90,10 +90,10 @@ class GatewayClient:
         self._broker = broker
         self._owner = owner
         self._patient = patient
-        rate = place.publishRate
+        rate = profile.publishRate
         self._publishes = None if rate is None else bucketOf(rate, broker.clock.seconds())
-        self.info = ClientInfo(place, self, protocol, peerHost, peerPort, sockPort)
-        self.link = Link(broker.router, place.limits, broker.outbox, owner, broker.clock.seconds())
+        self.info = ClientInfo(profile, self, protocol, peerHost, peerPort, sockPort)
+        self.link = Link(broker.router, profile.limits, broker.outbox, owner, broker.clock.seconds())
         self.open = False
 
     @property
@@ -233,7 +233,7 @@ class GatewayClient:
         if identifier is not None:
             properties = Properties()
             properties.subscriptionIDs = [identifier]
-        request = Request(topicFilter, qos, noLocal, retainAsPublished, retainHandling)
+        request = SubscriptionRequest(topicFilter, qos, noLocal, retainAsPublished, retainHandling)
         return self._broker.subscribeClient(self.info, Subscribe(1, [request], properties))
 
     def sendRetained(self, subscribing: Any) -> None:

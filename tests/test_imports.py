@@ -57,7 +57,7 @@ SEEN_BY_GATEWAYS = {
     # Where they listen and what their tables say; waiting, and lines of the log that strangers can cause.
     "twisted_mqtt.config",
     "twisted_mqtt.base",
-    "twisted_mqtt.broker.place",
+    "twisted_mqtt.broker.listenerprofile",
     # What a gateway that authenticates in a way of its own answers at client.authenticate.
     "twisted_mqtt.hooks.verdicts",
     # Ports, and layers between a port and a protocol, which serve any protocol.

@@ -14,7 +14,7 @@ from twisted.logger import ILogObserver, capturedLogs
 from twisted.python import usage
 
 from twisted_mqtt.config import settingsFrom
-from twisted_mqtt.node.service import BrokerService, Surroundings
+from twisted_mqtt.node.service import BrokerService, ProcessContext
 from twisted_mqtt.stores.memory import MemoryStore
 from twisted_mqtt.tap import Options
 
@@ -61,7 +61,7 @@ def test_logs(tmp_path: Path) -> None:
     (tmp_path / "b.toml").write_text(f"[log]\nto = 'file'\ndir = '{tmp_path}'\n")
     options = parsed({"nodaemon": False}, "--config", str(tmp_path / "b.toml"))
     assert options.log is not None
-    service = BrokerService(options.settings, MemoryReactorClock(), MemoryStore(), Surroundings(log=options.log))
+    service = BrokerService(options.settings, MemoryReactorClock(), MemoryStore(), ProcessContext(log=options.log))
     application: Any = Application("broker")
     service.setServiceParent(application)
     assert ILogObserver(application) is options.log
@@ -101,7 +101,7 @@ def warned(settings: Any, limit: int | None) -> list[str]:
     """
     The levels of what is said about open files.
     """
-    service = BrokerService(settings, MemoryReactorClock(), MemoryStore(), Surroundings(openFiles=limit))
+    service = BrokerService(settings, MemoryReactorClock(), MemoryStore(), ProcessContext(openFiles=limit))
     with capturedLogs() as events:
         service._checkOpenFiles()
     return [event["log_level"].name for event in events if "files open" in event["log_format"]]

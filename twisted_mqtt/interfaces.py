@@ -123,7 +123,7 @@ class IBroker(Interface):
     bans = Attribute("The L{Bans<twisted_mqtt.broker.bans.Bans>}: who is not let in.")
     router = Attribute("The L{Router<twisted_mqtt.core.router.Router>}, for those who make connections.")
     outbox = Attribute("The L{Outbox<twisted_mqtt.core.outbox.Outbox>}, likewise.")
-    wheel = Attribute("The L{DeadlineWheel<twisted_mqtt.base.timerwheel.DeadlineWheel>}.")
+    wheel = Attribute("The L{TimerWheel<twisted_mqtt.base.timerwheel.TimerWheel>}.")
     retained = Attribute("The L{RetainedMessages<twisted_mqtt.broker.retained.RetainedMessages>}.")
 
     def connect(client, request, connection):  # type: ignore[no-untyped-def]  # zope interfaces have no self

@@ -18,7 +18,7 @@ from twisted.python import usage
 from twisted.python.logfile import LogFile
 
 from twisted_mqtt.config import ConfigurationError, readSettings
-from twisted_mqtt.node.service import BrokerService, Surroundings, storePath
+from twisted_mqtt.node.service import BrokerService, ProcessContext, storePath
 from twisted_mqtt.process.logs import BrokerLog
 from twisted_mqtt.process.openfiles import raiseLimit
 from twisted_mqtt.process.systemd import Notifier, handedOver, inheritedSockets
@@ -130,14 +130,14 @@ def makeService(options: Options) -> IService:
 
     # Its type is that of a reactor of which nothing but time and events is known.
     reactor: Any = installed
-    surroundings = Surroundings(
+    process = ProcessContext(
         options.readSettings,
         options.log,
         Notifier(os.environ, reactor),
         inheritedSockets(handedOver()),
         raiseLimit(options.settings.node.max_ports),
     )
-    service = BrokerService(options.settings, reactor, surroundings=surroundings)
+    service = BrokerService(options.settings, reactor, process=process)
     if hasattr(signal, "SIGHUP"):
         # Taken from now on: by itself it would end the process.
         signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(service.reload))

@@ -18,7 +18,7 @@ from gateways.coap.session import CoAPClient
 if TYPE_CHECKING:
     from gateways.coap.message import Message
     from gateways.coap.pubsub import Topics
-    from twisted_mqtt.broker.place import Place
+    from twisted_mqtt.broker.listenerprofile import ListenerProfile
     from twisted_mqtt.config.schema_extensions import CoAP
 
 
@@ -26,11 +26,11 @@ class Endpoint(Protocol):
     """
     Where a client came in.
 
-    @ivar place: of its listener.
+    @ivar profile: of its listener.
     @ivar port: that it listens on.
     """
 
-    place: Place
+    profile: ListenerProfile
     port: int
 
     def send(self, address: Address, message: Message, confirmable: bool, ended: Ended | None, now: float) -> None:

@@ -18,7 +18,7 @@ from gateways.coap.serving import Bodies, refusal, take, withBlock
 
 if TYPE_CHECKING:
     from gateways.coap.parameters import Parameters
-    from twisted_mqtt.broker.place import Place
+    from twisted_mqtt.broker.listenerprofile import ListenerProfile
 
 _log = Logger()
 
@@ -58,16 +58,16 @@ class CoAPProtocol:
     One endpoint, whatever its resources are.
 
     @ivar exchanges: of this socket.
-    @ivar place: of its listener.
+    @ivar profile: of its listener.
     @ivar port: that it listens on.
     @ivar transport: the layer below, L{None} before it is open.
     """
 
-    def __init__(self, gateway: Owner, place: Place, reactor: Any, secure: bool = False) -> None:
+    def __init__(self, gateway: Owner, profile: ListenerProfile, reactor: Any, secure: bool = False) -> None:
         """
         @param secure: whether a layer below vouches for addresses.
         """
-        self.place = place
+        self.profile = profile
         self.port = 0
         self.transport: Any = None
         self._gateway = gateway

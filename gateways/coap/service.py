@@ -20,7 +20,7 @@ from gateways.coap.transport.dtlscontext import DTLSContext
 from gateways.coap.transport.ports import Ports
 from gateways.coap.transport.stream import StreamFactory
 from gateways.datagrams import openGroup
-from twisted_mqtt.broker.place import Place
+from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.config.schema_extensions import CoAP
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
 from twisted_mqtt.interfaces import IRefreshing
@@ -70,15 +70,15 @@ class CoAPService(Service):
                 part = dtls.peer_cert_as_username
                 raise TLSProblem(f'coap.dtls.peer_cert_as_username = "{part}": needs verify = "verify_peer"')
             context = None if dtls.port is None else DTLSContext(dtls, "coap.dtls", broker.preSharedKeys)
-            plain = CoAPProtocol(self.gateway, self._place("udp", settings.port), self._reactor)
+            plain = CoAPProtocol(self.gateway, self._profile("udp", settings.port), self._reactor)
             # Beside an address of its own, a group's is another one; the address for all takes those of groups, too.
             shared = settings.multicast and settings.port.host in ("0.0.0.0", "::")
             self.ports.openPlain("udp", settings.port, plain, "coap", shared)
             if settings.multicast:
                 self._openGroups(plain)
             if dtls.port is not None and context is not None:
-                place = self._place("dtls", dtls.port, dtls.peer_cert_as_username)
-                secure = CoAPProtocol(self.gateway, place, self._reactor, True)
+                profile = self._profile("dtls", dtls.port, dtls.peer_cert_as_username)
+                secure = CoAPProtocol(self.gateway, profile, self._reactor, True)
                 self.ports.openSecure("dtls", dtls.port, secure, "coap.dtls", context, dtls.max_associations)
                 alsoProvides(self, IRefreshing)
         except BaseException:
@@ -91,9 +91,9 @@ class CoAPService(Service):
         """
         Open the port of TCP.
         """
-        place = self._place("tcp", bind)
-        factory = self._streams = StreamFactory(self.gateway, place, most)
-        pending = place.zone.max_pending_bytes
+        profile = self._profile("tcp", bind)
+        factory = self._streams = StreamFactory(self.gateway, profile, most)
+        pending = profile.zone.max_pending_bytes
         options = PortOptions(transport=TransportOptions(highWater=pending, lowWater=pending // 4))
         try:
             port: Any = await tcpEndpoint(self._reactor, bind.port, bind.host, options).listen(factory)
@@ -126,9 +126,9 @@ class CoAPService(Service):
             self._streams.releaseAll()
         return self.ports.close()
 
-    def _place(self, kind: str, bind: Bind, usernamePart: str | None = None) -> Place:
+    def _profile(self, kind: str, bind: Bind, usernamePart: str | None = None) -> ListenerProfile:
         zone = self._broker.settings.resolveZone(self._settings.zone)
-        return Place(f"coap:{kind}", zone, onLoopback=bind.isLoopback, usernamePart=usernamePart)
+        return ListenerProfile(f"coap:{kind}", zone, onLoopback=bind.isLoopback, usernamePart=usernamePart)
 
     def _openGroups(self, endpoint: CoAPProtocol) -> None:
         """

@@ -174,7 +174,9 @@ class CoAPClient:
         self._identifiers = 0
         self._confirmedAt = 0.0
         self._delivering = False
-        self.client = GatewayClient(gateway.broker, endpoint.place, self, "coap", address[0], address[1], endpoint.port)
+        self.client = GatewayClient(
+            gateway.broker, endpoint.profile, self, "coap", address[0], address[1], endpoint.port
+        )
         identity = endpoint.identityOf(address)
         if identity is not None:
             self.client.info.identify(identity, True)
@@ -385,7 +387,7 @@ class CoAPClient:
         self, message: Published, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
     ) -> None:
         """
-        See L{Receiver<twisted_mqtt.core.link.Receiver>}.
+        See L{LinkReceiver<twisted_mqtt.core.link.LinkReceiver>}.
         """
         targets = [
             observation
@@ -414,7 +416,7 @@ class CoAPClient:
 
     def released(self, packetID: int) -> None:
         """
-        See L{Receiver<twisted_mqtt.core.link.Receiver>}; nothing is subscribed at QoS 2.
+        See L{LinkReceiver<twisted_mqtt.core.link.LinkReceiver>}; nothing is subscribed at QoS 2.
         """
 
     def _notify(

@@ -33,7 +33,7 @@ from gateways.lwm2m.formats.content import LINKS, SENML_CBOR, SENML_JSON, TLV, e
 from gateways.lwm2m.identities import provenName
 from gateways.lwm2m.links import parseListing
 from gateways.lwm2m.registration import RegistrationError
-from twisted_mqtt.base.ratelimitedlog import SparingLog
+from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
 
 if TYPE_CHECKING:
     from gateways.coap.exchange import Address
@@ -186,8 +186,8 @@ class Bootstrapping:
         self.settings = settings
         self.clock = broker.clock
         self.accounts = Accounts(settings.bootstrap, broker.preSharedKeys.find)
-        self._done = SparingLog(broker.clock.seconds)
-        self._failed = SparingLog(broker.clock.seconds)
+        self._done = RateLimitedLog(broker.clock.seconds)
+        self._failed = RateLimitedLog(broker.clock.seconds)
         self._runs: dict[tuple[LwM2MProtocol, Address, str], Run] = {}
 
     def __len__(self) -> int:

@@ -68,7 +68,7 @@ class Contact:
         self.address = address
         self.settings: LwM2M = gateway.settings
         self.client = GatewayClient(
-            gateway.broker, endpoint.place, self, "lwm2m", address[0], address[1], endpoint.port, patient=True
+            gateway.broker, endpoint.profile, self, "lwm2m", address[0], address[1], endpoint.port, patient=True
         )
         self._gateway = gateway
         # Whether it has been told that it is registered: nothing is sent to it before.
@@ -93,13 +93,13 @@ class Contact:
         self, message: Published, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
     ) -> None:
         """
-        See L{Receiver<twisted_mqtt.core.link.Receiver>}.
+        See L{LinkReceiver<twisted_mqtt.core.link.LinkReceiver>}.
         """
         raise NotImplementedError
 
     def released(self, packetID: int) -> None:
         """
-        See L{Receiver<twisted_mqtt.core.link.Receiver>}.
+        See L{LinkReceiver<twisted_mqtt.core.link.LinkReceiver>}.
         """
         raise NotImplementedError
 

@@ -425,7 +425,7 @@ class Device(Contact):
         self, message: Published, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
     ) -> None:
         """
-        See L{Receiver<twisted_mqtt.core.link.Receiver>}.
+        See L{LinkReceiver<twisted_mqtt.core.link.LinkReceiver>}.
         """
         self._receiving = True
         try:
@@ -457,5 +457,5 @@ class Device(Contact):
 
     def released(self, packetID: int) -> None:
         """
-        See L{Receiver<twisted_mqtt.core.link.Receiver>}; nothing is subscribed at QoS 2.
+        See L{LinkReceiver<twisted_mqtt.core.link.LinkReceiver>}; nothing is subscribed at QoS 2.
         """

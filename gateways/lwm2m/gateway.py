@@ -10,7 +10,7 @@ from gateways.coap.parameters import Parameters
 from gateways.lwm2m.bootstrap import Bootstrapping
 from gateways.lwm2m.interface import Asked, serve
 from gateways.lwm2m.registration import Lifetimes
-from twisted_mqtt.base.ratelimitedlog import SparingLog
+from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
 
 if TYPE_CHECKING:
     from gateways.coap.exchange import Address, Incoming
@@ -39,7 +39,7 @@ class Gateway:
         self.models = models
         self.parameters = Parameters()
         self.lifetimes = Lifetimes(settings.lifetime_min, settings.lifetime_max)
-        self.log = SparingLog(broker.clock.seconds)
+        self.log = RateLimitedLog(broker.clock.seconds)
         self.devices: dict[str, Device] = {}
         self.coming: dict[tuple[LwM2MProtocol, Address, str], Device] = {}
         self.bootstrapping = Bootstrapping(broker, settings)

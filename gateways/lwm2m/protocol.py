@@ -12,7 +12,7 @@ from gateways.coap.protocol import CoAPProtocol
 if TYPE_CHECKING:
     from gateways.lwm2m.device import Device
     from gateways.lwm2m.gateway import Gateway
-    from twisted_mqtt.broker.place import Place
+    from twisted_mqtt.broker.listenerprofile import ListenerProfile
 
 
 class LwM2MProtocol(CoAPProtocol):
@@ -22,11 +22,11 @@ class LwM2MProtocol(CoAPProtocol):
     @ivar devices: who is registered, by address and endpoint name. A proxy's address is that of many.
     """
 
-    def __init__(self, gateway: Gateway, place: Place, reactor: Any, secure: bool = False) -> None:
+    def __init__(self, gateway: Gateway, profile: ListenerProfile, reactor: Any, secure: bool = False) -> None:
         """
         See L{CoAPProtocol}.
         """
-        super().__init__(gateway, place, reactor, secure)
+        super().__init__(gateway, profile, reactor, secure)
         self.devices: dict[Address, dict[str, Device]] = {}
 
     def datagramReceived(self, datagram: bytes, addr: Address) -> None:

@@ -15,7 +15,7 @@ from gateways.coap.transport.ports import Ports
 from gateways.lwm2m.gateway import Gateway
 from gateways.lwm2m.objects.definitions import loadModels
 from gateways.lwm2m.protocol import LwM2MProtocol
-from twisted_mqtt.broker.place import Place, limitsOf
+from twisted_mqtt.broker.listenerprofile import ListenerProfile, limitsOf
 from twisted_mqtt.config.schema_extensions import DTLS
 from twisted_mqtt.config.schema_lwm2m import LwM2M
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
@@ -70,7 +70,7 @@ class LwM2MService(Service):
             for number, bind in enumerate(binds.udp, 1):
                 self._openPlain(f"udp.{number}", bind, f"lwm2m.bind.udp.{number}")
             for name, bind, context in secure:
-                protocol = LwM2MProtocol(self.gateway, self._place("dtls", bind), self._reactor, True)
+                protocol = LwM2MProtocol(self.gateway, self._profile("dtls", bind), self._reactor, True)
                 key = f"lwm2m.bind.{name}"
                 self.ports.openSecure(name, bind, protocol, key, context, settings.max_associations)
                 alsoProvides(self, IRefreshing)
@@ -97,11 +97,11 @@ class LwM2MService(Service):
         return self.ports.close()
 
     def _openPlain(self, name: str, bind: Bind, key: str) -> None:
-        protocol = LwM2MProtocol(self.gateway, self._place("udp", bind), self._reactor)
+        protocol = LwM2MProtocol(self.gateway, self._profile("udp", bind), self._reactor)
         self.ports.openPlain(name, bind, protocol, key)
 
-    def _place(self, kind: str, bind: Bind) -> Place:
-        return placeOf(self._broker.settings.resolveZone(self._settings.zone), kind, bind.isLoopback, self._settings)
+    def _profile(self, kind: str, bind: Bind) -> ListenerProfile:
+        return profileOf(self._broker.settings.resolveZone(self._settings.zone), kind, bind.isLoopback, self._settings)
 
     def _context(self) -> DTLSContext:
         settings = self._settings
@@ -115,7 +115,7 @@ class LwM2MService(Service):
         return DTLSContext(table, "lwm2m", self._broker.preSharedKeys)
 
 
-def placeOf(zone: Any, kind: str, onLoopback: bool, settings: LwM2M) -> Place:
+def profileOf(zone: Any, kind: str, onLoopback: bool, settings: LwM2M) -> ListenerProfile:
     """
     Where the devices of a port come from, as the broker sees it.
 
@@ -124,7 +124,7 @@ def placeOf(zone: Any, kind: str, onLoopback: bool, settings: LwM2M) -> Place:
     limits = limitsOf(zone)
     # What waits for a device does so in the gateway, which answers for it.
     limits.maxInflight = min(_LARGEST_WINDOW, settings.max_commands + _WINDOW_SLACK)
-    return Place(f"lwm2m:{kind}", zone, limits, onLoopback)
+    return ListenerProfile(f"lwm2m:{kind}", zone, limits, onLoopback)
 
 
 def makeService(broker: Any, settings: LwM2M | None, reactor: Any) -> IService:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from gateways.mqttsn.registry import Predefined
     from gateways.mqttsn.will import WillData
-    from twisted_mqtt.broker.place import Place
+    from twisted_mqtt.broker.listenerprofile import ListenerProfile
     from twisted_mqtt.config.schema_mqttsn import MQTTSN
     from twisted_mqtt.core.message import Message
 
@@ -63,7 +63,7 @@ class Site(Protocol):
     """
 
     broker: Any
-    place: Place
+    profile: ListenerProfile
     settings: MQTTSN
     predefined: Predefined
     port: int
@@ -110,7 +110,7 @@ class Conversation:
         self.key = key
         self.state = CONNECTING
         self._site = site
-        self._client = GatewayClient(site.broker, site.place, self, "mqtt-sn", host, port, site.port)
+        self._client = GatewayClient(site.broker, site.profile, self, "mqtt-sn", host, port, site.port)
         self._parked: deque[Packet] | None = None
 
     @property
@@ -130,13 +130,13 @@ class Conversation:
         self, message: Message, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
     ) -> None:
         """
-        See L{twisted_mqtt.core.link.Receiver}.
+        See L{twisted_mqtt.core.link.LinkReceiver}.
         """
         raise NotImplementedError
 
     def released(self, packetID: int) -> None:
         """
-        See L{twisted_mqtt.core.link.Receiver}.
+        See L{twisted_mqtt.core.link.LinkReceiver}.
         """
         raise NotImplementedError
 

@@ -43,7 +43,7 @@ from gateways.mqttsn.packets import (
 )
 from gateways.mqttsn.registry import Predefined, shortName
 from gateways.mqttsn.session import SNClient
-from twisted_mqtt.broker.place import Place, limitsOf
+from twisted_mqtt.broker.listenerprofile import ListenerProfile, limitsOf
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class MQTTSNProtocol:
         limits = limitsOf(zone)
         limits.maxQueue = settings.max_buffered if limits.maxQueue == 0 else min(limits.maxQueue, settings.max_buffered)
         limits.maxQueueBytes = settings.max_buffered_bytes
-        self.place = Place("mqttsn:udp", zone, limits, settings.port.isLoopback)
+        self.profile = ListenerProfile("mqttsn:udp", zone, limits, settings.port.isLoopback)
         self.port = settings.port.port
         self.patience = zone.keepalive_backoff * 2
         self.sessionExpiry = int(zone.session_expiry_interval)
@@ -301,7 +301,9 @@ class _Unconnected:
     def _connect(self) -> GatewayClient:
         protocol = self._protocol
         settings = protocol.settings
-        client = self._client = GatewayClient(protocol.broker, protocol.place, self, "mqtt-sn", None, 0, protocol.port)
+        client = self._client = GatewayClient(
+            protocol.broker, protocol.profile, self, "mqtt-sn", None, 0, protocol.port
+        )
         result = client.connect(
             f"mqtt-sn-gateway-{settings.gateway_id}",
             settings.username or None,

@@ -164,7 +164,7 @@ class SNClient(Requests):
         self, message: Message, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
     ) -> None:
         """
-        See L{twisted_mqtt.core.link.Receiver}.
+        See L{twisted_mqtt.core.link.LinkReceiver}.
         """
         now = self._site.seconds()
         self._outgoing.deliver(Delivery(message.topic, message.payload, qos, packetID, retain, dup), now)
@@ -173,7 +173,7 @@ class SNClient(Requests):
 
     def released(self, packetID: int) -> None:
         """
-        See L{twisted_mqtt.core.link.Receiver}.
+        See L{twisted_mqtt.core.link.LinkReceiver}.
         """
         self._outgoing.release(packetID, self._site.seconds())
         self._schedule()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gateways.stomp.frame import FrameLimits
 from gateways.stomp.mapping import Destinations, MessageWriter
 from gateways.stomp.transactions import TransactionLimits
-from twisted_mqtt.broker.place import Place, limitsOf
+from twisted_mqtt.broker.listenerprofile import ListenerProfile, limitsOf
 
 if TYPE_CHECKING:
     from gateways.implements import GatewayClient
@@ -80,27 +80,27 @@ class Gateway:
         )
         self.destinations = Destinations(settings.destination.topic_prefix, settings.destination.queue_prefix)
         self.writer = MessageWriter(self.destinations)
-        self.place = self._makePlace("stomp", settings.listener.bind.isLoopback)
+        self.profile = self._makeProfile("stomp", settings.listener.bind.isLoopback)
         self.clients = 0
 
-    def _makePlace(self, name: str, onLoopback: bool) -> Place:
+    def _makeProfile(self, name: str, onLoopback: bool) -> ListenerProfile:
         zone = self.broker.settings.resolveZone(self.settings.zone)
         limits = limitsOf(zone)
         # In STOMP it is the acknowledge mode of a subscription that decides what a client has to acknowledge.
         limits.upgradeQoS = True
         limits.maxInflight = self.settings.max_unacknowledged
-        return Place(name, zone, limits, onLoopback)
+        return ListenerProfile(name, zone, limits, onLoopback)
 
-    def placeOn(self, name: str, onLoopback: bool, usernamePart: str | None = None) -> Place:
+    def profileOn(self, name: str, onLoopback: bool, usernamePart: str | None = None) -> ListenerProfile:
         """
         The place of another listener.
 
-        @param usernamePart: see L{Place}.
+        @param usernamePart: see L{ListenerProfile}.
         """
-        place = self._makePlace(name, onLoopback)
-        place.limits = self.place.limits
-        place.usernamePart = usernamePart
-        return place
+        profile = self._makeProfile(name, onLoopback)
+        profile.limits = self.profile.limits
+        profile.usernamePart = usernamePart
+        return profile
 
     @property
     def isFull(self) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from gateways.stomp.gateway import Gateway
-    from twisted_mqtt.broker.place import Place
+    from twisted_mqtt.broker.listenerprofile import ListenerProfile
 
 _log = Logger()
 
@@ -154,11 +154,11 @@ class StompProtocol:
         """
         The client's place in the broker.
         """
-        transport, place = self.transport, self._factory.place
+        transport, profile = self.transport, self._factory.profile
         peer, host = transport.getPeer(), transport.getHost()
         client = GatewayClient(
             self._gateway.broker,
-            place,
+            profile,
             owner,
             "stomp",
             getattr(peer, "host", None),
@@ -273,7 +273,7 @@ class StompProtocol:
         """
         deadline = self.session.deadline
         self._timerAt = deadline
-        timeout = self._factory.place.sendTimeout
+        timeout = self._factory.profile.sendTimeout
         if self.session.state == OVER:
             deadline = now + _PATIENCE
         elif self._congestedAt and timeout:
@@ -288,7 +288,7 @@ class StompProtocol:
     def _due(self) -> None:
         self._timer = None
         now = self._gateway.seconds()
-        timeout = self._factory.place.sendTimeout
+        timeout = self._factory.profile.sendTimeout
         if self.session.state == OVER:
             # It was told to go and has not gone.
             self.transport.abortConnection()
@@ -308,15 +308,15 @@ class StompFactory(Factory):
     Makes the protocols of one listener.
 
     @ivar gateway: what all listeners share.
-    @ivar place: where its clients come from.
+    @ivar profile: where its clients come from.
     @ivar protocols: those that are connected.
     """
 
     noisy = False
 
-    def __init__(self, gateway: Gateway, place: Place) -> None:
+    def __init__(self, gateway: Gateway, profile: ListenerProfile) -> None:
         self.gateway = gateway
-        self.place = place
+        self.profile = profile
         self.protocols: set[StompProtocol] = set()
 
     def buildProtocol(self, addr: IAddress | None) -> Any:

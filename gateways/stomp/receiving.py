@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gateways.stomp.session import StompSession
     from twisted_mqtt.core.message import Message
 
-    # What a session sends: see twisted_mqtt.core.link.Receiver.
+    # What a session sends: see twisted_mqtt.core.link.LinkReceiver.
     Held = tuple[Message, int, int, bool, bool, list[int]]
 
 
@@ -158,7 +158,7 @@ class Receiving:
         self, message: Message, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
     ) -> None:
         """
-        See L{twisted_mqtt.core.link.Receiver}.
+        See L{twisted_mqtt.core.link.LinkReceiver}.
         """
         identifiers = identifiers or []
         if len(identifiers) == 1:

@@ -92,19 +92,19 @@ class StompService(Service):
 
     async def _open(self, kind: str, bind: Bind, key: str) -> None:
         secure = kind in ("ssl", "wss")
-        place = self.gateway.placeOn(
+        profile = self.gateway.profileOn(
             "stomp" if kind == "tcp" else f"stomp.{kind}",
             bind.isLoopback,
             self._settings.ssl.peer_cert_as_username if secure else None,
         )
-        inner = StompFactory(self.gateway, place)
+        inner = StompFactory(self.gateway, profile)
         self._factories.append(inner)
         factory: Any = inner
         if kind in ("ws", "wss"):
             factory = WebFactory(inner, self._settings.ws, self._reactor, secure)
         if secure:
             factory = self._secured(factory, bind, b"http/1.1" if kind == "wss" else b"stomp")
-        zone = place.zone
+        zone = profile.zone
         options = PortOptions(
             acceptsPerTurn=max(16, self._settings.listener.acceptors),
             transport=TransportOptions(highWater=zone.max_pending_bytes, lowWater=zone.max_pending_bytes // 4),

@@ -79,7 +79,7 @@ class StompSession:
         self.state = NEW
         self.version = 0
         self.client = shell.makeClient(self)
-        self._connectBy = now + gateway.place.zone.idle_timeout
+        self._connectBy = now + gateway.profile.zone.idle_timeout
         self.deadline = self._connectBy
         self._beats: HeartBeats | None = None
         self._acknowledging = Acknowledging(self, gateway.settings.max_redeliveries)
@@ -168,13 +168,13 @@ class StompSession:
         self, message: Any, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
     ) -> None:
         """
-        See L{twisted_mqtt.core.link.Receiver}.
+        See L{twisted_mqtt.core.link.LinkReceiver}.
         """
         self._receiving.receive(message, qos, packetID, retain, dup, identifiers)
 
     def released(self, packetID: int) -> None:
         """
-        See L{twisted_mqtt.core.link.Receiver}. Nothing of the kind is sent to subscriptions of QoS 1.
+        See L{twisted_mqtt.core.link.LinkReceiver}. Nothing of the kind is sent to subscriptions of QoS 1.
         """
 
     def sentAway(self, reason: int, text: str) -> None:
@@ -247,7 +247,7 @@ class StompSession:
         passcode = headers.get("passcode")
         name = headers.get("client-id", "")
         durable = bool(name) and headers.get("clean-session") == "false"
-        zone = self._gateway.place.zone
+        zone = self._gateway.profile.zone
         window = numberOf(headers, "prefetch-count")
         self.version = version
         self._shell.setVersion(version)

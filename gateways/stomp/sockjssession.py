@@ -57,7 +57,7 @@ class SockJSSession:
         self._reactor = factory.reactor
         self._table = factory.table
         self._forget = forget
-        self._limit = factory.stomp.place.limits.maxPendingBytes
+        self._limit = factory.stomp.profile.limits.maxPendingBytes
         self._answer: Answer | None = None
         self._waiting: deque[bytes] = deque()
         self._waitingBytes = 0

@@ -160,7 +160,7 @@ class WebFactory(Factory):
         @param secure: whether there is TLS below.
         """
         self.reactor = reactor
-        self.patience = stomp.place.zone.idle_timeout
+        self.patience = stomp.profile.zone.idle_timeout
         self.connections = 0
         self._gateway = stomp.gateway
         self._plain = StompWebSocketFactory(stomp, table, reactor, framed=False, secure=secure)

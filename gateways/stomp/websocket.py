@@ -197,7 +197,7 @@ class StompWebSocketFactory(WebSocketServerFactory):
             self,
             maxMessagePayloadSize=largest,
             maxFramePayloadSize=largest,
-            openHandshakeTimeout=stomp.place.zone.idle_timeout,
+            openHandshakeTimeout=stomp.profile.zone.idle_timeout,
             closeHandshakeTimeout=1.0,
             allowNullOrigin=True,
             # It is the port that sets it.

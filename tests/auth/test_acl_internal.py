@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted_mqtt.auth.acl_internal import AclInternal
 from twisted_mqtt.auth.aclfile import ACLProblem
 from twisted_mqtt.broker.broker import Broker
-from twisted_mqtt.broker.place import Place
+from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.core.codec import encode
 from twisted_mqtt.core.packets import Connect, Publish
@@ -31,7 +31,7 @@ class House:
         settings = settingsFrom({"acl_file": str(self.file)})
         self.broker = Broker(settings, Clock(), MemoryStore())
         self.broker.startService()
-        self.factory = MQTTFactory(self.broker, Place("tcp.external", settings.resolveZone("external")))
+        self.factory = MQTTFactory(self.broker, ListenerProfile("tcp.external", settings.resolveZone("external")))
         self.extension = AclInternal()
         self.extension.start(self.broker)
 

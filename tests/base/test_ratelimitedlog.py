@@ -9,12 +9,12 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_mqtt.base.ratelimitedlog import SparingLog, peerName
+from twisted_mqtt.base.ratelimitedlog import RateLimitedLog, peerName
 
 
 class SparingLogTests(SynchronousTestCase):
     """
-    Tests for L{SparingLog}.
+    Tests for L{RateLimitedLog}.
     """
 
     def setUp(self) -> None:
@@ -34,7 +34,7 @@ class SparingLogTests(SynchronousTestCase):
         """
         clock = Clock()
         clock.advance(100)
-        log = SparingLog(clock.seconds)
+        log = RateLimitedLog(clock.seconds)
         for number in range(5):
             log.info("stranger {number}", number=number)
         clock.advance(1)

@@ -13,11 +13,11 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_mqtt.base.ratelimits import TokenBucket
-from twisted_mqtt.broker.place import Place
+from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.config.values import RateLimit
 from twisted_mqtt.core.codec import encode
 from twisted_mqtt.core.message import Message
-from twisted_mqtt.core.packets import Connect, Publish, Request, Subscribe
+from twisted_mqtt.core.packets import Connect, Publish, Subscribe, SubscriptionRequest
 from twisted_mqtt.core.subscription import Subscription
 from twisted_mqtt.mqtt.protocol import MQTTFactory, MQTTProtocol
 from twisted_mqtt.testing.broker import connectTransport, makeBroker
@@ -126,7 +126,9 @@ class RateTests(SynchronousTestCase):
         A factory whose connections are limited.
         """
         zone = self.broker.settings.resolveZone("external")
-        return MQTTFactory(self.broker, Place("tcp.external", zone, byteRate=byteRate, publishRate=publishRate))
+        return MQTTFactory(
+            self.broker, ListenerProfile("tcp.external", zone, byteRate=byteRate, publishRate=publishRate)
+        )
 
     def connect(self, factory: MQTTFactory, keepAlive: int = 0) -> tuple[MQTTProtocol, StringTransport]:
         """
@@ -216,7 +218,7 @@ class RateTests(SynchronousTestCase):
         """
         protocol, transport = self.connect(self.limited(publishRate=RateLimit(2, 1.0, 3)))
         sent = [b"%d" % number for number in range(6)]
-        protocol.dataReceived(self.publishes(*sent, qos=1) + encode(Subscribe(9, [Request("other", 0)]), 4))
+        protocol.dataReceived(self.publishes(*sent, qos=1) + encode(Subscribe(9, [SubscriptionRequest("other", 0)]), 4))
         self.clock.advance(0)
         self.assertEqual(self.heard.payloads, sent[:3])
         self.assertEqual(transport.producerState, "paused")
@@ -234,8 +236,8 @@ class RateTests(SynchronousTestCase):
         The zone's limit holds where the listener has none of its own.
         """
         _, factory = makeBroker(self.clock, publish_limit="1,10s")
-        self.assertEqual(factory.place.publishRate, RateLimit(1, 10.0, 1))
-        own = Place("x", factory.place.zone, publishRate=RateLimit(5, 1.0, 5))
+        self.assertEqual(factory.profile.publishRate, RateLimit(1, 10.0, 1))
+        own = ListenerProfile("x", factory.profile.zone, publishRate=RateLimit(5, 1.0, 5))
         self.assertEqual(own.publishRate, RateLimit(5, 1.0, 5))
 
     def test_goneWhileAPublishWaits(self) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_mqtt.base.timerwheel import DeadlineWheel
+from twisted_mqtt.base.timerwheel import TimerWheel
 
 
 class Alarm:
@@ -34,7 +34,7 @@ class Alarm:
 
 class DeadlineWheelTests(SynchronousTestCase):
     """
-    Tests for L{DeadlineWheel}.
+    Tests for L{TimerWheel}.
     """
 
     def setUp(self) -> None:
@@ -43,7 +43,7 @@ class DeadlineWheelTests(SynchronousTestCase):
         """
         self.clock = Clock()
         self.clock.advance(1000.5)
-        self.wheel = DeadlineWheel(self.clock)
+        self.wheel = TimerWheel(self.clock)
 
     def pass_(self, seconds: int) -> None:
         """
@@ -194,7 +194,7 @@ def test_everyDeadlineIsAsked(deadlines: list[tuple[int, int]], steps: list[floa
     """
     clock = Clock()
     clock.advance(1000)
-    wheel = DeadlineWheel(clock)
+    wheel = TimerWheel(clock)
     alarms = []
     for deadline, again in deadlines:
         alarm = Alarm()

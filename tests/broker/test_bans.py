@@ -19,7 +19,7 @@ from twisted_mqtt.broker.flapping import Flapping
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.core.codec import encode
 from twisted_mqtt.core.message import Message
-from twisted_mqtt.core.packets import Connect, Disconnect, Request, Subscribe
+from twisted_mqtt.core.packets import Connect, Disconnect, Subscribe, SubscriptionRequest
 from twisted_mqtt.mqtt.protocol import MQTTFactory, MQTTProtocol
 from twisted_mqtt.testing.broker import connectTransport, makeBroker
 
@@ -367,7 +367,7 @@ class OverloadTests(SynchronousTestCase):
         assert protocol is not None
         self.transport = BusyTransport()
         protocol.makeConnection(self.transport)
-        subscribe = encode(Subscribe(1, [Request("t", 1)]), 5)
+        subscribe = encode(Subscribe(1, [SubscriptionRequest("t", 1)]), 5)
         protocol.dataReceived(encode(Connect("MQTT", 5, "c", True, 0, None, None, None, None), 5) + subscribe)
         self.clock.advance(0)
         self.protocol = protocol

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from tests.kits.brokercase import BrokerTestCase
-from twisted_mqtt.core.packets import PUBACK, Ack, Request, Subscribe
+from twisted_mqtt.core.packets import PUBACK, Ack, Subscribe, SubscriptionRequest
 from twisted_mqtt.core.reasons import NOT_AUTHORIZED
 from twisted_mqtt.hooks.points import ALLOW, DENY, STOP, AuthResult
 
@@ -111,7 +111,7 @@ class AccessTests(BrokerTestCase):
         peer.publish("b", b"", 1)
         peer.expectClosed(NOT_AUTHORIZED)
         peer = self.client(version=4)
-        peer.send(Subscribe(1, [Request("b", 0)]))
+        peer.send(Subscribe(1, [SubscriptionRequest("b", 0)]))
         peer.expectClosed()
 
     def test_superuser(self) -> None:

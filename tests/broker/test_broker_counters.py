@@ -22,8 +22,8 @@ from twisted_mqtt.core.packets import (
     Disconnect,
     Ping,
     Publish,
-    Request,
     Subscribe,
+    SubscriptionRequest,
     Unsubscribe,
 )
 from twisted_mqtt.hooks.points import DENY, DROP, STOP, AuthResult, Challenge
@@ -649,7 +649,7 @@ def test_malformedRequests() -> None:
     A SUBSCRIBE and an UNSUBSCRIBE with a filter that is none.
     """
     scene = Scene()
-    scene.a.send(Subscribe(1, [Request("a#", 0)]))
+    scene.a.send(Subscribe(1, [SubscriptionRequest("a#", 0)]))
     scene.b.send(Unsubscribe(1, ["a#"]))
     counted = scene.counted()
     assert (counted["packets.subscribe.error"], counted["packets.unsubscribe.error"]) == (1, 1)

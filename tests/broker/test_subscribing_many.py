@@ -5,7 +5,7 @@ A packet with very many filters is worked through in several turns, so that othe
 from twisted.internet.task import Clock
 
 from twisted_mqtt.core.codec import Decoder, encode
-from twisted_mqtt.core.packets import Connect, Ping, Request, Suback, Subscribe, Unsubscribe
+from twisted_mqtt.core.packets import Connect, Ping, Suback, Subscribe, SubscriptionRequest, Unsubscribe
 from twisted_mqtt.testing.broker import connectTransport, makeBroker
 
 COUNT = 2000
@@ -21,7 +21,7 @@ def test_othersAreServedMeanwhile() -> None:
     protocol, transport = connectTransport(factory)
     filters = [f"many/{number}/+" for number in range(COUNT)]
     connect = encode(Connect("MQTT", 5, "greedy", True, 0, None, None, None, None), 5)
-    subscribe = encode(Subscribe(1, [Request(topicFilter, 1) for topicFilter in filters]), 5)
+    subscribe = encode(Subscribe(1, [SubscriptionRequest(topicFilter, 1) for topicFilter in filters]), 5)
     protocol.dataReceived(connect + subscribe + encode(Unsubscribe(2, filters), 5) + encode(Ping(12), 5))
     assert 0 < broker.stats()["subscriptions"] < COUNT
     assert protocol.connection.parked

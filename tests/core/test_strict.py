@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twisted_mqtt.core.packets import AUTH, Auth, Connect, Disconnect, Packet, Request, Subscribe, Unsubscribe, Will
+from twisted_mqtt.core.packets import (
+    AUTH,
+    Auth,
+    Connect,
+    Disconnect,
+    Packet,
+    Subscribe,
+    SubscriptionRequest,
+    Unsubscribe,
+    Will,
+)
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.reasons import ProtocolError
 from twisted_mqtt.core.strict import checkPacket, checkText
@@ -71,8 +81,8 @@ PACKETS: list[Packet] = [
     connect(username=BAD),
     connect(will=Will(BAD, b"", 0, False, None)),
     connect(will=Will("t", b"", 0, False, properties(contentType=BAD))),
-    Subscribe(1, [Request("a", 0, False, False, 0), Request(BAD, 0, False, False, 0)], None),
-    Subscribe(1, [Request("a", 0, False, False, 0)], properties(userProperties=[("k", "v"), (BAD, "v")])),
+    Subscribe(1, [SubscriptionRequest("a", 0, False, False, 0), SubscriptionRequest(BAD, 0, False, False, 0)], None),
+    Subscribe(1, [SubscriptionRequest("a", 0, False, False, 0)], properties(userProperties=[("k", "v"), (BAD, "v")])),
     Unsubscribe(1, ["a", BAD], None),
     Disconnect(0, properties(reasonString=BAD)),
     Auth(0, properties(userProperties=[("k", BAD)])),

@@ -24,8 +24,8 @@ from twisted_mqtt.core.packets import (
     Connect,
     Packet,
     Publish,
-    Request,
     Subscribe,
+    SubscriptionRequest,
 )
 from twisted_mqtt.core.reasons import PACKET_ID_NOT_FOUND, QUOTA_EXCEEDED
 
@@ -243,7 +243,7 @@ class Subscriber(Client):
         """
         self.hadSession = True
         if not self.subscribed:
-            self.send(Subscribe(1, [Request("crash/#", 2)]))
+            self.send(Subscribe(1, [SubscriptionRequest("crash/#", 2)]))
 
     def take(self, packet: Packet) -> None:
         """
@@ -282,7 +282,7 @@ class Newcomer(Client):
         """
         Subscribe.
         """
-        self.send(Subscribe(1, [Request("retained/#", 0)]))
+        self.send(Subscribe(1, [SubscriptionRequest("retained/#", 0)]))
 
     def take(self, packet: Packet) -> None:
         """

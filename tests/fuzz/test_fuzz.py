@@ -30,8 +30,8 @@ from twisted_mqtt.core.packets import (
     Packet,
     Ping,
     Publish,
-    Request,
     Subscribe,
+    SubscriptionRequest,
     Unsubscribe,
     Will,
 )
@@ -54,7 +54,9 @@ def corpus(version: int) -> list[bytes]:
         Publish("a/b", b"payload"),
         Publish("a", b"payload", 1, True, False, 1),
         Publish("a/b/c", b"", 2, False, True, 2),
-        Subscribe(3, [Request("a/+", 1), Request("#", 2), Request("$share/g/a/b", 0)]),
+        Subscribe(
+            3, [SubscriptionRequest("a/+", 1), SubscriptionRequest("#", 2), SubscriptionRequest("$share/g/a/b", 0)]
+        ),
         Unsubscribe(4, ["a/+", "$share/g/a/b"]),
         *(Ack(kind, 1) for kind in (PUBACK, PUBREC, PUBREL, PUBCOMP)),
         Ping(PINGREQ),
@@ -66,7 +68,7 @@ def corpus(version: int) -> list[bytes]:
             connectPacket("fuzz", 5, authMethod="m", authData=b"d"),
             Publish("a/b", b"x", 1, False, False, 5, propertiesOf(topicAlias=1, responseTopic="r", **more)),
             Publish("", b"x", 0, properties=propertiesOf(topicAlias=1)),
-            Subscribe(6, [Request("a/#", 2, True, True, 2)], propertiesOf(subscriptionIDs=[7])),
+            Subscribe(6, [SubscriptionRequest("a/#", 2, True, True, 2)], propertiesOf(subscriptionIDs=[7])),
             Ack(PUBREC, 1, 0x97, propertiesOf(reasonString="no")),
             Disconnect(4, propertiesOf(sessionExpiry=5)),
             Auth(0x19, propertiesOf(authMethod="m")),

@@ -26,7 +26,7 @@ from tests.kits.mqttsn import Net
 from tests.kits.stomp import Kit
 from tests.kits.wire import Peer
 from twisted_mqtt.broker.flapping import Flapping
-from twisted_mqtt.broker.place import Place
+from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.config.schema_extensions import CoAP
 from twisted_mqtt.config.schema_mqttsn import MQTTSN
 from twisted_mqtt.hooks.verdicts import AuthResult
@@ -46,12 +46,12 @@ class Together:
         self.kit = Kit(zone=zone)
         self.broker, self.clock = self.kit.broker, self.kit.clock
         self.broker.hooks.clientAuthenticate.add(lambda client, verdict: AuthResult("success"))
-        place = Place("x", self.broker.settings.resolveZone("external"))
-        self.mqtt = MQTTFactory(self.broker, place)
+        profile = ListenerProfile("x", self.broker.settings.resolveZone("external"))
+        self.mqtt = MQTTFactory(self.broker, profile)
         self.net = Net()
         self.sn = MQTTSNProtocol(self.broker, MQTTSN(username="tom"))
         self.sn.transport = self.net  # type: ignore[assignment]  # all that is asked of a port here
-        self.coap = CoAPProtocol(Gateway(self.broker, CoAP(), Topics(3)), place, self.clock)
+        self.coap = CoAPProtocol(Gateway(self.broker, CoAP(), Topics(3)), profile, self.clock)
         self.port = Port()
         self.coap.makeConnection(self.port)
         self.ports = 0

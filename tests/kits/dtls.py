@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from gateways.coap.transport.dtls import DTLSProtocol
 from gateways.coap.transport.dtlscontext import DTLSContext
 from tests.kits.certificates import Authority
-from twisted_mqtt.base.timerwheel import DeadlineWheel
+from twisted_mqtt.base.timerwheel import TimerWheel
 from twisted_mqtt.config.schema_extensions import DTLS
 from twisted_mqtt.net.tls.psk import PreSharedKeys
 
@@ -66,7 +66,7 @@ class Server:
         issued = Authority(folder).issue("server")
         table = DTLS(certfile=issued.certfile, keyfile=issued.keyfile, **settings)
         self.upper = Upper()
-        self.wheel = DeadlineWheel(self.clock)
+        self.wheel = TimerWheel(self.clock)
         context = DTLSContext(table, "coap.dtls", PreSharedKeys() if keys is None else keys)
         self.layer = DTLSProtocol(self.upper, context, self.clock, self.wheel, most)
         self.layer.makeConnection(self)

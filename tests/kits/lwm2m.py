@@ -29,7 +29,7 @@ from gateways.implements import GatewayClient
 from gateways.lwm2m.gateway import Gateway
 from gateways.lwm2m.objects.definitions import loadModels
 from gateways.lwm2m.protocol import LwM2MProtocol
-from gateways.lwm2m.service import placeOf
+from gateways.lwm2m.service import profileOf
 from twisted_mqtt.config.schema_lwm2m import LwM2M
 from twisted_mqtt.core.message import Message as Published
 from twisted_mqtt.core.properties import Properties
@@ -236,7 +236,7 @@ class Kit:
         self.gateway = Gateway(self.broker, self.settings, MODELS)
         self.endpoint = self.makeEndpoint()
         self.secure = self.makeEndpoint(True)
-        self.manager = GatewayClient(self.broker, factory.place, self, "stomp", "127.0.0.1")
+        self.manager = GatewayClient(self.broker, factory.profile, self, "stomp", "127.0.0.1")
         self.manager.connect("manager")
         self.manager.begin()
         self.manager.subscribe("#")
@@ -247,8 +247,8 @@ class Kit:
         An endpoint of the gateway.
         """
         kind = "dtls" if secure else "udp"
-        place = placeOf(self.broker.settings.resolveZone("external"), kind, True, self.settings)
-        endpoint = LwM2MProtocol(self.gateway, place, self.clock, secure)
+        profile = profileOf(self.broker.settings.resolveZone("external"), kind, True, self.settings)
+        endpoint = LwM2MProtocol(self.gateway, profile, self.clock, secure)
         endpoint.makeConnection(self)
         return endpoint
 
@@ -326,14 +326,14 @@ class Kit:
         self, message: Published, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
     ) -> None:
         """
-        See L{twisted_mqtt.core.link.Receiver}.
+        See L{twisted_mqtt.core.link.LinkReceiver}.
         """
         if "/up/" in message.topic:
             self.heard.append((message.topic, json.loads(message.payload)))
 
     def released(self, packetID: int) -> None:
         """
-        See L{twisted_mqtt.core.link.Receiver}.
+        See L{twisted_mqtt.core.link.LinkReceiver}.
         """
 
     def sentAway(self, reason: int, text: str) -> None:

@@ -41,7 +41,7 @@ class Kit:
         self.gateway = Gateway(self.broker, table)
         self.logins = Logins(self.broker.hooks, table)
         self.logins.start()
-        self.factory = StompFactory(self.gateway, self.gateway.placeOn("stomp", True))
+        self.factory = StompFactory(self.gateway, self.gateway.profileOn("stomp", True))
 
     def client(self, host: str = "127.0.0.1") -> "Client":
         """

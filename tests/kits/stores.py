@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 
 from tests.kits.wire import Peer
 from twisted_mqtt.broker.broker import Broker
-from twisted_mqtt.broker.place import Place
+from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.mqtt.implements import MQTTFactory
 from twisted_mqtt.stores.packing import Pack
@@ -98,7 +98,7 @@ class Bed:
             self.clock.advance(0)
         if opened[0] is not None:
             opened[0].raiseException()
-        self.factory = MQTTFactory(self.broker, Place("tcp.external", settings.resolveZone("external")))
+        self.factory = MQTTFactory(self.broker, ListenerProfile("tcp.external", settings.resolveZone("external")))
 
     def stop(self) -> None:
         """

@@ -28,9 +28,9 @@ from twisted_mqtt.core.packets import (
     Packet,
     Ping,
     Publish,
-    Request,
     Suback,
     Subscribe,
+    SubscriptionRequest,
     Unsubscribe,
     Will,
 )
@@ -185,7 +185,12 @@ def subscribes(draw: st.DrawFn, version: int) -> Subscribe:
     """
     flags = st.booleans() if version == 5 else st.just(False)
     requests = st.builds(
-        Request, topicFilters, st.integers(0, 2), flags, flags, st.integers(0, 2) if version == 5 else st.just(0)
+        SubscriptionRequest,
+        topicFilters,
+        st.integers(0, 2),
+        flags,
+        flags,
+        st.integers(0, 2) if version == 5 else st.just(0),
     )
     return Subscribe(
         draw(packetIDs), draw(st.lists(requests, min_size=1, max_size=4)), draw(_maybe(version, IN_SUBSCRIBE))

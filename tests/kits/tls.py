@@ -16,7 +16,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.kits.certificates import Authority, Issued
-from twisted_mqtt.base.timerwheel import DeadlineWheel
+from twisted_mqtt.base.timerwheel import TimerWheel
 from twisted_mqtt.config.schema_listeners import TLSListener
 from twisted_mqtt.config.values import Bind
 from twisted_mqtt.net.tls.layer import TLSConnection, TLSFactory
@@ -159,7 +159,7 @@ class TLSTestCase(SynchronousTestCase):
         self.authority = Authority(self.folder)
         self.own = self.authority.issue("server")
         self.keys = PreSharedKeys()
-        self.wheel = DeadlineWheel(self.clock)
+        self.wheel = TimerWheel(self.clock)
         self.addCleanup(self.wheel.stop)
         self.uppers = UpperFactory()
 

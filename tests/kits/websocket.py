@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from twisted_mqtt.base.timerwheel import DeadlineWheel
+from twisted_mqtt.base.timerwheel import TimerWheel
 from twisted_mqtt.config.schema_listeners import WebSocketListener
 from twisted_mqtt.config.values import Bind
 from twisted_mqtt.net.websocket.connection import WebSocketConnection
@@ -201,7 +201,7 @@ class Site:
     def __init__(self, status: str | None = "Node test is started", **keys: Any) -> None:
         self.clock = Clock()
         self.clock.advance(1000.0)
-        self.wheel = DeadlineWheel(self.clock)
+        self.wheel = TimerWheel(self.clock)
         self.uppers: list[Upper] = []
         self.stopping = False
         wrapped = Factory()

@@ -8,7 +8,7 @@ from autobahn.twisted.websocket import WebSocketServerProtocol
 from twisted.internet.interfaces import IReactorCore
 from twisted.internet.protocol import Factory, Protocol
 
-from twisted_mqtt.base.timerwheel import DeadlineWheel
+from twisted_mqtt.base.timerwheel import TimerWheel
 from twisted_mqtt.config.schema_listeners import Deflate, WebSocketListener
 from twisted_mqtt.config.values import Bind
 from twisted_mqtt.net.endpoints import tcpEndpoint
@@ -75,7 +75,7 @@ def echoFactory(reactor: IReactorCore) -> EchoFactory:
         compress=True,
         deflate_opts=Deflate(level="best_speed"),
     )
-    wheel = DeadlineWheel(reactor)
+    wheel = TimerWheel(reactor)
     factory = EchoFactory(Factory.forProtocol(Protocol), listener, wheel, reactor, 15.0, lambda: "echo")
     # The suite's client takes uncompressed messages for text where compression was agreed upon.
     factory.deflate.worthwhile = 0

@@ -25,8 +25,8 @@ from twisted_mqtt.core.packets import (
     Disconnect,
     Packet,
     Publish,
-    Request,
     Subscribe,
+    SubscriptionRequest,
     Will,
 )
 from twisted_mqtt.core.properties import Properties
@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 TURNS = 100
 
 
-def fieldsOf(packet: Packet | Will | Request) -> dict[str, Any]:
+def fieldsOf(packet: Packet | Will | SubscriptionRequest) -> dict[str, Any]:
     """
     What a packet says, to be compared: without the bytes it came in, and without properties where there are none.
     """
@@ -185,11 +185,11 @@ class Peer:
         assert connack.reason == 0, f"refused: {connack!r}"
         return connack
 
-    def subscribe(self, *requests: str | Request, qos: int = 2, identifier: int | None = None) -> list[int]:
+    def subscribe(self, *requests: str | SubscriptionRequest, qos: int = 2, identifier: int | None = None) -> list[int]:
         """
         Subscribe and expect the SUBACK, before which nothing else may come; returns its reasons.
         """
-        asked = [Request(each, qos) if isinstance(each, str) else each for each in requests]
+        asked = [SubscriptionRequest(each, qos) if isinstance(each, str) else each for each in requests]
         properties = None if identifier is None else propertiesOf(subscriptionIDs=[identifier])
         self.send(Subscribe(77, asked, properties))
         packet: Any = self.next()

@@ -10,7 +10,7 @@ from tests.kits.recording import Client, RecordingBroker
 from twisted_mqtt.config.schema_extensions import Rewrite as RewriteSettings
 from twisted_mqtt.config.values import RewriteRule
 from twisted_mqtt.core.message import Message
-from twisted_mqtt.core.packets import Request
+from twisted_mqtt.core.packets import SubscriptionRequest
 from twisted_mqtt.modules.rewrite import Rewrite, Rewriter
 
 # The two rules of the specification.
@@ -93,13 +93,13 @@ class RewriteTests(SynchronousTestCase):
         message: Message = self.broker.hooks.messagePublish.fold(Message(topic, b"payload", 1, True, system=system))
         return message
 
-    def subscribe(self, *requests: Request) -> list[Request]:
+    def subscribe(self, *requests: SubscriptionRequest) -> list[SubscriptionRequest]:
         """
         Subscribe.
 
         @return: To what.
         """
-        granted: list[Request] = self.broker.hooks.clientSubscribe.fold(Client(), None, list(requests))
+        granted: list[SubscriptionRequest] = self.broker.hooks.clientSubscribe.fold(Client(), None, list(requests))
         return granted
 
     def test_publish(self) -> None:
@@ -138,7 +138,7 @@ class RewriteTests(SynchronousTestCase):
         """
         A subscription is made to the other topic, with its options, in its place.
         """
-        first, second = self.subscribe(Request("x/y/#", 2, True, True, 1), Request("other", 1))
+        first, second = self.subscribe(SubscriptionRequest("x/y/#", 2, True, True, 1), SubscriptionRequest("other", 1))
         self.assertEqual(first.topicFilter, "z/y/#")
         self.assertEqual((first.qos, first.noLocal, first.retainAsPublished, first.retainHandling), (2, True, True, 1))
         self.assertEqual((second.topicFilter, second.qos), ("other", 1))
@@ -148,9 +148,9 @@ class RewriteTests(SynchronousTestCase):
         What makes a subscription shared or local stays before the rewritten filter.
         """
         for prefix in ("$share/group/", "$queue/", "$local/"):
-            (request,) = self.subscribe(Request(prefix + "x/y/+"))
+            (request,) = self.subscribe(SubscriptionRequest(prefix + "x/y/+"))
             self.assertEqual(request.topicFilter, prefix + "z/y/+")
-        (request,) = self.subscribe(Request("$share/group"))
+        (request,) = self.subscribe(SubscriptionRequest("$share/group"))
         self.assertEqual(request.topicFilter, "$share/group")
 
     def test_unsubscribe(self) -> None:

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from twisted_mqtt.core.codec import encode
 from twisted_mqtt.core.packets import Connect, Disconnect, Subscribe
-from twisted_mqtt.core.packets import Request as Filter
+from twisted_mqtt.core.packets import SubscriptionRequest as Filter
 from twisted_mqtt.testing.broker import connectTransport, makeBroker
 
 KINDS = ("Admission", "ClientInfo", "Connection", "MQTTProtocol", "Session", "Subscription")

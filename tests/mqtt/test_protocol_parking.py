@@ -20,8 +20,8 @@ from twisted_mqtt.core.packets import (
     Connack,
     Ping,
     Publish,
-    Request,
     Subscribe,
+    SubscriptionRequest,
     Unsubscribe,
     Will,
 )
@@ -43,7 +43,7 @@ class ParkingTests(BrokerTestCase):
         follows in order, but for pings; the client is not read from meanwhile, and others are served.
         """
         script = [
-            Subscribe(1, [Request("x", 1)]),
+            Subscribe(1, [SubscriptionRequest("x", 1)]),
             Publish("x", b"1", 1, packetID=2),
             Unsubscribe(3, ["x"]),
             Publish("x", b"2", 2, packetID=4),
@@ -91,7 +91,7 @@ class ParkingTests(BrokerTestCase):
             slow: Deferred[Any] = Deferred()
             self.hook(point, slow)
             peer = self.peer()
-            peer.send(connectPacket(), Subscribe(1, [Request("x", 1)]), Publish("x", b"1", 1, packetID=2))
+            peer.send(connectPacket(), Subscribe(1, [SubscriptionRequest("x", 1)]), Publish("x", b"1", 1, packetID=2))
             found: list[Any] = peer.receive()
             self.assertEqual(len(found), 1 if point == "client.connected" else 0, point)
             slow.callback(None)
@@ -161,7 +161,7 @@ class ParkingTests(BrokerTestCase):
         its name are free.
         """
         packets: dict[str, Any] = {
-            "client.subscribe": Subscribe(1, [Request("x", 1)]),
+            "client.subscribe": Subscribe(1, [SubscriptionRequest("x", 1)]),
             "client.check_acl": Publish("x", b"1", 1, packetID=2),
             "message.publish": Publish("x", b"1", 1, packetID=2),
             "client.unsubscribe": Unsubscribe(3, ["x"]),
@@ -230,7 +230,7 @@ class ParkingTests(BrokerTestCase):
         slow: Deferred[Any] = Deferred()
         self.hook("client.subscribe", slow)
         publishes = [Publish(f"x/{number}", b"", 1, packetID=number + 1) for number in range(3000)]
-        peer.send(Subscribe(1, [Request("y", 0)]), *publishes)
+        peer.send(Subscribe(1, [SubscriptionRequest("y", 0)]), *publishes)
         peer.expectNothing()
         slow.callback(None)
         self.assertEqual([getattr(each, "packetID", 0) for each in peer.receive()], [1, *range(1, 3001)])

@@ -16,7 +16,7 @@ from zope.interface.verify import verifyObject
 from tests.kits.tls import Link, TLSTestCase, UpperFactory
 from tests.kits.transport import RecorderFactory, Site
 from tests.net.test_proxyheader import header2, tls, vector
-from twisted_mqtt.base.timerwheel import DeadlineWheel
+from twisted_mqtt.base.timerwheel import TimerWheel
 from twisted_mqtt.net.proxyprotocol import ProxyConnection, ProxyFactory
 
 BALANCER = IPv4Address("TCP", "10.0.0.1", 40000)
@@ -33,7 +33,7 @@ class LayerTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.wheel = DeadlineWheel(self.clock)
+        self.wheel = TimerWheel(self.clock)
         self.addCleanup(self.wheel.stop)
         self.uppers = UpperFactory()
         self.factory = ProxyFactory(self.uppers, "listener.tcp.test", 3.0, self.wheel, self.clock.seconds)
@@ -189,7 +189,7 @@ class FastTests(SynchronousTestCase):
         """
         clock = Clock()
         recorders = RecorderFactory()
-        factory = ProxyFactory(recorders, "listener.tcp.test", 3.0, DeadlineWheel(clock), clock.seconds)
+        factory = ProxyFactory(recorders, "listener.tcp.test", 3.0, TimerWheel(clock), clock.seconds)
         site = Site(factory=factory)
         self.addCleanup(site.close)
         client = site.dial()

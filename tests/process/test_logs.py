@@ -17,7 +17,7 @@ from zope.interface.verify import verifyObject
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.config.schema_node import Log
 from twisted_mqtt.process import logs
-from twisted_mqtt.process.logs import LEVELS, BrokerLog, Sink
+from twisted_mqtt.process.logs import LEVELS, BrokerLog, LogStream
 
 PATIENCE = 10.0
 
@@ -39,7 +39,7 @@ def made() -> Iterator[Make]:
     """
     logs: list[BrokerLog] = []
 
-    def make(table: Log, console: Sink | None = None) -> BrokerLog:
+    def make(table: Log, console: LogStream | None = None) -> BrokerLog:
         logs.append(BrokerLog(table, StringIO() if console is None else console))
         return logs[-1]
 

@@ -14,7 +14,7 @@ from tests.kits.stores import Bed
 from tests.kits.wire import Peer
 from twisted_mqtt.config.schema_extensions import Retainer
 from twisted_mqtt.core.message import Message
-from twisted_mqtt.core.packets import PUBACK, Ack, Publish, Request, Suback, Subscribe
+from twisted_mqtt.core.packets import PUBACK, Ack, Publish, Suback, Subscribe, SubscriptionRequest
 from twisted_mqtt.stores.database import RETAINED_BYTES
 
 
@@ -181,7 +181,7 @@ def test_waitsForAbsent(bed: Bed) -> None:
     keep(bed, {f"t/{number}": b"%d" % number for number in range(5)})
     client = bed.client("s")
     bed.worker.held = True
-    client.send(Subscribe(1, [Request("#", 1)]))
+    client.send(Subscribe(1, [SubscriptionRequest("#", 1)]))
     client.turn()
     bed.worker.step()
     assert client.expect(Suback).reasons == [1]

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.kits.stores import Bed
 from tests.kits.wire import Peer
-from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, Ack, Publish, Request
+from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, Ack, Publish, SubscriptionRequest
 
 CLIENTS = st.sampled_from(["a", "b"])
 ALL_TOPICS = ("t/1", "t/2")
@@ -87,7 +87,7 @@ class StoreMachine(RuleBasedStateMachine):
         if peer is not None:
             self.takes(name, 1000)
             # 2: no retained messages, which are looked at elsewhere
-            request = Request(topic, qos)
+            request = SubscriptionRequest(topic, qos)
             request.retainHandling = 2
             peer.subscribe(request)
             self.subscribed[name][topic] = qos
@@ -186,7 +186,7 @@ class StoreMachine(RuleBasedStateMachine):
         """
         watcher = self.bed.peer()
         watcher.connect("watcher")
-        watcher.subscribe(*[Request(topic, 0) for topic in ALL_TOPICS])
+        watcher.subscribe(*[SubscriptionRequest(topic, 0) for topic in ALL_TOPICS])
         assert {each.topic: each.payload for each in watcher.receive() if isinstance(each, Publish)} == self.retained
         watcher.lose()
 

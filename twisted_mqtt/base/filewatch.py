@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from twisted.logger import Logger
 
 if TYPE_CHECKING:
-    from twisted_mqtt.base.timerwheel import DeadlineWheel
+    from twisted_mqtt.base.timerwheel import TimerWheel
 
 _log = Logger()
 
@@ -33,7 +33,7 @@ class FileWatch:
 
     def __init__(
         self,
-        wheel: DeadlineWheel,
+        wheel: TimerWheel,
         seconds: Callable[[], float],
         paths: Iterable[str],
         changed: Callable[[], object],

@@ -17,7 +17,7 @@ Seconds in which one line is written.
 """
 
 
-class SparingLog:
+class RateLimitedLog:
     """
     Writes the first line of each second, and how many were left out before.
     """

@@ -28,7 +28,7 @@ class Timed(Protocol):
         """
 
 
-class DeadlineWheel:
+class TimerWheel:
     """
     Asks things when they are due, up to a second late and never early.
 

@@ -31,7 +31,7 @@ def isDeferred(result: object) -> TypeGuard[Deferred[Any]]:
     return result is not None and _isInstance(Deferred, result)
 
 
-def breath(clock: IReactorTime) -> Deferred[None]:
+def nextTurn(clock: IReactorTime) -> Deferred[None]:
     """
     Let others have their turn.
 

@@ -80,7 +80,7 @@ class Admission:
         client.clientID = request.clientID
         if self.broker.stopping:
             return self._refuse(SERVER_SHUTTING_DOWN)
-        if client.protocol == "mqtt" and request.version not in client.place.versions:
+        if client.protocol == "mqtt" and request.version not in client.profile.versions:
             return self._refuse(UNSUPPORTED_PROTOCOL_VERSION)
         reason = self._nameClient()
         if reason:
@@ -135,7 +135,7 @@ class Admission:
     def _authenticate(self) -> Any:
         client = self.client
         point = self.broker.hooks.clientAuthenticate
-        anonymous = client.place.allowsAnonymous
+        anonymous = client.profile.allowsAnonymous
         if not point.callbacks:
             if client.authMethod is not None:
                 return self._refuse(BAD_AUTHENTICATION_METHOD)

@@ -15,7 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twisted_mqtt.base.timerwheel import DeadlineWheel
+from twisted_mqtt.base.timerwheel import TimerWheel
 from twisted_mqtt.base.waiting import isDeferred, then
 from twisted_mqtt.broker.admission import Admission
 from twisted_mqtt.broker.alarms import Alarms
@@ -101,7 +101,7 @@ class Broker(Service):
         self.router.progress = self.store.progress
         self.router.strategy = STRATEGIES[settings.broker.shared_subscription_strategy]
         self.retained = RetainedMessages(self.counters, retainer)
-        self.wheel = DeadlineWheel(clock)
+        self.wheel = TimerWheel(clock)
         self.wills = Wills(self)
         self.registry = SessionRegistry(
             self.router,

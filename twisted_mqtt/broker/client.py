@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted_mqtt.broker.place import Place
+from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.core.connection import Connection
 from twisted_mqtt.core.limits import Limits
 from twisted_mqtt.core.message import Message
@@ -22,7 +22,7 @@ class ClientInfo:
     """
     One connected client. Hooks are given it as C{ClientInfo} and as C{ConnInfo} alike.
 
-    @ivar place: the listener and zone that it came by.
+    @ivar profile: the listener and zone that it came by.
     @ivar shell: its L{IClientShell<twisted_mqtt.interfaces.IClientShell>}.
     @ivar will: what is published if it goes without a word, or L{None}.
     @ivar willDelay: how long that waits, in seconds.
@@ -52,7 +52,7 @@ class ClientInfo:
         "password",
         "peerHost",
         "peerPort",
-        "place",
+        "profile",
         "properties",
         "protoName",
         "protoVersion",
@@ -71,14 +71,14 @@ class ClientInfo:
 
     def __init__(
         self,
-        place: Place,
+        profile: ListenerProfile,
         shell: object,
         protocol: str = "mqtt",
         peerHost: str | None = None,
         peerPort: int = 0,
         sockPort: int = 0,
     ) -> None:
-        self.place = place
+        self.profile = profile
         self.shell = shell
         self.protocol = protocol
         self.peerHost = peerHost
@@ -119,28 +119,28 @@ class ClientInfo:
         """
         The name of its zone.
         """
-        return self.place.zone.name
+        return self.profile.zone.name
 
     @property
     def listener(self) -> str:
         """
         The name of its listener.
         """
-        return self.place.name
+        return self.profile.name
 
     @property
     def options(self) -> Zone:
         """
         The options of its zone.
         """
-        return self.place.zone
+        return self.profile.zone
 
     @property
     def limits(self) -> Limits:
         """
         The limits of its zone.
         """
-        return self.place.limits
+        return self.profile.limits
 
     def identify(self, identity: PeerIdentity, keyNames: bool = False) -> None:
         """
@@ -151,7 +151,7 @@ class ClientInfo:
         self.cn = identity.cn
         self.dn = identity.dn
         self.pskIdentity = identity.pskName
-        self.provenUsername = identity.username(self.place.usernamePart)
+        self.provenUsername = identity.username(self.profile.usernamePart)
         if keyNames and self.pskIdentity is not None:
             self.provenUsername = self.pskIdentity
 

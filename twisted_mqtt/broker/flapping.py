@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from twisted_mqtt.base.ratelimitedlog import SparingLog
+from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
 from twisted_mqtt.core.reasons import CONNECTION_RATE_EXCEEDED
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Flapping:
         # When each has connected, lately; who has done so last stands last.
         self._connected: dict[str, deque[float]] = {}
         self._watching = False
-        self._banned = SparingLog(broker.clock.seconds)
+        self._banned = RateLimitedLog(broker.clock.seconds)
 
     def __len__(self) -> int:
         return len(self._connected)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted_mqtt.base.ratelimitedlog import SparingLog
+from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
 from twisted_mqtt.core.reasons import QUOTA_EXCEEDED
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class OverloadGuard:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._closed = SparingLog(broker.clock.seconds)
+        self._closed = RateLimitedLog(broker.clock.seconds)
         self._wanted = False
         self.update()
 

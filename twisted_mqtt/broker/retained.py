@@ -26,7 +26,7 @@ _log = Logger()
 _SLACK: Final = 1000
 
 
-class Source(Protocol):
+class PayloadReader(Protocol):
     """
     Where the messages are whose payloads are not in memory.
     """
@@ -51,7 +51,7 @@ class RetainedMessages:
 
     def __init__(self, counters: Counters, limits: Retainer | None = None) -> None:
         self.limits = Retainer() if limits is None else limits
-        self.source: Source | None = None
+        self.source: PayloadReader | None = None
         self._counters = counters
         self._tree = RetainedTree()
         # Topics of the broker's own messages, which do not count against the limit.

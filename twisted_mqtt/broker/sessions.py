@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.logger import Logger
 
 from twisted_mqtt.broker.client import ClientInfo
-from twisted_mqtt.broker.redispatch import LEFT, Inheritance
+from twisted_mqtt.broker.redispatch import LEFT, Redispatch
 from twisted_mqtt.broker.wills import Wills
 from twisted_mqtt.core.connection import Connection
 from twisted_mqtt.core.counters import Counters
@@ -66,7 +66,7 @@ class SessionRegistry:
         self._wills = wills
         self._events = events
         self._passesOn = passesOn
-        self._inheritance = Inheritance(router, store, now)
+        self._redispatch = Redispatch(router, store, now)
         self._ending: list[tuple[float, int, Session]] = []
         self._endings = 0
 
@@ -213,7 +213,7 @@ class SessionRegistry:
         Take over a session that the store has; or pass on what it has left, if it had ended.
         """
         if session.expiryInterval == LEFT:
-            self._inheritance.resume(session)
+            self._redispatch.resume(session)
         else:
             self.sessions[session.clientID] = session
             self._endLater(session)
@@ -260,7 +260,7 @@ class SessionRegistry:
             share = subscription.share
             self._router.tree.remove(subscription.matching, session, None if share is None else share.name)
         left = session.undelivered()
-        leaves = self._inheritance.leaves(session)
+        leaves = self._redispatch.leaves(session)
         if not leaves:
             session.subscriptions.clear()
             if session.journal is not None:
@@ -280,7 +280,7 @@ class SessionRegistry:
             if self._hooks.sessionTerminated.callbacks:
                 self._hooks.sessionTerminated.run(session.info, reason, session)
         if leaves:
-            self._inheritance.begin(session)
+            self._redispatch.begin(session)
 
     def _passOn(self, session: Session) -> None:
         """

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted_mqtt.base.waiting import breath, isDeferred, then
-from twisted_mqtt.core.packets import Request
+from twisted_mqtt.base.waiting import isDeferred, nextTurn, then
+from twisted_mqtt.core.packets import SubscriptionRequest
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.reasons import (
     NO_SUBSCRIPTION_EXISTED,
@@ -91,7 +91,7 @@ class Subscribing:
         """
         if len(requests) == len(self.packet.requests):
             return self._next(0, requests)
-        kept: list[Request | None] = [
+        kept: list[SubscriptionRequest | None] = [
             next((changed for changed in requests if changed is asked), None) for asked in self.packet.requests
         ]
         return self._next(0, kept)
@@ -114,17 +114,17 @@ class Subscribing:
                 self.reasons[index] = verdict
             index += 1
             if index % _AT_ONCE == 0 and index < len(requests):
-                return breath(self.broker.clock).addCallback(self._breathed, index, requests)
+                return nextTurn(self.broker.clock).addCallback(self._turned, index, requests)
         return self
 
-    def _breathed(self, _: None, index: int, requests: Any) -> Any:
+    def _turned(self, _: None, index: int, requests: Any) -> Any:
         return self._next(index, requests)
 
     def _goOn(self, allowed: bool, index: int, requests: Any) -> Any:
         self.reasons[index] = self._take(requests[index], allowed)
         return self._next(index + 1, requests)
 
-    def _refusal(self, request: Request) -> int:
+    def _refusal(self, request: SubscriptionRequest) -> int:
         """
         Why a filter can't be subscribed whatever the access rules say; 0 if there is no such reason.
         """
@@ -153,7 +153,7 @@ class Subscribing:
             return QUOTA_EXCEEDED
         return SUCCESS
 
-    def _take(self, request: Request, allowed: bool) -> int:
+    def _take(self, request: SubscriptionRequest, allowed: bool) -> int:
         broker, client = self.broker, self.client
         session = client.session
         if not allowed or session is None:
@@ -221,7 +221,7 @@ def _unsubscribeSome(
     for topicFilter in topicFilters[len(reasons) : len(reasons) + _AT_ONCE]:
         reasons.append(removeSubscription(broker, client, topicFilter))
     if len(reasons) < len(topicFilters):
-        turn = breath(broker.clock)
+        turn = nextTurn(broker.clock)
         return turn.addCallback(_unsubscribeSome, reasons, topicFilters, broker, client, packet)
     # A hook may have taken filters out; the client gets an answer for each that it has sent.
     missing = len(packet.topicFilters) - len(reasons)

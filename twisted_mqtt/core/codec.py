@@ -32,9 +32,9 @@ from twisted_mqtt.core.packets import (
     Packet,
     Ping,
     Publish,
-    Request,
     Suback,
     Subscribe,
+    SubscriptionRequest,
     Unsubscribe,
     Will,
 )
@@ -436,7 +436,7 @@ class Decoder:
         properties: Properties | None = None
         if version5:
             properties, pos = decodeProperties(data, pos, stop, IN_SUBSCRIBE)
-        requests: list[Request] = []
+        requests: list[SubscriptionRequest] = []
         while pos < stop:
             topicFilter, pos = readText(data, pos, stop)
             if pos >= stop:
@@ -448,7 +448,9 @@ class Decoder:
                 raise ProtocolError(MALFORMED_PACKET, "the options of a subscription have reserved bits")
             if options & 3 == 3 or options & 0x30 == 0x30:
                 raise ProtocolError(PROTOCOL_ERROR, "the QoS or the retain handling of a subscription is 3")
-            requests.append(Request(topicFilter, options & 3, options & 4 != 0, options & 8 != 0, options >> 4 & 3))
+            requests.append(
+                SubscriptionRequest(topicFilter, options & 3, options & 4 != 0, options & 8 != 0, options >> 4 & 3)
+            )
         if not requests:  # [MQTT-3.8.3-2]
             raise ProtocolError(PROTOCOL_ERROR, "a SUBSCRIBE has no filter")
         return Subscribe(packetID, requests, properties)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.outbox import Outbox
 
 
-class Receiver(Protocol):
+class LinkReceiver(Protocol):
     """
     Who takes what a session sends to a client.
     """
@@ -65,9 +65,9 @@ class Link(Connection):
 
     __slots__ = ("receiver", "_actions")
 
-    def __init__(self, router: Router, limits: Limits, outbox: Outbox, receiver: Receiver, now: float) -> None:
+    def __init__(self, router: Router, limits: Limits, outbox: Outbox, receiver: LinkReceiver, now: float) -> None:
         super().__init__(router, limits, outbox, _Nowhere(), now)
-        self.receiver: Receiver = receiver
+        self.receiver: LinkReceiver = receiver
         self.version = 5
         # Nothing it sends is bytes that others get too.
         self.plain = False

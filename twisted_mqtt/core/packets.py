@@ -194,7 +194,7 @@ class Ack(Packet):
         self.properties: Properties | None = properties
 
 
-class Request:
+class SubscriptionRequest:
     """
     One entry of a SUBSCRIBE: a filter and its options (3.8.3).
 
@@ -218,7 +218,7 @@ class Request:
         self.retainHandling: int = retainHandling
 
     def __repr__(self) -> str:
-        return f"<Request {self.topicFilter!r} qos={self.qos}>"
+        return f"<SubscriptionRequest {self.topicFilter!r} qos={self.qos}>"
 
 
 class Subscribe(Packet):
@@ -228,10 +228,12 @@ class Subscribe(Packet):
 
     __slots__ = ("packetID", "requests", "properties")
 
-    def __init__(self, packetID: int, requests: list[Request], properties: Properties | None = None) -> None:
+    def __init__(
+        self, packetID: int, requests: list[SubscriptionRequest], properties: Properties | None = None
+    ) -> None:
         super().__init__(SUBSCRIBE)
         self.packetID: int = packetID
-        self.requests: list[Request] = requests
+        self.requests: list[SubscriptionRequest] = requests
         self.properties: Properties | None = properties
 
 

@@ -90,7 +90,7 @@ class Session:
     @ivar window: how many messages may be in flight on the present connection.
     @ivar journal: where it is kept, or L{None} for one that ends with its connection or with the process.
     @ivar mountpoint: the prefix of all its topics; empty for none.
-    @ivar heir: takes what L{loaded} is given once the session has ended, where something is to be passed on.
+    @ivar redispatcher: takes what L{loaded} is given once the session has ended, where something is to be passed on.
     """
 
     __slots__ = (
@@ -121,7 +121,7 @@ class Session:
         "_held",
         "_filling",
         "deliveries",
-        "heir",
+        "redispatcher",
     )
 
     def __init__(
@@ -168,7 +168,7 @@ class Session:
         # The entry that a deliver hook has not decided on yet.
         self._held: Entry | None = None
         self._filling: bool = False
-        self.heir: Callable[[list[Entry], list[Entry], bool], None] | None = None
+        self.redispatcher: Callable[[list[Entry], list[Entry], bool], None] | None = None
 
     @property
     def online(self) -> bool:
@@ -301,8 +301,8 @@ class Session:
         @param complete: whether the journal had no more.
         """
         queue = self.queue
-        if self.heir is not None:
-            self.heir(inflight, waiting, complete)
+        if self.redispatcher is not None:
+            self.redispatcher(inflight, waiting, complete)
             return
         if queue is None or self.shut:
             return

@@ -88,7 +88,7 @@ class Leaf:
         return self.single is None and self.many is None and self.groups is None
 
 
-class Node(Leaf):
+class TreeNode(Leaf):
     """
     A level of the filters that hold wildcards. C{rest} are those who subscribed everything below, C{#}.
     """
@@ -97,8 +97,8 @@ class Node(Leaf):
 
     def __init__(self) -> None:
         super().__init__()
-        self.children: dict[str, Node] | None = None
-        self.plus: Node | None = None
+        self.children: dict[str, TreeNode] | None = None
+        self.plus: TreeNode | None = None
         self.rest: Leaf | None = None
 
     def bare(self) -> bool:
@@ -125,7 +125,7 @@ class SubscriptionTree:
         self.systemCount: int = 0
         self._exact: dict[str, Leaf] = {}
         self._deep: dict[str, Leaf] = {}
-        self._root: Node = Node()
+        self._root: TreeNode = TreeNode()
         self._cache: dict[str, Match] = {}
         self._cached: int = 0
         self._filters: int = 0
@@ -246,7 +246,7 @@ class SubscriptionTree:
                 return node.rest
             if level == "+":
                 if node.plus is None:
-                    node.plus = Node()
+                    node.plus = TreeNode()
                 node = node.plus
             else:
                 children = node.children
@@ -254,7 +254,7 @@ class SubscriptionTree:
                     children = node.children = {}
                 child = children.get(level)
                 if child is None:
-                    child = children[level] = Node()
+                    child = children[level] = TreeNode()
                 node = child
         return node
 
@@ -276,7 +276,7 @@ class SubscriptionTree:
             self._filters -= 1
         return found
 
-    def _prune(self, node: Node, levels: list[str], index: int, subscriber: object, group: str | None) -> bool:
+    def _prune(self, node: TreeNode, levels: list[str], index: int, subscriber: object, group: str | None) -> bool:
         if index == len(levels):
             return self._removeFrom(node, subscriber, group)
         level = levels[index]
@@ -337,7 +337,7 @@ class SubscriptionTree:
         return Match(found, groups)
 
 
-def _collect(node: Node, levels: list[str], index: int, leaves: list[Leaf]) -> None:
+def _collect(node: TreeNode, levels: list[str], index: int, leaves: list[Leaf]) -> None:
     """
     The leaves below C{node} whose filters match the levels from C{index} on.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted_mqtt.base.ratelimitedlog import SparingLog, peerName
+from twisted_mqtt.base.ratelimitedlog import RateLimitedLog, peerName
 from twisted_mqtt.base.ratelimits import TokenBucket
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Gate:
         self._connections = connections
         self._started = False
         self._resting: Any = None
-        self._full = SparingLog(clock.seconds)
+        self._full = RateLimitedLog(clock.seconds)
         self._use(listener)
 
     def exchange(self, wrapped: Any, listener: AnyListener) -> None:

@@ -26,7 +26,7 @@ from twisted_mqtt.net.websocket.factory import WebSocketFactory
 
 if TYPE_CHECKING:
     from twisted_mqtt.broker.broker import Broker
-    from twisted_mqtt.broker.place import Place
+    from twisted_mqtt.broker.listenerprofile import ListenerProfile
     from twisted_mqtt.config.schema_listeners import AnyListener
 
 _log = Logger()
@@ -39,7 +39,7 @@ class Site:
     """
 
     listener: AnyListener
-    place: Place
+    profile: ListenerProfile
     broker: Broker
     reactor: Any
 
@@ -93,7 +93,7 @@ def framed(factory: Any, site: Site) -> Any:
         listener,
         broker.wheel,
         broker.clock,
-        site.place.zone.idle_timeout,
+        site.profile.zone.idle_timeout,
         lambda: None if broker.stopping else running,
     )
 

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 
-from twisted_mqtt.broker.place import Place
+from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.config.schema_listeners import SecureListener, TCPListener, UNIXListener
 from twisted_mqtt.listeners.implements import Gate
 from twisted_mqtt.listeners.layers import Site, layered
@@ -69,7 +69,7 @@ class OpenListener:
             self._options.noDelay = listener.nodelay
             self._options.reuseAddress = listener.reuseaddr
         self._setOptions(listener)
-        self.factory = MQTTFactory(broker, self._placeFor(listener, limits))
+        self.factory = MQTTFactory(broker, self._profileFor(listener, limits))
         self.layers = self._layersFor(listener)
         # It is asked at every connection, and knows itself where the transport counts.
         protocols = self.factory.protocols
@@ -126,12 +126,12 @@ class OpenListener:
 
         @raise twisted_mqtt.net.tls.context.TLSProblem: its keys or files can't be used, and it goes on as it was.
         """
-        before = self.factory.place
-        self.factory.place = self._placeFor(listener, limits)
+        before = self.factory.profile
+        self.factory.profile = self._profileFor(listener, limits)
         try:
             layers = self._layersFor(listener)
         except BaseException:
-            self.factory.place = before
+            self.factory.profile = before
             raise
         self.listener = listener
         self.layers = layers
@@ -150,10 +150,10 @@ class OpenListener:
         return None
 
     def _layersFor(self, listener: AnyListener) -> list[Any]:
-        return layered(self.factory, Site(listener, self.factory.place, self._broker, self._reactor))
+        return layered(self.factory, Site(listener, self.factory.profile, self._broker, self._reactor))
 
-    def _placeFor(self, listener: AnyListener, limits: Limits) -> Place:
-        return Place(
+    def _profileFor(self, listener: AnyListener, limits: Limits) -> ListenerProfile:
+        return ListenerProfile(
             self.name,
             self._broker.settings.zoneOf(listener),
             limits,

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
-from twisted_mqtt.broker.place import limitsOf
+from twisted_mqtt.broker.listenerprofile import limitsOf
 from twisted_mqtt.config.values import Bind
 from twisted_mqtt.listeners.listener import OpenListener
 from twisted_mqtt.net.endpoints import canBeFast, pollerOf
@@ -175,7 +175,7 @@ class Listeners(Service):
             self.parting.append(known)
             await known.close()
             report.done.append(f"listener.{name}: now on {listener.bind}; its connections stay")
-        elif known.listener != listener or known.factory.place.zone != self._broker.settings.zoneOf(listener):
+        elif known.listener != listener or known.factory.profile.zone != self._broker.settings.zoneOf(listener):
             known.change(listener, self._limitsFor(listener))
             report.done.append(f"listener.{name}: changed for connections that come from now on")
         else:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from zope.interface import implementer
 
-from twisted_mqtt.core.packets import Request
+from twisted_mqtt.core.packets import SubscriptionRequest
 from twisted_mqtt.core.topics import LOCAL, QUEUE, SHARE, isTopicFilter, isTopicName, matches
 from twisted_mqtt.interfaces import IExtension
 
@@ -113,9 +113,11 @@ class Rewrite:
         rewritten = self._rewriter.rewritten(rest)
         return prefix + rewritten if isTopicFilter(rewritten) else topicFilter
 
-    def _subscribe(self, client: object, properties: object, requests: list[Request]) -> list[Request]:
+    def _subscribe(
+        self, client: object, properties: object, requests: list[SubscriptionRequest]
+    ) -> list[SubscriptionRequest]:
         return [
-            Request(
+            SubscriptionRequest(
                 self._filter(request.topicFilter),
                 request.qos,
                 request.noLocal,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from zope.interface import implementer
 
-from twisted_mqtt.core.packets import Request, Subscribe
+from twisted_mqtt.core.packets import Subscribe, SubscriptionRequest
 from twisted_mqtt.interfaces import IExtension
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Subscription:
             topicFilter = filled(entry.topic, client)
             if topicFilter is not None:
                 # A client that comes back to its session has its subscriptions already, and what is retained too.
-                requests.append(Request(topicFilter, entry.qos, retainHandling=1))
+                requests.append(SubscriptionRequest(topicFilter, entry.qos, retainHandling=1))
         if requests:
             self._broker.subscribeClient(client, Subscribe(0, requests), trusted=True).deliverRetained()
 

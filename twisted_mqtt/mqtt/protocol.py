@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from twisted_mqtt.base.timerwheel import DeadlineWheel
+from twisted_mqtt.base.timerwheel import TimerWheel
 from twisted_mqtt.base.waiting import then
 from twisted_mqtt.broker.admission import Admission
 from twisted_mqtt.broker.reauthentication import Reauthentication
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
 
     from twisted_mqtt.broker.broker import Broker
-    from twisted_mqtt.broker.place import Place
+    from twisted_mqtt.broker.listenerprofile import ListenerProfile
     from twisted_mqtt.broker.subscribing import Subscribing
 
 
@@ -344,19 +344,19 @@ class MQTTFactory:
     """
     Makes the protocols of one listener.
 
-    @ivar place: where they come from; may be exchanged, and holds then for those that come later.
+    @ivar profile: where they come from; may be exchanged, and holds then for those that come later.
     @ivar seconds: the time, in seconds since the epoch.
     @ivar protocols: those that are connected.
     """
 
     noisy = False
 
-    def __init__(self, broker: Broker, place: Place) -> None:
+    def __init__(self, broker: Broker, profile: ListenerProfile) -> None:
         self.broker = broker
-        self.place = place
+        self.profile = profile
         # Parts of the broker that every connection asks for.
         self.counters: Counters = broker.counters
-        self.wheel: DeadlineWheel = broker.wheel
+        self.wheel: TimerWheel = broker.wheel
         self.registry: SessionRegistry = broker.registry
         # A reactor that is not there yet can't be typed here: what it says of the time is all that is needed.
         clock: Any = broker.clock

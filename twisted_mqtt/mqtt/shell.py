@@ -87,7 +87,7 @@ class ConnectionShell:
         self.factory: MQTTFactory = factory
         self.transport: Any = None
         self.client: ClientInfo = ClientInfo(
-            factory.place, self, "mqtt", getattr(address, "host", None), getattr(address, "port", 0)
+            factory.profile, self, "mqtt", getattr(address, "host", None), getattr(address, "port", 0)
         )
         self.reason: int | str | None = None
         self._state = NEW
@@ -113,7 +113,7 @@ class ConnectionShell:
         factory = self.factory
         broker = factory.broker
         now = factory.seconds()
-        self.connection = Connection(broker.router, factory.place.limits, broker.outbox, transport, now)
+        self.connection = Connection(broker.router, factory.profile.limits, broker.outbox, transport, now)
         client = self.client
         if type(transport) is not FastConnection:
             # Behind a proxy it is another address than that of the socket.
@@ -124,11 +124,11 @@ class ConnectionShell:
         identity = getattr(transport, "peerIdentity", None)
         if identity is not None:
             client.identify(identity)
-        place = factory.place
-        if place.byteRate is not None:
-            self._intake = bucketOf(place.byteRate, now)
-        if place.publishRate is not None:
-            self._publishes = bucketOf(place.publishRate, now)
+        profile = factory.profile
+        if profile.byteRate is not None:
+            self._intake = bucketOf(profile.byteRate, now)
+        if profile.publishRate is not None:
+            self._publishes = bucketOf(profile.publishRate, now)
             self.connection.limited = True
         transport.registerProducer(self, True)
         self.factory.wheel.add(self, now + client.options.idle_timeout)
@@ -190,7 +190,7 @@ class ConnectionShell:
         self.connection.setCongested(True, now)
         # Somebody who does not read gets no answers either: else those would pile up.
         self._pauseReading()
-        timeout = self.client.place.sendTimeout
+        timeout = self.client.profile.sendTimeout
         if timeout:
             self._congestedAt = now
             self.factory.wheel.add(self, now + timeout)
@@ -224,7 +224,7 @@ class ConnectionShell:
                 self.transport.abortConnection()
             return 0.0
         if self._congestedAt:
-            deadline = self._congestedAt + self.client.place.sendTimeout
+            deadline = self._congestedAt + self.client.profile.sendTimeout
             if deadline <= now:
                 self.reason = "send_timeout"
                 self.transport.abortConnection()

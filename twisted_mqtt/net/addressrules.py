@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.interfaces import IProtocolFactory
 from zope.interface import implementer
 
-from twisted_mqtt.base.ratelimitedlog import SparingLog, peerName
+from twisted_mqtt.base.ratelimitedlog import RateLimitedLog, peerName
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
@@ -59,7 +59,7 @@ class AccessFactory:
         self._path = path
         self._rules = rules
         self._counters = counters
-        self._denied = SparingLog(seconds)
+        self._denied = RateLimitedLog(seconds)
 
     def doStart(self) -> None:
         """

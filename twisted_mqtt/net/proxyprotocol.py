@@ -13,7 +13,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, ITransport
 from zope.interface import implementer
 
-from twisted_mqtt.base.ratelimitedlog import SparingLog, peerName
+from twisted_mqtt.base.ratelimitedlog import RateLimitedLog, peerName
 from twisted_mqtt.net.peeridentity import PeerIdentity
 from twisted_mqtt.net.proxyheader import Endpoint, ProxyError, parse
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
     from twisted.python.failure import Failure
 
-    from twisted_mqtt.base.timerwheel import DeadlineWheel
+    from twisted_mqtt.base.timerwheel import TimerWheel
 
 
 @implementer(ITransport)
@@ -182,7 +182,7 @@ class ProxyFactory:
     noisy = False
 
     def __init__(
-        self, wrapped: Any, path: str, timeout: float, wheel: DeadlineWheel, seconds: Callable[[], float]
+        self, wrapped: Any, path: str, timeout: float, wheel: TimerWheel, seconds: Callable[[], float]
     ) -> None:
         """
         @param wrapped: provides C{IProtocolFactory}.
@@ -195,7 +195,7 @@ class ProxyFactory:
         self.seconds = seconds
         self.failures = 0
         self._path = path
-        self._refused = SparingLog(seconds)
+        self._refused = RateLimitedLog(seconds)
 
     def doStart(self) -> None:
         """

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from twisted_mqtt.config.settings import Settings
 
-__all__ = ["BrokerService", "Surroundings", "makeBrokerService", "makeStore", "storePath"]
+__all__ = ["BrokerService", "ProcessContext", "makeBrokerService", "makeStore", "storePath"]
 
 _log = Logger()
 
@@ -47,7 +47,7 @@ _OWN = ("retainer",)
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class ProcessContext:
     """
     What a broker has around it in a process of its own, and does not have in somebody else's.
 
@@ -82,15 +82,15 @@ class BrokerService(MultiService):
     name = "mqttbroker"
 
     def __init__(
-        self, settings: Settings, reactor: Any, store: Any = None, surroundings: Surroundings | None = None
+        self, settings: Settings, reactor: Any, store: Any = None, process: ProcessContext | None = None
     ) -> None:
         """
         @param store: provides L{IStore<twisted_mqtt.interfaces.IStore>}; without one, what the settings say.
-        @param surroundings: of a process of its own.
+        @param process: of a process of its own.
         """
         MultiService.__init__(self)
         self.settings = settings
-        self._around = Surroundings() if surroundings is None else surroundings
+        self._around = ProcessContext() if process is None else process
         self._notifier = self._around.notifier or Notifier({}, reactor)
         self._reloading = DeferredLock()
         self.log = self._around.log

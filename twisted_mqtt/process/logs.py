@@ -47,7 +47,7 @@ LEVELS: Final[dict[str, Any]] = {
 _RANKS: Final[dict[Any, int]] = {level: rank for rank, level in enumerate(LogLevel.iterconstants())}
 
 
-class Sink(Protocol):
+class LogStream(Protocol):
     """
     The part of a text file needed here.
     """
@@ -67,7 +67,7 @@ class Target:
 
     __slots__ = ("rank", "sink")
 
-    def __init__(self, sink: Sink, level: str) -> None:
+    def __init__(self, sink: LogStream, level: str) -> None:
         self.sink = sink
         self.rank = _RANKS[LEVELS[level]]
 
@@ -92,13 +92,13 @@ class BrokerLog:
     @ivar left: how many lines were left out because writing could not keep up.
     """
 
-    def __init__(self, settings: Log, console: Sink | None = None) -> None:
+    def __init__(self, settings: Log, console: LogStream | None = None) -> None:
         """
         @param console: the console; without one, standard output as it is now.
 
         @raise OSError: a file can't be opened.
         """
-        self._console: Sink = sys.stdout if console is None else console
+        self._console: LogStream = sys.stdout if console is None else console
         self._targets: list[Target] = []
         self._files: dict[str, LogFile] = {}
         self._least = 0

@@ -12,7 +12,7 @@ from twisted.internet.task import deferLater
 
 from twisted_mqtt.broker.bans import Ban
 from twisted_mqtt.broker.client import ClientInfo
-from twisted_mqtt.broker.place import Place
+from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.broker.redispatch import LEFT
 from twisted_mqtt.core.session import NEVER, Session
 from twisted_mqtt.core.topics import splitShare
@@ -132,7 +132,7 @@ class _Restoring:
         self._sessions: dict[int, Session] = {}
         # Those that had ended, and left something for others.
         self._left: list[Session] = []
-        self._places: dict[str, Place] = {}
+        self._profiles: dict[str, ListenerProfile] = {}
 
     def session(self, row: tuple[Any, ...]) -> None:
         """
@@ -140,8 +140,8 @@ class _Restoring:
         """
         stored, clientID, username, mountpoint, expiry, expiresAt, createdAt, zone = row
         broker = self._broker
-        place = self._placeOf(zone)
-        session = Session(clientID, place.limits, broker.counters, broker.switches, broker, createdAt, mountpoint)
+        profile = self._profileOf(zone)
+        session = Session(clientID, profile.limits, broker.counters, broker.switches, broker, createdAt, mountpoint)
         session.stored = stored
         if expiry == 0:
             # It was to end with its connection, and that has ended with the broker.
@@ -155,7 +155,7 @@ class _Restoring:
             # Without a time it was connected when the broker was stopped the hard way, about when it wrote last. The
             # time in which it did not run counts.
             session.expiresAt = expiresAt or (self._contents.seen or self._now) + expiry
-        client = ClientInfo(place, None)
+        client = ClientInfo(profile, None)
         client.clientID = clientID
         client.username = username
         client.mountpoint = mountpoint
@@ -230,11 +230,11 @@ class _Restoring:
             else:
                 self._broker.registry.restore(session)
 
-    def _placeOf(self, zone: str) -> Place:
-        place = self._places.get(zone)
-        if place is None:
+    def _profileOf(self, zone: str) -> ListenerProfile:
+        profile = self._profiles.get(zone)
+        if profile is None:
             settings = self._broker.settings
             # A zone that the configuration has no more is replaced by that of most clients.
-            place = Place("", settings.resolveZone(zone if zone in settings.zone else "external"))
-            self._places[zone] = place
-        return place
+            profile = ListenerProfile("", settings.resolveZone(zone if zone in settings.zone else "external"))
+            self._profiles[zone] = profile
+        return profile

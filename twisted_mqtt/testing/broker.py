@@ -10,7 +10,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.testing import StringTransport
 
 from twisted_mqtt.broker.broker import Broker
-from twisted_mqtt.broker.place import Place
+from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.mqtt.implements import MQTTFactory, MQTTProtocol
 from twisted_mqtt.stores.memory import MemoryStore
@@ -28,8 +28,8 @@ def makeBroker(clock: Clock, **zoneKeys: Any) -> tuple[Broker, MQTTFactory]:
     settings = settingsFrom({"zone": {"external": zoneKeys}})
     broker = Broker(settings, clock, MemoryStore(), chance=lambda: 0.0)
     broker.startService()
-    place = Place("tcp.external", settings.resolveZone("external"))
-    return broker, MQTTFactory(broker, place)
+    profile = ListenerProfile("tcp.external", settings.resolveZone("external"))
+    return broker, MQTTFactory(broker, profile)
 
 
 def connectTransport(factory: MQTTFactory) -> tuple[MQTTProtocol, StringTransport]:

@@ -121,7 +121,7 @@ class DTLSProtocol(DatagramProtocol):
 
     def __init__(self, upper: Any, context: DTLSContext, reactor: Any, wheel: Any, most: int) -> None:
         """
-        @param wheel: a L{DeadlineWheel<twisted_mqtt.base.timerwheel.DeadlineWheel>}.
+        @param wheel: a L{TimerWheel<twisted_mqtt.base.timerwheel.TimerWheel>}.
         @param most: how many associations there may be.
         """
         self.upper = upper

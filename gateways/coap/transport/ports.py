@@ -39,7 +39,7 @@ class Ports:
     ) -> None:
         """
         @param gateway: what the log calls them.
-        @param wheel: a L{DeadlineWheel<twisted_mqtt.base.timerwheel.DeadlineWheel>}.
+        @param wheel: a L{TimerWheel<twisted_mqtt.base.timerwheel.TimerWheel>}.
         @param receiveBuffer: the size of the kernel's, in bytes.
         @param sendBuffer: likewise; L{None} for its own choice.
         """

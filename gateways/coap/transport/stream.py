@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
 
     from gateways.coap.gateway import Gateway
-    from twisted_mqtt.broker.place import Place
+    from twisted_mqtt.broker.listenerprofile import ListenerProfile
 
 _log = Logger()
 
@@ -57,7 +57,7 @@ class CoAPConnection:
     """
     One connection; to its clients, an L{Endpoint<gateways.coap.gateway.Endpoint>}.
 
-    @ivar place: of its listener.
+    @ivar profile: of its listener.
     @ivar port: that it came to.
     @ivar bucket: the wheel's.
     """
@@ -66,7 +66,7 @@ class CoAPConnection:
         """
         @param number: what tells it from others that come from the same port one day.
         """
-        self.place = factory.place
+        self.profile = factory.profile
         self.port = factory.port
         self.transport: Any = None
         self.bucket = 0
@@ -92,7 +92,7 @@ class CoAPConnection:
         self._factory.remember(self)
         transport.registerProducer(self, True)
         wheel = self._gateway.broker.wheel
-        wheel.add(self, self._heardAt + self.place.zone.idle_timeout)
+        wheel.add(self, self._heardAt + self.profile.zone.idle_timeout)
         options = [uintOption(MAX_MESSAGE_SIZE, self._factory.longest), (BLOCK_WISE_TRANSFER, b"")]
         transport.write(signal(CSM, options))
 
@@ -133,7 +133,7 @@ class CoAPConnection:
         if self._closing:  # and it does not take what it was told
             self.transport.abortConnection()
             return 0.0
-        patience = self._gateway.settings.keepalive if self._begun else self.place.zone.idle_timeout
+        patience = self._gateway.settings.keepalive if self._begun else self.profile.zone.idle_timeout
         if self._heardAt + patience > now:
             return self._heardAt + patience
         self.release()
@@ -304,12 +304,12 @@ class StreamFactory:
 
     noisy = False
 
-    def __init__(self, gateway: Gateway, place: Place, most: int) -> None:
+    def __init__(self, gateway: Gateway, profile: ListenerProfile, most: int) -> None:
         """
         @param most: how many connections there may be.
         """
         self.gateway = gateway
-        self.place = place
+        self.profile = profile
         self.port = 0
         self.longest = gateway.settings.max_body + _AROUND
         self.bodies = Bodies(gateway, True)

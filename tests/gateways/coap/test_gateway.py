@@ -85,13 +85,13 @@ class Kit:
         self.clock.advance(1_000_000)
         self.broker, factory = makeBroker(self.clock, **(zone or {}))
         self.gateway = Gateway(self.broker, CoAP(**keys), Topics(3))
-        self.endpoint = CoAPProtocol(self.gateway, factory.place, self.clock)
+        self.endpoint = CoAPProtocol(self.gateway, factory.profile, self.clock)
         self.port = Port()
         self.endpoint.makeConnection(self.port)
         self.published: list[Published] = []
         self.broker.hooks["message.publish"].add(self._keep)
         self._number = 0
-        self.local = GatewayClient(self.broker, factory.place, self, "stomp", "127.0.0.1")
+        self.local = GatewayClient(self.broker, factory.profile, self, "stomp", "127.0.0.1")
         self.local.connect("local")
 
     def _keep(self, message: Published) -> Published:
@@ -196,9 +196,9 @@ class SecureKit(Kit):
 
     def __init__(self, identities: dict[Address, PeerIdentity], usernamePart: str | None = None) -> None:
         super().__init__()
-        place = self.endpoint.place
-        place.usernamePart = usernamePart
-        self.endpoint = CoAPProtocol(self.gateway, place, self.clock, True)
+        profile = self.endpoint.profile
+        profile.usernamePart = usernamePart
+        self.endpoint = CoAPProtocol(self.gateway, profile, self.clock, True)
         self.port = SecurePort(identities)
         self.endpoint.makeConnection(self.port)
 

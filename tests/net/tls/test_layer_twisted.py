@@ -16,7 +16,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.kits.certificates import Authority
 from tests.kits.tls import Upper, UpperFactory
-from twisted_mqtt.base.timerwheel import DeadlineWheel
+from twisted_mqtt.base.timerwheel import TimerWheel
 from twisted_mqtt.config.schema_listeners import TLSListener
 from twisted_mqtt.config.values import Bind
 from twisted_mqtt.net.tls.layer import TLSFactory
@@ -82,7 +82,7 @@ class TwistedTests(TestCase):
         own = authority.issue("server")
         listener = TLSListener(name="test", bind=Bind("127.0.0.1", 0), certfile=own.certfile, keyfile=own.keyfile)
         clock = Clock()
-        wheel = DeadlineWheel(clock)
+        wheel = TimerWheel(clock)
         echoes = EchoFactory()
         factory = TLSFactory(echoes, listener, PreSharedKeys(), wheel, clock.seconds, (b"mqtt",))
         port: Any = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)

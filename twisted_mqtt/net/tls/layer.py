@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_mqtt.base.filewatch import FileWatch
-from twisted_mqtt.base.ratelimitedlog import SparingLog, peerName
+from twisted_mqtt.base.ratelimitedlog import RateLimitedLog, peerName
 from twisted_mqtt.net.peeridentity import PeerIdentity, identityOf
 from twisted_mqtt.net.tls.context import ServerContext, TLSProblem, reasonOf
 from twisted_mqtt.net.tls.opensslprivate import PlainRecords, Records
@@ -28,7 +28,7 @@ from twisted_mqtt.net.tls.opensslprivate import PlainRecords, Records
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
 
-    from twisted_mqtt.base.timerwheel import DeadlineWheel
+    from twisted_mqtt.base.timerwheel import TimerWheel
     from twisted_mqtt.config.schema_listeners import SecureListener
     from twisted_mqtt.net.tls.psk import PreSharedKeys
 
@@ -321,7 +321,7 @@ class TLSFactory:
         wrapped: Any,
         listener: SecureListener,
         keys: PreSharedKeys,
-        wheel: DeadlineWheel,
+        wheel: TimerWheel,
         seconds: Callable[[], float],
         protocols: tuple[bytes, ...],
     ) -> None:
@@ -339,7 +339,7 @@ class TLSFactory:
         self._listener = listener
         self._keys = keys
         self._protocols = protocols
-        self._failed = SparingLog(seconds)
+        self._failed = RateLimitedLog(seconds)
         self.context = self._load()
         own = () if listener.psk_ciphers else (listener.certfile, listener.keyfile)
         files = (*own, listener.cacertfile, listener.crlfile, listener.dhfile)

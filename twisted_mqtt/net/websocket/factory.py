@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from autobahn.twisted.websocket import WebSocketServerFactory
 
-from twisted_mqtt.base.ratelimitedlog import SparingLog
+from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
 from twisted_mqtt.net.websocket.connection import WebSocketConnection
 from twisted_mqtt.net.websocket.deflate import DeflateOptions
 from twisted_mqtt.net.websocket.http import Headers, forwardedAddress
 
 if TYPE_CHECKING:
-    from twisted_mqtt.base.timerwheel import DeadlineWheel
+    from twisted_mqtt.base.timerwheel import TimerWheel
     from twisted_mqtt.config.schema_listeners import SecureWebSocketListener, WebSocketListener
 
 SUB_PROTOCOLS: Final = ("mqtt", "mqttv3.1", "mqttv3.1.1")
@@ -42,7 +42,7 @@ class WebSocketFactory(WebSocketServerFactory):
         self,
         wrapped: Any,
         listener: WebSocketListener | SecureWebSocketListener,
-        wheel: DeadlineWheel,
+        wheel: TimerWheel,
         reactor: Any,
         handshakeTimeout: float,
         status: Callable[[], str | None],
@@ -67,7 +67,7 @@ class WebSocketFactory(WebSocketServerFactory):
         self.deflate = DeflateOptions(listener.deflate_opts)
         self._listener = listener
         self._origins = [origin.lower().rstrip("/") for origin in listener.allowed_origins]
-        self._refused = SparingLog(self.seconds)
+        self._refused = RateLimitedLog(self.seconds)
         WebSocketServerFactory.setProtocolOptions(
             self,
             # Time is the wheel's, and the end ours.

@@ -126,7 +126,7 @@ def factory(kit: Kit) -> StreamFactory:
     """
     Its factory.
     """
-    return StreamFactory(kit.gateway, kit.endpoint.place, 3)
+    return StreamFactory(kit.gateway, kit.endpoint.profile, 3)
 
 
 @pytest.fixture

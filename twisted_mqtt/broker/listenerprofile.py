@@ -1,5 +1,5 @@
 """
-Where clients come in, as the broker sees it: a listener's name, its zone, and the zone's limits.
+What a listener means to its clients: its name, its zone, and the limits of the zone.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def limitsOf(zone: Zone) -> Limits:
     return limits
 
 
-class Place:
+class ListenerProfile:
     """
-    A listener as its clients' place of origin.
+    What a listener means to its clients: what they may do and how much of it.
 
     @ivar name: such as C{"tcp.external"}.
     @ivar zone: the options that hold for its clients.
@@ -96,4 +96,4 @@ class Place:
         self.publishRate = zone.publish_limit if publishRate is None else publishRate
 
     def __repr__(self) -> str:
-        return f"<Place {self.name} zone={self.zone.name}>"
+        return f"<ListenerProfile {self.name} zone={self.zone.name}>"
