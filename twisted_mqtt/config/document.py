@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from msgspec import NODEFAULT, Struct
 
-from twisted_mqtt.config.keys import Key, keysOf
+from twisted_mqtt.config.keys import Key, Since, keysOf
 from twisted_mqtt.config.registry import BUILT_IN, Declaration
 from twisted_mqtt.config.schema_listeners import USUAL_BINDS, Listeners
 from twisted_mqtt.config.schema_mqtt import Zone
@@ -40,6 +41,9 @@ each dot.
 
 `EMQX_NODE_NAME`, `EMQX_NODE_COOKIE` and `EMQX_MAX_PORTS` set the keys of `[node]`; `EMQX_TCP_PORT`, `EMQX_SSL_PORT`,
 `EMQX_WS_PORT` and `EMQX_WSS_PORT` the port of the `external` listener of that kind, if there is one.
+
+The column "changes hold" says from when on a key holds that is changed while the broker runs: in the file, which
+SIGHUP reads again, or by management. What is said of an extension's table holds now, for the extension starts again.
 
 A `.tac` file or a program makes the same settings from a dictionary with the same keys and values:
 
@@ -90,6 +94,10 @@ own.
 """
 
 
+#: From when on a change of a key holds, as the tables say it.
+WHEN: Final[dict[Since, str]] = {"now": "now", "next connection": "for new clients", "restart": "after a restart"}
+
+
 def escaped(text: str) -> str:
     """
     A text for a cell of a Markdown table.
@@ -107,33 +115,35 @@ def default(key: Key) -> str:
     return f"`{escaped(written)}`" if written else "empty"
 
 
-def rows(structure: type[Struct], table: str = "") -> Iterator[tuple[str, Key]]:
+def rows(structure: type[Struct], table: str = "", since: Since = "restart") -> Iterator[tuple[str, Key, Since]]:
     """
-    The keys of a table that are values, also those of tables within it, with their names seen from the outer one.
+    The keys of a table that are values, also those of tables within it, with their names seen from the outer one; and
+    from when on a change of each holds.
     """
     for key in keysOf(structure).values():
+        holds = key.since or since
         if key.entries:
             assert key.table is not None
-            yield from rows(key.table, f"{table}<number>.")
+            yield from rows(key.table, f"{table}<number>.", holds)
         elif key.table is not None:
-            yield from rows(key.table, f"{table}{key.name}.<name>." if key.named else f"{table}{key.name}.")
+            yield from rows(key.table, f"{table}{key.name}.<name>." if key.named else f"{table}{key.name}.", holds)
         else:
-            yield f"{table}{key.name}", key
+            yield f"{table}{key.name}", key, holds
 
 
-def tableOf(structure: type[Struct]) -> Iterator[str]:
+def tableOf(structure: type[Struct], since: Since) -> Iterator[str]:
     """
     One table of the reference. Keys without effect stand elsewhere.
     """
-    yield "| key | type | default | meaning |"
-    yield "|---|---|---|---|"
-    for name, key in rows(structure):
+    yield "| key | type | default | changes hold | meaning |"
+    yield "|---|---|---|---|---|"
+    for name, key, holds in rows(structure, since=since):
         if key.noEffect:
             continue
         standing = default(key)
         if structure is Zone and name in (*FROM_MQTT, *FROM_TOP):
             standing = f"that of `{'mqtt.' if name in FROM_MQTT else ''}{name}`"
-        yield f"| `{name}` | {escaped(key.kind)} | {standing} | {escaped(meaningOf(key))} |"
+        yield f"| `{name}` | {escaped(key.kind)} | {standing} | {WHEN[holds]} | {escaped(meaningOf(key))} |"
 
 
 def meaningOf(key: Key) -> str:
@@ -151,17 +161,18 @@ def listenerTable() -> Iterator[str]:
     kinds: dict[str, dict[str, Key]] = {}
     for kind, key in keysOf(Listeners).items():
         assert key.table is not None
-        kinds[kind] = dict(rows(key.table))
+        kinds[kind] = {name: inner for name, inner, _ in rows(key.table)}
     names = dict.fromkeys(name for keys in kinds.values() for name in keys)
-    yield f"| key | type | meaning | {' | '.join(kinds)} |"
-    yield f"|---|---|---|{'---|' * len(kinds)}"
+    yield f"| key | type | changes hold | meaning | {' | '.join(kinds)} |"
+    yield f"|---|---|---|---|{'---|' * len(kinds)}"
     for name in ["bind", *(name for name in names if name != "bind")]:
         found = [keys.get(name) for keys in kinds.values()]
         key = next(key for key in found if key)
         if key.noEffect:
             continue
         defaults = " | ".join(default(key) if key else "-" for key in found)
-        yield f"| `{name}` | {escaped(key.kind)} | {escaped(meaningOf(key))} | {defaults} |"
+        when = WHEN[key.since or "next connection"]
+        yield f"| `{name}` | {escaped(key.kind)} | {when} | {escaped(meaningOf(key))} | {defaults} |"
 
 
 def withoutEffect(structure: type[Struct], path: str = "", why: str | None = None) -> Iterator[tuple[str, str]]:
@@ -184,7 +195,7 @@ def extensionOf(declaration: Declaration) -> Iterator[str]:
     """
     yield f"### `[{declaration.table}]` (`{declaration.name}`)"
     yield ""
-    yield from tableOf(declaration.load())
+    yield from tableOf(declaration.load(), "now")
     yield ""
 
 
@@ -194,9 +205,14 @@ def document() -> str:
     """
     lines = [INTRODUCTION]
     top = keysOf(Settings)
-    lines += ["## At the top of the file", "", "| key | type | default | meaning |", "|---|---|---|---|"]
     lines += [
-        f"| `{name}` | {escaped(key.kind)} | {default(key)} | {escaped(meaningOf(key))} |"
+        "## At the top of the file",
+        "",
+        "| key | type | default | changes hold | meaning |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{name}` | {escaped(key.kind)} | {default(key)} | {WHEN[key.since or 'restart']} | {escaped(meaningOf(key))} |"
         for name, key in top.items()
         if key.table is None
     ]
@@ -209,7 +225,7 @@ def document() -> str:
             lines += [f"- `{kind}.{usual}`: {bind}" for (kind, usual), bind in USUAL_BINDS.items()]
             lines += ["", *listenerTable()]
         else:
-            lines += [ZONES if key.table is Zone else f"{key.meaning}.\n", *tableOf(key.table)]
+            lines += [ZONES if key.table is Zone else f"{key.meaning}.\n", *tableOf(key.table, key.since or "restart")]
     lines += ["", "## Extensions and gateways", "", EXTENSIONS]
     extensions = sorted(BUILT_IN, key=lambda declaration: declaration.name)
     for declaration in extensions:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import types
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import NODEFAULT, Struct
@@ -40,6 +40,17 @@ class NoEffect(Struct, frozen=True):
     why: str
 
 
+class Effective(Struct, frozen=True):
+    """
+    From when on a change of the key holds while the broker runs. On the field of a table it holds for all keys of the
+    table that do not say otherwise; a key of which nothing is said waits for a restart.
+
+    @ivar since: C{"now"}; C{"next connection"}: for clients that connect from then on; C{"restart"}.
+    """
+
+    since: Since
+
+
 class Short(Struct, frozen=True):
     """
     A single value where this table is expected stands for the table with only the key named here.
@@ -61,6 +72,13 @@ class Entries(Struct, frozen=True):
     A list whose items are the numbered tables beside the other keys: C{module.subscription.1.topic}.
     """
 
+
+#: From when on a change of a key holds.
+Since: TypeAlias = Literal["now", "next connection", "restart"]
+
+NOW: Final = Effective("now")
+NEXT_CONNECTION: Final = Effective("next connection")
+RESTART: Final = Effective("restart")
 
 Flag = Annotated[bool, grammar.FLAG]
 Duration = Annotated[float, grammar.DURATION]
@@ -104,6 +122,7 @@ class Key:
     @ivar short: The key for which a single value instead of the table stands.
     @ivar aliases: Other names that are accepted.
     @ivar noEffect: Why it changes nothing; C{None} if it does.
+    @ivar since: From when on a change of it holds; C{None} if that is said of its table.
     """
 
     def __init__(self, field: msgspec.structs.FieldInfo, hint: Any, meaning: str, marks: list[Any]) -> None:
@@ -119,6 +138,7 @@ class Key:
         self.entries = any(isinstance(mark, Entries) for mark in marks)
         self.aliases = tuple(mark.name for mark in marks if isinstance(mark, Alias))
         self.noEffect = next((mark.why for mark in marks if isinstance(mark, NoEffect)), None)
+        self.since = next((mark.since for mark in marks if isinstance(mark, Effective)), None)
         self.short = next((mark.key for mark in marks if isinstance(mark, Short)), None)
         self.grammar = None if self.table is not None else self._grammarOf(hint, marks)
 

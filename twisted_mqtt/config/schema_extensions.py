@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from twisted_mqtt.config.forms import GROUP_LIST
 from twisted_mqtt.config.keys import (
+    RESTART,
     Address,
     Alias,
     Duration,
@@ -35,9 +36,9 @@ class Retainer(Struct, frozen=True, kw_only=True):
     C{[retainer]}: limits of retained messages.
     """
 
-    storage_type: Annotated[Literal["ram", "disc", "disc_only"], "Kept in memory, on disk as well, or on disk only"] = (
-        "disc"
-    )
+    storage_type: Annotated[
+        Literal["ram", "disc", "disc_only"], RESTART, "Kept in memory, on disk as well, or on disk only"
+    ] = "disc"
     max_retained_messages: Annotated[
         Whole,
         Alias("max_message_num"),

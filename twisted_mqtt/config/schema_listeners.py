@@ -12,6 +12,7 @@ from msgspec import Struct
 from twisted_mqtt.config.forms import CIPHER_LIST, MODE, PROTOCOL_VERSIONS, TLS_VERSION_LIST, URL_PATH
 from twisted_mqtt.config.grammar import choice, whole
 from twisted_mqtt.config.keys import (
+    RESTART,
     Access,
     Address,
     Alias,
@@ -70,11 +71,13 @@ class Listener(Struct, frozen=True, kw_only=True):
         Flag, "Whether a load balancer puts a PROXY header, version 1 or 2, before each connection"
     ] = False
     proxy_protocol_timeout: Annotated[Duration, "Time for that header to arrive"] = 3.0
-    backlog: Annotated[Positive, "Connections waiting in the kernel to be accepted"] = 1024
+    backlog: Annotated[Positive, RESTART, "Connections waiting in the kernel to be accepted"] = 1024
     send_timeout: Annotated[Duration, "How long a client may take nothing of what waits for it"] = 15.0
     send_timeout_close: Annotated[Flag, "Whether such a client is disconnected"] = True
-    recbuf: Annotated[Size | None, "Size of the kernel's receive buffer; `none` leaves it to the kernel"] = None
-    sndbuf: Annotated[Size | None, "Size of the kernel's send buffer; `none` leaves it to the kernel"] = None
+    recbuf: Annotated[Size | None, RESTART, "Size of the kernel's receive buffer; `none` leaves it to the kernel"] = (
+        None
+    )
+    sndbuf: Annotated[Size | None, RESTART, "Size of the kernel's send buffer; `none` leaves it to the kernel"] = None
     buffer: Annotated[Size | None, NoEffect(_BUFFERS), "Size of the buffer above the kernel's"] = None
     tune_buffer: Annotated[Flag, NoEffect(_BUFFERS), "Whether that buffer follows the kernel's"] = False
     active_n: Annotated[
@@ -104,8 +107,8 @@ class TCPListener(Listener, frozen=True, kw_only=True):
         PeerCertificate | None,
         "Which part of the client's certificate, passed on by a PROXY header of version 2, is its user name",
     ] = None
-    nodelay: Annotated[Flag, "Send small packets at once (TCP_NODELAY)"] = True
-    reuseaddr: Annotated[Flag, "Listen although old connections to the port linger (SO_REUSEADDR)"] = True
+    nodelay: Annotated[Flag, RESTART, "Send small packets at once (TCP_NODELAY)"] = True
+    reuseaddr: Annotated[Flag, RESTART, "Listen although old connections to the port linger (SO_REUSEADDR)"] = True
 
 
 class UNIXListener(Listener, frozen=True, kw_only=True):
@@ -116,7 +119,7 @@ class UNIXListener(Listener, frozen=True, kw_only=True):
     listenerKind: str = "unix"
 
     bind: Annotated[SocketPath, "The path of the socket"]
-    mode: Annotated[int, MODE, "The permissions of the socket's file"] = 0o660
+    mode: Annotated[int, MODE, RESTART, "The permissions of the socket's file"] = 0o660
 
 
 class SecureListener(Listener, frozen=True, kw_only=True):
@@ -130,8 +133,8 @@ class SecureListener(Listener, frozen=True, kw_only=True):
         "Which part of the client's certificate is its user name: common name, whole subject, or the certificate; "
         "needs `verify = verify_peer`",
     ] = None
-    nodelay: Annotated[Flag, "Send small packets at once (TCP_NODELAY)"] = True
-    reuseaddr: Annotated[Flag, "Listen although old connections to the port linger (SO_REUSEADDR)"] = True
+    nodelay: Annotated[Flag, RESTART, "Send small packets at once (TCP_NODELAY)"] = True
+    reuseaddr: Annotated[Flag, RESTART, "Listen although old connections to the port linger (SO_REUSEADDR)"] = True
     tls_versions: Annotated[
         tuple[str, ...], TLS_VERSION_LIST, "TLS versions that are spoken: tlsv1, tlsv1.1, tlsv1.2, tlsv1.3"
     ] = ("tlsv1.2", "tlsv1.3")

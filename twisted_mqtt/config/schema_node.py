@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from twisted_mqtt.config.forms import NODE_NAME
 from twisted_mqtt.config.grammar import whole
-from twisted_mqtt.config.keys import Duration, Flag, NoEffect, Percent, Port, Positive, Size, Texts, Whole
+from twisted_mqtt.config.keys import NOW, Duration, Flag, NoEffect, Percent, Port, Positive, Size, Texts, Whole
 from twisted_mqtt.config.values import MB
 
 ONE_NODE = "this broker runs as a single node"
@@ -34,6 +34,7 @@ class Broker(Struct, frozen=True, kw_only=True):
     ] = "quorum"
     shared_subscription_strategy: Annotated[
         Literal["random", "round_robin", "sticky", "hash", "prefer_local", "local_only"],
+        NOW,
         "Which member of a shared subscription gets a message: any, the next, the one before, or by its publisher; "
         "VerneMQ's `prefer_local` and `local_only` are `random` on one node. Members that are online come first",
     ] = "random"
@@ -52,10 +53,12 @@ class Node(Struct, frozen=True, kw_only=True):
         "mqttbroker@127.0.0.1"
     )
     data_dir: Annotated[str, "Folder of everything that must survive a restart"] = "data"
-    shutdown_timeout: Annotated[Duration, "Longest time for a clean stop"] = 10.0
+    shutdown_timeout: Annotated[Duration, NOW, "Longest time for a clean stop"] = 10.0
     cookie: Annotated[str, NoEffect(ONE_NODE), "The secret that the nodes of a cluster share"] = ""
     max_ports: Annotated[
-        Positive | None, "Files and sockets the process may have open; raises the limit as far as the system allows"
+        Positive | None,
+        NOW,
+        "Files and sockets that the process may have open, as far as the system allows",
     ] = None
     async_threads: Annotated[int, whole(1, 1024), "Most threads for blocking work"] = 32
     crash_dump: Annotated[str, "File for the stacks of all threads after a fatal fault; empty for none"] = ""

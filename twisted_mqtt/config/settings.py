@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from msgspec import Struct
 
-from twisted_mqtt.config.keys import Duration, File, Flag, Flapping, NoEffect, Whole
+from twisted_mqtt.config.keys import NEXT_CONNECTION, NOW, Duration, File, Flag, Flapping, NoEffect, Whole
 from twisted_mqtt.config.registry import BUILT_IN
 from twisted_mqtt.config.schema_cluster import RPC, Cluster
 from twisted_mqtt.config.schema_listeners import AnyListener, Listeners
@@ -46,29 +46,33 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     allow_anonymous: Annotated[
         Flag | None,
+        NEXT_CONNECTION,
         "Whether clients without credentials come in. If nothing is said, they do on listeners bound to a loopback "
         "address and nowhere else; a zone may say otherwise",
     ] = None
     acl_nomatch: Annotated[
-        Literal["allow", "deny"], "What happens to a publish or subscription that no access rule names"
+        Literal["allow", "deny"], NOW, "What happens to a publish or subscription that no access rule names"
     ] = "allow"
-    acl_file: Annotated[File | None, "The access rules; `none` for the rules built in"] = None
-    enable_acl_cache: Annotated[Flag, "Whether each client's last access decisions are remembered"] = True
-    acl_cache_max_size: Annotated[Whole, "How many decisions are remembered for a client"] = 32
-    acl_cache_ttl: Annotated[Duration, "How long a decision is remembered"] = 60.0
+    acl_file: Annotated[File | None, NOW, "The access rules; `none` for the rules built in"] = None
+    enable_acl_cache: Annotated[Flag, NOW, "Whether each client's last access decisions are remembered"] = True
+    acl_cache_max_size: Annotated[Whole, NOW, "How many decisions are remembered for a client"] = 32
+    acl_cache_ttl: Annotated[Duration, NOW, "How long a decision is remembered"] = 60.0
     flapping_detect_policy: Annotated[
         Flapping,
+        NOW,
         "A client that connects more often than this within this time is banned for this time, in zones with "
         "`enable_flapping_detect`",
     ] = FlappingPolicy(30, 60.0, 300.0)
-    mqtt: Annotated[MQTT, "The protocol, in every zone that does not say otherwise"] = MQTT()
-    zone: Annotated[dict[str, Zone], "Session and protocol options of the listeners that name the zone"] = {}
-    listener: Annotated[Listeners, "Where clients connect"] = Listeners()
+    mqtt: Annotated[MQTT, NEXT_CONNECTION, "The protocol, in every zone that does not say otherwise"] = MQTT()
+    zone: Annotated[
+        dict[str, Zone], NEXT_CONNECTION, "Session and protocol options of the listeners that name the zone"
+    ] = {}
+    listener: Annotated[Listeners, NEXT_CONNECTION, "Where clients connect"] = Listeners()
     broker: Annotated[Broker, "The broker"] = Broker()
     persistence: Annotated[Persistence, "What survives a restart"] = Persistence()
     node: Annotated[Node, "The process"] = Node()
-    log: Annotated[Log, "Log messages"] = Log()
-    plugins: Annotated[Plugins, "Extensions and gateways"] = Plugins()
+    log: Annotated[Log, NOW, "Log messages"] = Log()
+    plugins: Annotated[Plugins, NOW, "Extensions and gateways"] = Plugins()
     sysmon: Annotated[SystemMonitor, NoEffect(_NO_MONITOR), "Reports about the process, under `$SYS`"] = SystemMonitor()
     os_mon: Annotated[OSMonitor, NoEffect(_NO_MONITOR), "Alarms about the machine"] = OSMonitor()
     vm_mon: Annotated[VMMonitor, NoEffect(_NO_MONITOR), "Alarms about connections"] = VMMonitor()

@@ -5,15 +5,16 @@ for a restart. Clients that are connected notice nothing of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
 from twisted_mqtt.config import ConfigurationError, Settings
-from twisted_mqtt.config.differences import differences
+from twisted_mqtt.config.differences import Difference, differences, withoutRestart
 from twisted_mqtt.config.reloadreport import ReloadReport
 from twisted_mqtt.config.schema_extensions import Retainer
 from twisted_mqtt.extensions.running import ALWAYS, ExtensionError
@@ -25,24 +26,7 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-_BROKER_KEYS: Final = ("shared_subscription_strategy",)
-_NODE_KEYS: Final = ("max_ports", "shutdown_timeout")
-
-#: What holds as soon as the broker goes by other settings; the keys of listeners and extensions stand elsewhere.
-_AT_ONCE: Final = (
-    "allow_anonymous",
-    "acl_nomatch",
-    "acl_file",
-    "enable_acl_cache",
-    "acl_cache_max_size",
-    "acl_cache_ttl",
-    "flapping_detect_policy",
-    "mqtt.",
-    "zone.",
-    *(f"broker.{key}" for key in _BROKER_KEYS),
-    *(f"node.{key}" for key in _NODE_KEYS),
-)
-
+#: What is changed by who owns it, which then says so.
 _ELSEWHERE: Final = ("listener.", "plugins.")
 
 
@@ -98,13 +82,12 @@ class Reload:
         for warning in settings.warnings:
             _log.warn("{warning}", warning=warning)
         new = effective(old, settings)
-        for key in differences(old, settings):
-            if key.startswith(_AT_ONCE) or (key.startswith("log.") and service.log is not None):
-                report.done.append(f"{key}: {_when(key)}")
-            elif not key.startswith(_ELSEWHERE):
-                report.restart.append(key)
-        if _storageOf(settings) != _storageOf(old):
-            report.restart.append("retainer.storage_type")
+        for difference in differences(old, settings):
+            self._note(difference)
+        for name, before, after in _tables(old, settings):
+            for difference in differences(before, after, name, "now"):
+                if difference.since == "restart":
+                    self._note(difference)
         service.settings = new
         service.broker.configure(new)
         service.flapping.update()
@@ -112,6 +95,20 @@ class Reload:
         # Extensions before listeners: nobody is to come in past one.
         await self._changeExtensions(old, new)
         await service.listeners.reload(new, report)
+
+    def _note(self, difference: Difference) -> None:
+        """
+        Say of a key that has changed from when on it holds.
+        """
+        key = difference.key
+        if key.startswith(_ELSEWHERE):
+            return
+        if difference.since == "restart" or (key.startswith("log.") and self._service.log is None):
+            self._report.restart.append(key)
+        elif difference.since == "now":
+            self._report.done.append(f"{key}: holds now")
+        else:
+            self._report.done.append(f"{key}: holds for clients that connect from now on")
 
     def _configureLog(self, settings: Settings) -> None:
         """
@@ -204,34 +201,18 @@ def effective(old: Settings, new: Settings) -> Settings:
     """
     The new settings, but for what waits for a restart: that stays as the broker has it.
     """
-    extensions = new.extensions
-    if _storageOf(new) != _storageOf(old):
-        retainer = replace(new.extension("retainer", Retainer), storage_type=_storageOf(old))
-        extensions = {**extensions, "retainer": retainer}
-    return replace(
-        new,
-        extensions=extensions,
-        broker=_merged(old.broker, new.broker, _BROKER_KEYS),
-        node=_merged(old.node, new.node, _NODE_KEYS),
-        persistence=old.persistence,
-        sysmon=old.sysmon,
-        os_mon=old.os_mon,
-        vm_mon=old.vm_mon,
-        cluster=old.cluster,
-        rpc=old.rpc,
-    )
+    held = {name: withoutRestart(before, after, "now") for name, before, after in _tables(old, new)}
+    return replace(withoutRestart(old, new), extensions={**new.extensions, **held})
 
 
-def _storageOf(settings: Settings) -> str:
-    return settings.extension("retainer", Retainer).storage_type
-
-
-def _merged(old: Any, new: Any, keys: Iterable[str]) -> Any:
-    return replace(old, **{key: getattr(new, key) for key in keys})
-
-
-def _when(key: str) -> str:
+def _tables(old: Settings, new: Settings) -> Iterator[tuple[str, Struct, Struct]]:
     """
-    Say from when on a key holds.
+    The tables that extensions had and have, with their defaults on the side where the file has none.
     """
-    return "holds for clients that connect from now on" if key.startswith(("mqtt.", "zone.")) else "holds now"
+    for name, table in {**old.extensions, **new.extensions}.items():
+        structure: type[Struct] = type(table)
+        try:
+            yield name, old.extension(name, structure), new.extension(name, structure)
+        except TypeError:
+            # A table with a key that must be given has no defaults.
+            continue
