@@ -205,17 +205,12 @@ def document() -> str:
     """
     lines = [INTRODUCTION]
     top = keysOf(Settings)
-    lines += [
-        "## At the top of the file",
-        "",
-        "| key | type | default | changes hold | meaning |",
-        "|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| `{name}` | {escaped(key.kind)} | {default(key)} | {WHEN[key.since or 'restart']} | {escaped(meaningOf(key))} |"
-        for name, key in top.items()
-        if key.table is None
-    ]
+    lines += ["## At the top of the file", ""]
+    lines += ["| key | type | default | changes hold | meaning |", "|---|---|---|---|---|"]
+    for name, key in top.items():
+        if key.table is None:
+            when = WHEN[key.since or "restart"]
+            lines += [f"| `{name}` | {escaped(key.kind)} | {default(key)} | {when} | {escaped(meaningOf(key))} |"]
     for name, key in top.items():
         if key.table is None or key.noEffect:
             continue

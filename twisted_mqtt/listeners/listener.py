@@ -4,13 +4,14 @@ One listener that is open: its port, the gate behind that, and the layers down t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
+from twisted_mqtt.config.differences import differences
 from twisted_mqtt.config.schema_listeners import SecureListener, TCPListener, UNIXListener
 from twisted_mqtt.listeners.implements import Gate
 from twisted_mqtt.listeners.layers import Site, layered
@@ -30,11 +31,6 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.limits import Limits
 
 _log = Logger()
-
-SOCKET_KEYS: Final = ("backlog", "recbuf", "sndbuf", "nodelay", "reuseaddr", "mode")
-"""
-The keys of the listening socket itself, which are given to it once.
-"""
 
 
 class OpenListener:
@@ -118,7 +114,8 @@ class OpenListener:
         """
         The keys of its table that wait for a restart.
         """
-        return [key for key in SOCKET_KEYS if getattr(self.listener, key, None) != getattr(self._begun, key, None)]
+        changed = differences(self._begun, self.listener, since="next connection")
+        return [difference.key for difference in changed if difference.since == "restart"]
 
     def change(self, listener: AnyListener, limits: Limits) -> None:
         """
