@@ -22,7 +22,7 @@ from OpenSSL._util import lib as _lib
 from bench.sockets import HandshakeError
 from bench.usage import cpuSeconds
 from gateways.coap.codes import CONTENT, GET
-from gateways.coap.message import ACK, CON, Message, encode
+from gateways.coap.message import ACK, CON, CoAPMessage, encode
 from gateways.coap.options import OBSERVE, URI_PATH, URI_QUERY, Option
 
 ffi: Any = _ffi
@@ -108,7 +108,7 @@ def askOnce(port: int, code: int, path: str, payload: bytes = b"", patience: flo
     """
     with udp(port) as opened:
         opened.settimeout(patience)
-        opened.send(encode(Message(code, uri(path), payload, b"once", CON, 7)))
+        opened.send(encode(CoAPMessage(code, uri(path), payload, b"once", CON, 7)))
         return opened.recv(2048)[1]
 
 
@@ -131,7 +131,7 @@ class Asker:
         self._next = _FIRST
         # The token is the message ID once more, and the client's number.
         mark = _PAIRS[number]
-        whole = encode(Message(code, uri(path), payload, b"\0\0" + mark, CON))
+        whole = encode(CoAPMessage(code, uri(path), payload, b"\0\0" + mark, CON))
         self._head, self._tail = whole[:2], whole[6:]
         self._answer = _ACK_HEAD + bytes((answer,)), mark
 
@@ -282,7 +282,7 @@ def notifications(port: int, pid: int, path: str, trigger: Asker, observers: int
             token = b"ob" + _PAIRS[number]
             where = path % number if "%" in path else path
             options = [*uri(where), (OBSERVE, b"")]
-            opened.send(encode(Message(GET, options, b"", token, CON, 1)))
+            opened.send(encode(CoAPMessage(GET, options, b"", token, CON, 1)))
             reply = opened.recv(2048)
             if reply[1] != CONTENT or reply[4:8] != token:
                 raise LoadError(f"observing is refused: {reply.hex()}")

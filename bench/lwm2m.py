@@ -23,7 +23,7 @@ from bench.child import Child, freePort
 from bench.sockets import HandshakeError, TCPAddress, openSession, raiseFileLimit, subscribe
 from bench.usage import cpuSeconds, residentBytes
 from gateways.coap.codes import CHANGED, CONTENT, CREATED, POST
-from gateways.coap.message import ACK, CON, NON, Message, decode, encode
+from gateways.coap.message import ACK, CON, NON, CoAPMessage, decode, encode
 from gateways.coap.options import (
     CONTENT_FORMAT,
     OBSERVE,
@@ -140,9 +140,9 @@ class Device:
 
     def _send(self, kind: int, code: int, options: list[Option], payload: bytes, token: bytes = b"t") -> None:
         self._mid = self._mid + 1 & 0xFFFF
-        self.socket.send(encode(Message(code, options, payload, type=kind, messageID=self._mid, token=token)))
+        self.socket.send(encode(CoAPMessage(code, options, payload, type=kind, messageID=self._mid, token=token)))
 
-    def hear(self) -> Message:
+    def hear(self) -> CoAPMessage:
         """
         What has come.
         """
@@ -157,7 +157,7 @@ class Device:
         if any(number == OBSERVE for number, _ in asked.options):
             self.observed = asked.token
             options.insert(0, uintOption(OBSERVE, 1))
-        answer = Message(CONTENT, options, b"42", type=ACK, messageID=asked.messageID, token=asked.token)
+        answer = CoAPMessage(CONTENT, options, b"42", type=ACK, messageID=asked.messageID, token=asked.token)
         self.socket.send(encode(answer))
 
     def register(self) -> None:

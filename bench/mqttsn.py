@@ -24,7 +24,7 @@ from bench.meter import Meter
 from bench.sockets import HandshakeError, TCPAddress, openSession, raiseFileLimit
 from bench.usage import cpuSeconds, residentBytes
 from gateways.mqttsn.codec import decode, encode, encodePublish
-from gateways.mqttsn.packets import PINGREQ, PINGRESP, SUBSCRIBE, Connect, Packet, Register, Subscribe
+from gateways.mqttsn.packets import PINGREQ, PINGRESP, SUBSCRIBE, SNConnect, SNPacket, SNRegister, SNSubscribe
 
 _PATIENCE: Final = 5.0
 _WARM_UP: Final = 0.5
@@ -89,13 +89,13 @@ class Device:
         try:
             self.socket.settimeout(_PATIENCE)
             self.socket.connect(("127.0.0.1", gateway.udp))
-            if self.ask(Connect(name)).code:
+            if self.ask(SNConnect(name)).code:
                 raise HandshakeError("CONNECT was refused")
         except BaseException:
             self.socket.close()
             raise
 
-    def ask(self, packet: Packet) -> Any:
+    def ask(self, packet: SNPacket) -> Any:
         """
         Say something, and wait for the answer.
         """
@@ -124,10 +124,10 @@ def publishing(gateway: RunningGateway, qos: int, seconds: float, atOnce: int) -
     try:
         burst: list[list[bytes]] = []
         for device in devices:
-            topicID = device.ask(Register(0, 1, _TOPIC)).topicID
+            topicID = device.ask(SNRegister(0, 1, _TOPIC)).topicID
             messages = [encodePublish(0, topicID, _PAYLOAD, qos, number + 1 if qos else 0) for number in range(atOnce)]
             # At QoS 0 nothing else tells that they were taken.
-            burst.append(messages if qos else [*messages, encode(Packet(PINGREQ))])
+            burst.append(messages if qos else [*messages, encode(SNPacket(PINGREQ))])
             device.socket.setblocking(False)
             poll.register(device.socket.fileno(), select.EPOLLIN)
         poll.register(meter.socket.fileno(), select.EPOLLIN)
@@ -190,8 +190,8 @@ def memory(gateway: RunningGateway, count: int) -> float:
         for number in range(count):
             device = Device(gateway, f"idle{number}")
             devices.append(device)
-            device.ask(Subscribe(SUBSCRIBE, 1, f"idle/{number}"))
-        if devices[-1].ask(Packet(PINGREQ)).type != PINGRESP:
+            device.ask(SNSubscribe(SUBSCRIBE, 1, f"idle/{number}"))
+        if devices[-1].ask(SNPacket(PINGREQ)).type != PINGRESP:
             raise HandshakeError("no PINGRESP")
         return (residentBytes(gateway.pid) - before) / count
     finally:

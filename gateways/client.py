@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.broker.listenerprofile import ListenerProfile
 
 
-class Owner(Protocol):
+class GatewaySession(Protocol):
     """
     The gateway's own side of a client.
     """
@@ -74,7 +74,7 @@ class GatewayClient:
         self,
         broker: Any,
         profile: ListenerProfile,
-        owner: Owner,
+        owner: GatewaySession,
         protocol: str,
         peerHost: str | None,
         peerPort: int = 0,

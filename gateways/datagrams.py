@@ -41,7 +41,7 @@ _BUFFER: Final = 65536
 SocketAddress = tuple[Any, ...]
 
 
-class Receiver(Protocol):
+class DatagramReceiver(Protocol):
     """
     Who takes datagrams.
     """
@@ -59,7 +59,7 @@ class DatagramPort:
     @ivar lost: datagrams that could not be sent.
     """
 
-    def __init__(self, reactor: Any, opened: socket.socket, receiver: Receiver) -> None:
+    def __init__(self, reactor: Any, opened: socket.socket, receiver: DatagramReceiver) -> None:
         self.lost = 0
         self._poller = pollerOf(reactor)
         self._socket = opened
@@ -162,7 +162,7 @@ class TwistedPort(DatagramProtocol):
     The same under any reactor.
     """
 
-    def __init__(self, reactor: Any, opened: socket.socket, receiver: Receiver) -> None:
+    def __init__(self, reactor: Any, opened: socket.socket, receiver: DatagramReceiver) -> None:
         self.lost = 0
         self._receiver = receiver
         self._host: tuple[str, int] = opened.getsockname()[:2]
@@ -205,7 +205,7 @@ class TwistedPort(DatagramProtocol):
 def openDatagrams(
     reactor: Any,
     bind: Bind,
-    receiver: Receiver,
+    receiver: DatagramReceiver,
     receiveBuffer: int | None = None,
     sendBuffer: int | None = None,
     group: str | None = None,
@@ -246,7 +246,9 @@ def openDatagrams(
     return (DatagramPort if canBeFast(reactor) else TwistedPort)(reactor, opened, receiver)
 
 
-def openGroup(reactor: Any, group: str, host: str, port: int, receiver: Receiver) -> list[DatagramPort | TwistedPort]:
+def openGroup(
+    reactor: Any, group: str, host: str, port: int, receiver: DatagramReceiver
+) -> list[DatagramPort | TwistedPort]:
     """
     Hear what is sent to a multicast group, and nothing else.
 

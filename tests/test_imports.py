@@ -199,6 +199,20 @@ def test_reactorIsAnArgument(module: str) -> None:
         assert "twisted.internet.reactor" not in {name for name, forTypes in imported(module)}
 
 
+@pytest.mark.parametrize("package", ["gateways"])
+def test_classNames(package: str) -> None:
+    """
+    No name is that of two classes of one package, whether it begins with an underscore or not.
+    """
+    names = [
+        node.name.lstrip("_")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 @pytest.mark.parametrize(
     "module, name, verdict",
     [

@@ -23,7 +23,7 @@ from gateways.coap.codes import (
     isSuccess,
 )
 from gateways.coap.generations import Generations
-from gateways.coap.message import Message
+from gateways.coap.message import CoAPMessage
 from gateways.coap.options import (
     BLOCK1,
     BLOCK2,
@@ -100,14 +100,14 @@ def exponentFor(size: int) -> int:
     return max(0, min(LARGEST, size.bit_length() - 5))
 
 
-def diagnostic(code: int, text: str, options: Sequence[Option] = ()) -> Message:
+def diagnostic(code: int, text: str, options: Sequence[Option] = ()) -> CoAPMessage:
     """
     A response that says what was wrong (RFC 7252 5.5.2).
     """
-    return Message(code, options, text.encode("utf-8"))
+    return CoAPMessage(code, options, text.encode("utf-8"))
 
 
-def keyOf(request: Message, address: object) -> Key:
+def keyOf(request: CoAPMessage, address: object) -> Key:
     """
     What two requests have in common that are about one body: all but the block, and where it is (RFC 7959 2.4, 2.5).
     """
@@ -120,7 +120,7 @@ def keyOf(request: Message, address: object) -> Key:
 _NOT_OF_KEY: Final = (BLOCK1, BLOCK2, OBSERVE)
 
 
-class _Part:
+class _PartialBody:
     """
     What has come of a body.
     """
@@ -148,9 +148,9 @@ class Assembler:
         """
         self.longest = longest
         self._streams = streams
-        self._parts: Generations[Key, _Part] = Generations(lifetime, most, mostBytes)
+        self._parts: Generations[Key, _PartialBody] = Generations(lifetime, most, mostBytes)
 
-    def take(self, request: Message, address: object, now: float) -> Message:
+    def take(self, request: CoAPMessage, address: object, now: float) -> CoAPMessage:
         """
         Take a request, which may carry a block.
 
@@ -176,7 +176,7 @@ class Assembler:
                 return self._tooLarge(block)
             if not block.more:
                 return request
-            part: _Part | None = _Part()
+            part: _PartialBody | None = _PartialBody()
         else:
             part = self._parts.get(key)
         if part is None or start > len(part.body):
@@ -192,9 +192,9 @@ class Assembler:
             self._parts.pop(key)
             return request.replace(payload=bytes(part.body))
         self._parts.put(key, part, now, len(part.body) if start == 0 else size)
-        return Message(CONTINUE, [block.option(BLOCK1)])
+        return CoAPMessage(CONTINUE, [block.option(BLOCK1)])
 
-    def _tooLarge(self, block: Block | None) -> Message:
+    def _tooLarge(self, block: Block | None) -> CoAPMessage:
         options = [uintOption(SIZE1, self.longest)]
         if block is not None:
             options.append(block.option(BLOCK1))
@@ -208,7 +208,7 @@ class _Body:
 
     __slots__ = ("response", "etag")
 
-    def __init__(self, response: Message, etag: bytes) -> None:
+    def __init__(self, response: CoAPMessage, etag: bytes) -> None:
         self.response = response
         self.etag = etag
 
@@ -228,7 +228,7 @@ class Slicer:
         self._streams = streams
         self._bodies: Generations[Key, _Body] = Generations(lifetime, most, mostBytes)
 
-    def following(self, request: Message, address: object) -> Message | None:
+    def following(self, request: CoAPMessage, address: object) -> CoAPMessage | None:
         """
         The block of a body that was begun before, L{None} where the request doesn't ask for one.
         """
@@ -240,7 +240,9 @@ class Slicer:
         body = self._bodies.get(keyOf(request, address))
         return None if body is None else _slice(body.response, block, body.etag)
 
-    def cut(self, request: Message, address: object, response: Message, largest: int, now: float) -> Message:
+    def cut(
+        self, request: CoAPMessage, address: object, response: CoAPMessage, largest: int, now: float
+    ) -> CoAPMessage:
         """
         What goes out for a response: itself, or a block of it.
 
@@ -262,14 +264,14 @@ class Slicer:
             self._bodies.put(keyOf(request, address), _Body(response, etag), now, len(response.payload))
         return _slice(response, block, etag)
 
-    def _blockOf(self, request: Message) -> Block | None:
+    def _blockOf(self, request: CoAPMessage) -> Block | None:
         block = blockOf(request.options, BLOCK2)
         if block is None or block.exponent <= LARGEST or not self._streams:
             return block
         return Block(block.number, block.more, LARGEST)
 
 
-def _slice(response: Message, block: Block, etag: bytes) -> Message:
+def _slice(response: CoAPMessage, block: Block, etag: bytes) -> CoAPMessage:
     total = len(response.payload)
     if block.start >= total and (block.number or total):
         return diagnostic(BAD_REQUEST, "Block2: beyond the end")
@@ -282,7 +284,7 @@ def _slice(response: Message, block: Block, etag: bytes) -> Message:
         options.append((ETAG, etag))
     if block.number == 0:
         options.append(uintOption(SIZE2, total))
-    return Message(response.code, options, response.payload[block.start : end], response.token, response.type)
+    return CoAPMessage(response.code, options, response.payload[block.start : end], response.token, response.type)
 
 
 class TransferError(Exception):
@@ -300,7 +302,7 @@ class Transfer:
     @ivar response: the whole response, once it is there.
     """
 
-    def __init__(self, request: Message, longest: int, exponent: int = LARGEST) -> None:
+    def __init__(self, request: CoAPMessage, longest: int, exponent: int = LARGEST) -> None:
         """
         @param longest: of the response's body, in bytes.
         @param exponent: of the blocks to begin with.
@@ -310,17 +312,17 @@ class Transfer:
         self._exponent = exponent
         self._sent = 0
         self._body = bytearray()
-        self._head: Message | None = None
+        self._head: CoAPMessage | None = None
         self._etag: bytes | None = None
-        self.response: Message | None = None
+        self.response: CoAPMessage | None = None
 
-    def first(self) -> Message:
+    def first(self) -> CoAPMessage:
         """
         The request to begin with.
         """
         return self._send(0)
 
-    def answered(self, response: Message) -> Message | None:
+    def answered(self, response: CoAPMessage) -> CoAPMessage | None:
         """
         Take the response to what was sent last.
 
@@ -342,13 +344,13 @@ class Transfer:
             return self._send(0)
         return self._gather(response)
 
-    def _send(self, start: int) -> Message:
+    def _send(self, start: int) -> CoAPMessage:
         payload = self._request.payload
         size = 16 << self._exponent
         options = list(self._request.options)
         if len(payload) <= size and start == 0:
             self._sent = len(payload)
-            return Message(self._request.code, options, payload)
+            return CoAPMessage(self._request.code, options, payload)
         end = min(start + size, len(payload))
         number = start >> (self._exponent + 4)
         if number >= _MOST_BLOCKS:
@@ -357,9 +359,9 @@ class Transfer:
         if start == 0:
             options.append(uintOption(SIZE1, len(payload)))
         self._sent = end
-        return Message(self._request.code, options, payload[start:end])
+        return CoAPMessage(self._request.code, options, payload[start:end])
 
-    def _gather(self, response: Message) -> Message | None:
+    def _gather(self, response: CoAPMessage) -> CoAPMessage | None:
         block = blockOf(response.options, BLOCK2)
         if block is None:
             if self._head is not None and isSuccess(response.code):
@@ -380,7 +382,7 @@ class Transfer:
             following = Block(len(self._body) >> (block.exponent + 4), False, block.exponent)
             # The body that was sent is known there by its key (RFC 7959 2.7); it need not be sent again.
             options = without(self._request.options, OBSERVE, BLOCK2, BLOCK1)
-            return Message(self._request.code, [*options, following.option(BLOCK2)])
+            return CoAPMessage(self._request.code, [*options, following.option(BLOCK2)])
         whole = self._head.replace(without(self._head.options, BLOCK2, SIZE2), bytes(self._body))
         self.response = whole
         return None

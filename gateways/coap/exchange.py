@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from gateways.coap.codes import EMPTY, isRequest, isResponse
 from gateways.coap.generations import Generations
-from gateways.coap.message import ACK, CON, NON, RST, Message, MessageError, decode, encode, encodeEmpty
+from gateways.coap.message import ACK, CON, NON, RST, CoAPMessage, MessageError, decode, encode, encodeEmpty
 from gateways.coap.options import NO_RESPONSE, uintOf, understand
 from gateways.coap.parameters import Parameters
 
@@ -38,13 +38,13 @@ class Upper(Protocol):
     Who answers requests.
     """
 
-    def requested(self, request: Message, incoming: Incoming, now: float) -> None:
+    def requested(self, request: CoAPMessage, incoming: Incoming, now: float) -> None:
         """
         A request that did not come before. It is answered by L{Exchanges.respond}, now or later. The options are those
         that are understood.
         """
 
-    def refused(self, request: Message, option: int, incoming: Incoming, now: float) -> None:
+    def refused(self, request: CoAPMessage, option: int, incoming: Incoming, now: float) -> None:
         """
         As L{requested}, for a request with a critical option that is not understood.
         """
@@ -60,7 +60,7 @@ class Awaiting(Protocol):
         The request has come, and the response will come by itself (RFC 7252 5.2.2).
         """
 
-    def answered(self, response: Message, now: float) -> bool:
+    def answered(self, response: CoAPMessage, now: float) -> bool:
         """
         A response has come.
 
@@ -86,7 +86,7 @@ class Incoming:
 
     __slots__ = ("address", "size", "type", "messageID", "token", "noResponse", "_entry", "_acked", "_done")
 
-    def __init__(self, address: Address, size: int, request: Message, entry: _Seen) -> None:
+    def __init__(self, address: Address, size: int, request: CoAPMessage, entry: _Seen) -> None:
         self.address = address
         self.size = size
         self.type = request.type
@@ -97,7 +97,7 @@ class Incoming:
         self._acked = False
         self._done = False
 
-    def settle(self, response: Message) -> bool:
+    def settle(self, response: CoAPMessage) -> bool:
         """
         Whether it is to be answered so, which it is once: not a second time, and not where it does not want to hear of
         responses of that class (RFC 7967 2).
@@ -120,21 +120,21 @@ class _Seen:
         self.reply = b""
 
 
-def streamed(address: Address, request: Message) -> Incoming:
+def streamed(address: Address, request: CoAPMessage) -> Incoming:
     """
     A request that came on a stream, where nothing comes twice.
     """
     return Incoming(address, 0, request, _Seen(0))
 
 
-class _Outgoing:
+class _OutgoingMessage:
     """
     A message to a peer, which is waiting its turn or on its way.
     """
 
     __slots__ = ("address", "message", "data", "timeout", "sent", "ended")
 
-    def __init__(self, address: Address, message: Message, ended: Ended | None) -> None:
+    def __init__(self, address: Address, message: CoAPMessage, ended: Ended | None) -> None:
         self.address = address
         self.message = message
         self.data = b""
@@ -143,7 +143,7 @@ class _Outgoing:
         self.ended = ended
 
 
-class _Lane:
+class _PeerQueue:
     """
     The confirmable messages to one peer.
     """
@@ -151,8 +151,8 @@ class _Lane:
     __slots__ = ("flying", "waiting")
 
     def __init__(self) -> None:
-        self.flying: dict[int, _Outgoing] = {}
-        self.waiting: deque[_Outgoing] = deque()
+        self.flying: dict[int, _OutgoingMessage] = {}
+        self.waiting: deque[_OutgoingMessage] = deque()
 
 
 class Exchanges:
@@ -181,9 +181,9 @@ class Exchanges:
         self._verified: Generations[Address, bool] = Generations(lifetime, remembered)
         # What is to be told of a reset of a message that nobody acknowledges.
         self._told: Generations[tuple[Address, int], Ended] = Generations(lifetime, remembered)
-        self._lanes: dict[Address, _Lane] = {}
+        self._lanes: dict[Address, _PeerQueue] = {}
         self._awaiting: dict[Address, dict[bytes, Awaiting]] = {}
-        self._deadlines: list[tuple[float, int, _Outgoing | Incoming]] = []
+        self._deadlines: list[tuple[float, int, _OutgoingMessage | Incoming]] = []
         self._count = 0
         self._tokens = random.getrandbits(32)
 
@@ -218,7 +218,7 @@ class Exchanges:
         elif isResponse(code) and type != RST:
             self._receiveResponse(message, datagram, address, now)
 
-    def _receiveRequest(self, message: Message, datagram: bytes, address: Address, now: float) -> None:
+    def _receiveRequest(self, message: CoAPMessage, datagram: bytes, address: Address, now: float) -> None:
         key = (address, message.messageID)
         mark = hash(datagram)
         seen = self._seen.get(key)
@@ -238,7 +238,7 @@ class Exchanges:
         if message.type == CON and not incoming._done:
             self._push(now + self.parameters.processingDelay, incoming)
 
-    def _receiveResponse(self, message: Message, datagram: bytes, address: Address, now: float) -> None:
+    def _receiveResponse(self, message: CoAPMessage, datagram: bytes, address: Address, now: float) -> None:
         type = message.type
         key = (address, message.messageID, type)
         seen = None
@@ -280,7 +280,7 @@ class Exchanges:
                     self._settle(address, messageID, ACKNOWLEDGED, now)
                     break
 
-    def _settle(self, address: Address, messageID: int, how: int, now: float) -> _Outgoing | None:
+    def _settle(self, address: Address, messageID: int, how: int, now: float) -> _OutgoingMessage | None:
         """
         A peer has said something to a message of ours; returns which that is, if it is still on its way.
         """
@@ -308,7 +308,7 @@ class Exchanges:
 
     # Outgoing
 
-    def respond(self, incoming: Incoming, response: Message, now: float) -> None:
+    def respond(self, incoming: Incoming, response: CoAPMessage, now: float) -> None:
         """
         Answer a request; once.
         """
@@ -339,20 +339,20 @@ class Exchanges:
                 incoming._entry.reply = encodeEmpty(ACK, incoming.messageID)
                 self._transmit(incoming._entry.reply, incoming.address)
 
-    def send(self, address: Address, message: Message, confirmable: bool, ended: Ended | None, now: float) -> None:
+    def send(self, address: Address, message: CoAPMessage, confirmable: bool, ended: Ended | None, now: float) -> None:
         """
         Send a response or notification of its own; it may have to wait for those before it.
 
         @param ended: is called with how it ended; of one that is not confirmable, only if the peer resets it.
         """
         message.type = CON if confirmable else NON
-        outgoing = _Outgoing(address, message, ended)
+        outgoing = _OutgoingMessage(address, message, ended)
         lane = self._lanes.get(address)
         if lane is None:
             if not confirmable:
                 self._transmitOnce(outgoing, now)
                 return
-            lane = self._lanes[address] = _Lane()
+            lane = self._lanes[address] = _PeerQueue()
         # What is not confirmable waits too: it must not overtake.
         if lane.waiting or len(lane.flying) >= self.parameters.nstart:
             if len(lane.waiting) >= self.parameters.maxWaiting:
@@ -364,7 +364,7 @@ class Exchanges:
         else:
             self._transmitOnce(outgoing, now)
 
-    def request(self, address: Address, message: Message, awaiting: Awaiting, now: float) -> bytes:
+    def request(self, address: Address, message: CoAPMessage, awaiting: Awaiting, now: float) -> bytes:
         """
         Ask a peer for something.
 
@@ -424,13 +424,13 @@ class Exchanges:
         for token in list(self._awaiting.get(address, ())):
             self._fail(address, token, DROPPED, now)
 
-    def _drop(self, outgoing: _Outgoing, now: float) -> None:
+    def _drop(self, outgoing: _OutgoingMessage, now: float) -> None:
         if outgoing.ended is not None:
             outgoing.ended(DROPPED, now)
         if isRequest(outgoing.message.code):
             self._fail(outgoing.address, outgoing.message.token, DROPPED, now)
 
-    def _advance(self, address: Address, lane: _Lane, now: float) -> None:
+    def _advance(self, address: Address, lane: _PeerQueue, now: float) -> None:
         """
         Send what waits, as far as it may be sent.
         """
@@ -443,7 +443,7 @@ class Exchanges:
         if not lane.flying and not lane.waiting and self._lanes.get(address) is lane:
             del self._lanes[address]
 
-    def _launch(self, outgoing: _Outgoing, lane: _Lane, now: float) -> None:
+    def _launch(self, outgoing: _OutgoingMessage, lane: _PeerQueue, now: float) -> None:
         parameters = self.parameters
         message = outgoing.message
         message.messageID = self._nextMessageID(outgoing.address, now)
@@ -454,7 +454,7 @@ class Exchanges:
         self._push(now + outgoing.timeout, outgoing)
         self._transmit(outgoing.data, outgoing.address)
 
-    def _transmitOnce(self, outgoing: _Outgoing, now: float) -> None:
+    def _transmitOnce(self, outgoing: _OutgoingMessage, now: float) -> None:
         message, address = outgoing.message, outgoing.address
         message.messageID = self._nextMessageID(address, now)
         if outgoing.ended is not None:
@@ -494,7 +494,7 @@ class Exchanges:
             else:
                 self._retransmit(due, now)
 
-    def _retransmit(self, outgoing: _Outgoing, now: float) -> None:
+    def _retransmit(self, outgoing: _OutgoingMessage, now: float) -> None:
         address = outgoing.address
         if outgoing.sent <= self.parameters.maxRetransmit:
             outgoing.sent += 1
@@ -511,13 +511,13 @@ class Exchanges:
             self._fail(address, outgoing.message.token, TIMED_OUT, now)
         self._advance(address, lane, now)
 
-    def _isOver(self, due: _Outgoing | Incoming) -> bool:
+    def _isOver(self, due: _OutgoingMessage | Incoming) -> bool:
         if isinstance(due, Incoming):
             return due._done
         lane = self._lanes.get(due.address)
         return lane is None or lane.flying.get(due.message.messageID) is not due
 
-    def _push(self, deadline: float, due: _Outgoing | Incoming) -> None:
+    def _push(self, deadline: float, due: _OutgoingMessage | Incoming) -> None:
         deadlines = self._deadlines
         # What is over stays until its time; too much of that, and it is swept.
         if len(deadlines) > 1000 and len(deadlines) > 4 * (len(self._lanes) * self.parameters.nstart + 250):

@@ -11,13 +11,13 @@ from gateways.coap.codes import BAD_REQUEST
 from gateways.coap.exchange import Address, Ended, Incoming
 from gateways.coap.parameters import Parameters
 from gateways.coap.query import QueryError, pathOf, queryOf
-from gateways.coap.request import Request
+from gateways.coap.request import CoAPRequest
 from gateways.coap.resources import serve
 from gateways.coap.session import CoAPClient
 
 if TYPE_CHECKING:
-    from gateways.coap.message import Message
-    from gateways.coap.pubsub import Topics
+    from gateways.coap.message import CoAPMessage
+    from gateways.coap.pubsub import PubSubTopics
     from twisted_mqtt.broker.listenerprofile import ListenerProfile
     from twisted_mqtt.config.schema_extensions import CoAP
 
@@ -33,12 +33,12 @@ class Endpoint(Protocol):
     profile: ListenerProfile
     port: int
 
-    def send(self, address: Address, message: Message, confirmable: bool, ended: Ended | None, now: float) -> None:
+    def send(self, address: Address, message: CoAPMessage, confirmable: bool, ended: Ended | None, now: float) -> None:
         """
         See L{Exchanges.send<gateways.coap.exchange.Exchanges.send>}; the timer is seen to.
         """
 
-    def cut(self, request: Message, address: Address, response: Message, size: int, now: float) -> Message:
+    def cut(self, request: CoAPMessage, address: Address, response: CoAPMessage, size: int, now: float) -> CoAPMessage:
         """
         What goes out for a response: itself, or its first block.
 
@@ -50,12 +50,12 @@ class Endpoint(Protocol):
         Whether a peer has lately shown that it receives what is sent there.
         """
 
-    def respond(self, incoming: Incoming, response: Message, now: float) -> None:
+    def respond(self, incoming: Incoming, response: CoAPMessage, now: float) -> None:
         """
         Answer a request, in one message.
         """
 
-    def answer(self, incoming: Incoming, request: Message, response: Message) -> None:
+    def answer(self, incoming: Incoming, request: CoAPMessage, response: CoAPMessage) -> None:
         """
         Answer a request, block by block where it has to be.
         """
@@ -66,7 +66,7 @@ class Endpoint(Protocol):
         """
 
 
-class Gateway:
+class CoAPGateway:
     """
     The gateway.
 
@@ -74,7 +74,7 @@ class Gateway:
     @ivar topics: what C{/ps} knows of its topics.
     """
 
-    def __init__(self, broker: Any, settings: CoAP, topics: Topics) -> None:
+    def __init__(self, broker: Any, settings: CoAP, topics: PubSubTopics) -> None:
         self.broker = broker
         self.settings = settings
         self.topics = topics
@@ -82,16 +82,16 @@ class Gateway:
         self.clients: dict[tuple[Address, str], CoAPClient] = {}
         self._byAddress: dict[Address, set[CoAPClient]] = {}
 
-    def serve(self, endpoint: Endpoint, asked: Message, message: Message, incoming: Incoming) -> None:
+    def serve(self, endpoint: Endpoint, asked: CoAPMessage, message: CoAPMessage, incoming: Incoming) -> None:
         """
-        See L{Owner<gateways.coap.protocol.Owner>}.
+        See L{ResourceServer<gateways.coap.protocol.ResourceServer>}.
         """
         try:
             query = queryOf(asked)
         except QueryError as error:
             endpoint.answer(incoming, asked, diagnostic(BAD_REQUEST, str(error)))
             return
-        serve(Request(self, endpoint, asked, message, query, incoming), pathOf(asked))
+        serve(CoAPRequest(self, endpoint, asked, message, query, incoming), pathOf(asked))
 
     def clientFor(
         self,

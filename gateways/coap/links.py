@@ -15,7 +15,7 @@ class LinkError(Exception):
     """
 
 
-class Link:
+class WebLink:
     """
     A link: where it leads, and what is said of that.
 
@@ -57,7 +57,7 @@ class Link:
         )
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Link) and (self.target, self.attributes) == (other.target, other.attributes)
+        return isinstance(other, WebLink) and (self.target, self.attributes) == (other.target, other.attributes)
 
     def __hash__(self) -> int:
         return hash((self.target, tuple(self.attributes)))
@@ -92,14 +92,14 @@ def _quoted(name: str, value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def formatLinks(links: Iterable[Link]) -> bytes:
+def formatLinks(links: Iterable[WebLink]) -> bytes:
     """
     Links as a payload of content format 40.
     """
     return ",".join(map(str, links)).encode("utf-8")
 
 
-def parseLinks(payload: bytes) -> list[Link]:
+def parseLinks(payload: bytes) -> list[WebLink]:
     """
     The links that a payload holds.
 
@@ -108,7 +108,7 @@ def parseLinks(payload: bytes) -> list[Link]:
     return [link for link, _ in splitLinks(payload)]
 
 
-def splitLinks(payload: bytes) -> Iterator[tuple[Link, str]]:
+def splitLinks(payload: bytes) -> Iterator[tuple[WebLink, str]]:
     """
     The links that a payload holds, and each as it stands there.
 
@@ -125,7 +125,7 @@ def splitLinks(payload: bytes) -> Iterator[tuple[Link, str]]:
         match = _TARGET.match(text, at)
         if match is None:
             raise LinkError(f"no link at character {at}")
-        link = Link(match[2])
+        link = WebLink(match[2])
         start = match.start(1)
         at = match.end()
         while (match := _ATTRIBUTE.match(text, at)) is not None:
@@ -141,7 +141,7 @@ def splitLinks(payload: bytes) -> Iterator[tuple[Link, str]]:
         at = match.end()
 
 
-def filterLinks(links: Iterable[Link], query: Iterable[str]) -> list[Link]:
+def filterLinks(links: Iterable[WebLink], query: Iterable[str]) -> list[WebLink]:
     """
     The links that every filter of a query lets through; what is not C{name=value} is no filter.
     """

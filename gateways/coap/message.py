@@ -41,7 +41,7 @@ class MessageError(Exception):
         self.confirmable = confirmable
 
 
-class Message:
+class CoAPMessage:
     """
     A message.
 
@@ -73,7 +73,7 @@ class Message:
         self.payload = payload
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Message):
+        if not isinstance(other, CoAPMessage):
             return NotImplemented
         return (
             self.type == other.type
@@ -93,11 +93,11 @@ class Message:
             f"{self.options} {self.payload[:40]!r}>"
         )
 
-    def replace(self, options: Sequence[Option] | None = None, payload: bytes | None = None) -> Message:
+    def replace(self, options: Sequence[Option] | None = None, payload: bytes | None = None) -> CoAPMessage:
         """
         A copy with other options or another payload.
         """
-        return Message(
+        return CoAPMessage(
             self.code,
             self.options if options is None else options,
             self.payload if payload is None else payload,
@@ -126,7 +126,7 @@ def encodeEmpty(type: int, messageID: int) -> bytes:
     return bytes((_VERSION << 6 | type << 4, EMPTY, messageID >> 8, messageID & 0xFF))
 
 
-def encode(message: Message) -> bytes:
+def encode(message: CoAPMessage) -> bytes:
     """
     A message as a datagram.
     """
@@ -164,7 +164,7 @@ def _extended(number: int, data: bytearray) -> int:
     return 14
 
 
-def decode(datagram: bytes) -> Message:
+def decode(datagram: bytes) -> CoAPMessage:
     """
     The message that a datagram is.
 
@@ -188,7 +188,7 @@ def decode(datagram: bytes) -> Message:
     if code >> 5 in _RESERVED:
         raise MessageError(f"the reserved code {codeText(code)}", messageID, confirmable)
     at = 4 + length
-    message = Message(code, (), b"", datagram[4:at], type, messageID)
+    message = CoAPMessage(code, (), b"", datagram[4:at], type, messageID)
     if at == end:
         return message
     options = message.options

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from gateways.coap.codes import CONTENT, GET
 from gateways.coap.exchange import Address
 from gateways.coap.generations import Generations
-from gateways.coap.message import NON, Message, MessageError, decode
+from gateways.coap.message import NON, CoAPMessage, MessageError, decode
 from gateways.coap.options import (
     ACCEPT,
     CONTENT_FORMAT,
@@ -114,5 +114,5 @@ class Discovery:
 
     def _answer(self, address: Address, token: bytes, payload: bytes) -> None:
         self._waiting.pop(address[0], None)
-        response = Message(CONTENT, [uintOption(CONTENT_FORMAT, LINK_FORMAT)], payload, token)
+        response = CoAPMessage(CONTENT, [uintOption(CONTENT_FORMAT, LINK_FORMAT)], payload, token)
         self._endpoint.send(address, response, False, None, self._reactor.seconds())

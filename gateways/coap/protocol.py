@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from gateways.coap.codes import INTERNAL_SERVER_ERROR
 from gateways.coap.exchange import Address, Awaiting, Ended, Exchanges, Incoming
-from gateways.coap.message import Message
+from gateways.coap.message import CoAPMessage
 from gateways.coap.serving import Bodies, refusal, take, withBlock
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ Who has not shown that it is where it says gets at most this much payload, or th
 """
 
 
-class Owner(Protocol):
+class ResourceServer(Protocol):
     """
     The gateway of an endpoint.
     """
@@ -38,7 +38,7 @@ class Owner(Protocol):
     settings: Any
     parameters: Parameters
 
-    def serve(self, endpoint: Any, asked: Message, message: Message, incoming: Incoming) -> None:
+    def serve(self, endpoint: Any, asked: CoAPMessage, message: CoAPMessage, incoming: Incoming) -> None:
         """
         Answer a request by C{endpoint.answer}, now or later.
 
@@ -63,7 +63,7 @@ class CoAPProtocol:
     @ivar transport: the layer below, L{None} before it is open.
     """
 
-    def __init__(self, gateway: Owner, profile: ListenerProfile, reactor: Any, secure: bool = False) -> None:
+    def __init__(self, gateway: ResourceServer, profile: ListenerProfile, reactor: Any, secure: bool = False) -> None:
         """
         @param secure: whether a layer below vouches for addresses.
         """
@@ -106,14 +106,14 @@ class CoAPProtocol:
             _log.failure("A datagram from {host} could not be handled", host=addr[0])
         self._arm()
 
-    def send(self, address: Address, message: Message, confirmable: bool, ended: Ended | None, now: float) -> None:
+    def send(self, address: Address, message: CoAPMessage, confirmable: bool, ended: Ended | None, now: float) -> None:
         """
         See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """
         self.exchanges.send(address, message, confirmable, ended, now)
         self._arm()
 
-    def request(self, address: Address, message: Message, awaiting: Awaiting, now: float) -> bytes:
+    def request(self, address: Address, message: CoAPMessage, awaiting: Awaiting, now: float) -> bytes:
         """
         See L{Exchanges.request}; the timer is seen to.
         """
@@ -169,13 +169,13 @@ class CoAPProtocol:
 
     # Requests
 
-    def refused(self, request: Message, option: int, incoming: Incoming, now: float) -> None:
+    def refused(self, request: CoAPMessage, option: int, incoming: Incoming, now: float) -> None:
         """
         See L{Upper<gateways.coap.exchange.Upper>}.
         """
         self.exchanges.respond(incoming, refusal(option), now)
 
-    def requested(self, request: Message, incoming: Incoming, now: float) -> None:
+    def requested(self, request: CoAPMessage, incoming: Incoming, now: float) -> None:
         """
         See L{Upper<gateways.coap.exchange.Upper>}.
         """
@@ -183,15 +183,15 @@ class CoAPProtocol:
             take(self._gateway, self, self._bodies, request, incoming, now)
         except Exception:
             _log.failure("Answering {request} failed", request=request)
-            self.exchanges.respond(incoming, Message(INTERNAL_SERVER_ERROR), now)
+            self.exchanges.respond(incoming, CoAPMessage(INTERNAL_SERVER_ERROR), now)
 
-    def respond(self, incoming: Incoming, response: Message, now: float) -> None:
+    def respond(self, incoming: Incoming, response: CoAPMessage, now: float) -> None:
         """
         See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """
         self.exchanges.respond(incoming, response, now)
 
-    def answer(self, incoming: Incoming, request: Message, response: Message) -> None:
+    def answer(self, incoming: Incoming, request: CoAPMessage, response: CoAPMessage) -> None:
         """
         See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """
@@ -200,7 +200,7 @@ class CoAPProtocol:
         self.exchanges.respond(incoming, self.cut(request, incoming.address, response, incoming.size, now), now)
         self._arm()
 
-    def cut(self, request: Message, address: Address, response: Message, size: int, now: float) -> Message:
+    def cut(self, request: CoAPMessage, address: Address, response: CoAPMessage, size: int, now: float) -> CoAPMessage:
         """
         See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """

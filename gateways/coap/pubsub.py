@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from gateways.coap.options import CBOR, EXI, JSON, LINK_FORMAT, OCTET_STREAM, TEXT_PLAIN, XML
-from twisted_mqtt.core.message import Message as Published
+from twisted_mqtt.core.message import Message
 
 MIME: Final[dict[int, str]] = {
     TEXT_PLAIN: "text/plain",
@@ -37,7 +37,7 @@ def formatNamed(contentType: str | None) -> int | None:
     return _FORMATS.get(contentType.partition(";")[0].strip().lower())
 
 
-class Topic:
+class PubSubTopic:
     """
     A topic.
 
@@ -52,7 +52,7 @@ class Topic:
         self.maxAge = maxAge
 
 
-class Topics:
+class PubSubTopics:
     """
     The topics that were made here, by their names in the broker's one topic space.
     """
@@ -62,12 +62,12 @@ class Topics:
         @param most: how many there may be.
         """
         self._most = most
-        self._topics: dict[str, Topic] = {}
+        self._topics: dict[str, PubSubTopic] = {}
 
     def __len__(self) -> int:
         return len(self._topics)
 
-    def get(self, name: str) -> Topic | None:
+    def get(self, name: str) -> PubSubTopic | None:
         """
         What is known of a topic.
         """
@@ -79,7 +79,7 @@ class Topics:
         """
         if name not in self._topics and len(self._topics) >= self._most:
             return False
-        self._topics[name] = Topic(format, maxAge)
+        self._topics[name] = PubSubTopic(format, maxAge)
         return True
 
     def below(self, name: str) -> list[str]:
@@ -95,7 +95,7 @@ class Topics:
         """
         self._topics.pop(name, None)
 
-    def formatOf(self, message: Published) -> int:
+    def formatOf(self, message: Message) -> int:
         """
         In which content format a message goes out: as its publisher says, or as the topic's other values.
         """

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from gateways.coap.message import Message
+from gateways.coap.message import CoAPMessage
 from gateways.coap.options import URI_PATH, URI_QUERY, stringsOf
 
 
@@ -40,14 +40,14 @@ class QueryError(Exception):
     """
 
 
-def pathOf(request: Message) -> list[str]:
+def pathOf(request: CoAPMessage) -> list[str]:
     """
     The segments of the path; none for the root.
     """
     return stringsOf(request.options, URI_PATH)
 
 
-def queryOf(request: Message) -> Query:
+def queryOf(request: CoAPMessage) -> Query:
     """
     The query of a request.
 

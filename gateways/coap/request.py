@@ -22,7 +22,7 @@ from gateways.coap.codes import (
     UNAUTHORIZED,
 )
 from gateways.coap.exchange import Address, Incoming
-from gateways.coap.message import Message
+from gateways.coap.message import CoAPMessage
 from gateways.coap.options import CONTENT_FORMAT, MAX_AGE, Option, uintOf, uintOption
 from gateways.coap.pubsub import MIME
 from gateways.coap.query import Query
@@ -49,7 +49,7 @@ from twisted_mqtt.core.reasons import (
 )
 
 if TYPE_CHECKING:
-    from gateways.coap.gateway import Endpoint, Gateway
+    from gateways.coap.gateway import CoAPGateway, Endpoint
 
 _log = Logger()
 
@@ -82,7 +82,7 @@ The codes of reasons; of all others it is 5.03.
 """
 
 
-class Request:
+class CoAPRequest:
     """
     A request.
 
@@ -96,10 +96,10 @@ class Request:
 
     def __init__(
         self,
-        gateway: Gateway,
+        gateway: CoAPGateway,
         endpoint: Endpoint,
-        asked: Message,
-        message: Message,
+        asked: CoAPMessage,
+        message: CoAPMessage,
         query: Query,
         incoming: Incoming,
     ) -> None:
@@ -141,7 +141,7 @@ class Request:
         """
         if not self.answered:
             self.answered = True
-            self._endpoint.answer(self._incoming, self._asked, Message(code, options or (), payload))
+            self._endpoint.answer(self._incoming, self._asked, CoAPMessage(code, options or (), payload))
 
     def refuse(self, code: int, text: str, wait: float = 0.0) -> None:
         """

@@ -28,7 +28,7 @@ from gateways.coap.codes import (
     PUT,
     SERVICE_UNAVAILABLE,
 )
-from gateways.coap.links import Link, LinkError, filterLinks, formatLinks, parseLinks
+from gateways.coap.links import LinkError, WebLink, filterLinks, formatLinks, parseLinks
 from gateways.coap.options import (
     ACCEPT,
     CONTENT_FORMAT,
@@ -48,20 +48,20 @@ from gateways.coap.options import (
     valueOf,
 )
 from gateways.coap.query import QueryError, parseForm
-from gateways.coap.session import CoAPClient, FormatOf, Observation, formatOfBytes
+from gateways.coap.session import CoAPClient, FormatOf, Observer, formatOfBytes
 from twisted_mqtt.base.waiting import then
 from twisted_mqtt.core.reasons import MESSAGE_RATE_TOO_HIGH, NOT_AUTHORIZED, SERVER_BUSY
 from twisted_mqtt.core.topics import checkTopicName
 
 if TYPE_CHECKING:
-    from gateways.coap.request import Request
-    from twisted_mqtt.core.message import Message as Published
+    from gateways.coap.request import CoAPRequest
+    from twisted_mqtt.core.message import Message
 
 _log = Logger()
 
 _LINKS: Final = (
-    Link("/mqtt", [("rt", "mqtt"), ("ct", str(OCTET_STREAM)), ("obs", None)]),
-    Link("/ps", [("rt", "core.ps"), ("ct", str(LINK_FORMAT)), ("obs", None)]),
+    WebLink("/mqtt", [("rt", "mqtt"), ("ct", str(OCTET_STREAM)), ("obs", None)]),
+    WebLink("/ps", [("rt", "core.ps"), ("ct", str(LINK_FORMAT)), ("obs", None)]),
 )
 
 _ALL_LINKS: Final = formatLinks(_LINKS)
@@ -69,7 +69,7 @@ _ALL_LINKS: Final = formatLinks(_LINKS)
 _WILDCARDS: Final = ("+", "#")
 
 
-def serve(request: Request, path: list[str]) -> None:
+def serve(request: CoAPRequest, path: list[str]) -> None:
     """
     Answer a request, now or later.
 
@@ -88,7 +88,7 @@ def serve(request: Request, path: list[str]) -> None:
         request.refuse(NOT_FOUND, "there are /mqtt, /ps and /.well-known/core")
 
 
-def _serveLinks(request: Request) -> None:
+def _serveLinks(request: CoAPRequest) -> None:
     message = request.message
     if message.code != GET:
         request.refuse(METHOD_NOT_ALLOWED, "GET only")
@@ -109,7 +109,7 @@ def linksFor(query: list[str]) -> bytes:
 # /mqtt
 
 
-def _serveMQTT(request: Request, topic: str) -> None:
+def _serveMQTT(request: CoAPRequest, topic: str) -> None:
     message, query = request.message, request.query
     if query.others:
         _log.debug("{names} in a query to /mqtt mean nothing", names=query.others)
@@ -137,7 +137,7 @@ def _serveMQTT(request: Request, topic: str) -> None:
         request.withClient(lambda client: _get(request, client, topic))
 
 
-def _hasForm(request: Request, topic: str) -> bool:
+def _hasForm(request: CoAPRequest, topic: str) -> bool:
     """
     Publish what a form says, if the request is one.
     """
@@ -155,7 +155,7 @@ def _hasForm(request: Request, topic: str) -> bool:
     return True
 
 
-def _get(request: Request, client: CoAPClient, topic: str) -> Any:
+def _get(request: CoAPRequest, client: CoAPClient, topic: str) -> Any:
     observe = uintOf(request.message.options, OBSERVE)
     if observe == 0:
         if not topic:
@@ -170,13 +170,13 @@ def _get(request: Request, client: CoAPClient, topic: str) -> Any:
 
 
 def _publish(
-    request: Request, client: CoAPClient, topic: str, payload: bytes, qos: int, retain: bool, properties: Any
+    request: CoAPRequest, client: CoAPClient, topic: str, payload: bytes, qos: int, retain: bool, properties: Any
 ) -> Any:
     result = client.client.publish(topic, payload, qos, retain, properties)
     return then(result, _published, request, client, CHANGED, bool(qos) or retain)
 
 
-def _published(reason: int, request: Request, client: CoAPClient, code: int, keep: bool) -> None:
+def _published(reason: int, request: CoAPRequest, client: CoAPClient, code: int, keep: bool) -> None:
     if reason >= 0x80 and reason != NOT_AUTHORIZED:
         _refusePublish(reason, request, client)
     elif keep and reason < 0x80:
@@ -186,20 +186,20 @@ def _published(reason: int, request: Request, client: CoAPClient, code: int, kee
         request.answer(code)
 
 
-def _refusePublish(reason: int, request: Request, client: CoAPClient) -> None:
+def _refusePublish(reason: int, request: CoAPRequest, client: CoAPClient) -> None:
     request.refuseFor(reason, client.client.wait if reason in (MESSAGE_RATE_TOO_HIGH, SERVER_BUSY) else 0.0)
 
 
 # Observing, which is the same below /mqtt and /ps
 
 
-def _observe(request: Request, client: CoAPClient, topic: str, formatOf: FormatOf) -> Any:
-    observation = Observation(request.message, topic, formatOf)
+def _observe(request: CoAPRequest, client: CoAPClient, topic: str, formatOf: FormatOf) -> Any:
+    observation = Observer(request.message, topic, formatOf)
     return then(client.observe(observation), _observed, request, client, observation)
 
 
 def _observed(
-    outcome: tuple[int, Callable[[], None]], request: Request, client: CoAPClient, observation: Observation
+    outcome: tuple[int, Callable[[], None]], request: CoAPRequest, client: CoAPClient, observation: Observer
 ) -> Any:
     reason, told = outcome
     if reason:
@@ -213,9 +213,9 @@ def _observed(
 
 
 def _observed2(
-    value: Published | None,
-    request: Request,
-    observation: Observation,
+    value: Message | None,
+    request: CoAPRequest,
+    observation: Observer,
     options: list[Option],
     told: Callable[[], None],
 ) -> None:
@@ -228,31 +228,31 @@ def _observed2(
         request.answer(CONTENT, [*options, *_ageOf(request, value)], value.payload)
 
 
-def _cancel(request: Request, client: CoAPClient, topic: str) -> None:
+def _cancel(request: CoAPRequest, client: CoAPClient, topic: str) -> None:
     if not client.forgetObservation(request.message.token):
         # From another token: everything about this topic, then.
         client.forgetTopic(topic)
 
 
-def _valueOf(request: Request, client: CoAPClient, topic: str) -> Published | None:
+def _valueOf(request: CoAPRequest, client: CoAPClient, topic: str) -> Message | None:
     """
     The retained message of a topic, perhaps without what is on disk alone.
     """
     return _fresh(request.gateway.broker.retained.get(client.client.info.mountpoint + topic), request)
 
 
-def _fetch(request: Request, client: CoAPClient, topic: str) -> Any:
+def _fetch(request: CoAPRequest, client: CoAPClient, topic: str) -> Any:
     """
     The whole retained message of a topic, or L{None}, or a L{Deferred} of it.
     """
     return then(request.gateway.broker.retained.fetch(client.client.info.mountpoint + topic), _fresh, request)
 
 
-def _fresh(value: Published | None, request: Request) -> Published | None:
+def _fresh(value: Message | None, request: CoAPRequest) -> Message | None:
     return None if value is not None and value.expiresAt and value.expiresAt <= request.now() else value
 
 
-def _ageOf(request: Request, value: Published) -> list[Option]:
+def _ageOf(request: CoAPRequest, value: Message) -> list[Option]:
     left = value.expiresAt - request.now()
     return [uintOption(MAX_AGE, max(0, int(left)))] if value.expiresAt else []
 
@@ -260,7 +260,7 @@ def _ageOf(request: Request, value: Published) -> list[Option]:
 # /ps
 
 
-def _servePubSub(request: Request, topic: str) -> None:
+def _servePubSub(request: CoAPRequest, topic: str) -> None:
     message = request.message
     code = message.code
     if code not in (GET, PUT, POST, DELETE):
@@ -279,7 +279,7 @@ def _servePubSub(request: Request, topic: str) -> None:
         request.withClient(lambda client: _put(request, client, topic))
 
 
-def _create(request: Request, client: CoAPClient, prefix: str) -> Any:
+def _create(request: CoAPRequest, client: CoAPClient, prefix: str) -> Any:
     try:
         links = parseLinks(request.message.payload)
     except LinkError as error:
@@ -296,7 +296,7 @@ def _create(request: Request, client: CoAPClient, prefix: str) -> Any:
     return then(allowed, _create2, request, client, topic, None if format is None else int(format))
 
 
-def _create2(allowed: bool, request: Request, client: CoAPClient, topic: str, format: int | None) -> None:
+def _create2(allowed: bool, request: CoAPRequest, client: CoAPClient, topic: str, format: int | None) -> None:
     topics = request.gateway.topics
     name = client.client.info.mountpoint + topic
     known = topics.get(name)
@@ -310,7 +310,7 @@ def _create2(allowed: bool, request: Request, client: CoAPClient, topic: str, fo
         request.answer(CREATED, stringOptions(LOCATION_PATH, ["ps", *topic.split("/")]))
 
 
-def _put(request: Request, client: CoAPClient, topic: str) -> Any:
+def _put(request: CoAPRequest, client: CoAPClient, topic: str) -> Any:
     name = client.client.info.mountpoint + topic
     topics = request.gateway.topics
     known = topics.get(name)
@@ -335,7 +335,7 @@ def _put(request: Request, client: CoAPClient, topic: str) -> Any:
 
 def _put2(
     reason: int,
-    request: Request,
+    request: CoAPRequest,
     client: CoAPClient,
     name: str,
     exists: bool,
@@ -352,7 +352,7 @@ def _put2(
     _published(reason, request, client, CHANGED if exists else CREATED, True)
 
 
-def _read(request: Request, client: CoAPClient, topic: str) -> Any:
+def _read(request: CoAPRequest, client: CoAPClient, topic: str) -> Any:
     observe = uintOf(request.message.options, OBSERVE)
     if observe == 0:
         return _observe(request, client, topic, request.gateway.topics.formatOf)
@@ -365,14 +365,14 @@ def _read(request: Request, client: CoAPClient, topic: str) -> Any:
     return then(allowed, _read2, request, client, topic)
 
 
-def _read2(allowed: bool, request: Request, client: CoAPClient, topic: str) -> Any:
+def _read2(allowed: bool, request: CoAPRequest, client: CoAPClient, topic: str) -> Any:
     if not allowed:
         request.refuseFor(NOT_AUTHORIZED)
         return None
     return then(_fetch(request, client, topic), _read3, request, client, topic)
 
 
-def _read3(value: Published | None, request: Request, client: CoAPClient, topic: str) -> None:
+def _read3(value: Message | None, request: CoAPRequest, client: CoAPClient, topic: str) -> None:
     topics = request.gateway.topics
     if value is None:
         if topics.get(client.client.info.mountpoint + topic) is None:
@@ -387,7 +387,7 @@ def _read3(value: Published | None, request: Request, client: CoAPClient, topic:
     request.answer(CONTENT, [uintOption(CONTENT_FORMAT, format), *_ageOf(request, value)], value.payload)
 
 
-def _remove(request: Request, client: CoAPClient, topic: str) -> Any:
+def _remove(request: CoAPRequest, client: CoAPClient, topic: str) -> Any:
     mountpoint = client.client.info.mountpoint
     names = [name[len(mountpoint) :] for name in request.gateway.topics.below(mountpoint + topic)]
     if topic not in names and _valueOf(request, client, topic) is not None:
@@ -398,7 +398,7 @@ def _remove(request: Request, client: CoAPClient, topic: str) -> Any:
     return _removeRest(request, client, names)
 
 
-def _removeRest(request: Request, client: CoAPClient, names: list[str]) -> Any:
+def _removeRest(request: CoAPRequest, client: CoAPClient, names: list[str]) -> Any:
     """
     Remove one topic after the other: each may be somebody else's, in the eyes of the access rules.
     """
@@ -414,11 +414,11 @@ def _removeRest(request: Request, client: CoAPClient, names: list[str]) -> Any:
     return None
 
 
-def _removedLater(reason: int, request: Request, client: CoAPClient, topic: str, names: list[str]) -> Any:
+def _removedLater(reason: int, request: CoAPRequest, client: CoAPClient, topic: str, names: list[str]) -> Any:
     return _removeRest(request, client, names) if _removed(reason, request, client, topic) else None
 
 
-def _removed(reason: int, request: Request, client: CoAPClient, topic: str) -> bool:
+def _removed(reason: int, request: CoAPRequest, client: CoAPClient, topic: str) -> bool:
     """
     Forget a topic whose value is gone, and tell its observers; returns whether it is.
     """

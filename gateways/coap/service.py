@@ -12,10 +12,10 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from zope.interface import alsoProvides
 
-from gateways.coap.gateway import Gateway
+from gateways.coap.gateway import CoAPGateway
 from gateways.coap.multicast import Discovery
 from gateways.coap.protocol import CoAPProtocol
-from gateways.coap.pubsub import Topics
+from gateways.coap.pubsub import PubSubTopics
 from gateways.coap.transport.dtlscontext import DTLSContext
 from gateways.coap.transport.ports import Ports
 from gateways.coap.transport.stream import StreamFactory
@@ -45,7 +45,7 @@ class CoAPService(Service):
     """
 
     def __init__(self, broker: Any, settings: CoAP, reactor: Any) -> None:
-        self.gateway = Gateway(broker, settings, Topics(settings.max_topics))
+        self.gateway = CoAPGateway(broker, settings, PubSubTopics(settings.max_topics))
         self.ports = Ports("coap", reactor, broker.wheel)
         self._discovery: Discovery | None = None
         self._streams: StreamFactory | None = None

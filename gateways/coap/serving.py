@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final
 from gateways.coap.blockwise import Assembler, Slicer, diagnostic
 from gateways.coap.codes import BAD_OPTION, IPATCH, METHOD_NOT_ALLOWED, PROXYING_NOT_SUPPORTED, isResponse
 from gateways.coap.exchange import Address, Incoming
-from gateways.coap.message import Message
+from gateways.coap.message import CoAPMessage
 from gateways.coap.options import BLOCK1, BLOCK2, PROXY_SCHEME, PROXY_URI, TABLE, Option, valueOf
 
 if TYPE_CHECKING:
     from gateways.coap.gateway import Endpoint
-    from gateways.coap.protocol import Owner
+    from gateways.coap.protocol import ResourceServer
 
 _PROXY: Final = (PROXY_URI, PROXY_SCHEME)
 
@@ -26,7 +26,7 @@ class Bodies:
 
     __slots__ = ("_assembler", "_slicer", "longest")
 
-    def __init__(self, gateway: Owner, streams: bool = False) -> None:
+    def __init__(self, gateway: ResourceServer, streams: bool = False) -> None:
         """
         @param streams: whether its peers come on streams.
         """
@@ -35,7 +35,7 @@ class Bodies:
         self._assembler = Assembler(self.longest, lifetime, streams=streams)
         self._slicer = Slicer(lifetime, streams=streams)
 
-    def take(self, message: Message, address: Address, now: float) -> Message:
+    def take(self, message: CoAPMessage, address: Address, now: float) -> CoAPMessage:
         """
         A request with its whole body, or the response to it where something is missing or wrong, or where it asks for
         another block: codes tell them apart.
@@ -43,7 +43,9 @@ class Bodies:
         following = self._slicer.following(message, address)
         return self._assembler.take(message, address, now) if following is None else following
 
-    def cut(self, request: Message, address: Address, response: Message, largest: int, now: float) -> Message:
+    def cut(
+        self, request: CoAPMessage, address: Address, response: CoAPMessage, largest: int, now: float
+    ) -> CoAPMessage:
         """
         What goes out for a response: itself, or a block of it.
 
@@ -55,7 +57,9 @@ class Bodies:
         return self._slicer.cut(request, address, response, largest, now)
 
 
-def take(gateway: Owner, endpoint: Endpoint, bodies: Bodies, message: Message, incoming: Incoming, now: float) -> None:
+def take(
+    gateway: ResourceServer, endpoint: Endpoint, bodies: Bodies, message: CoAPMessage, incoming: Incoming, now: float
+) -> None:
     """
     Take a request whose options are understood; it is answered by C{endpoint}, now or later.
     """
@@ -76,7 +80,7 @@ def take(gateway: Owner, endpoint: Endpoint, bodies: Bodies, message: Message, i
     gateway.serve(endpoint, message, whole, incoming)
 
 
-def withBlock(request: Message, response: Message) -> Message:
+def withBlock(request: CoAPMessage, response: CoAPMessage) -> CoAPMessage:
     """
     The response to the last block of a request says which one that was (RFC 7959 2.3).
     """
@@ -85,7 +89,7 @@ def withBlock(request: Message, response: Message) -> Message:
     return response if block1 is None else response.replace([*response.options, (BLOCK1, block1)])
 
 
-def refusal(option: int) -> Message:
+def refusal(option: int) -> CoAPMessage:
     """
     The response to a request with a critical option that is not understood.
     """

@@ -13,15 +13,15 @@ from twisted.logger import Logger
 
 from gateways.coap.codes import CONTENT, SERVICE_UNAVAILABLE
 from gateways.coap.exchange import ACKNOWLEDGED, DROPPED, Address
-from gateways.coap.message import Message
+from gateways.coap.message import CoAPMessage
 from gateways.coap.options import CONTENT_FORMAT, MAX_AGE, OBSERVE, OCTET_STREAM, Option, uintOption
 from gateways.implements import GatewayClient
 from twisted_mqtt.base.waiting import then
 from twisted_mqtt.core.reasons import KEEP_ALIVE_TIMEOUT, NORMAL_DISCONNECTION, SESSION_TAKEN_OVER, SUCCESS
 
 if TYPE_CHECKING:
-    from gateways.coap.gateway import Endpoint, Gateway
-    from twisted_mqtt.core.message import Message as Published
+    from gateways.coap.gateway import CoAPGateway, Endpoint
+    from twisted_mqtt.core.message import Message
 
 _log = Logger()
 
@@ -34,10 +34,10 @@ _MOST_WAITING: Final = 100
 # How often an observer is asked whether it still wants to be told, where nothing else would ask (RFC 7641 4.5).
 _CHECK_INTERVAL: Final = 60.0
 
-FormatOf = Callable[["Published"], int]
+FormatOf = Callable[["Message"], int]
 
 
-class Observation:
+class Observer:
     """
     A topic filter that a client observes: a GET with a token, answered again and again.
 
@@ -47,7 +47,7 @@ class Observation:
 
     __slots__ = ("request", "topicFilter", "formatOf", "_number")
 
-    def __init__(self, request: Message, topicFilter: str, formatOf: FormatOf) -> None:
+    def __init__(self, request: CoAPMessage, topicFilter: str, formatOf: FormatOf) -> None:
         """
         @param formatOf: says in which content format a message goes out.
         """
@@ -56,7 +56,7 @@ class Observation:
         self.formatOf = formatOf
         self._number = 1
 
-    def follow(self, before: Observation) -> None:
+    def follow(self, before: Observer) -> None:
         """
         Take the place of another one: the numbers go on.
         """
@@ -70,7 +70,7 @@ class Observation:
         return uintOption(OBSERVE, self._number)
 
 
-class _Subscription:
+class _ObservedFilter:
     """
     What a client has subscribed, for one observation or for several.
     """
@@ -79,10 +79,10 @@ class _Subscription:
 
     def __init__(self, identifier: int) -> None:
         self.identifier = identifier
-        self.observations: dict[bytes, Observation] = {}
+        self.observations: dict[bytes, Observer] = {}
 
 
-class _Delivery:
+class _PendingMessage:
     """
     A message that wants an acknowledgement.
 
@@ -103,7 +103,7 @@ class _Notification:
 
     __slots__ = ("_client", "_token", "_delivery")
 
-    def __init__(self, client: CoAPClient, token: bytes, delivery: _Delivery | None) -> None:
+    def __init__(self, client: CoAPClient, token: bytes, delivery: _PendingMessage | None) -> None:
         self._client = client
         self._token = token
         self._delivery = delivery
@@ -149,7 +149,7 @@ class CoAPClient:
 
     def __init__(
         self,
-        gateway: Gateway,
+        gateway: CoAPGateway,
         endpoint: Endpoint,
         address: Address,
         clientID: str,
@@ -168,9 +168,9 @@ class CoAPClient:
         self._lastSeen = now
         self._reason = SESSION_TAKEN_OVER
         self._waiting: list[Callable[[int], None]] = []
-        self._observations: dict[bytes, Observation] = {}
-        self._subscriptions: dict[str, _Subscription] = {}
-        self._byIdentifier: dict[int, _Subscription] = {}
+        self._observations: dict[bytes, Observer] = {}
+        self._subscriptions: dict[str, _ObservedFilter] = {}
+        self._byIdentifier: dict[int, _ObservedFilter] = {}
         self._identifiers = 0
         self._confirmedAt = 0.0
         self._delivering = False
@@ -269,7 +269,7 @@ class CoAPClient:
 
     def sentAway(self, reason: int, text: str) -> None:
         """
-        See L{Owner<gateways.client.Owner>}.
+        See L{GatewaySession<gateways.client.GatewaySession>}.
         """
         if self.state != OVER:
             _log.debug("{client} is sent away: {text}", client=self.key[1], text=text or reason)
@@ -299,7 +299,7 @@ class CoAPClient:
         """
         return len(self._observations)
 
-    def observe(self, observation: Observation) -> Any:
+    def observe(self, observation: Observer) -> Any:
         """
         Begin an observation, or go on with it where there is one of this token and topic.
 
@@ -316,12 +316,12 @@ class CoAPClient:
             self._add(token, observation, subscription)
             return SUCCESS, _nothing
         self._identifiers += 1
-        subscription = _Subscription(self._identifiers)
+        subscription = _ObservedFilter(self._identifiers)
         subscribing = self.client.subscribe(observation.topicFilter, 1, identifier=subscription.identifier)
         return then(subscribing, self._subscribed, token, observation, subscription)
 
     def _subscribed(
-        self, subscribing: Any, token: bytes, observation: Observation, subscription: _Subscription
+        self, subscribing: Any, token: bytes, observation: Observer, subscription: _ObservedFilter
     ) -> tuple[int, Callable[[], None]]:
         reason: int = subscribing.reasons[0]
         if reason >= 0x80:
@@ -333,7 +333,7 @@ class CoAPClient:
         self._add(token, observation, subscription)
         return SUCCESS, lambda: self.client.sendRetained(subscribing)
 
-    def _add(self, token: bytes, observation: Observation, subscription: _Subscription) -> None:
+    def _add(self, token: bytes, observation: Observer, subscription: _ObservedFilter) -> None:
         before = self._observations.get(token)
         self._observations[token] = observation
         subscription.observations[token] = observation
@@ -363,7 +363,7 @@ class CoAPClient:
                 self._lastWord(observation, code)
             self.forgetObservation(token)
 
-    def _leave(self, token: bytes, observation: Observation) -> None:
+    def _leave(self, token: bytes, observation: Observer) -> None:
         subscription = self._subscriptions.get(observation.topicFilter)
         if subscription is None:
             return
@@ -374,17 +374,17 @@ class CoAPClient:
             if self.state == OPEN:
                 self.client.unsubscribe(observation.topicFilter)
 
-    def _lastWord(self, observation: Observation, code: int) -> None:
+    def _lastWord(self, observation: Observer, code: int) -> None:
         """
         A notification that is no success ends the observation (RFC 7641 4.2).
         """
-        farewell = Message(code, token=observation.request.token)
+        farewell = CoAPMessage(code, token=observation.request.token)
         self._endpoint.send(self.address, farewell, False, None, self._gateway.broker.clock.seconds())
 
     # What the broker has for it
 
     def receive(
-        self, message: Published, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
+        self, message: Message, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
     ) -> None:
         """
         See L{LinkReceiver<twisted_mqtt.core.link.LinkReceiver>}.
@@ -406,7 +406,7 @@ class CoAPClient:
         )
         if confirmable:
             self._confirmedAt = now
-        delivery = _Delivery(packetID, len(targets)) if qos else None
+        delivery = _PendingMessage(packetID, len(targets)) if qos else None
         self._delivering = True
         try:
             for observation in targets:
@@ -421,22 +421,22 @@ class CoAPClient:
 
     def _notify(
         self,
-        observation: Observation,
-        message: Published,
+        observation: Observer,
+        message: Message,
         confirmable: bool,
-        delivery: _Delivery | None,
+        delivery: _PendingMessage | None,
         now: float,
     ) -> None:
         options = [observation.option(), uintOption(CONTENT_FORMAT, observation.formatOf(message))]
         if message.expiresAt:
             options.append(uintOption(MAX_AGE, max(0, int(message.expiresAt - now))))
-        response = Message(CONTENT, options, message.payload)
+        response = CoAPMessage(CONTENT, options, message.payload)
         response = self._endpoint.cut(observation.request, self.address, response, 0, now)
         response.token = token = observation.request.token
         ended = _Notification(self, token, delivery).ended
         self._endpoint.send(self.address, response, confirmable, ended, now)
 
-    def notified(self, token: bytes, how: int, delivery: _Delivery | None, now: float) -> None:
+    def notified(self, token: bytes, how: int, delivery: _PendingMessage | None, now: float) -> None:
         """
         A notification has ended.
 
@@ -470,7 +470,7 @@ def _nothing() -> None:
     """
 
 
-def formatOfBytes(message: Published) -> int:
+def formatOfBytes(message: Message) -> int:
     """
     The content format of messages that are just bytes.
     """

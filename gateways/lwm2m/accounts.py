@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateways.lwm2m.errors import ContentError
-from gateways.lwm2m.formats.entries import Entry
+from gateways.lwm2m.formats.entries import ResourceValue
 from gateways.lwm2m.formats.values import BOOLEAN, INTEGER, OPAQUE, STRING
 from gateways.lwm2m.objects.paths import Path
 
@@ -42,31 +42,31 @@ class Account(NamedTuple):
     def __repr__(self) -> str:
         return f"<account at {self.uri}>"  # the key is nobody's business
 
-    def security(self, instance: int) -> list[Entry]:
+    def security(self, instance: int) -> list[ResourceValue]:
         """
         As an instance of the Security object.
         """
         path: Path = (SECURITY, instance)
         return [
-            Entry((*path, 0), STRING, self.uri),
-            Entry((*path, 1), BOOLEAN, False),
-            Entry((*path, 2), INTEGER, _PRE_SHARED_KEY if self.key else _NO_SECURITY),
-            Entry((*path, 3), OPAQUE, self.identity),
-            Entry((*path, 4), OPAQUE, b""),
-            Entry((*path, 5), OPAQUE, self.key),
-            Entry((*path, 10), INTEGER, self.shortServerID),
+            ResourceValue((*path, 0), STRING, self.uri),
+            ResourceValue((*path, 1), BOOLEAN, False),
+            ResourceValue((*path, 2), INTEGER, _PRE_SHARED_KEY if self.key else _NO_SECURITY),
+            ResourceValue((*path, 3), OPAQUE, self.identity),
+            ResourceValue((*path, 4), OPAQUE, b""),
+            ResourceValue((*path, 5), OPAQUE, self.key),
+            ResourceValue((*path, 10), INTEGER, self.shortServerID),
         ]
 
-    def server(self, instance: int) -> list[Entry]:
+    def server(self, instance: int) -> list[ResourceValue]:
         """
         As an instance of the Server object.
         """
         path: Path = (SERVER, instance)
         return [
-            Entry((*path, 0), INTEGER, self.shortServerID),
-            Entry((*path, 1), INTEGER, self.lifetime),
-            Entry((*path, 6), BOOLEAN, True),
-            Entry((*path, 7), STRING, self.binding),
+            ResourceValue((*path, 0), INTEGER, self.shortServerID),
+            ResourceValue((*path, 1), INTEGER, self.lifetime),
+            ResourceValue((*path, 6), BOOLEAN, True),
+            ResourceValue((*path, 7), STRING, self.binding),
         ]
 
 

@@ -22,7 +22,7 @@ from gateways.lwm2m.commands import (
 )
 from gateways.lwm2m.errors import ContentError
 from gateways.lwm2m.formats.content import LINKS, SENML_CBOR, SENML_JSON, TEXT, Dialect, decode
-from gateways.lwm2m.formats.entries import Entry
+from gateways.lwm2m.formats.entries import ResourceValue
 from gateways.lwm2m.formats.jsontext import Scalar
 from gateways.lwm2m.formats.values import toJSON
 from gateways.lwm2m.links import Listing, linkTexts
@@ -166,7 +166,7 @@ def _read(command: Command, contentFormat: int | None, payload: bytes, dialect: 
     return _content(decode(contentFormat, payload, base, dialect), dialect.models)
 
 
-def _content(entries: Iterable[Entry], models: Models) -> list[object]:
+def _content(entries: Iterable[ResourceValue], models: Models) -> list[object]:
     content: list[object] = []
     for path, type, value, time in entries:
         model = models.resource(path)

@@ -26,7 +26,7 @@ from gateways.coap.codes import (
 )
 from gateways.coap.exchange import DROPPED, RESET
 from gateways.lwm2m.accounts import SECURITY, SERVER, Account, Accounts
-from gateways.lwm2m.commands import Request
+from gateways.lwm2m.commands import DeviceRequest
 from gateways.lwm2m.downlink import messageOf
 from gateways.lwm2m.errors import ContentError
 from gateways.lwm2m.formats.content import LINKS, SENML_CBOR, SENML_JSON, TLV, encode
@@ -37,7 +37,7 @@ from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
 
 if TYPE_CHECKING:
     from gateways.coap.exchange import Address
-    from gateways.coap.message import Message
+    from gateways.coap.message import CoAPMessage
     from gateways.lwm2m.interface import Asked
     from gateways.lwm2m.protocol import LwM2MProtocol
     from twisted_mqtt.config.schema_lwm2m import LwM2M
@@ -48,7 +48,7 @@ _MOST: Final = 100
 _LONGEST_NAME: Final = 255
 _FORMATS: Final = (TLV, SENML_JSON, SENML_CBOR)
 
-Conversation = Generator[Request, "Message", None]
+Conversation = Generator[DeviceRequest, "CoAPMessage", None]
 
 
 class Refused(Exception):
@@ -64,11 +64,11 @@ def conversation(accounts: Sequence[Account], contentFormat: int) -> Conversatio
     @raise Refused: it has not done it.
     """
     # Everything but the account of the bootstrap server itself (core 6.1.7.5).
-    _check("DELETE /", (yield Request(DELETE, [])))
+    _check("DELETE /", (yield DeviceRequest(DELETE, [])))
     # What is left in the Security object is that account, and is not to be written over. Old devices can't say
     # where it is (core 6.1.7.3); they usually have it at 0.
     taken = {0}
-    response = yield Request(GET, [str(SECURITY)], accept=LINKS)
+    response = yield DeviceRequest(GET, [str(SECURITY)], accept=LINKS)
     if isSuccess(response.code):
         try:
             paths = parseListing(response.payload).paths
@@ -80,17 +80,17 @@ def conversation(accounts: Sequence[Account], contentFormat: int) -> Conversatio
         for number, entries in ((SECURITY, account.security(instance)), (SERVER, account.server(instance))):
             path = [str(number), str(instance)]
             payload = encode(contentFormat, (number, instance), entries)
-            request = Request(PUT, path, contentFormat=contentFormat, payload=payload)
+            request = DeviceRequest(PUT, path, contentFormat=contentFormat, payload=payload)
             _check(f"PUT /{number}/{instance}", (yield request))
-    _check("POST /bs", (yield Request(POST, ["bs"])))
+    _check("POST /bs", (yield DeviceRequest(POST, ["bs"])))
 
 
-def _check(what: str, response: Message) -> None:
+def _check(what: str, response: CoAPMessage) -> None:
     if not isSuccess(response.code):
         raise Refused(f"{what} was answered {codeText(response.code)}")
 
 
-class Run:
+class BootstrapSequence:
     """
     One device that is being bootstrapped; what exchanges know as the one who awaits its answers.
     """
@@ -123,12 +123,12 @@ class Run:
         self.endpoint.exchanges.forgetRequest(self.address, self._token, self._owner.clock.seconds())
         self._conversation.close()
 
-    def _ask(self, request: Request) -> None:
+    def _ask(self, request: DeviceRequest) -> None:
         settings = self._owner.settings
         self._transfer = Transfer(messageOf(request), settings.max_body, exponentFor(settings.block_size))
         self._send(self._transfer.first())
 
-    def _send(self, message: Message) -> None:
+    def _send(self, message: CoAPMessage) -> None:
         self._token = self.endpoint.request(self.address, message, self, self._owner.clock.seconds())
 
     def acknowledged(self, now: float) -> None:
@@ -138,7 +138,7 @@ class Run:
         self._stopWaiting()
         self._timer = self._owner.clock.callLater(self._owner.settings.response_timeout, self._late)
 
-    def answered(self, response: Message, now: float) -> bool:
+    def answered(self, response: CoAPMessage, now: float) -> bool:
         """
         See L{gateways.coap.exchange.Awaiting}.
         """
@@ -188,7 +188,7 @@ class Bootstrapping:
         self.accounts = Accounts(settings.bootstrap, broker.preSharedKeys.find)
         self._done = RateLimitedLog(broker.clock.seconds)
         self._failed = RateLimitedLog(broker.clock.seconds)
-        self._runs: dict[tuple[LwM2MProtocol, Address, str], Run] = {}
+        self._runs: dict[tuple[LwM2MProtocol, Address, str], BootstrapSequence] = {}
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -221,7 +221,7 @@ class Bootstrapping:
             before.end()
         elif len(self._runs) >= _MOST:
             raise RegistrationError(SERVICE_UNAVAILABLE, "too many devices at once")
-        run = self._runs[place] = Run(self, name, *place[:2], conversation(accounts, contentFormat))
+        run = self._runs[place] = BootstrapSequence(self, name, *place[:2], conversation(accounts, contentFormat))
         asked.answer(CHANGED)
         run.begin()
 
@@ -235,7 +235,7 @@ class Bootstrapping:
             return identity.psk in (self.accounts.identityOf(name), name.encode("utf-8"))
         return identity.cn == name
 
-    def over(self, run: Run, why: str) -> None:
+    def over(self, run: BootstrapSequence, why: str) -> None:
         """
         A run has come to its end.
 

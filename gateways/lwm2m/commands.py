@@ -23,7 +23,7 @@ from gateways.coap.codes import DELETE as REMOVE
 from gateways.coap.codes import FETCH, GET, IPATCH, POST, PUT
 from gateways.lwm2m.errors import ContentError
 from gateways.lwm2m.formats.content import LINKS, TEXT, Dialect, encode, encodePaths
-from gateways.lwm2m.formats.entries import Entry, countEntries
+from gateways.lwm2m.formats.entries import ResourceValue, countEntries
 from gateways.lwm2m.formats.jsontext import Scalar, decodeJSON
 from gateways.lwm2m.formats.values import FLOAT, INTEGER, STRING, TIME, UNSIGNED, fromJSON, typeNamed
 from gateways.lwm2m.objects.models import Models
@@ -86,7 +86,7 @@ class CommandError(Exception):
         self.about = about
 
 
-class Request(NamedTuple):
+class DeviceRequest(NamedTuple):
     """
     A CoAP request as plain data.
 
@@ -128,7 +128,7 @@ class Command:
         correlation: Mapping[str, Scalar],
         about: Mapping[str, object],
         paths: tuple[Path, ...],
-        entries: tuple[Entry, ...] = (),
+        entries: tuple[ResourceValue, ...] = (),
         queries: tuple[str, ...] = (),
         arguments: str = "",
     ) -> None:
@@ -143,7 +143,7 @@ class Command:
     def __repr__(self) -> str:
         return f"<{self.type} {' '.join(map(pathText, self.paths))}>"
 
-    def request(self, dialect: Dialect) -> Request:
+    def request(self, dialect: Dialect) -> DeviceRequest:
         """
         The request that it is for a device.
 
@@ -156,7 +156,7 @@ class Command:
         except ContentError as error:
             raise CommandError(str(error), self.correlation, self.about) from error
 
-    def _single(self, dialect: Dialect, path: Path) -> Request:
+    def _single(self, dialect: Dialect, path: Path) -> DeviceRequest:
         """
         A request to one object, instance or resource.
         """
@@ -167,13 +167,13 @@ class Command:
             if self.type == WRITE and len(path) > 2:
                 code = PUT
             payload = encode(dialect.writes, path, self.entries, dialect.prefix)
-            return Request(code, uri, contentFormat=dialect.writes, payload=payload)
+            return DeviceRequest(code, uri, contentFormat=dialect.writes, payload=payload)
         if self.type == EXECUTE and self.arguments:
-            return Request(code, uri, contentFormat=TEXT, payload=self.arguments.encode("utf-8"))
+            return DeviceRequest(code, uri, contentFormat=TEXT, payload=self.arguments.encode("utf-8"))
         accept = LINKS if self.type == DISCOVER else None
-        return Request(code, uri, list(self.queries), accept=accept, observe=_OBSERVE.get(self.type))
+        return DeviceRequest(code, uri, list(self.queries), accept=accept, observe=_OBSERVE.get(self.type))
 
-    def _composite(self, dialect: Dialect) -> Request:
+    def _composite(self, dialect: Dialect) -> DeviceRequest:
         """
         A request to the device as a whole (LwM2M 1.1).
         """
@@ -182,10 +182,12 @@ class Command:
             raise ContentError(f"{self.type} is not for a device of LwM2M 1.0")
         uri = uriPath((), dialect.prefix)
         if self.type == WRITE_COMPOSITE:
-            return Request(IPATCH, uri, contentFormat=form, payload=encode(form, (), self.entries, dialect.prefix))
+            return DeviceRequest(
+                IPATCH, uri, contentFormat=form, payload=encode(form, (), self.entries, dialect.prefix)
+            )
         payload = encodePaths(form, self.paths, dialect.prefix)
         observe = _OBSERVE.get(self.type)
-        return Request(FETCH, uri, contentFormat=form, accept=form, payload=payload, observe=observe)
+        return DeviceRequest(FETCH, uri, contentFormat=form, accept=form, payload=payload, observe=observe)
 
 
 def observing(path: Path) -> Command:
@@ -281,7 +283,7 @@ class _Types:
         self._models = models
         self._encoding = encoding
 
-    def entry(self, path: Path, said: Mapping[str, object]) -> Entry:
+    def entry(self, path: Path, said: Mapping[str, object]) -> ResourceValue:
         """
         @param said: C{value} and C{type}; without a type that of the definition holds.
 
@@ -293,7 +295,7 @@ class _Types:
             type = self._type(path, said.get("type"))
             if said.get("value") is None:
                 raise ContentError("no value")
-            return Entry(path, type, fromJSON(type, said["value"], self._encoding))
+            return ResourceValue(path, type, fromJSON(type, said["value"], self._encoding))
         except ContentError as error:
             raise ContentError(f"{pathText(path)}: {error}") from error
 
@@ -309,7 +311,7 @@ class _Types:
         # Who writes 20 where a float belongs says Integer, and means 20.0, whose bytes are others.
         return defined if type == INTEGER and defined in _NUMBERS else type
 
-    def entries(self, base: Path, data: Mapping[str, object], empty: bool = False) -> tuple[Entry, ...]:
+    def entries(self, base: Path, data: Mapping[str, object], empty: bool = False) -> tuple[ResourceValue, ...]:
         """
         The C{content} of a command; the paths in it are below C{base}.
 
@@ -321,7 +323,7 @@ class _Types:
         if not content and not empty:
             raise ContentError("content is empty")
         countEntries(len(content))
-        entries: dict[Path, Entry] = {}
+        entries: dict[Path, ResourceValue] = {}
         for said in content:
             if not isinstance(said, dict):
                 raise ContentError("content has something else than objects")

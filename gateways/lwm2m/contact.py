@@ -1,6 +1,6 @@
 """
 How a device is reached, and how what it says is published: what its commands need of it, see
-L{gateways.lwm2m.downlink.Site}.
+L{gateways.lwm2m.downlink.CommandTarget}.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from gateways.lwm2m.formats.content import Dialect, dialectOf
 
 if TYPE_CHECKING:
     from gateways.coap.exchange import Address, Awaiting
-    from gateways.coap.message import Message
-    from gateways.lwm2m.gateway import Gateway
+    from gateways.coap.message import CoAPMessage
+    from gateways.lwm2m.gateway import LwM2MGateway
     from gateways.lwm2m.protocol import LwM2MProtocol
-    from gateways.lwm2m.registration import Registration
+    from gateways.lwm2m.registration import DeviceRegistration
     from twisted_mqtt.config.schema_lwm2m import LwM2M
-    from twisted_mqtt.core.message import Message as Published
+    from twisted_mqtt.core.message import Message
 
 # What may wait for access rules or C{publish_limit} that take their time.
 _MOST_UNPUBLISHED: Final = 1000
@@ -61,7 +61,9 @@ class Contact:
         "_unpublished",
     )
 
-    def __init__(self, gateway: Gateway, endpoint: LwM2MProtocol, address: Address, registration: Registration) -> None:
+    def __init__(
+        self, gateway: LwM2MGateway, endpoint: LwM2MProtocol, address: Address, registration: DeviceRegistration
+    ) -> None:
         self.bucket = 0
         self.registration = registration
         self.endpoint = endpoint
@@ -90,7 +92,7 @@ class Contact:
         return dialectOf(self.registration.version or "1.0", self.registration.listing, self._gateway.models)
 
     def receive(
-        self, message: Published, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
+        self, message: Message, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
     ) -> None:
         """
         See L{LinkReceiver<twisted_mqtt.core.link.LinkReceiver>}.
@@ -105,7 +107,7 @@ class Contact:
 
     def sentAway(self, reason: int, text: str) -> None:
         """
-        See L{Owner<gateways.client.Owner>}.
+        See L{GatewaySession<gateways.client.GatewaySession>}.
         """
         raise NotImplementedError
 
@@ -159,7 +161,7 @@ class Contact:
         """
         self._awake = False
 
-    def request(self, message: Message, awaiting: Awaiting) -> bytes:
+    def request(self, message: CoAPMessage, awaiting: Awaiting) -> bytes:
         """
         Send it a request.
         """

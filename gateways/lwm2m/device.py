@@ -17,7 +17,7 @@ from gateways.coap.codes import SERVICE_UNAVAILABLE
 from gateways.lwm2m import answers
 from gateways.lwm2m.commands import CommandError, NotJSON, observing, parseCommand
 from gateways.lwm2m.contact import Contact
-from gateways.lwm2m.downlink import AUTOMATIC, Waiting, repeated
+from gateways.lwm2m.downlink import AUTOMATIC, QueuedCommand, repeated
 from gateways.lwm2m.identities import provenKey, provenName
 from twisted_mqtt.base.waiting import then
 from twisted_mqtt.core.reasons import (
@@ -32,11 +32,11 @@ from twisted_mqtt.core.reasons import (
 if TYPE_CHECKING:
     from gateways.coap.exchange import Address
     from gateways.lwm2m.commands import Command
-    from gateways.lwm2m.gateway import Gateway
+    from gateways.lwm2m.gateway import LwM2MGateway
     from gateways.lwm2m.links import Listing
     from gateways.lwm2m.protocol import LwM2MProtocol
-    from gateways.lwm2m.registration import Credentials, Registration
-    from twisted_mqtt.core.message import Message as Published
+    from gateways.lwm2m.registration import Credentials, DeviceRegistration
+    from twisted_mqtt.core.message import Message
     from twisted_mqtt.net.peeridentity import PeerIdentity
 
 _log = Logger()
@@ -71,10 +71,10 @@ class Device(Contact):
 
     def __init__(
         self,
-        gateway: Gateway,
+        gateway: LwM2MGateway,
         endpoint: LwM2MProtocol,
         address: Address,
-        registration: Registration,
+        registration: DeviceRegistration,
         credentials: Credentials,
         identity: PeerIdentity | None,
     ) -> None:
@@ -200,7 +200,7 @@ class Device(Contact):
         if self._observeAgain or (self.settings.auto_observe and self.registration.listing.paths):
             self._gateway.broker.clock.callLater(_AUTO_OBSERVE_DELAY, self._observeNow, self.registration)
 
-    def _observeNow(self, registration: Registration) -> None:
+    def _observeNow(self, registration: DeviceRegistration) -> None:
         if self._state != OPEN or registration is not self.registration:
             return
         now = self._now()
@@ -210,11 +210,11 @@ class Device(Contact):
         if self.settings.auto_observe:
             # Each object or instance that it has told.
             fresh = [observing(path) for path in registration.listing.paths if (path,) not in known]
-            line += [Waiting(command, origin=AUTOMATIC) for command in fresh]
+            line += [QueuedCommand(command, origin=AUTOMATIC) for command in fresh]
         for waiting in line:
             self.downlink.add(waiting, now, slowly=True)
 
-    def reregister(self, registration: Registration, answer: Callable[[], None]) -> None:
+    def reregister(self, registration: DeviceRegistration, answer: Callable[[], None]) -> None:
         """
         It has registered again, from where it was.
 
@@ -231,7 +231,7 @@ class Device(Contact):
 
         self._whenSafe(safe)
 
-    def update(self, registration: Registration, answer: Callable[[], None], tell: bool) -> None:
+    def update(self, registration: DeviceRegistration, answer: Callable[[], None], tell: bool) -> None:
         """
         It has told that it is still there.
 
@@ -277,7 +277,7 @@ class Device(Contact):
         if goOn is not None and self._state == OPEN:
             goOn()
 
-    def _replace(self, registration: Registration) -> None:
+    def _replace(self, registration: DeviceRegistration) -> None:
         before, self.registration = self.registration, registration
         if registration.lifetime != before.lifetime:
             self.client.setExpiry(registration.lifetime)
@@ -388,7 +388,7 @@ class Device(Contact):
 
     def sentAway(self, reason: int, text: str) -> None:
         """
-        See L{Owner<gateways.client.Owner>}.
+        See L{GatewaySession<gateways.client.GatewaySession>}.
         """
         if self._state == OVER:
             return
@@ -422,7 +422,7 @@ class Device(Contact):
     # Commands from the broker
 
     def receive(
-        self, message: Published, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
+        self, message: Message, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
     ) -> None:
         """
         See L{LinkReceiver<twisted_mqtt.core.link.LinkReceiver>}.
@@ -436,7 +436,7 @@ class Device(Contact):
         finally:
             self._receiving = False
 
-    def _take(self, message: Published, packetID: int) -> None:
+    def _take(self, message: Message, packetID: int) -> None:
         now = self._now()
         try:
             command = parseCommand(message.payload, self.dialect.models)
@@ -453,7 +453,7 @@ class Device(Contact):
             # It may have waited in the session before.
             byDefault = message.timestamp + self.settings.command_expiry
             expiresAt = min(expiresAt, byDefault) if expiresAt else byDefault
-        self.downlink.add(Waiting(command, packetID, expiresAt, len(message.payload)), now)
+        self.downlink.add(QueuedCommand(command, packetID, expiresAt, len(message.payload)), now)
 
     def released(self, packetID: int) -> None:
         """

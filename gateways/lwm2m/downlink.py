@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from gateways.coap.blockwise import Transfer, TransferError, exponentFor
 from gateways.coap.codes import BAD_GATEWAY, GATEWAY_TIMEOUT, SERVICE_UNAVAILABLE
 from gateways.coap.exchange import DROPPED, RESET, TIMED_OUT
-from gateways.coap.message import Message
+from gateways.coap.message import CoAPMessage
 from gateways.coap.options import (
     ACCEPT,
     CONTENT_FORMAT,
@@ -29,7 +29,7 @@ from gateways.coap.options import (
     uintOption,
 )
 from gateways.lwm2m import answers
-from gateways.lwm2m.commands import CREATE, EXECUTE, Command, CommandError, Request
+from gateways.lwm2m.commands import CREATE, EXECUTE, Command, CommandError, DeviceRequest
 from gateways.lwm2m.observing import Observation, Observations
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ AUTOMATIC: Final = 1
 REPEATED: Final = 2
 
 
-class Site(Protocol):
+class CommandTarget(Protocol):
     """
     The device, as its commands see it.
 
@@ -84,7 +84,7 @@ class Site(Protocol):
         It has not answered: until it says something it is taken to be asleep, if it may be.
         """
 
-    def request(self, message: Message, awaiting: Awaiting) -> bytes:
+    def request(self, message: CoAPMessage, awaiting: Awaiting) -> bytes:
         """
         Send it a request; returns the token.
         """
@@ -122,7 +122,7 @@ class Site(Protocol):
         """
 
 
-class Waiting:
+class QueuedCommand:
     """
     A command in line.
 
@@ -144,7 +144,7 @@ class Waiting:
         self.origin = origin
 
 
-class Run:
+class PendingCommand:
     """
     A command on its way; what exchanges know as the one who awaits its answer.
 
@@ -156,7 +156,7 @@ class Run:
     def __init__(
         self,
         downlink: Downlink,
-        waiting: Waiting,
+        waiting: QueuedCommand,
         transfer: Transfer,
         observeToken: bytes,
         observation: Observation | None,
@@ -174,7 +174,7 @@ class Run:
         self._token = b""
         self._told = False
 
-    def send(self, message: Message) -> None:
+    def send(self, message: CoAPMessage) -> None:
         """
         Send a message of it.
         """
@@ -200,7 +200,7 @@ class Run:
             self._told = True
             self._downlink.acknowledged(self, now)
 
-    def answered(self, response: Message, now: float) -> bool:
+    def answered(self, response: CoAPMessage, now: float) -> bool:
         """
         See L{gateways.coap.exchange.Awaiting}.
         """
@@ -237,15 +237,15 @@ class Downlink:
 
     __slots__ = ("site", "observations", "_waiting", "_size", "_running", "_turn", "_paced", "_sentAt", "_ended")
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: CommandTarget) -> None:
         self.site = site
         self.observations = Observations(site)
         # Most devices have none most of the time.
-        self._waiting: deque[Waiting] | None = None
+        self._waiting: deque[QueuedCommand] | None = None
         self._size = 0
-        self._running: list[Run] = []
+        self._running: list[PendingCommand] = []
         # The one that others wait for.
-        self._turn: Run | None = None
+        self._turn: PendingCommand | None = None
         # Whether those that wait go out one by one, since they had to.
         self._paced = False
         self._sentAt = 0.0
@@ -254,7 +254,7 @@ class Downlink:
     def __len__(self) -> int:
         return len(self._waiting or ()) + len(self._running)
 
-    def add(self, waiting: Waiting, now: float, slowly: bool = False) -> None:
+    def add(self, waiting: QueuedCommand, now: float, slowly: bool = False) -> None:
         """
         Take a command: send it, or keep it for later.
 
@@ -319,7 +319,7 @@ class Downlink:
             run.forget()
             self._postpone(run.waiting, "the device has registered anew before it answered")
 
-    def abandon(self) -> list[Waiting]:
+    def abandon(self) -> list[QueuedCommand]:
         """
         Let go all commands unanswered, for somebody else to see to them; no more come.
         """
@@ -355,7 +355,7 @@ class Downlink:
 
     # What becomes of one that was sent
 
-    def acknowledged(self, run: Run, now: float) -> None:
+    def acknowledged(self, run: PendingCommand, now: float) -> None:
         """
         The device has received it, and will answer; others need not wait for that.
         """
@@ -368,7 +368,7 @@ class Downlink:
             self._turn = None
             self.pump(now)
 
-    def answered(self, run: Run, response: Message, now: float) -> None:
+    def answered(self, run: PendingCommand, response: CoAPMessage, now: float) -> None:
         """
         The device has answered.
         """
@@ -387,7 +387,7 @@ class Downlink:
         self._settle(run.waiting)
         self.pump(now)
 
-    def fail(self, run: Run, code: int, text: str, now: float) -> None:
+    def fail(self, run: PendingCommand, code: int, text: str, now: float) -> None:
         """
         Nothing can be made of what the device says.
         """
@@ -395,7 +395,7 @@ class Downlink:
             self._giveUp(run.waiting, code, text)
             self.pump(now)
 
-    def unanswered(self, run: Run, how: int, now: float) -> None:
+    def unanswered(self, run: PendingCommand, how: int, now: float) -> None:
         """
         The message layer has given up.
         """
@@ -423,7 +423,7 @@ class Downlink:
                 self._waiting.remove(waiting)
                 self._size -= waiting.size
 
-    def _postpone(self, waiting: Waiting, text: str) -> None:
+    def _postpone(self, waiting: QueuedCommand, text: str) -> None:
         """
         What may have been done is the first to be sent again, unless it would then be done twice.
         """
@@ -435,7 +435,7 @@ class Downlink:
         self._waiting.appendleft(waiting)
         self._size += waiting.size
 
-    def _launch(self, waiting: Waiting, now: float) -> None:
+    def _launch(self, waiting: QueuedCommand, now: float) -> None:
         site, command = self.site, waiting.command
         try:
             request = command.request(site.dialect)
@@ -455,18 +455,18 @@ class Downlink:
         elif request.observe == 1:
             token = self.observations.end(command)
         transfer = Transfer(message, site.settings.max_body, exponentFor(site.settings.block_size))
-        run = self._turn = Run(self, waiting, transfer, token, observation)
+        run = self._turn = PendingCommand(self, waiting, transfer, token, observation)
         self._running.append(run)
         self._sentAt = now
         run.send(transfer.first())
 
-    def _take(self) -> Waiting:
+    def _take(self) -> QueuedCommand:
         assert self._waiting is not None
         waiting = self._waiting.popleft()
         self._size -= waiting.size
         return waiting
 
-    def _over(self, run: Run) -> bool:
+    def _over(self, run: PendingCommand) -> bool:
         """
         A run has come to its end; returns whether it had not before.
         """
@@ -477,22 +477,22 @@ class Downlink:
             self._turn = None
         return True
 
-    def _expired(self, waiting: Waiting) -> None:
+    def _expired(self, waiting: QueuedCommand) -> None:
         self._giveUp(waiting, GATEWAY_TIMEOUT, "the command has expired")
 
-    def _giveUp(self, waiting: Waiting, code: int, text: str) -> None:
+    def _giveUp(self, waiting: QueuedCommand, code: int, text: str) -> None:
         if waiting.origin == REPEATED:
             self.site.notify(answers.notified(waiting.command, 0, code, None, b"", self.site.dialect))
         else:
             self.site.respond(answers.failed(waiting.command, code, text))
         self._settle(waiting)
 
-    def _settle(self, waiting: Waiting) -> None:
+    def _settle(self, waiting: QueuedCommand) -> None:
         if waiting.packetID:
             self.site.settled(waiting.packetID)
 
 
-def messageOf(request: Request) -> Message:
+def messageOf(request: DeviceRequest) -> CoAPMessage:
     """
     A request as a message.
     """
@@ -505,11 +505,11 @@ def messageOf(request: Request) -> Message:
     ):
         if value is not None:
             options.append(uintOption(number, value))
-    return Message(request.code, options, request.payload)
+    return CoAPMessage(request.code, options, request.payload)
 
 
-def repeated(commands: Sequence[Command]) -> list[Waiting]:
+def repeated(commands: Sequence[Command]) -> list[QueuedCommand]:
     """
     Commands that begin observations once more; what comes of them is told as notifications.
     """
-    return [Waiting(command, origin=REPEATED) for command in commands]
+    return [QueuedCommand(command, origin=REPEATED) for command in commands]

@@ -14,7 +14,7 @@ from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
 
 if TYPE_CHECKING:
     from gateways.coap.exchange import Address, Incoming
-    from gateways.coap.message import Message
+    from gateways.coap.message import CoAPMessage
     from gateways.lwm2m.contact import Contact
     from gateways.lwm2m.device import Device
     from gateways.lwm2m.objects.models import Models
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.config.schema_lwm2m import LwM2M
 
 
-class Gateway:
+class LwM2MGateway:
     """
     The gateway.
 
@@ -51,9 +51,9 @@ class Gateway:
         """
         return len(self.devices) + len(self.coming) >= self.settings.max_clients
 
-    def serve(self, endpoint: LwM2MProtocol, asked: Message, message: Message, incoming: Incoming) -> None:
+    def serve(self, endpoint: LwM2MProtocol, asked: CoAPMessage, message: CoAPMessage, incoming: Incoming) -> None:
         """
-        See L{Owner<gateways.coap.protocol.Owner>}.
+        See L{ResourceServer<gateways.coap.protocol.ResourceServer>}.
         """
         serve(self, Asked(endpoint, asked, message, incoming))
 
@@ -87,7 +87,7 @@ class Gateway:
 
     def lost(self, address: Address, reason: int | str) -> None:
         """
-        See L{gateways.coap.protocol.Owner}; endpoints know themselves who was there.
+        See L{gateways.coap.protocol.ResourceServer}; endpoints know themselves who was there.
         """
 
     def endAll(self, reason: int | str) -> None:

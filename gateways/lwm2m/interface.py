@@ -28,7 +28,7 @@ from gateways.coap.codes import (
     SERVICE_UNAVAILABLE,
     TOO_MANY_REQUESTS,
 )
-from gateways.coap.message import Message
+from gateways.coap.message import CoAPMessage
 from gateways.coap.options import (
     CONTENT_FORMAT,
     LOCATION_PATH,
@@ -46,7 +46,7 @@ from gateways.lwm2m.errors import ContentError
 from gateways.lwm2m.identities import provenName
 from gateways.lwm2m.registration import (
     Credentials,
-    Registration,
+    DeviceRegistration,
     RegistrationError,
     credentialsIn,
     parseRegister,
@@ -65,7 +65,7 @@ from twisted_mqtt.core.reasons import (
 
 if TYPE_CHECKING:
     from gateways.coap.exchange import Incoming
-    from gateways.lwm2m.gateway import Gateway
+    from gateways.lwm2m.gateway import LwM2MGateway
     from gateways.lwm2m.protocol import LwM2MProtocol
 
 _log = Logger()
@@ -95,7 +95,7 @@ class Asked:
 
     __slots__ = ("endpoint", "message", "address", "_asked", "_incoming")
 
-    def __init__(self, endpoint: LwM2MProtocol, asked: Message, message: Message, incoming: Incoming) -> None:
+    def __init__(self, endpoint: LwM2MProtocol, asked: CoAPMessage, message: CoAPMessage, incoming: Incoming) -> None:
         """
         @param asked: the request as it came: perhaps the last block of C{message}.
         """
@@ -123,7 +123,7 @@ class Asked:
         """
         Answer it.
         """
-        self.endpoint.answer(self._incoming, self._asked, Message(code, options))
+        self.endpoint.answer(self._incoming, self._asked, CoAPMessage(code, options))
 
     def refuse(self, code: int, text: str) -> None:
         """
@@ -132,7 +132,7 @@ class Asked:
         self.endpoint.answer(self._incoming, self._asked, diagnostic(code, text))
 
 
-def serve(gateway: Gateway, asked: Asked) -> None:
+def serve(gateway: LwM2MGateway, asked: Asked) -> None:
     """
     Answer a request, now or later.
     """
@@ -156,7 +156,7 @@ def serve(gateway: Gateway, asked: Asked) -> None:
         asked.refuse(error.code, str(error))
 
 
-def _register(gateway: Gateway, asked: Asked) -> None:
+def _register(gateway: LwM2MGateway, asked: Asked) -> None:
     identity = asked.identity
     # core 6.2.1.2: a device may leave its name to what it is known by.
     name = provenName(identity)
@@ -178,9 +178,9 @@ def _register(gateway: Gateway, asked: Asked) -> None:
 
 
 def _letIn(
-    gateway: Gateway,
+    gateway: LwM2MGateway,
     asked: Asked,
-    registration: Registration,
+    registration: DeviceRegistration,
     credentials: Credentials,
     before: Device | None,
     location: list[Option],
@@ -206,7 +206,7 @@ def _letIn(
     device.connect(done)
 
 
-def _changeRegistration(gateway: Gateway, asked: Asked, name: str) -> None:
+def _changeRegistration(gateway: LwM2MGateway, asked: Asked, name: str) -> None:
     device = gateway.devices.get(name)
     if device is not None and device.isComing:
         device = None

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from gateways.coap.links import Link, LinkError, splitLinks
+from gateways.coap.links import LinkError, WebLink, splitLinks
 from gateways.lwm2m.errors import ContentError
 from gateways.lwm2m.formats.entries import countEntries
 from gateways.lwm2m.objects.paths import Path, parsePath, pathText, shown, withoutPrefix
@@ -62,7 +62,7 @@ def parseListing(payload: bytes) -> Listing:
     """
     prefix = ""
     formats: frozenset[int] = frozenset()
-    others: list[Link] = []
+    others: list[WebLink] = []
     for link, _ in _links(payload):
         if _ROOT in (link.get("rt") or "").split(" "):
             prefix = _prefix(link.target)
@@ -100,7 +100,7 @@ def linkTexts(payload: bytes, prefix: str) -> list[str]:
     return texts
 
 
-def _links(payload: bytes) -> Iterator[tuple[Link, str]]:
+def _links(payload: bytes) -> Iterator[tuple[WebLink, str]]:
     """
     @raise ContentError: it is not in link format.
     """

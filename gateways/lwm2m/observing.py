@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from gateways.coap.blockwise import Transfer, TransferError, exponentFor
 from gateways.coap.codes import CONTINUE, isSuccess
 from gateways.coap.exchange import DROPPED
-from gateways.coap.message import Message
+from gateways.coap.message import CoAPMessage
 from gateways.coap.options import CONTENT_FORMAT, OBSERVE, uintOf, without
 from gateways.lwm2m.answers import notified
 
 if TYPE_CHECKING:
     from gateways.lwm2m.commands import Command
-    from gateways.lwm2m.downlink import Run, Site
+    from gateways.lwm2m.downlink import CommandTarget, PendingCommand
     from gateways.lwm2m.objects.paths import Path
 
 Key: TypeAlias = "tuple[Path, ...]"
@@ -49,10 +49,10 @@ class Observation:
 
     __slots__ = ("command", "run", "token", "request", "_observations", "_number", "_at", "_rest")
 
-    def __init__(self, observations: Observations, command: Command, request: Message) -> None:
+    def __init__(self, observations: Observations, command: Command, request: CoAPMessage) -> None:
         self.command = command
         self.request = request
-        self.run: Run | None = None
+        self.run: PendingCommand | None = None
         self.token = b""
         self._observations = observations
         self._number = -1
@@ -66,7 +66,7 @@ class Observation:
         if self.run is not None:
             self.run.acknowledged(now)
 
-    def answered(self, response: Message, now: float) -> bool:
+    def answered(self, response: CoAPMessage, now: float) -> bool:
         """
         See L{gateways.coap.exchange.Awaiting}.
         """
@@ -119,7 +119,7 @@ class Observation:
             self._rest.forget()
             self._rest = None
 
-    def _notify(self, response: Message, number: int) -> None:
+    def _notify(self, response: CoAPMessage, number: int) -> None:
         site = self._observations.site
         if self._rest is not None:
             # What is fetched in blocks is not the present state any more (RFC 7959 2.6).
@@ -137,7 +137,7 @@ class Observation:
         elif transfer.response is not None:
             self.tell(transfer.response, number)
 
-    def tell(self, response: Message, number: int) -> None:
+    def tell(self, response: CoAPMessage, number: int) -> None:
         """
         Publish a notification that is complete.
         """
@@ -160,7 +160,7 @@ class _Rest:
         self._number = number
         self._token = b""
 
-    def send(self, message: Message) -> None:
+    def send(self, message: CoAPMessage) -> None:
         """
         Ask for the next.
         """
@@ -177,7 +177,7 @@ class _Rest:
         See L{gateways.coap.exchange.Awaiting}.
         """
 
-    def answered(self, response: Message, now: float) -> bool:
+    def answered(self, response: CoAPMessage, now: float) -> bool:
         """
         See L{gateways.coap.exchange.Awaiting}.
         """
@@ -210,14 +210,14 @@ class Observations:
 
     __slots__ = ("site", "_held")
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: CommandTarget) -> None:
         self.site = site
         self._held: dict[Key, Observation] = {}
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def begin(self, command: Command, request: Message) -> Observation | None:
+    def begin(self, command: Command, request: CoAPMessage) -> Observation | None:
         """
         The observation that a command is to begin, or to begin anew under the same token (RFC 7641 3.3.1); L{None}
         where there are too many.

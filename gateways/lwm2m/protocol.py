@@ -11,7 +11,7 @@ from gateways.coap.protocol import CoAPProtocol
 
 if TYPE_CHECKING:
     from gateways.lwm2m.device import Device
-    from gateways.lwm2m.gateway import Gateway
+    from gateways.lwm2m.gateway import LwM2MGateway
     from twisted_mqtt.broker.listenerprofile import ListenerProfile
 
 
@@ -22,7 +22,7 @@ class LwM2MProtocol(CoAPProtocol):
     @ivar devices: who is registered, by address and endpoint name. A proxy's address is that of many.
     """
 
-    def __init__(self, gateway: Gateway, profile: ListenerProfile, reactor: Any, secure: bool = False) -> None:
+    def __init__(self, gateway: LwM2MGateway, profile: ListenerProfile, reactor: Any, secure: bool = False) -> None:
         """
         See L{CoAPProtocol}.
         """

@@ -33,7 +33,7 @@ class RegistrationError(Exception):
         self.code = code
 
 
-class Registration(NamedTuple):
+class DeviceRegistration(NamedTuple):
     """
     A registration.
 
@@ -73,7 +73,7 @@ class Lifetimes(NamedTuple):
 
 def parseRegister(
     queries: Sequence[str], payload: bytes, lifetimes: Lifetimes, name: str | None = None
-) -> tuple[Registration, Credentials]:
+) -> tuple[DeviceRegistration, Credentials]:
     """
     What a register request says.
 
@@ -97,12 +97,12 @@ def parseRegister(
     credentials = _credentialsOf(options)
     queueMode = _queueModeOf(options)
     listing = _listingOf(payload)
-    return Registration(endpoint, lifetime, version, options, listing, queueMode), credentials
+    return DeviceRegistration(endpoint, lifetime, version, options, listing, queueMode), credentials
 
 
 def parseUpdate(
-    queries: Sequence[str], payload: bytes, lifetimes: Lifetimes, before: Registration
-) -> tuple[Registration, bool]:
+    queries: Sequence[str], payload: bytes, lifetimes: Lifetimes, before: DeviceRegistration
+) -> tuple[DeviceRegistration, bool]:
     """
     What an update request says: the registration from then on, and whether it tells a new list of objects.
 

@@ -12,7 +12,7 @@ from zope.interface import alsoProvides
 
 from gateways.coap.transport.dtlscontext import DTLSContext
 from gateways.coap.transport.ports import Ports
-from gateways.lwm2m.gateway import Gateway
+from gateways.lwm2m.gateway import LwM2MGateway
 from gateways.lwm2m.objects.definitions import loadModels
 from gateways.lwm2m.protocol import LwM2MProtocol
 from twisted_mqtt.broker.listenerprofile import ListenerProfile, limitsOf
@@ -46,7 +46,7 @@ class LwM2MService(Service):
         models, problems = loadModels(settings.xml_dir)
         for problem in problems:
             _log.error("lwm2m.xml_dir: {problem}", problem=problem)
-        self.gateway = Gateway(broker, settings, models)
+        self.gateway = LwM2MGateway(broker, settings, models)
         for problem in self.gateway.bootstrapping.accounts.problems:
             _log.error("{problem}", problem=problem)
         self.ports = Ports("lwm2m", reactor, broker.wheel, settings.opts.recbuf, settings.opts.sndbuf)

@@ -37,15 +37,15 @@ from gateways.mqttsn.packets import (
     WILLTOPICREQ,
     WILLTOPICRESP,
     WILLTOPICUPD,
-    Connect,
     Encapsulated,
-    Gateway,
-    Packet,
-    Publish,
-    Register,
-    Suback,
-    Subscribe,
-    WillTopic,
+    GatewayInfo,
+    SNConnect,
+    SNPacket,
+    SNPublish,
+    SNRegister,
+    SNSuback,
+    SNSubscribe,
+    SNWillTopic,
 )
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class MalformedError(Exception):
     """
 
 
-def decode(data: bytes) -> Packet:
+def decode(data: bytes) -> SNPacket:
     """
     The message of a datagram.
 
@@ -101,7 +101,7 @@ def decode(data: bytes) -> Packet:
     return decoder(data, start + 1)
 
 
-def encode(packet: Packet) -> bytes:
+def encode(packet: SNPacket) -> bytes:
     """
     The datagram of a message.
     """
@@ -122,7 +122,7 @@ def encodePublish(
     idType: int, topicID: int, data: bytes, qos: int = 0, msgID: int = 0, retain: bool = False, dup: bool = False
 ) -> bytes:
     """
-    A PUBLISH without a L{Publish}, for what is sent often.
+    A PUBLISH without a L{SNPublish}, for what is sent often.
     """
     flags = _QOS_BITS[qos] | idType | (_RETAIN if retain else 0) | (_DUP if dup else 0)
     length = len(data) + 7
@@ -165,18 +165,18 @@ def _exact(data: bytes, start: int, size: int) -> None:
         raise MalformedError(f"{len(data) - start} bytes where there are to be {size}")
 
 
-def _encapsulated(data: bytes, length: int, start: int) -> Packet:
+def _encapsulated(data: bytes, length: int, start: int) -> SNPacket:
     # 5.5: its length ends with the wireless node's identifier, and is told by one byte.
     if start != 1 or length < 3 or length > len(data) - 2:
         raise MalformedError("a forwarder's envelope does not fit")
     return Encapsulated(data[3:length], data[length:], data[2] & 3)
 
 
-def _decodeConnect(data: bytes, start: int) -> Packet:
+def _decodeConnect(data: bytes, start: int) -> SNPacket:
     if len(data) < start + 4:
         raise MalformedError("CONNECT is cut off")
     flags = data[start]
-    return Connect(
+    return SNConnect(
         _text(data[start + 4 :]),
         bool(flags & _CLEAN),
         bool(flags & _WILL),
@@ -185,14 +185,14 @@ def _decodeConnect(data: bytes, start: int) -> Packet:
     )
 
 
-def _decodePublish(data: bytes, start: int) -> Packet:
+def _decodePublish(data: bytes, start: int) -> SNPacket:
     if len(data) < start + 5:
         raise MalformedError("PUBLISH is cut off")
     flags = data[start]
     idType = flags & _ID_TYPE
     if idType == 3:
         raise MalformedError("a reserved type of topic identifier")
-    return Publish(
+    return SNPublish(
         data[start + 1] << 8 | data[start + 2],
         data[start + 5 :],
         _QOS[flags >> 5 & 3],
@@ -203,8 +203,8 @@ def _decodePublish(data: bytes, start: int) -> Packet:
     )
 
 
-def _subscribeDecoder(kind: int) -> Callable[[bytes, int], Packet]:
-    def decodeIt(data: bytes, start: int) -> Packet:
+def _subscribeDecoder(kind: int) -> Callable[[bytes, int], SNPacket]:
+    def decodeIt(data: bytes, start: int) -> SNPacket:
         if len(data) < start + 4:
             raise MalformedError("no topic")
         flags = data[start]
@@ -217,99 +217,99 @@ def _subscribeDecoder(kind: int) -> Callable[[bytes, int], Packet]:
             raise MalformedError("reserved flags")
         if idType == PREDEFINED:
             _exact(data, start, 5)
-            return Subscribe(kind, msgID, "", _number(data, start + 3), idType, qos, dup)
+            return SNSubscribe(kind, msgID, "", _number(data, start + 3), idType, qos, dup)
         if idType == SHORT and len(rest) > 2:
             raise MalformedError("a short topic name has two bytes")
-        return Subscribe(kind, msgID, _text(rest), 0, idType, qos, dup)
+        return SNSubscribe(kind, msgID, _text(rest), 0, idType, qos, dup)
 
     return decodeIt
 
 
-def _decodeSuback(data: bytes, start: int) -> Packet:
+def _decodeSuback(data: bytes, start: int) -> SNPacket:
     _exact(data, start, 6)
     qos = _QOS[data[start] >> 5 & 3]
-    return Suback(_number(data, start + 1), _number(data, start + 3), data[start + 5], max(qos, 0))
+    return SNSuback(_number(data, start + 1), _number(data, start + 3), data[start + 5], max(qos, 0))
 
 
-def _willTopicDecoder(kind: int) -> Callable[[bytes, int], Packet]:
-    def decodeIt(data: bytes, start: int) -> Packet:
+def _willTopicDecoder(kind: int) -> Callable[[bytes, int], SNPacket]:
+    def decodeIt(data: bytes, start: int) -> SNPacket:
         if len(data) == start:  # 5.4.7: no flags and no topic delete the will
-            return WillTopic(kind)
+            return SNWillTopic(kind)
         flags = data[start]
         qos = _QOS[flags >> 5 & 3]
         if qos < 0:
             raise MalformedError("a will of QoS -1")
-        return WillTopic(kind, _text(data[start + 1 :]), qos, flags & _RETAIN != 0)
+        return SNWillTopic(kind, _text(data[start + 1 :]), qos, flags & _RETAIN != 0)
 
     return decodeIt
 
 
-def _decodeRegister(data: bytes, start: int) -> Packet:
+def _decodeRegister(data: bytes, start: int) -> SNPacket:
     if len(data) < start + 5:
         raise MalformedError("REGISTER is cut off")
-    return Register(_number(data, start), _number(data, start + 2), _text(data[start + 4 :]))
+    return SNRegister(_number(data, start), _number(data, start + 2), _text(data[start + 4 :]))
 
 
-def _topicAckDecoder(kind: int) -> Callable[[bytes, int], Packet]:
-    def decodeIt(data: bytes, start: int) -> Packet:
+def _topicAckDecoder(kind: int) -> Callable[[bytes, int], SNPacket]:
+    def decodeIt(data: bytes, start: int) -> SNPacket:
         _exact(data, start, 5)
-        return Packet(kind, _number(data, start + 2), data[start + 4], _number(data, start))
+        return SNPacket(kind, _number(data, start + 2), data[start + 4], _number(data, start))
 
     return decodeIt
 
 
-def _msgIDDecoder(kind: int) -> Callable[[bytes, int], Packet]:
-    def decodeIt(data: bytes, start: int) -> Packet:
+def _msgIDDecoder(kind: int) -> Callable[[bytes, int], SNPacket]:
+    def decodeIt(data: bytes, start: int) -> SNPacket:
         _exact(data, start, 2)
-        return Packet(kind, _number(data, start))
+        return SNPacket(kind, _number(data, start))
 
     return decodeIt
 
 
-def _codeDecoder(kind: int) -> Callable[[bytes, int], Packet]:
-    def decodeIt(data: bytes, start: int) -> Packet:
+def _codeDecoder(kind: int) -> Callable[[bytes, int], SNPacket]:
+    def decodeIt(data: bytes, start: int) -> SNPacket:
         _exact(data, start, 1)
-        return Packet(kind, code=data[start])
+        return SNPacket(kind, code=data[start])
 
     return decodeIt
 
 
-def _restDecoder(kind: int) -> Callable[[bytes, int], Packet]:
-    return lambda data, start: Packet(kind, data=data[start:])
+def _restDecoder(kind: int) -> Callable[[bytes, int], SNPacket]:
+    return lambda data, start: SNPacket(kind, data=data[start:])
 
 
-def _emptyDecoder(kind: int) -> Callable[[bytes, int], Packet]:
-    def decodeIt(data: bytes, start: int) -> Packet:
+def _emptyDecoder(kind: int) -> Callable[[bytes, int], SNPacket]:
+    def decodeIt(data: bytes, start: int) -> SNPacket:
         _exact(data, start, 0)
-        return Packet(kind)
+        return SNPacket(kind)
 
     return decodeIt
 
 
-def _decodeDisconnect(data: bytes, start: int) -> Packet:
+def _decodeDisconnect(data: bytes, start: int) -> SNPacket:
     if len(data) == start:
-        return Packet(DISCONNECT)
+        return SNPacket(DISCONNECT)
     _exact(data, start, 2)
-    return Packet(DISCONNECT, duration=_number(data, start))
+    return SNPacket(DISCONNECT, duration=_number(data, start))
 
 
-def _decodeAdvertise(data: bytes, start: int) -> Packet:
+def _decodeAdvertise(data: bytes, start: int) -> SNPacket:
     _exact(data, start, 3)
-    return Gateway(ADVERTISE, data[start], duration=_number(data, start + 1))
+    return GatewayInfo(ADVERTISE, data[start], duration=_number(data, start + 1))
 
 
-def _decodeSearch(data: bytes, start: int) -> Packet:
+def _decodeSearch(data: bytes, start: int) -> SNPacket:
     _exact(data, start, 1)
-    return Gateway(SEARCHGW, radius=data[start])
+    return GatewayInfo(SEARCHGW, radius=data[start])
 
 
-def _decodeInfo(data: bytes, start: int) -> Packet:
+def _decodeInfo(data: bytes, start: int) -> SNPacket:
     if len(data) == start:
         raise MalformedError("GWINFO is cut off")
-    return Gateway(GWINFO, data[start], data=data[start + 1 :])
+    return GatewayInfo(GWINFO, data[start], data=data[start + 1 :])
 
 
-_DECODERS: Final[dict[int, Callable[[bytes, int], Packet]]] = {
+_DECODERS: Final[dict[int, Callable[[bytes, int], SNPacket]]] = {
     ADVERTISE: _decodeAdvertise,
     SEARCHGW: _decodeSearch,
     GWINFO: _decodeInfo,
@@ -347,87 +347,87 @@ def _two(number: int) -> bytes:
     return number.to_bytes(2, "big")
 
 
-def _encodeConnect(packet: Packet) -> bytes:
-    assert isinstance(packet, Connect)
+def _encodeConnect(packet: SNPacket) -> bytes:
+    assert isinstance(packet, SNConnect)
     flags = (_CLEAN if packet.cleanSession else 0) | (_WILL if packet.will else 0)
     body = bytes((flags, packet.protocolID)) + _two(packet.duration or 0) + packet.clientID.encode("utf-8")
     return message(CONNECT, body)
 
 
-def _encodePublish(packet: Packet) -> bytes:
-    assert isinstance(packet, Publish)
+def _encodePublish(packet: SNPacket) -> bytes:
+    assert isinstance(packet, SNPublish)
     return encodePublish(
         packet.idType, packet.topicID, packet.data, packet.qos, packet.msgID, packet.retain, packet.dup
     )
 
 
-def _encodeSubscribe(packet: Packet) -> bytes:
-    assert isinstance(packet, Subscribe)
+def _encodeSubscribe(packet: SNPacket) -> bytes:
+    assert isinstance(packet, SNSubscribe)
     flags = _QOS_BITS[packet.qos] | packet.idType | (_DUP if packet.dup else 0)
     topic = _two(packet.topicID) if packet.idType == PREDEFINED else packet.topic.encode("utf-8")
     return message(packet.type, bytes((flags,)) + _two(packet.msgID) + topic)
 
 
-def _encodeSuback(packet: Packet) -> bytes:
-    assert isinstance(packet, Suback)
+def _encodeSuback(packet: SNPacket) -> bytes:
+    assert isinstance(packet, SNSuback)
     body = bytes((_QOS_BITS[packet.qos],)) + _two(packet.topicID) + _two(packet.msgID) + bytes((packet.code,))
     return message(SUBACK, body)
 
 
-def _encodeWillTopic(packet: Packet) -> bytes:
-    assert isinstance(packet, WillTopic)
+def _encodeWillTopic(packet: SNPacket) -> bytes:
+    assert isinstance(packet, SNWillTopic)
     if not packet.topic:
         return message(packet.type)
     flags = _QOS_BITS[packet.qos] | (_RETAIN if packet.retain else 0)
     return message(packet.type, bytes((flags,)) + packet.topic.encode("utf-8"))
 
 
-def _encodeRegister(packet: Packet) -> bytes:
-    assert isinstance(packet, Register)
+def _encodeRegister(packet: SNPacket) -> bytes:
+    assert isinstance(packet, SNRegister)
     return message(REGISTER, _two(packet.topicID) + _two(packet.msgID) + packet.topic.encode("utf-8"))
 
 
-def _encodeTopicAck(packet: Packet) -> bytes:
+def _encodeTopicAck(packet: SNPacket) -> bytes:
     return message(packet.type, _two(packet.topicID) + _two(packet.msgID) + bytes((packet.code,)))
 
 
-def _encodeMsgID(packet: Packet) -> bytes:
+def _encodeMsgID(packet: SNPacket) -> bytes:
     return message(packet.type, _two(packet.msgID))
 
 
-def _encodeCode(packet: Packet) -> bytes:
+def _encodeCode(packet: SNPacket) -> bytes:
     return message(packet.type, bytes((packet.code,)))
 
 
-def _encodeRest(packet: Packet) -> bytes:
+def _encodeRest(packet: SNPacket) -> bytes:
     return message(packet.type, packet.data)
 
 
-def _encodeDisconnect(packet: Packet) -> bytes:
+def _encodeDisconnect(packet: SNPacket) -> bytes:
     return message(DISCONNECT, b"" if packet.duration is None else _two(packet.duration))
 
 
-def _encodeAdvertise(packet: Packet) -> bytes:
-    assert isinstance(packet, Gateway)
+def _encodeAdvertise(packet: SNPacket) -> bytes:
+    assert isinstance(packet, GatewayInfo)
     return message(ADVERTISE, bytes((packet.gatewayID,)) + _two(packet.duration or 0))
 
 
-def _encodeSearch(packet: Packet) -> bytes:
-    assert isinstance(packet, Gateway)
+def _encodeSearch(packet: SNPacket) -> bytes:
+    assert isinstance(packet, GatewayInfo)
     return message(SEARCHGW, bytes((packet.radius,)))
 
 
-def _encodeInfo(packet: Packet) -> bytes:
-    assert isinstance(packet, Gateway)
+def _encodeInfo(packet: SNPacket) -> bytes:
+    assert isinstance(packet, GatewayInfo)
     return message(GWINFO, bytes((packet.gatewayID,)) + packet.data)
 
 
-def _encodeEncapsulated(packet: Packet) -> bytes:
+def _encodeEncapsulated(packet: SNPacket) -> bytes:
     assert isinstance(packet, Encapsulated)
     return bytes((len(packet.node) + 3, ENCAPSULATED, packet.radius)) + packet.node + packet.data
 
 
-_ENCODERS: Final[dict[int, Callable[[Packet], bytes]]] = {
+_ENCODERS: Final[dict[int, Callable[[SNPacket], bytes]]] = {
     ADVERTISE: _encodeAdvertise,
     SEARCHGW: _encodeSearch,
     GWINFO: _encodeInfo,

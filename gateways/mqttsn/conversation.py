@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from gateways.implements import GatewayClient
 from gateways.mqttsn.codec import encode
-from gateways.mqttsn.packets import ACCEPTED, CONGESTION, INVALID_TOPIC, NOT_SUPPORTED, Packet
+from gateways.mqttsn.packets import ACCEPTED, CONGESTION, INVALID_TOPIC, NOT_SUPPORTED, SNPacket
 from twisted_mqtt.core.reasons import NORMAL_DISCONNECTION, UNSPECIFIED_ERROR
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def codeOf(reason: int) -> int:
     return ACCEPTED if reason < 0x80 else _CODES.get(reason, NOT_SUPPORTED)
 
 
-class Site(Protocol):
+class SNGateway(Protocol):
     """
     The gateway, as its clients see it.
 
@@ -106,12 +106,12 @@ class Conversation:
 
     __slots__ = ("key", "state", "_site", "_client", "_parked")
 
-    def __init__(self, site: Site, key: Hashable, host: str, port: int) -> None:
+    def __init__(self, site: SNGateway, key: Hashable, host: str, port: int) -> None:
         self.key = key
         self.state = CONNECTING
         self._site = site
         self._client = GatewayClient(site.broker, site.profile, self, "mqtt-sn", host, port, site.port)
-        self._parked: deque[Packet] | None = None
+        self._parked: deque[SNPacket] | None = None
 
     @property
     def info(self) -> Any:
@@ -120,7 +120,7 @@ class Conversation:
         """
         return self._client.info
 
-    def received(self, packet: Packet, now: float) -> None:
+    def received(self, packet: SNPacket, now: float) -> None:
         """
         Take a message; any but a CONNECT.
         """
@@ -142,11 +142,11 @@ class Conversation:
 
     def sentAway(self, reason: int, text: str) -> None:
         """
-        See L{gateways.client.Owner}.
+        See L{gateways.client.GatewaySession}.
         """
         raise NotImplementedError
 
-    def _park(self, packet: Packet) -> bool:
+    def _park(self, packet: SNPacket) -> bool:
         """
         Put a message aside if one before it still waits for somebody's answer.
         """
@@ -159,7 +159,7 @@ class Conversation:
     def _send(self, wire: bytes) -> None:
         self._site.send(self.key, wire)
 
-    def _answer(self, packet: Packet) -> None:
+    def _answer(self, packet: SNPacket) -> None:
         if self.state != GONE:
             self._site.send(self.key, encode(packet))
 

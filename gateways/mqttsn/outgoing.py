@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gateways.mqttsn.codec import encode, encodePublish, message, withDup
-from gateways.mqttsn.packets import ACCEPTED, CONGESTION, INVALID_TOPIC, PUBREL, Packet, Register
+from gateways.mqttsn.packets import ACCEPTED, CONGESTION, INVALID_TOPIC, PUBREL, SNPacket, SNRegister
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,7 @@ class Upstream(Protocol):
         """
 
 
-class Delivery:
+class OutgoingPublish:
     """
     One message for the client.
 
@@ -81,7 +81,7 @@ class Delivery:
         self.deadline = 0.0
 
 
-class _Registration:
+class _OutgoingRegister:
     """
     The one REGISTER that may be unanswered (6.10).
     """
@@ -92,7 +92,7 @@ class _Registration:
         self.topic = topic
         self.topicID = topicID
         self.msgID = msgID
-        self.wire = encode(Register(topicID, msgID, topic))
+        self.wire = encode(SNRegister(topicID, msgID, topic))
         self.tries = 1
         self.deadline = deadline
 
@@ -130,15 +130,15 @@ class Outgoing:
         @param interval: T_retry, in seconds.
         @param retries: N_retry.
         """
-        self.inflight: dict[int, Delivery] = {}
+        self.inflight: dict[int, OutgoingPublish] = {}
         self.frozen = False
         self._registry = registry
         self._send = send
         self._upstream = upstream
         self._interval = interval
         self._retries = retries
-        self._registration: _Registration | None = None
-        self._held: deque[Delivery] | None = None
+        self._registration: _OutgoingRegister | None = None
+        self._held: deque[OutgoingPublish] | None = None
         self._nextID = 1
 
     @property
@@ -167,7 +167,7 @@ class Outgoing:
             deadlines.append(self._registration.deadline)
         return min(deadlines, default=0.0)
 
-    def deliver(self, delivery: Delivery, now: float) -> None:
+    def deliver(self, delivery: OutgoingPublish, now: float) -> None:
         """
         Send a message, as soon as the client can be told its topic.
         """
@@ -188,7 +188,7 @@ class Outgoing:
         """
         delivery = self.inflight.get(packetID)
         if delivery is None:
-            delivery = self.inflight[packetID] = Delivery("", b"", 2, packetID, False, False)
+            delivery = self.inflight[packetID] = OutgoingPublish("", b"", 2, packetID, False, False)
         delivery.released = True
         delivery.payload = b""
         delivery.wire = message(PUBREL, packetID.to_bytes(2, "big"))
@@ -199,7 +199,7 @@ class Outgoing:
 
     # What the client answers
 
-    def regack(self, packet: Packet, now: float) -> None:
+    def regack(self, packet: SNPacket, now: float) -> None:
         """
         REGACK has come.
         """
@@ -220,7 +220,7 @@ class Outgoing:
                     self._held.append(delivery)
         self._continue(now)
 
-    def puback(self, packet: Packet, now: float) -> None:
+    def puback(self, packet: SNPacket, now: float) -> None:
         """
         PUBACK has come: for a message of QoS 1, or to say what is wrong with one of any QoS.
         """
@@ -317,12 +317,12 @@ class Outgoing:
 
     # Inside
 
-    def _again(self, delivery: Delivery, now: float) -> None:
+    def _again(self, delivery: OutgoingPublish, now: float) -> None:
         delivery.tries += 1
         delivery.deadline = now + self._interval
         self._send(delivery.wire if delivery.released else withDup(delivery.wire))
 
-    def _dispatch(self, delivery: Delivery, now: float) -> bool:
+    def _dispatch(self, delivery: OutgoingPublish, now: float) -> bool:
         """
         Send a message, or the REGISTER that has to go before it; returns whether others may follow.
         """
@@ -341,7 +341,7 @@ class Outgoing:
         self._send(wire)
         return True
 
-    def _register(self, delivery: Delivery, now: float) -> bool:
+    def _register(self, delivery: OutgoingPublish, now: float) -> bool:
         topicID = self._registry.give(delivery.topic)
         if topicID is None:
             self._refuse(delivery, now)
@@ -351,7 +351,7 @@ class Outgoing:
         self._held.appendleft(delivery)
         msgID = self._nextID
         self._nextID = msgID + 1 if msgID < 0xFFFF else 1
-        registration = self._registration = _Registration(delivery.topic, topicID, msgID, now + self._interval)
+        registration = self._registration = _OutgoingRegister(delivery.topic, topicID, msgID, now + self._interval)
         self._upstream.setCongested(True, now)
         self._send(registration.wire)
         return False
@@ -367,6 +367,6 @@ class Outgoing:
         if not self.frozen:
             self._upstream.setCongested(False, now)
 
-    def _refuse(self, delivery: Delivery, now: float) -> None:
+    def _refuse(self, delivery: OutgoingPublish, now: float) -> None:
         if delivery.qos:
             self._upstream.refused(delivery.packetID, now)

@@ -83,7 +83,7 @@ UNCONNECTED: Final = -1
 PROTOCOL_ID: Final = 1
 
 
-class Packet:
+class SNPacket:
     """
     A message that consists of its type and nothing else, or of one of the fields below.
 
@@ -117,7 +117,7 @@ class Packet:
         return {name: getattr(self, name) for cls in type(self).__mro__ for name in getattr(cls, "__slots__", ())}
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and isinstance(other, Packet) and other._fields() == self._fields()
+        return type(other) is type(self) and isinstance(other, SNPacket) and other._fields() == self._fields()
 
     __hash__ = None  # type: ignore[assignment]  # compared by value, and may be changed
 
@@ -126,7 +126,7 @@ class Packet:
         return f"<{NAMES.get(self.type, hex(self.type))} {said}>"
 
 
-class Connect(Packet):
+class SNConnect(SNPacket):
     """
     CONNECT.
 
@@ -153,7 +153,7 @@ class Connect(Packet):
         self.protocolID = protocolID
 
 
-class WillTopic(Packet):
+class SNWillTopic(SNPacket):
     """
     WILLTOPIC and WILLTOPICUPD; an empty topic deletes the will.
     """
@@ -167,7 +167,7 @@ class WillTopic(Packet):
         self.retain = retain
 
 
-class Register(Packet):
+class SNRegister(SNPacket):
     """
     REGISTER.
     """
@@ -179,7 +179,7 @@ class Register(Packet):
         self.topic = topic
 
 
-class Publish(Packet):
+class SNPublish(SNPacket):
     """
     PUBLISH.
 
@@ -212,7 +212,7 @@ class Publish(Packet):
         self.idType = idType
 
 
-class Subscribe(Packet):
+class SNSubscribe(SNPacket):
     """
     SUBSCRIBE and UNSUBSCRIBE.
 
@@ -239,7 +239,7 @@ class Subscribe(Packet):
         self.idType = idType
 
 
-class Suback(Packet):
+class SNSuback(SNPacket):
     """
     SUBACK.
 
@@ -253,7 +253,7 @@ class Suback(Packet):
         self.qos = qos
 
 
-class Gateway(Packet):
+class GatewayInfo(SNPacket):
     """
     ADVERTISE, SEARCHGW and GWINFO.
 
@@ -271,7 +271,7 @@ class Gateway(Packet):
         self.radius = radius
 
 
-class Encapsulated(Packet):
+class Encapsulated(SNPacket):
     """
     A message that came through a forwarder (5.5).
 

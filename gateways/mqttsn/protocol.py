@@ -35,11 +35,11 @@ from gateways.mqttsn.packets import (
     WILLMSGUPD,
     WILLTOPIC,
     WILLTOPICUPD,
-    Connect,
     Encapsulated,
-    Gateway,
-    Packet,
-    Publish,
+    GatewayInfo,
+    SNConnect,
+    SNPacket,
+    SNPublish,
 )
 from gateways.mqttsn.registry import Predefined, shortName
 from gateways.mqttsn.session import SNClient
@@ -131,16 +131,16 @@ class MQTTSNProtocol:
         kind = packet.type
         client = self.clients.get(key)
         if kind == CONNECT:
-            assert isinstance(packet, Connect)
+            assert isinstance(packet, SNConnect)
             self._connect(packet, key, address, client)
         elif kind == SEARCHGW:
-            self.send(key, encode(Gateway(GWINFO, self.settings.gateway_id)))
+            self.send(key, encode(GatewayInfo(GWINFO, self.settings.gateway_id)))
         elif client is not None:
             client.received(packet, self.seconds())
         else:
             self._stranger(packet, key, address)
 
-    def _connect(self, request: Connect, key: Hashable, address: SocketAddress, client: SNClient | None) -> None:
+    def _connect(self, request: SNConnect, key: Hashable, address: SocketAddress, client: SNClient | None) -> None:
         now = self.seconds()
         if client is not None and client.isRepeated(request):
             client.repeat()
@@ -172,13 +172,13 @@ class MQTTSNProtocol:
         self.broker.counters.packets_connack_error += 1
         self.send(key, message(CONNACK, bytes((code,))))
 
-    def _stranger(self, packet: Packet, key: Hashable, address: SocketAddress) -> None:
+    def _stranger(self, packet: SNPacket, key: Hashable, address: SocketAddress) -> None:
         """
         Answer somebody who has not connected.
         """
         kind = packet.type
         if kind == PUBLISH:
-            assert isinstance(packet, Publish)
+            assert isinstance(packet, SNPublish)
             if packet.qos == UNCONNECTED:
                 if self.settings.enable_qos3:
                     self._unconnected.publish(packet)
@@ -190,7 +190,7 @@ class MQTTSNProtocol:
             if packet.duration is not None or self._parted.get(key, 0.0) > self.seconds():
                 self.send(key, _DISCONNECT)
 
-    # What clients see of it: see gateways.mqttsn.conversation.Site
+    # What clients see of it: see gateways.mqttsn.conversation.SNGateway
 
     def send(self, key: Hashable, wire: bytes) -> None:
         """
@@ -252,7 +252,7 @@ class MQTTSNProtocol:
         if address is not None and transport is not None:
             duration = min(int(settings.advertise_duration), 0xFFFF)
             transport.write(
-                encode(Gateway(ADVERTISE, settings.gateway_id, duration=duration)), (address.host, address.port)
+                encode(GatewayInfo(ADVERTISE, settings.gateway_id, duration=duration)), (address.host, address.port)
             )
 
     def sendAllAway(self) -> None:
@@ -275,7 +275,7 @@ class _Unconnected:
         self._protocol = protocol
         self._client: GatewayClient | None = None
 
-    def publish(self, packet: Publish) -> None:
+    def publish(self, packet: SNPublish) -> None:
         """
         Publish a message, unless its topic is one that only a connected client can know.
         """
@@ -323,7 +323,7 @@ class _Unconnected:
         elif self._client is client:
             self._client = None  # refused: asked again with the next message
 
-    # See gateways.client.Owner: it has no subscriptions, so that nothing comes for it.
+    # See gateways.client.GatewaySession: it has no subscriptions, so that nothing comes for it.
 
     def receive(
         self, message: Message, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None

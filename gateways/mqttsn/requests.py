@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred
 
 from gateways.mqttsn.codec import encode
-from gateways.mqttsn.conversation import CONNECTING, Conversation, Site, codeOf
+from gateways.mqttsn.conversation import CONNECTING, Conversation, SNGateway, codeOf
 from gateways.mqttsn.packets import (
     ACCEPTED,
     CONGESTION,
@@ -25,13 +25,13 @@ from gateways.mqttsn.packets import (
     UNSUBACK,
     WILLMSGRESP,
     WILLTOPICRESP,
-    Connect,
-    Packet,
-    Publish,
-    Register,
-    Suback,
-    Subscribe,
-    WillTopic,
+    SNConnect,
+    SNPacket,
+    SNPublish,
+    SNRegister,
+    SNSuback,
+    SNSubscribe,
+    SNWillTopic,
 )
 from gateways.mqttsn.registry import TopicRegistry
 from gateways.mqttsn.will import WillData, changeWill
@@ -53,7 +53,7 @@ class Requests(Conversation):
 
     __slots__ = ("_request", "_registry", "_will", "_recent", "_lastSubscribe")
 
-    def __init__(self, site: Site, key: Hashable, request: Connect, host: str, port: int) -> None:
+    def __init__(self, site: SNGateway, key: Hashable, request: SNConnect, host: str, port: int) -> None:
         """
         @param request: the CONNECT that has made it.
         """
@@ -81,8 +81,8 @@ class Requests(Conversation):
 
     # Topics and messages
 
-    def _register(self, packet: Packet, now: float) -> None:
-        assert isinstance(packet, Register)
+    def _register(self, packet: SNPacket, now: float) -> None:
+        assert isinstance(packet, SNRegister)
         code, identifier = ACCEPTED, 0
         if self.state == CONNECTING:
             return
@@ -94,10 +94,10 @@ class Requests(Conversation):
                 code = CONGESTION
             else:
                 identifier = found
-        self._answer(Packet(REGACK, packet.msgID, code, identifier))
+        self._answer(SNPacket(REGACK, packet.msgID, code, identifier))
 
-    def _publish(self, packet: Packet, now: float) -> None:
-        assert isinstance(packet, Publish)
+    def _publish(self, packet: SNPacket, now: float) -> None:
+        assert isinstance(packet, SNPublish)
         if self.state == CONNECTING:
             return
         topic = self._registry.topicOf(packet.idType, packet.topicID)
@@ -123,7 +123,7 @@ class Requests(Conversation):
         else:
             self._publish2(packet, topic, now)
 
-    def _publish2(self, packet: Publish, topic: str, now: float) -> None:
+    def _publish2(self, packet: SNPublish, topic: str, now: float) -> None:
         session = self._client.session
         if session is None:
             return
@@ -134,7 +134,7 @@ class Requests(Conversation):
         else:
             self._then(self._client.publish(topic, packet.data, 2, packet.retain), self._published, packet)
 
-    def _published(self, reason: int, packet: Publish) -> None:
+    def _published(self, reason: int, packet: SNPublish) -> None:
         qos = packet.qos
         if reason >= 0x80:
             session = self._client.session
@@ -149,23 +149,23 @@ class Requests(Conversation):
             self._remember(packet)
             self._pubrec(packet.msgID)
 
-    def _remember(self, packet: Publish) -> None:
+    def _remember(self, packet: SNPublish) -> None:
         self._recent = (*self._recent[1 - _REMEMBERED :], _essence(packet))
 
-    def _puback(self, packet: Publish, code: int) -> None:
-        self._answer(Packet(PUBACK, packet.msgID, code, packet.topicID))
+    def _puback(self, packet: SNPublish, code: int) -> None:
+        self._answer(SNPacket(PUBACK, packet.msgID, code, packet.topicID))
 
     def _pubrec(self, msgID: int) -> None:
-        self._client.link.whenSafe(lambda: self._answer(Packet(PUBREC, msgID)))
+        self._client.link.whenSafe(lambda: self._answer(SNPacket(PUBREC, msgID)))
 
-    def _pubrel(self, packet: Packet, now: float) -> None:
+    def _pubrel(self, packet: SNPacket, now: float) -> None:
         session = self._client.session
         if session is not None:
             session.release(packet.msgID)
-            self._client.link.whenSafe(lambda: self._answer(Packet(PUBCOMP, packet.msgID)))
+            self._client.link.whenSafe(lambda: self._answer(SNPacket(PUBCOMP, packet.msgID)))
 
-    def _subscribe(self, packet: Packet, now: float) -> None:
-        assert isinstance(packet, Subscribe)
+    def _subscribe(self, packet: SNPacket, now: float) -> None:
+        assert isinstance(packet, SNSubscribe)
         if self.state == CONNECTING:
             return
         asked = (packet.msgID, packet.idType, packet.topic, packet.topicID)
@@ -190,7 +190,7 @@ class Requests(Conversation):
             return
         self._then(result, self._subscribed, packet, identifier)
 
-    def _subscribed(self, subscribing: Any, packet: Subscribe, identifier: int) -> None:
+    def _subscribed(self, subscribing: Any, packet: SNSubscribe, identifier: int) -> None:
         reason = subscribing.reasons[0]
         if reason >= 0x80:
             self._suback(packet, 0, codeOf(reason))
@@ -202,13 +202,13 @@ class Requests(Conversation):
 
         self._client.link.whenSafe(answer)
 
-    def _suback(self, packet: Subscribe, identifier: int, code: int, qos: int = 0) -> None:
-        wire = encode(Suback(identifier, packet.msgID, code, qos))
+    def _suback(self, packet: SNSubscribe, identifier: int, code: int, qos: int = 0) -> None:
+        wire = encode(SNSuback(identifier, packet.msgID, code, qos))
         self._lastSubscribe = (packet.msgID, packet.idType, packet.topic, packet.topicID), wire
         self._send(wire)
 
-    def _unsubscribe(self, packet: Packet, now: float) -> None:
-        assert isinstance(packet, Subscribe)
+    def _unsubscribe(self, packet: SNPacket, now: float) -> None:
+        assert isinstance(packet, SNSubscribe)
         if self.state == CONNECTING:
             return
         topicFilter = self._filterOf(packet)
@@ -220,18 +220,18 @@ class Requests(Conversation):
                 result = None  # what can't be subscribed is not: UNSUBACK has no way to say more
         self._then(result, self._unsubscribed, packet)
 
-    def _unsubscribed(self, reasons: Any, packet: Subscribe) -> None:
-        self._client.link.whenSafe(lambda: self._answer(Packet(UNSUBACK, packet.msgID)))
+    def _unsubscribed(self, reasons: Any, packet: SNSubscribe) -> None:
+        self._client.link.whenSafe(lambda: self._answer(SNPacket(UNSUBACK, packet.msgID)))
 
-    def _filterOf(self, packet: Subscribe) -> str | None:
+    def _filterOf(self, packet: SNSubscribe) -> str | None:
         if packet.idType == PREDEFINED:
             return self._registry.topicOf(PREDEFINED, packet.topicID)
         return packet.topic
 
     # Its will
 
-    def _willTopicUpdate(self, packet: Packet, now: float) -> None:
-        assert isinstance(packet, WillTopic)
+    def _willTopicUpdate(self, packet: SNPacket, now: float) -> None:
+        assert isinstance(packet, SNWillTopic)
         if self.state == CONNECTING:
             return
         if not packet.topic:
@@ -242,11 +242,11 @@ class Requests(Conversation):
             will = self._will.withTopic(packet)
         self._then(changeWill(self._site.broker, self.info, will), self._willChanged, WILLTOPICRESP, will)
 
-    def _willMessageUpdate(self, packet: Packet, now: float) -> None:
+    def _willMessageUpdate(self, packet: SNPacket, now: float) -> None:
         if self.state == CONNECTING:
             return
         if self._will is None:
-            self._answer(Packet(WILLMSGRESP, code=NOT_SUPPORTED))
+            self._answer(SNPacket(WILLMSGRESP, code=NOT_SUPPORTED))
             return
         will = self._will.withPayload(packet.data)
         self._then(changeWill(self._site.broker, self.info, will), self._willChanged, WILLMSGRESP, will)
@@ -255,10 +255,10 @@ class Requests(Conversation):
         if reason < 0x80:
             self._will = will
             self._keepWill()
-        self._client.link.whenSafe(lambda: self._answer(Packet(kind, code=codeOf(reason))))
+        self._client.link.whenSafe(lambda: self._answer(SNPacket(kind, code=codeOf(reason))))
 
 
-def _essence(packet: Publish) -> tuple[int, int, int, int]:
+def _essence(packet: SNPublish) -> tuple[int, int, int, int]:
     """
     What a repetition of a PUBLISH has in common with it.
     """

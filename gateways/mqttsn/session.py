@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.logger import Logger
 
 from gateways.mqttsn.codec import message
-from gateways.mqttsn.conversation import ACTIVE, ASLEEP, AWAKE, CONNECTING, GONE, Site, codeOf
-from gateways.mqttsn.outgoing import Delivery, Outgoing
+from gateways.mqttsn.conversation import ACTIVE, ASLEEP, AWAKE, CONNECTING, GONE, SNGateway, codeOf
+from gateways.mqttsn.outgoing import Outgoing, OutgoingPublish
 from gateways.mqttsn.packets import (
     ACCEPTED,
     CONNACK,
@@ -36,9 +36,9 @@ from gateways.mqttsn.packets import (
     WILLTOPIC,
     WILLTOPICREQ,
     WILLTOPICUPD,
-    Connect,
-    Packet,
-    WillTopic,
+    SNConnect,
+    SNPacket,
+    SNWillTopic,
 )
 from gateways.mqttsn.requests import Requests
 from gateways.mqttsn.will import WillData
@@ -82,7 +82,7 @@ class SNClient(Requests):
         "_silent",
     )
 
-    def __init__(self, site: Site, key: Hashable, request: Connect, host: str, port: int, now: float) -> None:
+    def __init__(self, site: SNGateway, key: Hashable, request: SNConnect, host: str, port: int, now: float) -> None:
         """
         @param request: the CONNECT that has made it.
         """
@@ -116,7 +116,7 @@ class SNClient(Requests):
         else:
             self._admit()
 
-    def isRepeated(self, request: Connect) -> bool:
+    def isRepeated(self, request: SNConnect) -> bool:
         """
         Whether a CONNECT is the one that has made this client, once more, because the answer was lost.
         """
@@ -131,7 +131,7 @@ class SNClient(Requests):
         elif self._question:
             self._send(self._question)
 
-    def received(self, packet: Packet, now: float) -> None:
+    def received(self, packet: SNPacket, now: float) -> None:
         """
         Take a message; any but a CONNECT.
         """
@@ -143,7 +143,7 @@ class SNClient(Requests):
         if take is not None:
             take(self, packet, now)
 
-    def replaced(self, request: Connect) -> None:
+    def replaced(self, request: SNConnect) -> None:
         """
         Another CONNECT has come from its address.
         """
@@ -167,7 +167,7 @@ class SNClient(Requests):
         See L{twisted_mqtt.core.link.LinkReceiver}.
         """
         now = self._site.seconds()
-        self._outgoing.deliver(Delivery(message.topic, message.payload, qos, packetID, retain, dup), now)
+        self._outgoing.deliver(OutgoingPublish(message.topic, message.payload, qos, packetID, retain, dup), now)
         if qos or self._outgoing.blocked:
             self._schedule()
 
@@ -180,7 +180,7 @@ class SNClient(Requests):
 
     def sentAway(self, reason: int, text: str) -> None:
         """
-        See L{gateways.client.Owner}.
+        See L{gateways.client.GatewaySession}.
         """
         if self.state == GONE:
             return
@@ -289,8 +289,8 @@ class SNClient(Requests):
         self._send(self._question)
         self._schedule()
 
-    def _willTopic(self, packet: Packet, now: float) -> None:
-        assert isinstance(packet, WillTopic)
+    def _willTopic(self, packet: SNPacket, now: float) -> None:
+        assert isinstance(packet, SNWillTopic)
         if self.state != CONNECTING or not self._request.will or self._welcome:
             return
         if not packet.topic:  # 6.3: no will after all
@@ -302,7 +302,7 @@ class SNClient(Requests):
             self._will = WillData(packet.topic, b"", packet.qos, packet.retain)
             self._ask(WILLMSGREQ, now)
 
-    def _willMessage(self, packet: Packet, now: float) -> None:
+    def _willMessage(self, packet: SNPacket, now: float) -> None:
         if self.state != CONNECTING or self._will is None:
             return
         self._will = self._will.withPayload(packet.data)
@@ -360,19 +360,19 @@ class SNClient(Requests):
 
     # What it says of messages for it
 
-    def _regack(self, packet: Packet, now: float) -> None:
+    def _regack(self, packet: SNPacket, now: float) -> None:
         self._outgoing.regack(packet, now)
         self._settled(now)
 
-    def _pubackReceived(self, packet: Packet, now: float) -> None:
+    def _pubackReceived(self, packet: SNPacket, now: float) -> None:
         self._outgoing.puback(packet, now)
         self._settled(now)
 
-    def _pubrecReceived(self, packet: Packet, now: float) -> None:
+    def _pubrecReceived(self, packet: SNPacket, now: float) -> None:
         self._outgoing.pubrec(packet.msgID, now)
         self._settled(now)
 
-    def _pubcompReceived(self, packet: Packet, now: float) -> None:
+    def _pubcompReceived(self, packet: SNPacket, now: float) -> None:
         self._outgoing.pubcomp(packet.msgID, now)
         self._settled(now)
 
@@ -383,7 +383,7 @@ class SNClient(Requests):
 
     # Sleep, and the end
 
-    def _ping(self, packet: Packet, now: float) -> None:
+    def _ping(self, packet: SNPacket, now: float) -> None:
         if self.state == CONNECTING:
             return
         if not packet.data or self.state == ACTIVE:
@@ -412,7 +412,7 @@ class SNClient(Requests):
         self._outgoing.freeze()
         self.setCongested(True, now)
 
-    def _disconnect(self, packet: Packet, now: float) -> None:
+    def _disconnect(self, packet: SNPacket, now: float) -> None:
         if self.state == CONNECTING:
             self._refuse(NOT_SUPPORTED)
             return
@@ -445,7 +445,7 @@ class SNClient(Requests):
         self._site.left(self)
 
 
-_TAKE: Final[dict[int, Callable[[SNClient, Packet, float], None]]] = {
+_TAKE: Final[dict[int, Callable[[SNClient, SNPacket, float], None]]] = {
     PUBLISH: SNClient._publish,
     PUBACK: SNClient._pubackReceived,
     PUBREC: SNClient._pubrecReceived,

@@ -13,7 +13,7 @@ from twisted_mqtt.core.reasons import NOT_AUTHORIZED, SUCCESS, TOPIC_NAME_INVALI
 from twisted_mqtt.core.topics import isTopicName
 
 if TYPE_CHECKING:
-    from gateways.mqttsn.packets import WillTopic
+    from gateways.mqttsn.packets import SNWillTopic
 
 
 class WillData:
@@ -29,7 +29,7 @@ class WillData:
         self.qos = qos
         self.retain = retain
 
-    def withTopic(self, packet: WillTopic) -> WillData:
+    def withTopic(self, packet: SNWillTopic) -> WillData:
         """
         The same message for another topic.
         """

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateways.stomp.deliveries import Deliveries, Delivery, Settlement
+from gateways.stomp.deliveries import Deliveries, Settlement, StompDelivery
 
 if TYPE_CHECKING:
     from gateways.stomp.receiving import Receiving
@@ -70,7 +70,7 @@ class Acknowledging:
         for packetID in sent:
             client.acknowledged(packetID)
 
-    def _sendElsewhere(self, delivery: Delivery) -> bool:
+    def _sendElsewhere(self, delivery: StompDelivery) -> bool:
         """
         Send a message again that was refused; returns whether that was possible.
         """

@@ -17,7 +17,7 @@ INDIVIDUAL: Final = 2
 ACK_MODES: Final[dict[str, int]] = {"auto": AUTO, "client": CLIENT, "client-individual": INDIVIDUAL}
 
 
-class Source:
+class SharedSubscription:
     """
     A topic filter that one or more subscriptions share: to the broker it is one.
 
@@ -46,17 +46,19 @@ class StompSubscription:
 
     __slots__ = ("name", "mode", "prefix", "source", "head", "pending", "ended")
 
-    def __init__(self, name: str, mode: int, prefix: str, source: Source, version: int, named: bool = True) -> None:
+    def __init__(
+        self, name: str, mode: int, prefix: str, source: SharedSubscription, version: int, named: bool = True
+    ) -> None:
         """
         @param named: whether the client has given it an id.
         """
         self.name: str = name
         self.mode: int = mode
         self.prefix: str = prefix
-        self.source: Source = source
+        self.source: SharedSubscription = source
         line = f"subscription:{escape(name, version)}\n" if named or version > V10 else ""
         self.head: bytes = f"MESSAGE\n{line}message-id:".encode()
-        self.pending: deque[Delivery] = deque()
+        self.pending: deque[StompDelivery] = deque()
         self.ended: bool = False
 
 
@@ -76,7 +78,7 @@ class Settlement:
         self.taken: bool = False
 
 
-class Delivery:
+class StompDelivery:
     """
     One message that was sent for one subscription.
 
@@ -114,7 +116,7 @@ class Deliveries:
 
     def __init__(self) -> None:
         self.last: int = 0
-        self._open: dict[int, Delivery] = {}
+        self._open: dict[int, StompDelivery] = {}
 
     def __len__(self) -> int:
         return len(self._open)
@@ -128,17 +130,17 @@ class Deliveries:
 
     def add(
         self, message: Message, retain: bool, subscription: StompSubscription, settlement: Settlement, refusals: int
-    ) -> Delivery:
+    ) -> StompDelivery:
         """
         A message is sent that has to be acknowledged.
         """
-        delivery = Delivery(self.next(), message, retain, subscription, settlement, refusals)
+        delivery = StompDelivery(self.next(), message, retain, subscription, settlement, refusals)
         self._open[delivery.number] = delivery
         if subscription.mode == CLIENT:
             subscription.pending.append(delivery)
         return delivery
 
-    def take(self, text: str, subscriptionName: str | None) -> list[Delivery]:
+    def take(self, text: str, subscriptionName: str | None) -> list[StompDelivery]:
         """
         Take out what an ACK or NACK is about: with C{ack:client}, that message and all before it.
 
@@ -161,7 +163,7 @@ class Deliveries:
         if subscription.mode != CLIENT:
             del self._open[number]
             return [delivery]
-        taken: list[Delivery] = []
+        taken: list[StompDelivery] = []
         pending = subscription.pending
         while pending and pending[0].number <= number:
             taken.append(pending.popleft())

@@ -98,7 +98,7 @@ class Frame:
         return f"<Frame {self.command} {self.headers!r} {len(self.body)} bytes>"
 
 
-class Parser:
+class StompParser:
     """
     Takes frames out of a stream of bytes, however it is cut, in time that grows with its length alone.
 

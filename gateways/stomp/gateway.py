@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.config.schema_stomp import Stomp
 
 
-class Shell(Protocol):
+class StompShell(Protocol):
     """
     What a session has below it: a connection.
 
@@ -59,7 +59,7 @@ class Shell(Protocol):
         """
 
 
-class Gateway:
+class StompGateway:
     """
     The gateway as its sessions see it.
 

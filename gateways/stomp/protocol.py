@@ -13,14 +13,14 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from gateways.implements import GatewayClient
-from gateways.stomp.frame import Parser, StompError
+from gateways.stomp.frame import StompError, StompParser
 from gateways.stomp.session import OVER, StompSession
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
     from twisted.python.failure import Failure
 
-    from gateways.stomp.gateway import Gateway
+    from gateways.stomp.gateway import StompGateway
     from twisted_mqtt.broker.listenerprofile import ListenerProfile
 
 _log = Logger()
@@ -32,7 +32,7 @@ _PATIENCE = 20.0
 class StompProtocol:
     """
     One connection. It is an C{IProtocol} and a streaming C{IPushProducer}, and what its session has below it: see
-    L{Shell<gateways.stomp.gateway.Shell>}.
+    L{StompShell<gateways.stomp.gateway.StompShell>}.
 
     Its transport may be a stream, or something that sends message by message (WebSocket, SockJS): then it has a method
     C{sendMessage}, which is given each frame.
@@ -50,7 +50,7 @@ class StompProtocol:
         self.transport: Any = None
         self.session: Any = None
         self.parked = False
-        self._parser = Parser(self._gateway.frameLimits)
+        self._parser = StompParser(self._gateway.frameLimits)
         self._link: Any = None
         self._waiting: Deferred[Any] | None = None
         self._sendMessage: Callable[[bytes], None] | None = None
@@ -314,7 +314,7 @@ class StompFactory(Factory):
 
     noisy = False
 
-    def __init__(self, gateway: Gateway, profile: ListenerProfile) -> None:
+    def __init__(self, gateway: StompGateway, profile: ListenerProfile) -> None:
         self.gateway = gateway
         self.profile = profile
         self.protocols: set[StompProtocol] = set()

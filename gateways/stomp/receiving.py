@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gateways.stomp.deliveries import AUTO, Delivery, Settlement, Source, StompSubscription
+from gateways.stomp.deliveries import AUTO, Settlement, SharedSubscription, StompDelivery, StompSubscription
 from gateways.stomp.frame import V12, StompError
 from twisted_mqtt.base.waiting import then
 from twisted_mqtt.core.reasons import nameOf
 
 if TYPE_CHECKING:
     from gateways.stomp.acknowledging import Acknowledging
-    from gateways.stomp.gateway import Gateway
+    from gateways.stomp.gateway import StompGateway
     from gateways.stomp.session import StompSession
     from twisted_mqtt.core.message import Message
 
@@ -45,7 +45,7 @@ class Receiving:
         "_last",
     )
 
-    def __init__(self, session: StompSession, gateway: Gateway, acknowledging: Acknowledging) -> None:
+    def __init__(self, session: StompSession, gateway: StompGateway, acknowledging: Acknowledging) -> None:
         self._session = session
         self._gateway = gateway
         self._acknowledging = acknowledging
@@ -54,8 +54,8 @@ class Receiving:
         self._writer = gateway.writer
         self._version = 0
         # By subscription identifier, and by topic filter.
-        self._sources: dict[int, Source] = {}
-        self._filters: dict[str, Source] = {}
+        self._sources: dict[int, SharedSubscription] = {}
+        self._filters: dict[str, SharedSubscription] = {}
         self._subscriptions: dict[str, StompSubscription] = {}
         # Of a session that was resumed: filters that the client has not subscribed again, by identifier, and what has
         # come for them.
@@ -101,7 +101,7 @@ class Receiving:
         client = self._session.client
         # What was retained before the client left it has seen.
         outcome = client.subscribe(topicFilter, qos, retainHandling=1 if known else 0, identifier=number)
-        source = source or Source(topicFilter, number, qos)
+        source = source or SharedSubscription(topicFilter, number, qos)
         subscription = StompSubscription(name or destination, mode, prefix, source, version, name is not None)
         return then(outcome, self._subscribed, subscription, qos)
 
@@ -190,14 +190,14 @@ class Receiving:
         if settlement is None and qos:
             self._acknowledging.sent(packetID)
 
-    def sendAgain(self, delivery: Delivery, refusals: int) -> None:
+    def sendAgain(self, delivery: StompDelivery, refusals: int) -> None:
         """
         Send a message that the client has refused.
         """
         subscription, settlement = delivery.subscription, delivery.settlement
         self._send(self._deliveries.add(delivery.message, delivery.retain, subscription, settlement, refusals), True)
 
-    def _send(self, delivery: Delivery, again: bool) -> None:
+    def _send(self, delivery: StompDelivery, again: bool) -> None:
         subscription, number = delivery.subscription, delivery.number
         tail = self._writer.tail(delivery.message, self._version, subscription.prefix, delivery.retain)
         mark = b"redelivered:true\n" if again or delivery.refusals else b""

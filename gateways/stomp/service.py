@@ -10,7 +10,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
-from gateways.stomp.gateway import Gateway
+from gateways.stomp.gateway import StompGateway
 from gateways.stomp.logins import Logins
 from gateways.stomp.protocol import StompFactory
 from gateways.stomp.web import WebFactory
@@ -50,7 +50,7 @@ class StompService(Service):
     """
 
     def __init__(self, broker: Any, settings: Stomp, reactor: Any) -> None:
-        self.gateway = Gateway(broker, settings)
+        self.gateway = StompGateway(broker, settings)
         self.ports: dict[str, Any] = {}
         self._settings = settings
         self._reactor = reactor

@@ -33,7 +33,7 @@ from twisted_mqtt.core.reasons import (
 from twisted_mqtt.core.topics import checkTopicName
 
 if TYPE_CHECKING:
-    from gateways.stomp.gateway import Gateway, Shell
+    from gateways.stomp.gateway import StompGateway, StompShell
 
 _log = Logger()
 
@@ -73,7 +73,7 @@ class StompSession:
         "_sending",
     )
 
-    def __init__(self, gateway: Gateway, shell: Shell, now: float) -> None:
+    def __init__(self, gateway: StompGateway, shell: StompShell, now: float) -> None:
         self._gateway = gateway
         self._shell = shell
         self.state = NEW

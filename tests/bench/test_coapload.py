@@ -13,16 +13,16 @@ import pytest
 
 from bench.coapload import Asker, LoadError, requests
 from gateways.coap.codes import CONTENT, GET, NOT_FOUND
-from gateways.coap.message import ACK, Message, decode, encode
+from gateways.coap.message import ACK, CoAPMessage, decode, encode
 
-Serve = Callable[[Message], list[Message]]
+Serve = Callable[[CoAPMessage], list[CoAPMessage]]
 
 
-def right(request: Message) -> list[Message]:
+def right(request: CoAPMessage) -> list[CoAPMessage]:
     """
     The answer that there should be.
     """
-    return [Message(CONTENT, [], b"x", request.token, ACK, request.messageID)]
+    return [CoAPMessage(CONTENT, [], b"x", request.token, ACK, request.messageID)]
 
 
 class Server:
@@ -91,7 +91,7 @@ def test_acknowledgedBefore(server: Server, monkeypatch: pytest.MonkeyPatch) -> 
     """
     An acknowledgement before the answer is none.
     """
-    server.serve = lambda request: [Message(0, type=ACK, messageID=request.messageID), *right(request)]
+    server.serve = lambda request: [CoAPMessage(0, type=ACK, messageID=request.messageID), *right(request)]
     assert measured(server, monkeypatch) > 0
 
 
@@ -99,9 +99,9 @@ def test_acknowledgedBefore(server: Server, monkeypatch: pytest.MonkeyPatch) -> 
     "wrong",
     [
         lambda request: [*right(request), *right(request)],
-        lambda request: [Message(NOT_FOUND, [], b"", request.token, ACK, request.messageID)],
-        lambda request: [Message(CONTENT, [], b"", b"fake", ACK, request.messageID)],
-        lambda request: [Message(CONTENT, [], b"", request.token, ACK, request.messageID ^ 1)],
+        lambda request: [CoAPMessage(NOT_FOUND, [], b"", request.token, ACK, request.messageID)],
+        lambda request: [CoAPMessage(CONTENT, [], b"", b"fake", ACK, request.messageID)],
+        lambda request: [CoAPMessage(CONTENT, [], b"", request.token, ACK, request.messageID ^ 1)],
     ],
     ids=["twice", "code", "token", "messageID"],
 )

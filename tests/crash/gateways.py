@@ -22,13 +22,13 @@ from gateways.mqttsn.packets import (
     REGISTER,
     SUBACK,
     SUBSCRIBE,
-    Connect,
-    Packet,
-    Publish,
-    Register,
-    Subscribe,
+    SNConnect,
+    SNPacket,
+    SNPublish,
+    SNRegister,
+    SNSubscribe,
 )
-from gateways.stomp.frame import V12, Frame, FrameLimits, Parser, encode
+from gateways.stomp.frame import V12, Frame, FrameLimits, StompParser, encode
 from tests.crash.checker import Checker, Stream
 from tests.crash.clients import Client, Publisher, Subscriber
 from tests.crash.suite import Suite
@@ -43,13 +43,13 @@ class StompClient(Client):
 
     def __init__(self, clientID: str) -> None:
         super().__init__(clientID, V12)
-        self._parser = Parser(FrameLimits(100, 10_000, 1_000_000))
+        self._parser = StompParser(FrameLimits(100, 10_000, 1_000_000))
 
     def greet(self, clean: bool) -> None:
         """
         See L{Client}.
         """
-        self._parser = Parser(FrameLimits(100, 10_000, 1_000_000))
+        self._parser = StompParser(FrameLimits(100, 10_000, 1_000_000))
         self._parser.version = V12
         self.frame("CONNECT", accept_version="1.2", host="x", client_id=self.clientID, clean_session="false")
 
@@ -202,7 +202,7 @@ class SNClient(Client):
         """
         See L{Client}.
         """
-        self.say(Connect(self.clientID, cleanSession=False))
+        self.say(SNConnect(self.clientID, cleanSession=False))
 
     def say(self, packet: Any) -> None:
         """
@@ -249,7 +249,7 @@ class SNPublisher(SNClient):
         Make the topic known.
         """
         self._topicID = 0
-        self.say(Register(0, 0xFFFF, self.stream.topic))
+        self.say(SNRegister(0, 0xFFFF, self.stream.topic))
 
     def fill(self) -> None:
         """
@@ -263,7 +263,7 @@ class SNPublisher(SNClient):
         self._send(False)
 
     def _send(self, dup: bool) -> None:
-        self.say(Publish(self._topicID, b"%d" % self._number, self.stream.qos, self._msgID, dup=dup))
+        self.say(SNPublish(self._topicID, b"%d" % self._number, self.stream.qos, self._msgID, dup=dup))
 
     def take(self, packet: Any) -> None:
         """
@@ -273,7 +273,7 @@ class SNPublisher(SNClient):
             assert packet.code == ACCEPTED, packet
             self._topicID = packet.topicID
             if self._released:
-                self.say(Packet(PUBREL, self._msgID))
+                self.say(SNPacket(PUBREL, self._msgID))
             elif self._number >= 0:
                 self._send(True)
             self.fill()
@@ -284,7 +284,7 @@ class SNPublisher(SNClient):
         elif packet.type == PUBREC:
             self.stream.promised.add(self._number)
             self._released = True
-            self.say(Packet(PUBREL, self._msgID))
+            self.say(SNPacket(PUBREL, self._msgID))
         elif packet.type in (PUBACK, PUBCOMP):
             assert packet.type == PUBCOMP or packet.code == ACCEPTED, packet
             self.stream.promised.add(self._number)
@@ -313,7 +313,7 @@ class SNSubscriber(SNClient):
         """
         self._topics.clear()
         if not self.subscribed:
-            self.say(Subscribe(SUBSCRIBE, 1, "crash/#", qos=2))
+            self.say(SNSubscribe(SUBSCRIBE, 1, "crash/#", qos=2))
 
     def take(self, packet: Any) -> None:
         """
@@ -324,20 +324,20 @@ class SNSubscriber(SNClient):
             self.subscribed = True
         elif packet.type == REGISTER:
             self._topics[packet.topicID] = packet.topic
-            self.say(Packet(REGACK, packet.msgID, ACCEPTED, packet.topicID))
+            self.say(SNPacket(REGACK, packet.msgID, ACCEPTED, packet.topicID))
         elif packet.type == PUBLISH:
             topic = self._topics[packet.topicID]
             if packet.qos == 1:
                 self.checker.received(self.clientID, topic, int(packet.data))
-                self.say(Packet(PUBACK, packet.msgID, ACCEPTED, packet.topicID))
+                self.say(SNPacket(PUBACK, packet.msgID, ACCEPTED, packet.topicID))
             else:
                 if packet.msgID not in self._pending:
                     self._pending.add(packet.msgID)
                     self.checker.received(self.clientID, topic, int(packet.data))
-                self.say(Packet(PUBREC, packet.msgID))
+                self.say(SNPacket(PUBREC, packet.msgID))
         elif packet.type == PUBREL:
             self._pending.discard(packet.msgID)
-            self.say(Packet(PUBCOMP, packet.msgID))
+            self.say(SNPacket(PUBCOMP, packet.msgID))
 
 
 class GatewaySuite(Suite):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateways.coap.codes import CHANGED, CONTENT, DELETE, FETCH, GET, POST
-from gateways.coap.message import Message
+from gateways.coap.message import CoAPMessage
 from gateways.coap.options import CONTENT_FORMAT, OBSERVE, uintOption
 from gateways.lwm2m.formats.content import SENML_CBOR, SENML_JSON, TEXT, TLV
 from tests.fuzz.test_fuzz import damaged, fuzzed
@@ -48,14 +48,14 @@ def serving(chance: random.Random) -> Any:
     Answers of a device that does not always know what it is asked.
     """
 
-    def serve(request: Message) -> Message | None:
+    def serve(request: CoAPMessage) -> CoAPMessage | None:
         if chance.random() < 0.1:
             return None
         if request.code in (GET, FETCH):
             form, payload, _ = chance.choice(PAYLOADS)
             observing = [(OBSERVE, b"\x01")] if (OBSERVE, b"") in request.options else []
             return content(payload, form if chance.random() < 0.8 else TEXT, [*observing])
-        return Message(chance.choice((CHANGED, CONTENT, 0x41, 0x42, 0x5F, 0x80, 0x84, 0x8D, 0xA3, 0xE1)))
+        return CoAPMessage(chance.choice((CHANGED, CONTENT, 0x41, 0x42, 0x5F, 0x80, 0x84, 0x8D, 0xA3, 0xE1)))
 
     return serve
 

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from gateways.coap.codes import GET, PUT, codeText
-from gateways.coap.gateway import Gateway
-from gateways.coap.message import ACK, CON, Message, encode, encodeEmpty
+from gateways.coap.gateway import CoAPGateway
+from gateways.coap.message import ACK, CON, CoAPMessage, encode, encodeEmpty
 from gateways.coap.options import OBSERVE, URI_PATH, URI_QUERY, stringOptions
 from gateways.coap.protocol import CoAPProtocol
-from gateways.coap.pubsub import Topics
+from gateways.coap.pubsub import PubSubTopics
 from gateways.mqttsn.codec import decode as decodeSN
 from gateways.mqttsn.codec import encode as encodeSN
-from gateways.mqttsn.packets import CONNACK, DISCONNECT, NOT_SUPPORTED, PUBACK, SUBACK, SUBSCRIBE, Connect, Packet
-from gateways.mqttsn.packets import Publish as SNPublish
-from gateways.mqttsn.packets import Subscribe as SNSubscribe
+from gateways.mqttsn.packets import CONNACK, DISCONNECT, NOT_SUPPORTED, PUBACK, SUBACK, SUBSCRIBE, SNConnect, SNPacket
+from gateways.mqttsn.packets import SNPublish as SNPublish
+from gateways.mqttsn.packets import SNSubscribe as SNSubscribe
 from gateways.mqttsn.protocol import MQTTSNProtocol
 from tests.gateways.coap.test_gateway import Port
 from tests.kits.mqttsn import Net
@@ -51,7 +51,7 @@ class Together:
         self.net = Net()
         self.sn = MQTTSNProtocol(self.broker, MQTTSN(username="tom"))
         self.sn.transport = self.net  # type: ignore[assignment]  # all that is asked of a port here
-        self.coap = CoAPProtocol(Gateway(self.broker, CoAP(), Topics(3)), profile, self.clock)
+        self.coap = CoAPProtocol(CoAPGateway(self.broker, CoAP(), PubSubTopics(3)), profile, self.clock)
         self.port = Port()
         self.coap.makeConnection(self.port)
         self.ports = 0
@@ -116,7 +116,7 @@ class SN:
         self.together, self.address = together, (HOST, together.ports)
         # What it is sent before its own message is acknowledged.
         self.kept: Any = None
-        answer = self.ask(Connect(clientID))
+        answer = self.ask(SNConnect(clientID))
         assert answer.type == CONNACK
         self.outcome = "in" if answer.code == 0 else answer.code
 
@@ -145,20 +145,20 @@ class SN:
         Publish.
         """
         self.kept = self.ask(SNPublish(int.from_bytes(TOPIC.encode(), "big"), b"x", 1, 2, idType=2))
-        assert self.next() == Packet(PUBACK, 2, 0, self.kept.topicID)
+        assert self.next() == SNPacket(PUBACK, 2, 0, self.kept.topicID)
 
     def receive(self) -> None:
         """
         Receive a message, and acknowledge it.
         """
         packet = self.kept
-        self.together.sn.datagramReceived(encodeSN(Packet(PUBACK, packet.msgID, 0, packet.topicID)), self.address)
+        self.together.sn.datagramReceived(encodeSN(SNPacket(PUBACK, packet.msgID, 0, packet.topicID)), self.address)
 
     def leave(self) -> None:
         """
         Disconnect.
         """
-        assert self.ask(Packet(DISCONNECT)).type == DISCONNECT
+        assert self.ask(SNPacket(DISCONNECT)).type == DISCONNECT
 
     @property
     def gone(self) -> bool:
@@ -181,7 +181,7 @@ class COAP:
         self.together, self.address, self.clientID = together, (HOST, together.ports), clientID
         self.number = 0
         # A notification that came before the answer that was waited for.
-        self.kept: Message | None = None
+        self.kept: CoAPMessage | None = None
         code = self.ask(GET, "any")
         self.outcome = "in" if code == "2.05" else code
 
@@ -194,14 +194,14 @@ class COAP:
         options += stringOptions(URI_PATH, ["mqtt", topic])
         options += stringOptions(URI_QUERY, [f"c={self.clientID}", "u=tom", "p=y", f"qos={qos}"])
         options.sort(key=lambda option: option[0])
-        message = Message(code, options, payload, b"%d" % self.number, CON, self.number)
+        message = CoAPMessage(code, options, payload, b"%d" % self.number, CON, self.number)
         self.together.coap.datagramReceived(encode(message), self.address)
         answer = self.next()
         if answer.token != message.token:
             self.kept, answer = answer, self.next()
         return codeText(answer.code)
 
-    def next(self) -> Message:
+    def next(self) -> CoAPMessage:
         """
         The next message for it.
         """

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from gateways.coap.exchange import Address, Exchanges, Incoming
-from gateways.coap.message import Message
+from gateways.coap.message import CoAPMessage
 from gateways.coap.parameters import Parameters
 
 A: Address = ("a", 1)
@@ -18,17 +18,17 @@ class Side:
     One end: answers requests as C{serve} says, and keeps what happened.
     """
 
-    def __init__(self, network: "Network", own: Address, serve: Callable[[Message], Message | None]) -> None:
+    def __init__(self, network: "Network", own: Address, serve: Callable[[CoAPMessage], CoAPMessage | None]) -> None:
         self.network = network
         self.serve = serve
-        self.requests: list[Message] = []
+        self.requests: list[CoAPMessage] = []
         self.refusals: list[int] = []
         self.pending: list[Incoming] = []
         self.exchanges = Exchanges(
             lambda datagram, address: network.carry(own, address, datagram), self, Parameters(), Random(1)
         )
 
-    def requested(self, request: Message, incoming: Incoming, now: float) -> None:
+    def requested(self, request: CoAPMessage, incoming: Incoming, now: float) -> None:
         """
         Answer at once, or keep it for later.
         """
@@ -39,7 +39,7 @@ class Side:
         else:
             self.exchanges.respond(incoming, response, now)
 
-    def refused(self, request: Message, option: int, incoming: Incoming, now: float) -> None:
+    def refused(self, request: CoAPMessage, option: int, incoming: Incoming, now: float) -> None:
         """
         Keep it.
         """
@@ -52,7 +52,7 @@ class Answers:
     """
 
     def __init__(self, more: bool = False) -> None:
-        self.responses: list[Message] = []
+        self.responses: list[CoAPMessage] = []
         self.failures: list[int] = []
         self.acknowledgements = 0
         self._more = more
@@ -63,7 +63,7 @@ class Answers:
         """
         self.acknowledgements += 1
 
-    def answered(self, response: Message, now: float) -> bool:
+    def answered(self, response: CoAPMessage, now: float) -> bool:
         """
         Keep it.
         """
@@ -85,7 +85,7 @@ class Network:
     @ivar log: all that was sent.
     """
 
-    def __init__(self, serve: Callable[[Message], Message | None]) -> None:
+    def __init__(self, serve: Callable[[CoAPMessage], CoAPMessage | None]) -> None:
         self.now = 1000.0
         self.fate: Callable[[bytes], list[float]] = lambda datagram: [0.01]
         self.log: list[tuple[Address, bytes]] = []

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 
 from gateways.coap.codes import CONTENT, DELETE, POST, codeText
 from gateways.coap.exchange import Address, Exchanges, Incoming
-from gateways.coap.message import CON, Message
+from gateways.coap.message import CON, CoAPMessage
 from gateways.coap.options import (
     CONTENT_FORMAT,
     OBSERVE,
@@ -26,28 +26,28 @@ from gateways.coap.options import (
 )
 from gateways.coap.parameters import Parameters
 from gateways.implements import GatewayClient
-from gateways.lwm2m.gateway import Gateway
+from gateways.lwm2m.gateway import LwM2MGateway
 from gateways.lwm2m.objects.definitions import loadModels
 from gateways.lwm2m.protocol import LwM2MProtocol
 from gateways.lwm2m.service import profileOf
 from twisted_mqtt.config.schema_lwm2m import LwM2M
-from twisted_mqtt.core.message import Message as Published
+from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.net.peeridentity import PeerIdentity
 from twisted_mqtt.testing.broker import makeBroker
 
-Serve = Callable[[Message], Message | None]
+Serve = Callable[[CoAPMessage], CoAPMessage | None]
 
 MODELS, _ = loadModels()
 
 LINKS = b"</1/0>,</3/0>,</5/0>"
 
 
-def content(payload: bytes = b"15", form: int = 0, options: list[Option] | None = None) -> Message:
+def content(payload: bytes = b"15", form: int = 0, options: list[Option] | None = None) -> CoAPMessage:
     """
     A response with a value.
     """
-    return Message(CONTENT, [uintOption(CONTENT_FORMAT, form), *(options or [])], payload)
+    return CoAPMessage(CONTENT, [uintOption(CONTENT_FORMAT, form), *(options or [])], payload)
 
 
 class Answer:
@@ -59,7 +59,7 @@ class Answer:
 
     def __init__(self) -> None:
         self.code = ""
-        self.message = Message(0)
+        self.message = CoAPMessage(0)
         self.times = 0
 
     def acknowledged(self, now: float) -> None:
@@ -67,7 +67,7 @@ class Answer:
         It will come.
         """
 
-    def answered(self, response: Message, now: float) -> bool:
+    def answered(self, response: CoAPMessage, now: float) -> bool:
         """
         Keep it.
         """
@@ -97,7 +97,7 @@ class Peer:
         self.name = name
         self.address = address
         self.serve: Serve = serve or (lambda request: content())
-        self.requests: list[Message] = []
+        self.requests: list[CoAPMessage] = []
         self.pending: list[Incoming] = []
         self.deaf = False
         self.identity: PeerIdentity | None = None
@@ -131,7 +131,7 @@ class Peer:
         self.exchanges.expire(self.kit.clock.seconds())
         self.arm()
 
-    def requested(self, request: Message, incoming: Incoming, now: float) -> None:
+    def requested(self, request: CoAPMessage, incoming: Incoming, now: float) -> None:
         """
         See L{gateways.coap.exchange.Upper}.
         """
@@ -142,13 +142,13 @@ class Peer:
         else:
             self.exchanges.respond(incoming, response, now)
 
-    def refused(self, request: Message, option: int, incoming: Incoming, now: float) -> None:
+    def refused(self, request: CoAPMessage, option: int, incoming: Incoming, now: float) -> None:
         """
         See L{gateways.coap.exchange.Upper}.
         """
         raise AssertionError(f"option {option}")
 
-    def respond(self, response: Message) -> None:
+    def respond(self, response: CoAPMessage) -> None:
         """
         Answer what has waited longest.
         """
@@ -172,7 +172,7 @@ class Peer:
         every = stringOptions(URI_PATH, path.strip("/").split("/")) if path.strip("/") else []
         every += stringOptions(URI_QUERY, query.split("&")) if query else []
         answer = Answer()
-        message = Message(code, [*every, *(options or [])], payload, type=CON)
+        message = CoAPMessage(code, [*every, *(options or [])], payload, type=CON)
         self.exchanges.request(("gateway", 1), message, answer, self.kit.clock.seconds())
         self.arm()
         return answer
@@ -233,7 +233,7 @@ class Kit:
         self.fate: Callable[[bytes], list[float]] = lambda datagram: [0.01]
         self.heard: list[tuple[str, dict[str, Any]]] = []
         self.peers: dict[Address, Peer] = {}
-        self.gateway = Gateway(self.broker, self.settings, MODELS)
+        self.gateway = LwM2MGateway(self.broker, self.settings, MODELS)
         self.endpoint = self.makeEndpoint()
         self.secure = self.makeEndpoint(True)
         self.manager = GatewayClient(self.broker, factory.profile, self, "stomp", "127.0.0.1")
@@ -323,7 +323,7 @@ class Kit:
     # Who manages the devices
 
     def receive(
-        self, message: Published, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
+        self, message: Message, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
     ) -> None:
         """
         See L{twisted_mqtt.core.link.LinkReceiver}.
@@ -338,7 +338,7 @@ class Kit:
 
     def sentAway(self, reason: int, text: str) -> None:
         """
-        See L{gateways.client.Owner}.
+        See L{gateways.client.GatewaySession}.
         """
 
     def command(
@@ -387,7 +387,7 @@ def losing(random: Random, chance: float = 0.2) -> Callable[[bytes], list[float]
     return fate
 
 
-def observing(request: Message) -> Message:
+def observing(request: CoAPMessage) -> CoAPMessage:
     """
     Serve what is observed like anything else.
     """

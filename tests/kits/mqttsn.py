@@ -16,11 +16,11 @@ from gateways.mqttsn.packets import (
     REGACK,
     SUBACK,
     SUBSCRIBE,
-    Connect,
-    Packet,
-    Publish,
-    Register,
-    Subscribe,
+    SNConnect,
+    SNPacket,
+    SNPublish,
+    SNRegister,
+    SNSubscribe,
 )
 from gateways.mqttsn.protocol import MQTTSNProtocol
 from tests.kits.wire import Peer
@@ -100,7 +100,7 @@ class Device:
 
     # Saying
 
-    def say(self, *packets: Packet | bytes) -> Device:
+    def say(self, *packets: SNPacket | bytes) -> Device:
         """
         Send messages.
         """
@@ -113,9 +113,9 @@ class Device:
         """
         Connect, and expect to be let in.
         """
-        self.say(Connect(self.name, cleanSession, False, duration))
+        self.say(SNConnect(self.name, cleanSession, False, duration))
         answer = self.next()
-        assert answer == Packet(CONNACK, code=ACCEPTED), answer
+        assert answer == SNPacket(CONNACK, code=ACCEPTED), answer
         return self
 
     def subscribe(self, topic: str, qos: int = 0) -> int:
@@ -123,7 +123,7 @@ class Device:
         Subscribe, and expect that to go well; returns the topic identifier.
         """
         msgID = self.msgID()
-        self.say(Subscribe(SUBSCRIBE, msgID, topic, qos=qos))
+        self.say(SNSubscribe(SUBSCRIBE, msgID, topic, qos=qos))
         answer = self.next()
         assert (answer.type, answer.msgID, answer.code) == (SUBACK, msgID, ACCEPTED), answer
         return answer.topicID
@@ -133,7 +133,7 @@ class Device:
         Register a topic, and expect that to go well; returns its identifier.
         """
         msgID = self.msgID()
-        self.say(Register(0, msgID, topic))
+        self.say(SNRegister(0, msgID, topic))
         answer = self.next()
         assert (answer.type, answer.msgID, answer.code) == (REGACK, msgID, ACCEPTED), answer
         return answer.topicID
@@ -145,20 +145,20 @@ class Device:
         msgID = fields.pop("msgID", None)
         if msgID is None:
             msgID = self.msgID() if qos > 0 else 0
-        self.say(Publish(topicID, data, qos, msgID, **fields))
+        self.say(SNPublish(topicID, data, qos, msgID, **fields))
         return int(msgID)
 
-    def puback(self, packet: Packet, code: int = ACCEPTED) -> Device:
+    def puback(self, packet: SNPacket, code: int = ACCEPTED) -> Device:
         """
         Acknowledge a PUBLISH of QoS 1.
         """
-        return self.say(Packet(PUBACK, packet.msgID, code, packet.topicID))
+        return self.say(SNPacket(PUBACK, packet.msgID, code, packet.topicID))
 
-    def regack(self, packet: Packet, code: int = ACCEPTED) -> Device:
+    def regack(self, packet: SNPacket, code: int = ACCEPTED) -> Device:
         """
         Acknowledge a REGISTER.
         """
-        return self.say(Packet(REGACK, packet.msgID, code, packet.topicID))
+        return self.say(SNPacket(REGACK, packet.msgID, code, packet.topicID))
 
     def msgID(self) -> int:
         """
@@ -183,7 +183,7 @@ class Device:
         assert waiting, "nothing has come"
         return decode(waiting.pop(0))
 
-    def expect(self, *packets: Packet) -> None:
+    def expect(self, *packets: SNPacket) -> None:
         """
         Exactly these must have come.
         """
@@ -200,7 +200,7 @@ class Device:
         The next message must be a REGISTER of this topic; it is acknowledged.
         """
         packet = self.next()
-        assert isinstance(packet, Register) and packet.topic == topic, packet
+        assert isinstance(packet, SNRegister) and packet.topic == topic, packet
         self.regack(packet)
         return packet
 
@@ -209,5 +209,5 @@ class Device:
         The next message must be a PUBLISH with this payload.
         """
         packet = self.next()
-        assert isinstance(packet, Publish) and packet.data == data, packet
+        assert isinstance(packet, SNPublish) and packet.data == data, packet
         return packet

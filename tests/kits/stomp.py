@@ -10,8 +10,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from gateways.stomp.frame import Frame, FrameLimits, Parser
-from gateways.stomp.gateway import Gateway
+from gateways.stomp.frame import Frame, FrameLimits, StompParser
+from gateways.stomp.gateway import StompGateway
 from gateways.stomp.logins import Logins
 from gateways.stomp.protocol import StompFactory, StompProtocol
 from twisted_mqtt.broker.broker import Broker
@@ -38,7 +38,7 @@ class Kit:
         self.broker = Broker(settings, self.clock, store or MemoryStore(), chance=lambda: 0.0)
         self.broker.startService()
         table = settings.extension("stomp", Stomp)
-        self.gateway = Gateway(self.broker, table)
+        self.gateway = StompGateway(self.broker, table)
         self.logins = Logins(self.broker.hooks, table)
         self.logins.start()
         self.factory = StompFactory(self.gateway, self.gateway.profileOn("stomp", True))
@@ -79,7 +79,7 @@ class Client:
         self.transport = StringTransport(IPv4Address("TCP", "127.0.0.1", 61613), address)
         self.protocol: StompProtocol = kit.factory.buildProtocol(address)
         self.protocol.makeConnection(self.transport)
-        self._parser = Parser(FrameLimits(1000, 100_000, 10_000_000))
+        self._parser = StompParser(FrameLimits(1000, 100_000, 10_000_000))
 
     @property
     def closed(self) -> bool:

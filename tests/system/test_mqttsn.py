@@ -41,11 +41,11 @@ from gateways.mqttsn.packets import (
     REGISTER,
     SUBACK,
     SUBSCRIBE,
-    Connect,
-    Packet,
-    Publish,
-    Register,
-    Subscribe,
+    SNConnect,
+    SNPacket,
+    SNPublish,
+    SNRegister,
+    SNSubscribe,
 )
 from tests.system.conftest import StartBroker
 from tests.system.process import PATIENCE, Broker, Program, startTwistd
@@ -100,9 +100,9 @@ class UDPClient:
         self.socket.settimeout(PATIENCE)
         self.socket.connect((broker.host, broker.ports[SN]))
         if clientID:
-            assert self.ask(Connect(clientID)).type == CONNACK
+            assert self.ask(SNConnect(clientID)).type == CONNACK
 
-    def say(self, packet: Packet | bytes) -> None:
+    def say(self, packet: SNPacket | bytes) -> None:
         """
         Send a message.
         """
@@ -114,7 +114,7 @@ class UDPClient:
         """
         return decode(self.socket.recv(65536))
 
-    def ask(self, packet: Packet) -> Any:
+    def ask(self, packet: SNPacket) -> Any:
         """
         Send a message and wait for the next that comes.
         """
@@ -135,7 +135,7 @@ def client(sn: Broker, name: str) -> Iterator[UDPClient]:
     """
     client = UDPClient(sn, name)
     yield client
-    client.say(Packet(DISCONNECT))
+    client.say(SNPacket(DISCONNECT))
     client.close()
 
 
@@ -158,7 +158,7 @@ def test_publishes(sn: Broker, client: UDPClient, name: str, qos: str) -> None:
     """
     mqtt_sn_pub publishes at every QoS, to a topic that it registers.
     """
-    granted = client.ask(Subscribe(SUBSCRIBE, 1, f"{name}/topic", qos=2))
+    granted = client.ask(SNSubscribe(SUBSCRIBE, 1, f"{name}/topic", qos=2))
     publishWith(_PUB, sn, "-i", f"{name}pub", "-t", f"{name}/topic", "-m", "hello", "-q", qos)
     packet = client.hear()
     assert (packet.type, packet.topicID, packet.data, packet.qos) == (PUBLISH, granted.topicID, b"hello", int(qos))
@@ -171,7 +171,7 @@ def test_waysToNameATopic(sn: Broker, client: UDPClient, name: str, options: lis
     It publishes to short and predefined topics, to these without a connection too.
     """
     for topic in ("zz", "predefined/one"):
-        assert client.ask(Subscribe(SUBSCRIBE, 1, topic)).type == SUBACK
+        assert client.ask(SNSubscribe(SUBSCRIBE, 1, topic)).type == SUBACK
     publishWith(_PUB, sn, "-i", f"{name}pub", "-m", "hello", *options)
     assert client.hear().data == b"hello"
 
@@ -186,8 +186,8 @@ def test_subscribes(sn: Broker, client: UDPClient, name: str, tmp_path: Path) ->
     try:
         program.waitFor("Received SUBACK")
         for number in range(3):
-            topicID = client.ask(Register(0, number + 1, f"{name}/{number}")).topicID
-            assert client.ask(Publish(topicID, b"m%d" % number, 1, number + 1)).type == PUBACK
+            topicID = client.ask(SNRegister(0, number + 1, f"{name}/{number}")).topicID
+            assert client.ask(SNPublish(topicID, b"m%d" % number, 1, number + 1)).type == PUBACK
         for number in range(3):
             program.waitFor(f"Payload is b'm{number}'")
     finally:
@@ -216,8 +216,8 @@ client.send_publish("{name}/topic", b"data", 2)
 client.send_disconnect(1)
 print("asleep")
 """
-    assert client.ask(Subscribe(SUBSCRIBE, 1, f"{name}/topic")).topicID
-    other = client.ask(Subscribe(SUBSCRIBE, 2, f"{name}/other")).topicID
+    assert client.ask(SNSubscribe(SUBSCRIBE, 1, f"{name}/topic")).topicID
+    other = client.ask(SNSubscribe(SUBSCRIBE, 2, f"{name}/other")).topicID
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0 and "asleep" in done.stdout, done.stdout + done.stderr
     assert client.hear().data == b"data"
@@ -255,21 +255,21 @@ while len(said) < 2:
 print("\\n", *sorted(said), flush=True)
 os._exit(0)
 """
-    granted = client.ask(Subscribe(SUBSCRIBE, 1, f"{name}/up", qos=2))
-    down = client.ask(Register(0, 2, f"{name}/down")).topicID
+    granted = client.ask(SNSubscribe(SUBSCRIBE, 1, f"{name}/up", qos=2))
+    down = client.ask(SNRegister(0, 2, f"{name}/down")).topicID
     program = Program([sys.executable, "-c", script], Path.cwd())
     try:
         for qos in (1, 2):
             packet = client.hear()
             assert (packet.topicID, packet.qos, packet.data) == (granted.topicID, qos, b"up %d" % qos)
             if qos == 1:
-                client.say(Packet(PUBACK, packet.msgID, 0, packet.topicID))
+                client.say(SNPacket(PUBACK, packet.msgID, 0, packet.topicID))
             else:
-                assert client.ask(Packet(PUBREC, packet.msgID)).type == PUBREL
-                client.say(Packet(PUBCOMP, packet.msgID))
-        assert client.ask(Publish(down, b"down", 1, 3)).type == PUBACK
-        assert client.ask(Publish(down, b"down", 2, 4)).type == PUBREC
-        assert client.ask(Packet(PUBREL, 4)).type == PUBCOMP
+                assert client.ask(SNPacket(PUBREC, packet.msgID)).type == PUBREL
+                client.say(SNPacket(PUBCOMP, packet.msgID))
+        assert client.ask(SNPublish(down, b"down", 1, 3)).type == PUBACK
+        assert client.ask(SNPublish(down, b"down", 2, 4)).type == PUBREC
+        assert client.ask(SNPacket(PUBREL, 4)).type == PUBCOMP
         program.waitFor("heard down 1 heard down 2")
         assert program.wait() == 0, program.text
     finally:
@@ -286,7 +286,7 @@ def test_fromMQTT(sn: Broker, client: UDPClient, name: str, version: str, qos: i
     """
     What an MQTT client publishes arrives with its QoS and payload.
     """
-    topicID = client.ask(Subscribe(SUBSCRIBE, 1, f"{name}/t", qos=2)).topicID
+    topicID = client.ask(SNSubscribe(SUBSCRIBE, 1, f"{name}/t", qos=2)).topicID
     command = ["mosquitto_pub", "-p", str(sn.port), "-V", version, "-q", str(qos), "-t", f"{name}/t", "-m", "hello"]
     subprocess.run(command, check=True, timeout=PATIENCE)
     packet = client.hear()
@@ -300,12 +300,12 @@ def test_toMQTT(sn: Broker, client: UDPClient, name: str, version: str, qos: int
     """
     What the device publishes, retained, arrives at an MQTT client that comes later, with its QoS.
     """
-    topicID = client.ask(Register(0, 1, f"{name}/t")).topicID
-    packet = Publish(topicID, b"hello", qos, 7 if qos else 0, retain=True)
+    topicID = client.ask(SNRegister(0, 1, f"{name}/t")).topicID
+    packet = SNPublish(topicID, b"hello", qos, 7 if qos else 0, retain=True)
     client.say(packet)
     if qos:
         assert client.hear().msgID == 7
-    assert client.ask(Packet(PINGREQ)).type == PINGRESP
+    assert client.ask(SNPacket(PINGREQ)).type == PINGRESP
     command = ["mosquitto_sub", "-p", str(sn.port), "-V", version, "-q", "2", "-t", f"{name}/t", "-C", "1"]
     done = subprocess.run([*command, "-F", "%q %r %p"], capture_output=True, text=True, timeout=PATIENCE)
     assert done.stdout.strip() == f"{qos} 1 hello"
@@ -345,10 +345,10 @@ def test_besideStomp(startBroker: StartBroker) -> None:
         connection.connect("guest", "guest", wait=True)
         connection.subscribe("from/device", id="1", headers={"receipt": "ready"})
         assert came.get(timeout=PATIENCE) == ("receipt", "ready")
-        topicID = device.ask(Register(0, 1, "from/device")).topicID
-        assert device.ask(Publish(topicID, b"up", 1, 2)).type == PUBACK
+        topicID = device.ask(SNRegister(0, 1, "from/device")).topicID
+        assert device.ask(SNPublish(topicID, b"up", 1, 2)).type == PUBACK
         assert came.get(timeout=PATIENCE) == ("from/device", "up")
-        granted = device.ask(Subscribe(SUBSCRIBE, 3, "to/device", qos=1))
+        granted = device.ask(SNSubscribe(SUBSCRIBE, 3, "to/device", qos=1))
         connection.send("to/device", "down", headers={"qos": "1"})
         packet = device.hear()
         assert (packet.topicID, packet.data) == (granted.topicID, b"down")
@@ -374,9 +374,9 @@ def test_survivesACrash(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     broker = startTwistd(tmp_path, configuration, 2)
     try:
         device = UDPClient(broker)
-        assert device.ask(Connect("device", cleanSession=False)).type == CONNACK
-        assert device.ask(Subscribe(SUBSCRIBE, 1, "kept/+", qos=2)).type == SUBACK
-        assert device.ask(Packet(DISCONNECT)).type == DISCONNECT
+        assert device.ask(SNConnect("device", cleanSession=False)).type == CONNACK
+        assert device.ask(SNSubscribe(SUBSCRIBE, 1, "kept/+", qos=2)).type == SUBACK
+        assert device.ask(SNPacket(DISCONNECT)).type == DISCONNECT
         for qos in ("1", "2"):
             command = ["mosquitto_pub", "-p", str(broker.port), "-t", "kept/topic", "-q", qos, "-m", f"qos {qos}"]
             subprocess.run(command, check=True, timeout=PATIENCE)
@@ -386,16 +386,16 @@ def test_survivesACrash(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     broker = startTwistd(tmp_path, configuration, 2)
     try:
         device = UDPClient(broker)
-        assert device.ask(Connect("device", cleanSession=False)).type == CONNACK
+        assert device.ask(SNConnect("device", cleanSession=False)).type == CONNACK
         register = device.hear()
         assert (register.type, register.topic) == (REGISTER, "kept/topic")
-        first = device.ask(Packet(REGACK, register.msgID, 0, register.topicID))
+        first = device.ask(SNPacket(REGACK, register.msgID, 0, register.topicID))
         assert (first.data, first.qos) == (b"qos 1", 1)
-        second = device.ask(Packet(PUBACK, first.msgID, 0, first.topicID))
+        second = device.ask(SNPacket(PUBACK, first.msgID, 0, first.topicID))
         assert (second.data, second.qos) == (b"qos 2", 2)
-        assert device.ask(Packet(PUBREC, second.msgID)).type == PUBREL
-        device.say(Packet(PUBCOMP, second.msgID))
-        assert device.ask(Packet(PINGREQ)).type == PINGRESP
+        assert device.ask(SNPacket(PUBREC, second.msgID)).type == PUBREL
+        device.say(SNPacket(PUBCOMP, second.msgID))
+        assert device.ask(SNPacket(PINGREQ)).type == PINGRESP
         device.close()
     finally:
         broker.stop()
@@ -429,15 +429,15 @@ def test_tenThousand(sn: Broker, client: UDPClient, name: str) -> None:
     before = _residentBytes(sn.process.pid)
     clients = [UDPClient(sn) for _ in range(count)]
     try:
-        _allAnswer(clients, [Connect(f"{name}{number}") for number in range(count)], CONNACK)
-        _allAnswer(clients, [Subscribe(SUBSCRIBE, 1, f"{name}/all")] * count, SUBACK)
+        _allAnswer(clients, [SNConnect(f"{name}{number}") for number in range(count)], CONNACK)
+        _allAnswer(clients, [SNSubscribe(SUBSCRIBE, 1, f"{name}/all")] * count, SUBACK)
         grown = _residentBytes(sn.process.pid) - before
-        topicID = client.ask(Register(0, 1, f"{name}/all")).topicID
-        client.say(Publish(topicID, b"everybody"))
+        topicID = client.ask(SNRegister(0, 1, f"{name}/all")).topicID
+        client.say(SNPublish(topicID, b"everybody"))
         for each in clients:
             assert each.hear().data == b"everybody"
-        _allAnswer(clients, [Packet(PINGREQ)] * count, PINGRESP)
-        _allAnswer(clients, [Packet(DISCONNECT)] * count, DISCONNECT)
+        _allAnswer(clients, [SNPacket(PINGREQ)] * count, PINGRESP)
+        _allAnswer(clients, [SNPacket(DISCONNECT)] * count, DISCONNECT)
     finally:
         for each in clients:
             each.close()
@@ -478,16 +478,16 @@ def test_fuzz(sn: Broker, client: UDPClient, name: str) -> None:
     genuine = [
         encode(packet)
         for packet in (
-            Connect(f"{name}x", chance.random() < 0.5, True, 5),
-            Register(0, 1, "fuzz/topic"),
-            Publish(1, b"x", 1, 2),
-            Subscribe(SUBSCRIBE, 3, "fuzz/+", qos=2),
-            Packet(PINGREQ, data=name.encode()),
-            Packet(DISCONNECT),
-            Packet(DISCONNECT, duration=5),
-            Packet(PUBACK, 1, 2, 1),
-            Publish(1, b"x", 2, 2),
-            Publish(0x6162, b"", -1),
+            SNConnect(f"{name}x", chance.random() < 0.5, True, 5),
+            SNRegister(0, 1, "fuzz/topic"),
+            SNPublish(1, b"x", 1, 2),
+            SNSubscribe(SUBSCRIBE, 3, "fuzz/+", qos=2),
+            SNPacket(PINGREQ, data=name.encode()),
+            SNPacket(DISCONNECT),
+            SNPacket(DISCONNECT, duration=5),
+            SNPacket(PUBACK, 1, 2, 1),
+            SNPublish(1, b"x", 2, 2),
+            SNPublish(0x6162, b"", -1),
         )
     ]
     noisy = [UDPClient(sn) for _ in range(20)]
@@ -499,8 +499,8 @@ def test_fuzz(sn: Broker, client: UDPClient, name: str) -> None:
         noisy[chance.randrange(20)].say(bytes(data))
         if number % 500 == 0:
             # Waits for the gateway, whose buffer would overflow otherwise: what is lost there is not tested.
-            assert client.ask(Packet(PINGREQ)).type == PINGRESP
+            assert client.ask(SNPacket(PINGREQ)).type == PINGRESP
     for each in noisy:
         each.close()
-    assert client.ask(Packet(PINGREQ)).type == PINGRESP
+    assert client.ask(SNPacket(PINGREQ)).type == PINGRESP
     assert "Traceback" not in sn.text, sn.text

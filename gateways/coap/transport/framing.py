@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Final
 
 from gateways.coap.codes import GET
-from gateways.coap.message import NON, Message, MessageError, decode, encode
+from gateways.coap.message import NON, CoAPMessage, MessageError, decode, encode
 from gateways.coap.options import Option
 
 # Signals (RFC 8323 5, 11.1).
@@ -45,7 +45,7 @@ def isSignal(code: int) -> bool:
     return code >> 5 == 7
 
 
-def frame(message: Message) -> bytes:
+def frame(message: CoAPMessage) -> bytes:
     """
     A message as it stands in a stream.
     """
@@ -77,7 +77,7 @@ class Deframer:
         self._longest = longest
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> list[Message]:
+    def feed(self, data: bytes) -> list[CoAPMessage]:
         """
         Take a chunk; returns the messages that are whole with it. Signals are among them: their options have numbers of
         their own.
@@ -86,7 +86,7 @@ class Deframer:
         """
         buffer = self._buffer
         buffer += data
-        messages: list[Message] = []
+        messages: list[CoAPMessage] = []
         at = 0
         while True:
             size = self._sizeAt(at)
@@ -117,7 +117,7 @@ class Deframer:
         return size
 
 
-def _message(data: bytes) -> Message:
+def _message(data: bytes) -> CoAPMessage:
     nibble, tokenLength = data[0] >> 4, data[0] & 15
     width = 0 if nibble < 13 else _WIDTHS[nibble - 13]
     code = data[1 + width]
@@ -137,4 +137,4 @@ def signal(code: int, options: list[Option] | None = None, text: str = "", token
 
     @param text: for a person.
     """
-    return frame(Message(code, options or (), text.encode("utf-8"), token))
+    return frame(CoAPMessage(code, options or (), text.encode("utf-8"), token))

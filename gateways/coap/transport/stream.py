@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from gateways.coap.codes import EMPTY, INTERNAL_SERVER_ERROR, isRequest
 from gateways.coap.exchange import ACKNOWLEDGED, DROPPED, Address, Ended, Incoming, streamed
-from gateways.coap.message import Message
+from gateways.coap.message import CoAPMessage
 from gateways.coap.options import encodeUint, isCritical, uintOf, uintOption, understand
 from gateways.coap.serving import Bodies, refusal, take, withBlock
 from gateways.coap.transport.framing import (
@@ -37,7 +37,7 @@ from gateways.coap.transport.framing import (
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
 
-    from gateways.coap.gateway import Gateway
+    from gateways.coap.gateway import CoAPGateway
     from twisted_mqtt.broker.listenerprofile import ListenerProfile
 
 _log = Logger()
@@ -162,7 +162,7 @@ class CoAPConnection:
 
     # Messages
 
-    def _receive(self, message: Message, now: float) -> None:
+    def _receive(self, message: CoAPMessage, now: float) -> None:
         code = message.code
         if self._closing:
             return
@@ -175,7 +175,7 @@ class CoAPConnection:
         elif code != EMPTY:
             self._abort("a response to nothing")
 
-    def _signalled(self, message: Message, now: float) -> None:
+    def _signalled(self, message: CoAPMessage, now: float) -> None:
         code = message.code
         known = (MAX_MESSAGE_SIZE, BLOCK_WISE_TRANSFER) if code == CSM else ()
         for number, _ in message.options:
@@ -195,7 +195,7 @@ class CoAPConnection:
         elif code != PONG:
             self._abort("an unknown signal")
 
-    def _requested(self, message: Message, now: float) -> None:
+    def _requested(self, message: CoAPMessage, now: float) -> None:
         incoming = streamed(self.address, message)
         message.options, wrong = understand(message.options)
         if wrong is not None:
@@ -205,11 +205,11 @@ class CoAPConnection:
             take(self._gateway, self, self._factory.bodies, message, incoming, now)
         except Exception:
             _log.failure("Answering {request} failed", request=message)
-            self.respond(incoming, Message(INTERNAL_SERVER_ERROR), now)
+            self.respond(incoming, CoAPMessage(INTERNAL_SERVER_ERROR), now)
 
     # See Endpoint
 
-    def respond(self, incoming: Incoming, response: Message, now: float) -> None:
+    def respond(self, incoming: Incoming, response: CoAPMessage, now: float) -> None:
         """
         See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """
@@ -217,21 +217,21 @@ class CoAPConnection:
             response.token = incoming.token
             self._write(frame(response), None, now)
 
-    def answer(self, incoming: Incoming, request: Message, response: Message) -> None:
+    def answer(self, incoming: Incoming, request: CoAPMessage, response: CoAPMessage) -> None:
         """
         See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """
         now: float = self._clock.seconds()
         self.respond(incoming, self.cut(request, self.address, withBlock(request, response), 0, now), now)
 
-    def cut(self, request: Message, address: Address, response: Message, size: int, now: float) -> Message:
+    def cut(self, request: CoAPMessage, address: Address, response: CoAPMessage, size: int, now: float) -> CoAPMessage:
         """
         See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """
         largest = max(16, self._largest - _OVERHEAD)
         return self._factory.bodies.cut(request, address, response, largest, now)
 
-    def send(self, address: Address, message: Message, confirmable: bool, ended: Ended | None, now: float) -> None:
+    def send(self, address: Address, message: CoAPMessage, confirmable: bool, ended: Ended | None, now: float) -> None:
         """
         See L{Endpoint<gateways.coap.gateway.Endpoint>}. What the transport has taken counts as received.
         """
@@ -304,7 +304,7 @@ class StreamFactory:
 
     noisy = False
 
-    def __init__(self, gateway: Gateway, profile: ListenerProfile, most: int) -> None:
+    def __init__(self, gateway: CoAPGateway, profile: ListenerProfile, most: int) -> None:
         """
         @param most: how many connections there may be.
         """

@@ -38,7 +38,7 @@ _CONSTANTS: Final[dict[int, bool | None]] = {20: False, 21: True, 22: None, 23: 
 _FLOATS: Final = {2: struct.Struct(">e"), 4: struct.Struct(">f"), 8: struct.Struct(">d")}
 
 
-class Reader:
+class CBORReader:
     """
     Reads a payload from its beginning to its end.
     """

@@ -9,8 +9,8 @@ from typing import Final, NamedTuple, TypeAlias
 
 from gateways.coap.options import LINK_FORMAT, OCTET_STREAM, TEXT_PLAIN
 from gateways.lwm2m.errors import ContentError
-from gateways.lwm2m.formats.cbor import Reader
-from gateways.lwm2m.formats.entries import Entry
+from gateways.lwm2m.formats.cbor import CBORReader
+from gateways.lwm2m.formats.entries import ResourceValue
 from gateways.lwm2m.formats.omajson import decodeOMAJSON, encodeOMAJSON
 from gateways.lwm2m.formats.senml import (
     decodeSenMLCBOR,
@@ -76,7 +76,7 @@ def dialectOf(version: str, listing: Listing, models: Models) -> Dialect:
     return Dialect(models.choose(listing.versions), listing.prefix, writes, composites)
 
 
-def decode(contentFormat: int | None, payload: bytes, base: Path, dialect: Dialect) -> list[Entry]:
+def decode(contentFormat: int | None, payload: bytes, base: Path, dialect: Dialect) -> list[ResourceValue]:
     """
     The values that a payload holds.
 
@@ -99,24 +99,24 @@ def decode(contentFormat: int | None, payload: bytes, base: Path, dialect: Diale
     type = dialect.models.typeOf(base)
     try:
         if contentFormat in (BYTES, OLD_BYTES):
-            return [Entry(base, OPAQUE, payload)]
+            return [ResourceValue(base, OPAQUE, payload)]
         if contentFormat == CBOR:
             return [_fromCBOR(payload, base, type)]
-        return [Entry(base, type or STRING, fromText(type or STRING, payload))]
+        return [ResourceValue(base, type or STRING, fromText(type or STRING, payload))]
     except ContentError as error:
         raise ContentError(f"{pathText(base)}: {error}") from error
 
 
 _SINGLE: Final = (TEXT, OLD_TEXT, BYTES, OLD_BYTES, CBOR)
 
-_Decoder: TypeAlias = Callable[[bytes, Path, Dialect], list[Entry]]
+_Decoder: TypeAlias = Callable[[bytes, Path, Dialect], list[ResourceValue]]
 
 
-def _withPrefix(decoder: Callable[[bytes, Path, Models, str], list[Entry]]) -> _Decoder:
+def _withPrefix(decoder: Callable[[bytes, Path, Models, str], list[ResourceValue]]) -> _Decoder:
     return lambda payload, base, dialect: decoder(payload, base, dialect.models, dialect.prefix)
 
 
-def _fromTLV(payload: bytes, base: Path, dialect: Dialect) -> list[Entry]:
+def _fromTLV(payload: bytes, base: Path, dialect: Dialect) -> list[ResourceValue]:
     return decodeTLV(payload, base, dialect.models)
 
 
@@ -130,24 +130,24 @@ _DECODERS: Final[dict[int, _Decoder]] = {
 }
 
 
-def _fromCBOR(payload: bytes, path: Path, type: str) -> Entry:
+def _fromCBOR(payload: bytes, path: Path, type: str) -> ResourceValue:
     """
     One value alone (LwM2M 1.1.1 core 7.4.3).
     """
-    reader = Reader(payload)
+    reader = CBORReader(payload)
     value = reader.scalar()
     if not reader.atEnd:
         raise ContentError("something after the value")
     if isinstance(value, bytes):
         if type not in (OPAQUE, ""):
             raise ContentError(f"bytes where {type} is wanted")
-        return Entry(path, OPAQUE, value)
+        return ResourceValue(path, OPAQUE, value)
     if type == OPAQUE:
         raise ContentError("no bytes")
-    return Entry(path, type or STRING, fromJSON(type or STRING, value))
+    return ResourceValue(path, type or STRING, fromJSON(type or STRING, value))
 
 
-def encode(contentFormat: int, base: Path, entries: Sequence[Entry], prefix: str = "") -> bytes:
+def encode(contentFormat: int, base: Path, entries: Sequence[ResourceValue], prefix: str = "") -> bytes:
     """
     Values as a payload of a request to C{base}.
 

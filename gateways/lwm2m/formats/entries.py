@@ -17,7 +17,7 @@ MOST: Final = 10_000
 _LATEST: Final = 1e15
 
 
-class Entry(NamedTuple):
+class ResourceValue(NamedTuple):
     """
     A value.
 

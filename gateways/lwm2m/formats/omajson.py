@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from gateways.lwm2m.errors import ContentError
-from gateways.lwm2m.formats.entries import Entry, fewRecords, timeOf
+from gateways.lwm2m.formats.entries import ResourceValue, fewRecords, timeOf
 from gateways.lwm2m.formats.jsontext import decodeJSON
 from gateways.lwm2m.formats.names import Names, writtenNames
 from gateways.lwm2m.formats.values import BOOLEAN, FLOAT, OBJLNK, OPAQUE, STRING, TEXTS, TIME, fromJSON, toJSON
@@ -18,7 +18,7 @@ from gateways.lwm2m.objects.models import Models
 from gateways.lwm2m.objects.paths import Path, pathText
 
 
-class _Element(msgspec.Struct):
+class _JSONElement(msgspec.Struct):
     """
     One value. Null is as good as not there.
     """
@@ -32,7 +32,7 @@ class _Element(msgspec.Struct):
 
 
 class _Document(msgspec.Struct):
-    e: list[_Element]
+    e: list[_JSONElement]
     bn: str | None = None
     bt: int | float | None = None
 
@@ -43,7 +43,7 @@ _DECODER: Final = msgspec.json.Decoder(_Document)
 _TYPES: Final = (("v", FLOAT), ("sv", STRING), ("bv", BOOLEAN), ("ov", OBJLNK))
 
 
-def decodeOMAJSON(payload: bytes, base: Path, models: Models, prefix: str = "") -> list[Entry]:
+def decodeOMAJSON(payload: bytes, base: Path, models: Models, prefix: str = "") -> list[ResourceValue]:
     """
     The values of an answer to a request for C{base}.
 
@@ -58,7 +58,7 @@ def decodeOMAJSON(payload: bytes, base: Path, models: Models, prefix: str = "") 
         raise ContentError(f"LwM2M JSON: {error}") from error
 
 
-def _entry(element: _Element, document: _Document, names: Names, models: Models) -> Entry:
+def _entry(element: _JSONElement, document: _Document, names: Names, models: Models) -> ResourceValue:
     path = names.resolve(document.bn or "", element.n or "")
     said = [(getattr(element, key), type) for key, type in _TYPES if getattr(element, key) is not None]
     if not said and element.t is not None and models.typeOf(path) == TIME:
@@ -69,12 +69,12 @@ def _entry(element: _Element, document: _Document, names: Names, models: Models)
     value, usual = said[0]
     type = models.typeOf(path) or usual
     try:
-        return Entry(path, type, fromJSON(type, value), timeOf(document.bt, element.t))
+        return ResourceValue(path, type, fromJSON(type, value), timeOf(document.bt, element.t))
     except ContentError as error:
         raise ContentError(f"{pathText(path)}: {error}") from error
 
 
-def encodeOMAJSON(base: Path, entries: Sequence[Entry], prefix: str = "") -> bytes:
+def encodeOMAJSON(base: Path, entries: Sequence[ResourceValue], prefix: str = "") -> bytes:
     """
     Values as the payload of a request to C{base}.
 

@@ -13,8 +13,8 @@ from typing import Final, TypeAlias
 import msgspec
 
 from gateways.lwm2m.errors import ContentError
-from gateways.lwm2m.formats.cbor import ARRAY, MAP, Reader, Scalar, encodeHead, encodeScalar
-from gateways.lwm2m.formats.entries import Entry, countEntries, fewRecords, timeOf
+from gateways.lwm2m.formats.cbor import ARRAY, MAP, CBORReader, Scalar, encodeHead, encodeScalar
+from gateways.lwm2m.formats.entries import ResourceValue, countEntries, fewRecords, timeOf
 from gateways.lwm2m.formats.jsontext import decodeJSON
 from gateways.lwm2m.formats.names import Names, writtenNames
 from gateways.lwm2m.formats.values import (
@@ -67,7 +67,7 @@ _TYPES: Final = {"v": FLOAT, "vs": STRING, "vb": BOOLEAN, "vd": OPAQUE, "vlo": O
 _DECODER: Final = msgspec.json.Decoder(list[dict[str, str | int | float | bool | None]])
 
 
-def decodeSenMLJSON(payload: bytes, base: Path, models: Models, prefix: str = "") -> list[Entry]:
+def decodeSenMLJSON(payload: bytes, base: Path, models: Models, prefix: str = "") -> list[ResourceValue]:
     """
     The values of an answer to a request for C{base}, or of a Send.
 
@@ -80,19 +80,19 @@ def decodeSenMLJSON(payload: bytes, base: Path, models: Models, prefix: str = ""
         raise ContentError(f"SenML JSON: {error}") from error
 
 
-def decodeSenMLCBOR(payload: bytes, base: Path, models: Models, prefix: str = "") -> list[Entry]:
+def decodeSenMLCBOR(payload: bytes, base: Path, models: Models, prefix: str = "") -> list[ResourceValue]:
     """
     The values of an answer to a request for C{base}, or of a Send.
 
     @raise ContentError: it is something else.
     """
     try:
-        return _resolve(_records(Reader(payload)), Names(base, prefix), models)
+        return _resolve(_records(CBORReader(payload)), Names(base, prefix), models)
     except ContentError as error:
         raise ContentError(f"SenML CBOR: {error}") from error
 
 
-def _records(reader: Reader) -> Iterator[Record]:
+def _records(reader: CBORReader) -> Iterator[Record]:
     """
     The records of CBOR, with the names of JSON.
     """
@@ -106,7 +106,7 @@ def _records(reader: Reader) -> Iterator[Record]:
         raise ContentError("something after its end")
 
 
-def _record(reader: Reader) -> Record:
+def _record(reader: CBORReader) -> Record:
     count = reader.container(MAP)
     record: dict[str, Scalar] = {}
     read = 0
@@ -157,12 +157,12 @@ class _Base:
             self.value = value
 
 
-def _resolve(records: Sequence[Record] | Iterator[Record], names: Names, models: Models) -> list[Entry]:
+def _resolve(records: Sequence[Record] | Iterator[Record], names: Names, models: Models) -> list[ResourceValue]:
     """
     The values of records.
     """
     base = _Base()
-    entries: list[Entry] = []
+    entries: list[ResourceValue] = []
     for record in records:
         base.update(record)
         keys = [key for key in _TYPES if record.get(key) is not None]
@@ -174,7 +174,7 @@ def _resolve(records: Sequence[Record] | Iterator[Record], names: Names, models:
         type = models.typeOf(path) or _TYPES[keys[0]]
         try:
             time = timeOf(base.time, _number(record, "t"))
-            entries.append(Entry(path, type, _value(record, keys[0], type, base.value), time))
+            entries.append(ResourceValue(path, type, _value(record, keys[0], type, base.value), time))
         except ContentError as error:
             raise ContentError(f"{pathText(path)}: {error}") from error
     return entries
@@ -219,7 +219,7 @@ def _text(record: Record, field: str, default: str) -> str:
     return value
 
 
-def encodeSenMLJSON(base: Path, entries: Sequence[Entry], prefix: str = "") -> bytes:
+def encodeSenMLJSON(base: Path, entries: Sequence[ResourceValue], prefix: str = "") -> bytes:
     """
     Values as the payload of a request to C{base}; for the device as a whole each has its full path.
 
@@ -237,7 +237,7 @@ def encodeSenMLJSON(base: Path, entries: Sequence[Entry], prefix: str = "") -> b
     return msgspec.json.encode(records)
 
 
-def encodeSenMLCBOR(base: Path, entries: Sequence[Entry], prefix: str = "") -> bytes:
+def encodeSenMLCBOR(base: Path, entries: Sequence[ResourceValue], prefix: str = "") -> bytes:
     """
     Values as the payload of a request to C{base}; for the device as a whole each has its full path.
     """
@@ -258,7 +258,7 @@ def encodePathsCBOR(paths: Sequence[Path], prefix: str = "") -> bytes:
     return _encodeRecords([{"n": prefix + pathText(path)} for path in paths])
 
 
-def _written(base: Path, entries: Sequence[Entry], prefix: str) -> list[dict[str, object]]:
+def _written(base: Path, entries: Sequence[ResourceValue], prefix: str) -> list[dict[str, object]]:
     """
     Values as records; the base name stands in the first.
     """

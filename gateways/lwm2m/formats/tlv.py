@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Final
 
 from gateways.lwm2m.errors import ContentError
-from gateways.lwm2m.formats.entries import Entry, countEntries
+from gateways.lwm2m.formats.entries import ResourceValue, countEntries
 from gateways.lwm2m.formats.values import OPAQUE, fromBytes, toBytes
 from gateways.lwm2m.objects.models import Models
 from gateways.lwm2m.objects.paths import Path, isWithin, pathText
@@ -26,7 +26,7 @@ _RESOURCE: Final = 3
 _LONGEST: Final = 0xFFFFFF
 
 
-def decodeTLV(payload: bytes, base: Path, models: Models) -> list[Entry]:
+def decodeTLV(payload: bytes, base: Path, models: Models) -> list[ResourceValue]:
     """
     The values of an answer to a request for C{base}. Where that is an object and its only instance is not named, that
     is instance 0. A resource without a definition is Opaque.
@@ -35,7 +35,7 @@ def decodeTLV(payload: bytes, base: Path, models: Models) -> list[Entry]:
     """
     if not base:
         raise ContentError("TLV: it can't be about the device as a whole")
-    entries: list[Entry] = []
+    entries: list[ResourceValue] = []
     for kind, number, data in _elements(payload):
         if kind == _INSTANCE:
             for inner, resource, value in _elements(data):
@@ -51,7 +51,7 @@ def decodeTLV(payload: bytes, base: Path, models: Models) -> list[Entry]:
     return entries
 
 
-def _take(entries: list[Entry], kind: int, path: Path, data: bytes, base: Path, models: Models) -> None:
+def _take(entries: list[ResourceValue], kind: int, path: Path, data: bytes, base: Path, models: Models) -> None:
     """
     Add a resource, or every instance of a multiple one.
     """
@@ -68,7 +68,7 @@ def _take(entries: list[Entry], kind: int, path: Path, data: bytes, base: Path, 
     countEntries(len(entries) + 1)
     type = models.typeOf(path) or OPAQUE
     try:
-        entries.append(Entry(path, type, fromBytes(type, data)))
+        entries.append(ResourceValue(path, type, fromBytes(type, data)))
     except ContentError as error:
         raise ContentError(f"TLV: {pathText(path)}: {error}") from error
 
@@ -94,7 +94,7 @@ def _elements(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         yield head >> 6, number, data[start:at]
 
 
-def encodeTLV(base: Path, entries: Sequence[Entry]) -> bytes:
+def encodeTLV(base: Path, entries: Sequence[ResourceValue]) -> bytes:
     """
     Values as the payload of a request to C{base}: instances for an object, resources for an instance or a resource, and
     a resource instance where there is no more to say.
@@ -110,7 +110,7 @@ def encodeTLV(base: Path, entries: Sequence[Entry]) -> bytes:
     return _resources(entries)
 
 
-def _resources(entries: Iterable[Entry]) -> bytes:
+def _resources(entries: Iterable[ResourceValue]) -> bytes:
     """
     The resources of one instance.
     """
@@ -127,17 +127,17 @@ def _resources(entries: Iterable[Entry]) -> bytes:
     return bytes(data)
 
 
-def _grouped(entries: Iterable[Entry], level: int) -> Iterator[tuple[int, list[Entry]]]:
+def _grouped(entries: Iterable[ResourceValue], level: int) -> Iterator[tuple[int, list[ResourceValue]]]:
     """
     Those with the same number at that place together, in the order in which the numbers come first.
     """
-    groups: dict[int, list[Entry]] = {}
+    groups: dict[int, list[ResourceValue]] = {}
     for number, some in groupby(entries, lambda entry: entry.path[level]):
         groups.setdefault(number, []).extend(some)
     return iter(groups.items())
 
 
-def _bytes(entry: Entry) -> bytes:
+def _bytes(entry: ResourceValue) -> bytes:
     return toBytes(entry.type, entry.value)
 
 

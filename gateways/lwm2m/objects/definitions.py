@@ -71,7 +71,7 @@ def parseDefinitions(data: bytes, name: str) -> list[ObjectModel]:
     """
     if len(data) > _LARGEST:
         raise ContentError(f"{name}: more than {_LARGEST} bytes")
-    root = _Reader(name).read(data)
+    root = _DefinitionReader(name).read(data)
     if root.tag != "LWM2M":
         raise root.wrong(f"<{root.tag}> where <LWM2M> is wanted")
     models = [_object(element) for element in root.all("Object")]
@@ -80,7 +80,7 @@ def parseDefinitions(data: bytes, name: str) -> list[ObjectModel]:
     return models
 
 
-class _Element:
+class _XMLElement:
     """
     An element of a file.
     """
@@ -92,15 +92,15 @@ class _Element:
         self.attributes = attributes
         self.place = place
         self.text: list[str] = []
-        self.inner: list[_Element] = []
+        self.inner: list[_XMLElement] = []
 
-    def all(self, tag: str) -> Iterator[_Element]:
+    def all(self, tag: str) -> Iterator[_XMLElement]:
         return (element for element in self.inner if element.tag == tag)
 
     def wrong(self, text: str) -> ContentError:
         return ContentError(f"{self.place}: {text}")
 
-    def find(self, tag: str) -> _Element | None:
+    def find(self, tag: str) -> _XMLElement | None:
         return next(self.all(tag), None)
 
     def say(self, tag: str, default: str | None = None) -> str:
@@ -130,7 +130,7 @@ class _Element:
         return choices[text.lower()]
 
 
-class _Reader:
+class _DefinitionReader:
     """
     Reads one file. Document types are refused, and with them all entities but those of XML itself.
     """
@@ -143,10 +143,10 @@ class _Reader:
         self._parser.EndElementHandler = self._end
         self._parser.CharacterDataHandler = self._say
         self._parser.StartDoctypeDeclHandler = self._refuse
-        self._open: list[_Element] = []
-        self._root: _Element | None = None
+        self._open: list[_XMLElement] = []
+        self._root: _XMLElement | None = None
 
-    def read(self, data: bytes) -> _Element:
+    def read(self, data: bytes) -> _XMLElement:
         try:
             self._parser.Parse(data, True)
         except expat.ExpatError as error:
@@ -166,7 +166,7 @@ class _Reader:
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         if len(self._open) == _DEEPEST:
             raise self._wrong(f"elements in more than {_DEEPEST} others")
-        element = _Element(tag, attributes, self._place())
+        element = _XMLElement(tag, attributes, self._place())
         if self._open:
             self._open[-1].inner.append(element)
         else:
@@ -184,7 +184,7 @@ class _Reader:
         raise self._wrong("a document type")
 
 
-def _object(element: _Element) -> ObjectModel:
+def _object(element: _XMLElement) -> ObjectModel:
     number = element.number(element.say("ObjectID"), "<ObjectID>")
     urn = element.say("ObjectURN", "")
     # "urn:oma:lwm2m:oma:3:1.1" says the version too, where the definition is an old one that does not.
@@ -210,7 +210,7 @@ def _object(element: _Element) -> ObjectModel:
     )
 
 
-def _resource(item: _Element) -> ResourceModel:
+def _resource(item: _XMLElement) -> ResourceModel:
     operations = item.say("Operations", "").upper()
     if operations not in _OPERATIONS:
         raise item.wrong(f"<Operations>: {shown(operations)}")

@@ -27,18 +27,18 @@ from gateways.coap.codes import (
     REQUEST_ENTITY_TOO_LARGE,
     isRequest,
 )
-from gateways.coap.message import Message
+from gateways.coap.message import CoAPMessage
 from gateways.coap.options import BLOCK1, BLOCK2, ETAG, SIZE1, SIZE2, URI_PATH, uintOf, uintOption
 
 PATH = (URI_PATH, b"big")
 PEER = ("a", 1)
 
 
-def put(number: int, more: bool, exponent: int, payload: bytes, *others: tuple[int, bytes]) -> Message:
+def put(number: int, more: bool, exponent: int, payload: bytes, *others: tuple[int, bytes]) -> CoAPMessage:
     """
     A block of a PUT.
     """
-    return Message(PUT, [PATH, Block(number, more, exponent).option(BLOCK1), *others], payload)
+    return CoAPMessage(PUT, [PATH, Block(number, more, exponent).option(BLOCK1), *others], payload)
 
 
 @pytest.mark.parametrize(
@@ -89,10 +89,10 @@ def test_assembled() -> None:
         (put(0, False, 0, b"x" * 17), BAD_REQUEST),
         (put(0, True, 0, b"x" * 16, uintOption(SIZE1, 101)), REQUEST_ENTITY_TOO_LARGE),
         (put(0, True, 3, b"x" * 128), REQUEST_ENTITY_TOO_LARGE),
-        (Message(PUT, [PATH], b"x" * 101), REQUEST_ENTITY_TOO_LARGE),
+        (CoAPMessage(PUT, [PATH], b"x" * 101), REQUEST_ENTITY_TOO_LARGE),
     ],
 )
-def test_refused(request_: Message, code: int) -> None:
+def test_refused(request_: CoAPMessage, code: int) -> None:
     """
     Blocks that are wrong, missing or too many are answered so; what is too large is told what would not be.
     """
@@ -147,18 +147,18 @@ def test_cut() -> None:
     A large response goes out as its first block, with its size and what tells it from others; the rest on demand.
     """
     slicer = Slicer(100.0)
-    request = Message(GET, [PATH])
+    request = CoAPMessage(GET, [PATH])
     body = bytes(range(200))
-    first = slicer.cut(request, PEER, Message(CONTENT, payload=body), 64, 0.0)
+    first = slicer.cut(request, PEER, CoAPMessage(CONTENT, payload=body), 64, 0.0)
     assert first.payload == body[:64]
     assert blockOf(first.options, BLOCK2) == Block(0, True, 2)
     assert uintOf(first.options, SIZE2) == 200
-    ask = Message(GET, [PATH, Block(3, False, 2).option(BLOCK2)])
+    ask = CoAPMessage(GET, [PATH, Block(3, False, 2).option(BLOCK2)])
     last = slicer.following(ask, PEER)
     assert last is not None and last.payload == body[192:]
     assert blockOf(last.options, BLOCK2) == Block(3, False, 2)
     assert dict(last.options)[ETAG] == dict(first.options)[ETAG]
-    beyond = slicer.following(Message(GET, [PATH, Block(4, False, 2).option(BLOCK2)]), PEER)
+    beyond = slicer.following(CoAPMessage(GET, [PATH, Block(4, False, 2).option(BLOCK2)]), PEER)
     assert beyond is not None and beyond.code == BAD_REQUEST
     assert slicer.following(ask, ("b", 1)) is None
 
@@ -168,11 +168,11 @@ def test_smallNotCut() -> None:
     What fits goes out whole; a peer that wants small blocks gets them.
     """
     slicer = Slicer(100.0)
-    response = Message(CONTENT, payload=b"x" * 64)
-    assert slicer.cut(Message(GET, [PATH]), PEER, response, 64, 0.0) is response
-    small = slicer.cut(Message(GET, [PATH, Block(0, False, 0).option(BLOCK2)]), PEER, response, 1024, 0.0)
+    response = CoAPMessage(CONTENT, payload=b"x" * 64)
+    assert slicer.cut(CoAPMessage(GET, [PATH]), PEER, response, 64, 0.0) is response
+    small = slicer.cut(CoAPMessage(GET, [PATH, Block(0, False, 0).option(BLOCK2)]), PEER, response, 1024, 0.0)
     assert (small.payload, blockOf(small.options, BLOCK2)) == (b"x" * 16, Block(0, True, 0))
-    wrong = slicer.cut(Message(GET, [PATH, Block(0, False, 7).option(BLOCK2)]), PEER, response, 1024, 0.0)
+    wrong = slicer.cut(CoAPMessage(GET, [PATH, Block(0, False, 7).option(BLOCK2)]), PEER, response, 1024, 0.0)
     assert wrong.code == BAD_OPTION
 
 
@@ -182,8 +182,8 @@ def test_bothWays(body: bytes, answer: bytes, exponent: int, largest: int) -> No
     Whatever the sizes, a request and its response arrive as they were sent, in blocks that are not too large.
     """
     assembler, slicer = Assembler(3000, 100.0), Slicer(100.0)
-    transfer = Transfer(Message(PUT, [PATH], body), 3000, exponent)
-    message: Message | None = transfer.first()
+    transfer = Transfer(CoAPMessage(PUT, [PATH], body), 3000, exponent)
+    message: CoAPMessage | None = transfer.first()
     received = []
     for _ in range(1000):
         if message is None:
@@ -194,7 +194,7 @@ def test_bothWays(body: bytes, answer: bytes, exponent: int, largest: int) -> No
             response = assembler.take(message, PEER, 0.0)
             if isRequest(response.code):
                 received.append(response.payload)
-                response = slicer.cut(response, PEER, Message(CHANGED, payload=answer), largest, 0.0)
+                response = slicer.cut(response, PEER, CoAPMessage(CHANGED, payload=answer), largest, 0.0)
         assert len(response.payload) <= largest
         message = transfer.answered(response)
     assert received == [body]
@@ -205,36 +205,36 @@ def test_smallerBlocksWanted() -> None:
     """
     A peer may want smaller blocks, on the way or from the beginning.
     """
-    transfer = Transfer(Message(PUT, [PATH], bytes(100)), 100, 2)
+    transfer = Transfer(CoAPMessage(PUT, [PATH], bytes(100)), 100, 2)
     assert len(transfer.first().payload) == 64
-    following = transfer.answered(Message(CONTINUE, [Block(0, True, 0).option(BLOCK1)]))
+    following = transfer.answered(CoAPMessage(CONTINUE, [Block(0, True, 0).option(BLOCK1)]))
     assert following is not None and blockOf(following.options, BLOCK1) == Block(4, True, 0)
-    transfer = Transfer(Message(PUT, [PATH], bytes(100)), 100, 6)
-    transfer = Transfer(Message(PUT, [PATH], bytes(2000)), 100, 6)
+    transfer = Transfer(CoAPMessage(PUT, [PATH], bytes(100)), 100, 6)
+    transfer = Transfer(CoAPMessage(PUT, [PATH], bytes(2000)), 100, 6)
     transfer.first()
-    again = transfer.answered(Message(REQUEST_ENTITY_TOO_LARGE, [Block(0, True, 1).option(BLOCK1)]))
+    again = transfer.answered(CoAPMessage(REQUEST_ENTITY_TOO_LARGE, [Block(0, True, 1).option(BLOCK1)]))
     assert again is not None and blockOf(again.options, BLOCK1) == Block(0, True, 1)
 
 
 @pytest.mark.parametrize(
     "responses",
     [
-        [Message(CONTINUE)],
-        [Message(CONTENT, [Block(1, True, 0).option(BLOCK2)], b"x" * 16)],
-        [Message(CONTENT, [Block(0, True, 0).option(BLOCK2)], b"x" * 15)],
+        [CoAPMessage(CONTINUE)],
+        [CoAPMessage(CONTENT, [Block(1, True, 0).option(BLOCK2)], b"x" * 16)],
+        [CoAPMessage(CONTENT, [Block(0, True, 0).option(BLOCK2)], b"x" * 15)],
         [
-            Message(CONTENT, [Block(0, True, 0).option(BLOCK2), (ETAG, b"1")], b"x" * 16),
-            Message(CONTENT, [Block(1, False, 0).option(BLOCK2), (ETAG, b"2")], b"x"),
+            CoAPMessage(CONTENT, [Block(0, True, 0).option(BLOCK2), (ETAG, b"1")], b"x" * 16),
+            CoAPMessage(CONTENT, [Block(1, False, 0).option(BLOCK2), (ETAG, b"2")], b"x"),
         ],
-        [Message(CONTENT, [Block(0, True, 0).option(BLOCK2)], b"x" * 16), Message(CONTENT, payload=b"y")],
-        [Message(CONTENT, [Block(0, True, 6).option(BLOCK2)], b"x" * 1024)],
+        [CoAPMessage(CONTENT, [Block(0, True, 0).option(BLOCK2)], b"x" * 16), CoAPMessage(CONTENT, payload=b"y")],
+        [CoAPMessage(CONTENT, [Block(0, True, 6).option(BLOCK2)], b"x" * 1024)],
     ],
 )
-def test_blocksThatDoNotFit(responses: list[Message]) -> None:
+def test_blocksThatDoNotFit(responses: list[CoAPMessage]) -> None:
     """
     A peer whose blocks are not of one body, or of too large a one, is not believed.
     """
-    transfer = Transfer(Message(GET, [PATH]), 500)
+    transfer = Transfer(CoAPMessage(GET, [PATH]), 500)
     transfer.first()
     with pytest.raises(TransferError):
         for response in responses:

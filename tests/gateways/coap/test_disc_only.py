@@ -8,7 +8,7 @@ import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateways.coap.codes import DELETE, GET, PUT, codeText
-from gateways.coap.message import Message
+from gateways.coap.message import CoAPMessage
 from gateways.coap.options import CONTENT_FORMAT, IF_NONE_MATCH, MAX_AGE, OBSERVE, uintOf, uintOption
 from tests.gateways.coap.test_gateway import Kit
 from tests.kits.disk import Disk
@@ -36,7 +36,7 @@ class DiskKit(Kit):
                 self.disk.messages[message.topic] = message
         self.broker.retained.written(self.published)
 
-    def wait(self, code: int, uri: str) -> Message:
+    def wait(self, code: int, uri: str) -> CoAPMessage:
         """
         Send a request whose response has to wait, and answer it.
         """

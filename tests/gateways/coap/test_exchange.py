@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from gateways.coap.codes import CONTENT, GET
 from gateways.coap.exchange import ACKNOWLEDGED, DROPPED, RESET, TIMED_OUT
 from gateways.coap.generations import Generations
-from gateways.coap.message import ACK, CON, NON, RST, Message, decode, encode, encodeEmpty
+from gateways.coap.message import ACK, CON, NON, RST, CoAPMessage, decode, encode, encodeEmpty
 from gateways.coap.options import NO_RESPONSE, OBSERVE
 from gateways.coap.parameters import Parameters
 from tests.kits.coap import A, Answers, B, Network, Side
 
 
-def content(request: Message) -> Message:
+def content(request: CoAPMessage) -> CoAPMessage:
     """
     Answer with what was asked.
     """
-    return Message(CONTENT, payload=request.payload + b"!")
+    return CoAPMessage(CONTENT, payload=request.payload + b"!")
 
 
 def ask(network: Network, payload: bytes = b"x", type: int = CON, more: bool = False) -> Answers:
@@ -29,7 +29,7 @@ def ask(network: Network, payload: bytes = b"x", type: int = CON, more: bool = F
     Let A ask B.
     """
     answers = Answers(more)
-    network.sides[A].exchanges.request(B, Message(GET, payload=payload, type=type), answers, network.now)
+    network.sides[A].exchanges.request(B, CoAPMessage(GET, payload=payload, type=type), answers, network.now)
     return answers
 
 
@@ -61,7 +61,7 @@ def test_separate() -> None:
     answers = ask(network)
     network.run(1.5)
     b = network.sides[B]
-    b.exchanges.respond(b.pending[0], Message(CONTENT, payload=b"late"), network.now)
+    b.exchanges.respond(b.pending[0], CoAPMessage(CONTENT, payload=b"late"), network.now)
     network.run()
     assert [response.payload for response in answers.responses] == [b"late"]
     assert answers.acknowledgements == 1
@@ -147,7 +147,7 @@ def test_duplicate() -> None:
     """
     network = Network(content)
     b = network.sides[B]
-    datagram = encode(Message(GET, type=CON, messageID=5, token=b"t"))
+    datagram = encode(CoAPMessage(GET, type=CON, messageID=5, token=b"t"))
     for _ in range(3):
         b.exchanges.receive(datagram, A, network.now)
     assert len(b.requests) == 1
@@ -160,7 +160,7 @@ def test_afterSilence() -> None:
     """
     network = Network(content)
     b = network.sides[B]
-    datagram = encode(Message(GET, type=CON, messageID=5, token=b"t"))
+    datagram = encode(CoAPMessage(GET, type=CON, messageID=5, token=b"t"))
     for pause in (0.0, 2 * Parameters().exchangeLifetime + 1, 10_000.0):
         network.now += pause
         b.exchanges.receive(datagram, A, network.now)
@@ -174,7 +174,7 @@ def test_sameIDWithOtherContent() -> None:
     network = Network(content)
     b = network.sides[B]
     for payload in (b"1", b"2"):
-        b.exchanges.receive(encode(Message(GET, [], payload, b"t", CON, 5)), A, network.now)
+        b.exchanges.receive(encode(CoAPMessage(GET, [], payload, b"t", CON, 5)), A, network.now)
     assert [request.payload for request in b.requests] == [b"1", b"2"]
 
 
@@ -184,7 +184,7 @@ def test_otherPeerWithSameID() -> None:
     """
     network = Network(content)
     b = network.sides[B]
-    datagram = encode(Message(GET, type=CON, messageID=5))
+    datagram = encode(CoAPMessage(GET, type=CON, messageID=5))
     b.exchanges.receive(datagram, A, network.now)
     network.sides[("a", 2)] = network.sides[A]
     b.exchanges.receive(datagram, ("a", 2), network.now)
@@ -198,7 +198,9 @@ def test_criticalOption(confirmable: bool, expected: int) -> None:
     """
     network = Network(content)
     b = network.sides[B]
-    b.exchanges.receive(encode(Message(GET, [(9, b"")], type=CON if confirmable else NON, messageID=1)), A, network.now)
+    b.exchanges.receive(
+        encode(CoAPMessage(GET, [(9, b"")], type=CON if confirmable else NON, messageID=1)), A, network.now
+    )
     assert len(b.refusals) == expected and b.requests == []
 
 
@@ -210,7 +212,7 @@ def test_notificationReset() -> None:
     heard: list[int] = []
     for confirmable in (True, False):
         network.sides[B].exchanges.send(
-            A, Message(CONTENT, token=b"unknown"), confirmable, lambda how, now: heard.append(how), network.now
+            A, CoAPMessage(CONTENT, token=b"unknown"), confirmable, lambda how, now: heard.append(how), network.now
         )
         message = decode(network.log[-1][1])
         network.sides[B].exchanges.receive(encodeEmpty(RST, message.messageID), A, network.now)
@@ -224,7 +226,7 @@ def test_acknowledgedShowsWhereItIs() -> None:
     network = Network(content)
     heard: list[int] = []
     b = network.sides[B]
-    b.exchanges.send(A, Message(CONTENT), True, lambda how, now: heard.append(how), network.now)
+    b.exchanges.send(A, CoAPMessage(CONTENT), True, lambda how, now: heard.append(how), network.now)
     assert not b.exchanges.isVerified(A)
     b.exchanges.receive(encodeEmpty(ACK, decode(network.log[-1][1]).messageID), A, network.now)
     assert heard == [ACKNOWLEDGED]
@@ -241,12 +243,12 @@ def test_observedAsClient(confirmable: bool) -> None:
     network.run(1)
     token = answers.responses[0].token
     b = network.sides[B].exchanges
-    b.send(A, Message(CONTENT, [(OBSERVE, b"\2")], b"n", token), confirmable, None, network.now)
+    b.send(A, CoAPMessage(CONTENT, [(OBSERVE, b"\2")], b"n", token), confirmable, None, network.now)
     network.run(1)
     assert [response.payload for response in answers.responses] == [b"x!", b"n"]
     network.sides[A].exchanges.forgetRequest(B, token, network.now)
     heard: list[int] = []
-    third = Message(CONTENT, [(OBSERVE, b"\3")], b"n", token)
+    third = CoAPMessage(CONTENT, [(OBSERVE, b"\3")], b"n", token)
     b.send(A, third, confirmable, lambda how, now: heard.append(how), network.now)
     network.run(1)
     assert heard == [RESET]
@@ -260,7 +262,7 @@ def test_requestForgotten() -> None:
     network.fate = lambda datagram: []
     a = network.sides[A].exchanges
     answers = [Answers(), Answers(), Answers()]
-    requests = [Message(GET, payload=b"%d" % number) for number in range(3)]
+    requests = [CoAPMessage(GET, payload=b"%d" % number) for number in range(3)]
     tokens = [a.request(B, *pair, network.now) for pair in zip(requests, answers, strict=True)]
     a.forgetRequest(B, tokens[0], network.now)
     a.forgetRequest(B, tokens[2], network.now)
@@ -277,7 +279,9 @@ def test_noResponse(mask: int, answered: bool) -> None:
     network = Network(content)
     b = network.sides[B].exchanges
     for type in (CON, NON):
-        b.receive(encode(Message(GET, [(NO_RESPONSE, bytes((mask,)))], type=type, messageID=1 + type)), A, network.now)
+        b.receive(
+            encode(CoAPMessage(GET, [(NO_RESPONSE, bytes((mask,)))], type=type, messageID=1 + type)), A, network.now
+        )
     sent = [decode(datagram) for _, datagram in network.log]
     assert [message.code for message in sent] == ([CONTENT, CONTENT] if answered else [0])
 
@@ -313,7 +317,7 @@ def test_badNetwork(random: Random, type: int, late: bool) -> None:
         network.run(60)
         while b.pending:
             incoming = b.pending.pop()
-            b.exchanges.respond(incoming, Message(CONTENT, payload=b"late"), network.now)
+            b.exchanges.respond(incoming, CoAPMessage(CONTENT, payload=b"late"), network.now)
     network.run(400)  # four, one after the other, with 93 seconds at most for each
     ran = [request.payload for request in b.requests]
     assert len(ran) == len(set(ran))

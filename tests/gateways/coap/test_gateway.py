@@ -16,8 +16,8 @@ from gateways.client import GatewayClient
 from gateways.coap.blockwise import Block, blockOf
 from gateways.coap.codes import DELETE, FETCH, GET, POST, PUT, codeText
 from gateways.coap.exchange import Address
-from gateways.coap.gateway import Gateway
-from gateways.coap.message import ACK, CON, NON, RST, Message, decode, encode, encodeEmpty
+from gateways.coap.gateway import CoAPGateway
+from gateways.coap.message import ACK, CON, NON, RST, CoAPMessage, decode, encode, encodeEmpty
 from gateways.coap.options import (
     ACCEPT,
     BLOCK2,
@@ -38,9 +38,9 @@ from gateways.coap.options import (
     uintOption,
 )
 from gateways.coap.protocol import CoAPProtocol
-from gateways.coap.pubsub import Topics
+from gateways.coap.pubsub import PubSubTopics
 from twisted_mqtt.config.schema_extensions import CoAP
-from twisted_mqtt.core.message import Message as Published
+from twisted_mqtt.core.message import Message
 from twisted_mqtt.hooks.points import STOP
 from twisted_mqtt.hooks.verdicts import AuthResult
 from twisted_mqtt.net.peeridentity import PeerIdentity
@@ -56,7 +56,7 @@ class Port:
     """
 
     def __init__(self) -> None:
-        self.sent: list[tuple[Message, Address]] = []
+        self.sent: list[tuple[CoAPMessage, Address]] = []
 
     def write(self, datagram: bytes, address: Address) -> None:
         """
@@ -84,17 +84,17 @@ class Kit:
         self.clock = Clock()
         self.clock.advance(1_000_000)
         self.broker, factory = makeBroker(self.clock, **(zone or {}))
-        self.gateway = Gateway(self.broker, CoAP(**keys), Topics(3))
+        self.gateway = CoAPGateway(self.broker, CoAP(**keys), PubSubTopics(3))
         self.endpoint = CoAPProtocol(self.gateway, factory.profile, self.clock)
         self.port = Port()
         self.endpoint.makeConnection(self.port)
-        self.published: list[Published] = []
+        self.published: list[Message] = []
         self.broker.hooks["message.publish"].add(self._keep)
         self._number = 0
         self.local = GatewayClient(self.broker, factory.profile, self, "stomp", "127.0.0.1")
         self.local.connect("local")
 
-    def _keep(self, message: Published) -> Published:
+    def _keep(self, message: Message) -> Message:
         if not message.system:
             self.published.append(message)
         return message
@@ -131,10 +131,10 @@ class Kit:
         every = stringOptions(URI_PATH, path.strip("/").split("/")) if path.strip("/") else []
         every += stringOptions(URI_QUERY, query.split("&")) if query else []
         self._number += 1
-        message = Message(code, [*every, *(options or [])], payload, token, type, self._number)
+        message = CoAPMessage(code, [*every, *(options or [])], payload, token, type, self._number)
         self.endpoint.datagramReceived(encode(message), address)
 
-    def ask(self, *args: Any, **keys: Any) -> Message:
+    def ask(self, *args: Any, **keys: Any) -> CoAPMessage:
         """
         Send a request and take its response.
         """
@@ -150,7 +150,7 @@ class Kit:
         """
         return codeText(self.ask(*args, **keys).code)
 
-    def notified(self) -> list[Message]:
+    def notified(self) -> list[CoAPMessage]:
         """
         What has been sent since the last call.
         """
@@ -158,13 +158,13 @@ class Kit:
         sent, self.port.sent = self.port.sent, []
         return [message for message, _ in sent]
 
-    def acknowledge(self, message: Message, type: int = ACK, address: Address = PEER) -> None:
+    def acknowledge(self, message: CoAPMessage, type: int = ACK, address: Address = PEER) -> None:
         """
         Say something to a message.
         """
         self.endpoint.datagramReceived(encodeEmpty(type, message.messageID), address)
 
-    def observe(self, uri: str, **keys: Any) -> Message:
+    def observe(self, uri: str, **keys: Any) -> CoAPMessage:
         """
         Begin an observation.
         """

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateways.coap.links import Link, LinkError, filterLinks, formatLinks, parseLinks
+from gateways.coap.links import LinkError, WebLink, filterLinks, formatLinks, parseLinks
 from gateways.coap.query import Form, QueryError, parseForm
 
 SENSORS = b'</sensors>;ct=40;title="Sensor, \\"Index\\"",</sensors/temp>;rt="temperature-c other";if="sensor";obs'
@@ -17,8 +17,8 @@ def test_parse() -> None:
     Attributes are quoted, bare, or without a value; a comma in quotes parts nothing.
     """
     assert parseLinks(SENSORS) == [
-        Link("/sensors", [("ct", "40"), ("title", 'Sensor, "Index"')]),
-        Link("/sensors/temp", [("rt", "temperature-c other"), ("if", "sensor"), ("obs", None)]),
+        WebLink("/sensors", [("ct", "40"), ("title", 'Sensor, "Index"')]),
+        WebLink("/sensors/temp", [("rt", "temperature-c other"), ("if", "sensor"), ("obs", None)]),
     ]
     assert formatLinks(parseLinks(SENSORS)) == SENSORS
     assert parseLinks(b" ") == []
@@ -55,11 +55,11 @@ def test_filter(query: list[str], targets: list[str]) -> None:
 
 
 NAMES = st.from_regex(r"[a-z]{1,8}", fullmatch=True)
-LINKS = st.builds(Link, st.text("/abc0-", max_size=9), st.lists(st.tuples(NAMES, st.none() | st.text(max_size=9))))
+LINKS = st.builds(WebLink, st.text("/abc0-", max_size=9), st.lists(st.tuples(NAMES, st.none() | st.text(max_size=9))))
 
 
 @given(st.lists(LINKS, max_size=4))
-def test_roundTrip(links: list[Link]) -> None:
+def test_roundTrip(links: list[WebLink]) -> None:
     """
     Links that were written are read again.
     """

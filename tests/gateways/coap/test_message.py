@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateways.coap import codes, options
-from gateways.coap.message import ACK, CON, NON, RST, Message, MessageError, decode, encode, encodeEmpty
+from gateways.coap.message import ACK, CON, NON, RST, CoAPMessage, MessageError, decode, encode, encodeEmpty
 
 # RFC 7252 appendix A, figures 16, 17 and 20: the examples that give all bytes away.
 EXAMPLES = [
-    (Message(codes.GET, [(11, b"temperature")], type=CON, messageID=0x7D34), "40017d34bb74656d7065726174757265"),
-    (Message(codes.CONTENT, payload=b"22.3 C", type=ACK, messageID=0x7D34), "60457d34ff32322e332043"),
-    (Message(codes.GET, [(11, b"temperature")], b"", b"\x20", CON, 0x7D35), "41017d3520bb74656d7065726174757265"),
-    (Message(codes.CONTENT, [], b"22.3 C", b"\x20", ACK, 0x7D35), "61457d3520ff32322e332043"),
+    (CoAPMessage(codes.GET, [(11, b"temperature")], type=CON, messageID=0x7D34), "40017d34bb74656d7065726174757265"),
+    (CoAPMessage(codes.CONTENT, payload=b"22.3 C", type=ACK, messageID=0x7D34), "60457d34ff32322e332043"),
+    (CoAPMessage(codes.GET, [(11, b"temperature")], b"", b"\x20", CON, 0x7D35), "41017d3520bb74656d7065726174757265"),
+    (CoAPMessage(codes.CONTENT, [], b"22.3 C", b"\x20", ACK, 0x7D35), "61457d3520ff32322e332043"),
     (
-        Message(codes.GET, [(11, b"a"), (12, b""), (2000, b"x" * 300)], type=NON, messageID=1),
+        CoAPMessage(codes.GET, [(11, b"a"), (12, b""), (2000, b"x" * 300)], type=NON, messageID=1),
         "50010001b16110ee06b7001f" + "78" * 300,
     ),
 ]
@@ -59,7 +59,7 @@ CODES = """
 
 
 @pytest.mark.parametrize(("message", "hexadecimal"), EXAMPLES)
-def test_examples(message: Message, hexadecimal: str) -> None:
+def test_examples(message: CoAPMessage, hexadecimal: str) -> None:
     """
     Messages are the bytes that the specification shows, both ways.
     """
@@ -182,11 +182,11 @@ def test_empty() -> None:
     Empty messages are four bytes.
     """
     assert encodeEmpty(RST, 0x1234).hex() == "70001234"
-    assert decode(encodeEmpty(ACK, 65535)) == Message(codes.EMPTY, type=ACK, messageID=65535)
+    assert decode(encodeEmpty(ACK, 65535)) == CoAPMessage(codes.EMPTY, type=ACK, messageID=65535)
 
 
 MESSAGES = st.builds(
-    Message,
+    CoAPMessage,
     st.sampled_from([*range(1, 32), *codes.NAMES]),
     st.lists(st.tuples(st.integers(0, 65535), st.binary(max_size=300)), max_size=6),
     st.binary(max_size=40),
@@ -197,7 +197,7 @@ MESSAGES = st.builds(
 
 
 @given(MESSAGES)
-def test_roundTrip(message: Message) -> None:
+def test_roundTrip(message: CoAPMessage) -> None:
     """
     What was encoded is decoded again.
     """

@@ -5,7 +5,7 @@ Tests for L{gateways.coap.multicast}: what is answered that was sent to a group,
 import pytest
 
 from gateways.coap.codes import CONTENT, DELETE, GET, PUT
-from gateways.coap.message import CON, NON, Message, encode
+from gateways.coap.message import CON, NON, CoAPMessage, encode
 from gateways.coap.multicast import Discovery
 from gateways.coap.options import (
     ACCEPT,
@@ -38,10 +38,10 @@ class Group:
         """
         Send a message to the group.
         """
-        message = Message(code, options, b"", b"tok", type, messageID)
+        message = CoAPMessage(code, options, b"", b"tok", type, messageID)
         self.discovery.datagramReceived(encode(message), (PEER[0], port))
 
-    def answers(self, seconds: int = 6) -> list[Message]:
+    def answers(self, seconds: int = 6) -> list[CoAPMessage]:
         """
         What comes within some time.
         """
@@ -129,7 +129,7 @@ def test_bounded(group: Group) -> None:
     assert len(group.answers()) == 1
     group.send(GET, CORE)
     assert group.answers() == []
-    message = encode(Message(GET, CORE, type=NON, messageID=3))
+    message = encode(CoAPMessage(GET, CORE, type=NON, messageID=3))
     for number in range(200):
         group.discovery.datagramReceived(message, (f"192.0.2.{number}", 1))
     assert len(group.answers()) == 64
@@ -140,6 +140,6 @@ def test_stopped(group: Group) -> None:
     Nothing is said any more once the gateway stops.
     """
     group.send(GET, CORE)
-    group.discovery.datagramReceived(encode(Message(GET, CORE, type=NON)), OTHER)
+    group.discovery.datagramReceived(encode(CoAPMessage(GET, CORE, type=NON)), OTHER)
     group.discovery.stop()
     assert group.answers() == []

@@ -4,7 +4,7 @@ What the specifications print: one Device object in each format, and what it say
 
 from __future__ import annotations
 
-from gateways.lwm2m.formats.entries import Entry
+from gateways.lwm2m.formats.entries import ResourceValue
 from gateways.lwm2m.formats.values import INTEGER, STRING, TIME
 from gateways.lwm2m.objects.definitions import loadModels
 
@@ -99,32 +99,32 @@ DEVICE_CBOR = bytes.fromhex(
 
 # What they all say.
 DEVICE = [
-    Entry((3, 0, 0), STRING, "Open Mobile Alliance"),
-    Entry((3, 0, 1), STRING, "Lightweight M2M Client"),
-    Entry((3, 0, 2), STRING, "345000123"),
-    Entry((3, 0, 3), STRING, "1.0"),
-    Entry((3, 0, 6, 0), INTEGER, 1),
-    Entry((3, 0, 6, 1), INTEGER, 5),
-    Entry((3, 0, 7, 0), INTEGER, 3800),
-    Entry((3, 0, 7, 1), INTEGER, 5000),
-    Entry((3, 0, 8, 0), INTEGER, 125),
-    Entry((3, 0, 8, 1), INTEGER, 900),
-    Entry((3, 0, 9), INTEGER, 100),
-    Entry((3, 0, 10), INTEGER, 15),
-    Entry((3, 0, 11, 0), INTEGER, 0),
-    Entry((3, 0, 13), TIME, 1367491215),
-    Entry((3, 0, 14), STRING, "+02:00"),
-    Entry((3, 0, 16), STRING, "U"),
+    ResourceValue((3, 0, 0), STRING, "Open Mobile Alliance"),
+    ResourceValue((3, 0, 1), STRING, "Lightweight M2M Client"),
+    ResourceValue((3, 0, 2), STRING, "345000123"),
+    ResourceValue((3, 0, 3), STRING, "1.0"),
+    ResourceValue((3, 0, 6, 0), INTEGER, 1),
+    ResourceValue((3, 0, 6, 1), INTEGER, 5),
+    ResourceValue((3, 0, 7, 0), INTEGER, 3800),
+    ResourceValue((3, 0, 7, 1), INTEGER, 5000),
+    ResourceValue((3, 0, 8, 0), INTEGER, 125),
+    ResourceValue((3, 0, 8, 1), INTEGER, 900),
+    ResourceValue((3, 0, 9), INTEGER, 100),
+    ResourceValue((3, 0, 10), INTEGER, 15),
+    ResourceValue((3, 0, 11, 0), INTEGER, 0),
+    ResourceValue((3, 0, 13), TIME, 1367491215),
+    ResourceValue((3, 0, 14), STRING, "+02:00"),
+    ResourceValue((3, 0, 16), STRING, "U"),
 ]
 
 ACCESS = [
-    Entry((2, 0, 0), INTEGER, 1),
-    Entry((2, 0, 1), INTEGER, 0),
-    Entry((2, 0, 2, 127), INTEGER, 7),
-    Entry((2, 0, 3), INTEGER, 127),
-    Entry((2, 2, 0), INTEGER, 3),
-    Entry((2, 2, 1), INTEGER, 0),
-    Entry((2, 2, 2, 127), INTEGER, 7),
-    Entry((2, 2, 2, 310), INTEGER, 1),
-    Entry((2, 2, 3), INTEGER, 127),
+    ResourceValue((2, 0, 0), INTEGER, 1),
+    ResourceValue((2, 0, 1), INTEGER, 0),
+    ResourceValue((2, 0, 2, 127), INTEGER, 7),
+    ResourceValue((2, 0, 3), INTEGER, 127),
+    ResourceValue((2, 2, 0), INTEGER, 3),
+    ResourceValue((2, 2, 1), INTEGER, 0),
+    ResourceValue((2, 2, 2, 127), INTEGER, 7),
+    ResourceValue((2, 2, 2, 310), INTEGER, 1),
+    ResourceValue((2, 2, 3), INTEGER, 127),
 ]

@@ -18,7 +18,7 @@ from gateways.coap.codes import (
     REQUEST_ENTITY_TOO_LARGE,
     isResponse,
 )
-from gateways.coap.message import Message
+from gateways.coap.message import CoAPMessage
 from gateways.coap.options import BLOCK1, OBSERVE, SIZE1, URI_PATH, URI_QUERY, stringOptions, uintOf
 from tests.kits.lwm2m import Kit, losing
 
@@ -37,24 +37,24 @@ class Memory:
         self._assembler = Assembler(longest, 1000)
         self._slicer = Slicer(1000)
 
-    def __call__(self, request: Message) -> Message:
+    def __call__(self, request: CoAPMessage) -> CoAPMessage:
         """
         Serve a request.
         """
         if request.code == 1:
             following = self._slicer.following(request, 1)
-            response = Message(CONTENT, [(12, b"\x2a")], self.body)
+            response = CoAPMessage(CONTENT, [(12, b"\x2a")], self.body)
             return following or self._slicer.cut(request, 1, response, 16 << self.exponent, 0)
         block = blockOf(request.options, BLOCK1)
         if block is not None and block.exponent > self.exponent:
             smaller = block._replace(number=0, exponent=self.exponent)
-            return Message(REQUEST_ENTITY_TOO_LARGE, [smaller.option(BLOCK1)])
+            return CoAPMessage(REQUEST_ENTITY_TOO_LARGE, [smaller.option(BLOCK1)])
         whole = self._assembler.take(request, 1, 0)
         if isResponse(whole.code):
             return whole
         self.body = whole.payload
         self.wholes += 1
-        return Message(CHANGED, [] if block is None else [block.option(BLOCK1)])
+        return CoAPMessage(CHANGED, [] if block is None else [block.option(BLOCK1)])
 
 
 def write(kit: Kit, payload: bytes = FIRMWARE, number: int = 1) -> None:
@@ -92,12 +92,12 @@ def test_smallerOnTheWay() -> None:
     memory = Memory()
     sizes: list[int] = []
 
-    def serve(request: Message) -> Message:
+    def serve(request: CoAPMessage) -> CoAPMessage:
         sizes.append(len(request.payload))
         response = memory(request)
         block = blockOf(response.options, BLOCK1)
         if response.code == CONTINUE and block is not None:
-            return Message(CONTINUE, [block._replace(exponent=4).option(BLOCK1)])
+            return CoAPMessage(CONTINUE, [block._replace(exponent=4).option(BLOCK1)])
         return response
 
     kit.registered("lt=86400", serve)
@@ -143,8 +143,8 @@ def test_lostTrack() -> None:
     memory = Memory()
     device = kit.registered("lt=86400", memory)
 
-    def serve(request: Message) -> Message:
-        return memory(request) if len(device.requests) < 5 else Message(REQUEST_ENTITY_INCOMPLETE)
+    def serve(request: CoAPMessage) -> CoAPMessage:
+        return memory(request) if len(device.requests) < 5 else CoAPMessage(REQUEST_ENTITY_INCOMPLETE)
 
     device.serve = serve
     write(kit)
@@ -190,11 +190,11 @@ def test_readChanges() -> None:
     memory.body = FIRMWARE
     device = kit.registered("lt=86400", memory)
 
-    def serve(request: Message) -> Message:
+    def serve(request: CoAPMessage) -> CoAPMessage:
         if len(device.requests) == 3:
             memory.body = FIRMWARE[::-1]
             memory._slicer = Slicer(1000)
-            memory._slicer.cut(device.requests[0], 1, Message(CONTENT, [(12, b"\x2a")], memory.body), 256, 0)
+            memory._slicer.cut(device.requests[0], 1, CoAPMessage(CONTENT, [(12, b"\x2a")], memory.body), 256, 0)
         return memory(request)
 
     device.serve = serve
@@ -211,13 +211,13 @@ def test_registrationInBlocks() -> None:
     device = kit.device()
     links = ",".join(f"</3303/{number}>" for number in range(500)).encode()
     options = stringOptions(URI_PATH, ["rd"]) + stringOptions(URI_QUERY, ["ep=ep1", "lt=300"])
-    transfer = Transfer(Message(2, options, links), 1000, 5)
+    transfer = Transfer(CoAPMessage(2, options, links), 1000, 5)
 
     class Asking:
         def acknowledged(self, now: float) -> None:
             pass
 
-        def answered(self, response: Message, now: float) -> bool:
+        def answered(self, response: CoAPMessage, now: float) -> bool:
             following = transfer.answered(response)
             if following is not None:
                 device.exchanges.request(("gateway", 1), following, self, now)
@@ -239,10 +239,10 @@ def test_composite() -> None:
     kit = Kit()
     body = b'[{"n":"/3/0/9","v":15},{"n":"/1/0/1","v":300}]'
 
-    def serve(request: Message) -> Message:
+    def serve(request: CoAPMessage) -> CoAPMessage:
         observe = uintOf(request.options, OBSERVE)
         options = [(12, b"\x6e")] + ([(OBSERVE, b"\1")] if observe == 0 else [])
-        return Message(CONTENT, options, body)
+        return CoAPMessage(CONTENT, options, body)
 
     device = kit.registered("lt=86400&lwm2m=1.1", serve)
     paths = {"paths": ["/3/0/9", "/1/0/1"]}

@@ -21,7 +21,7 @@ from gateways.coap.codes import (
     POST,
     codeText,
 )
-from gateways.coap.message import Message
+from gateways.coap.message import CoAPMessage
 from gateways.coap.options import CONTENT_FORMAT, URI_PATH, stringsOf, uintOf, uintOption
 from gateways.lwm2m.accounts import Account, Accounts
 from gateways.lwm2m.bootstrap import Refused, conversation
@@ -64,30 +64,30 @@ class Blank:
     def __init__(self, account: int | None = 0) -> None:
         self.done: list[str] = []
         self.values: dict[tuple[int, ...], Value] = {}
-        self.answers: dict[str, Message | None] = {}
+        self.answers: dict[str, CoAPMessage | None] = {}
         self.account = account
         self.formats: set[int] = set()
 
-    def __call__(self, request: Message) -> Message | None:
+    def __call__(self, request: CoAPMessage) -> CoAPMessage | None:
         path = stringsOf(request.options, URI_PATH)
         what = f"{METHODS[request.code]} /{'/'.join(path)}"
         self.done.append(what)
         if what in self.answers:
             return self.answers[what]
         if what == "DELETE /":
-            return Message(DELETED)
+            return CoAPMessage(DELETED)
         if what == "GET /0":
             if self.account is None:
-                return Message(METHOD_NOT_ALLOWED)
+                return CoAPMessage(METHOD_NOT_ALLOWED)
             links = b'</>;lwm2m="1.1",</0/%d>' % self.account
-            return Message(CONTENT, [uintOption(CONTENT_FORMAT, 40)], links)
+            return CoAPMessage(CONTENT, [uintOption(CONTENT_FORMAT, 40)], links)
         form = uintOf(request.options, CONTENT_FORMAT)
         if form is not None:
             self.formats.add(form)
             base = tuple(map(int, path))
             for entry in decode(form, request.payload, base, Dialect(MODELS)):
                 self.values[entry.path] = entry.value
-        return Message(CHANGED)
+        return CoAPMessage(CHANGED)
 
 
 def bootstrapped(kit: Kit, peer: Peer, query: str = "ep=ep1") -> str:
@@ -274,7 +274,7 @@ def test_failing(failing: str, done: int) -> None:
     """
     kit = Kit(bootstrap=PLAIN)
     blank = Blank()
-    blank.answers[failing] = Message(BAD_REQUEST)
+    blank.answers[failing] = CoAPMessage(BAD_REQUEST)
     bootstrapped(kit, kit.device("ep1", blank))
     assert len(blank.done) == done
     assert blank.done[-1] == failing
@@ -287,7 +287,7 @@ def test_unreadableDiscover(payload: bytes) -> None:
     """
     kit = Kit(bootstrap=PLAIN)
     blank = Blank()
-    blank.answers["GET /0"] = Message(CONTENT, [], payload)
+    blank.answers["GET /0"] = CoAPMessage(CONTENT, [], payload)
     bootstrapped(kit, kit.device("ep1", blank))
     assert blank.done[-1] == "POST /bs"
 
@@ -312,7 +312,7 @@ def test_silent() -> None:
     kit.run(20)
     assert len(kit.gateway.bootstrapping) == 0
     # An answer that comes then is no more than a stranger's.
-    peer.respond(Message(DELETED))
+    peer.respond(CoAPMessage(DELETED))
     kit.run(10)
     assert blank.done == ["DELETE /"]
 
@@ -361,7 +361,7 @@ def test_stop() -> None:
     kit.run(5)
     kit.gateway.endAll(0x8B)
     assert len(kit.gateway.bootstrapping) == 0
-    peer.respond(Message(DELETED))
+    peer.respond(CoAPMessage(DELETED))
     kit.run(300)
     assert blank.done == ["DELETE /"]
 
@@ -390,7 +390,7 @@ def test_log() -> None:
     try:
         bootstrapped(kit, kit.device("ep1", Blank(), PeerIdentity(psk=b"id1")))
         blank = Blank()
-        blank.answers["PUT /0/1"] = Message(BAD_REQUEST)
+        blank.answers["PUT /0/1"] = CoAPMessage(BAD_REQUEST)
         bootstrapped(kit, kit.device("ep1", blank, PeerIdentity(psk=b"id1")))
     finally:
         globalLogPublisher.removeObserver(events.append)
@@ -412,7 +412,7 @@ def test_anyResponses(responses: list[tuple[int, bytes]]) -> None:
     asked = 1
     try:
         for number, payload in responses:
-            talk.send(Message(number, [], payload))
+            talk.send(CoAPMessage(number, [], payload))
             asked += 1
     except Refused:
         assert asked <= 7
@@ -427,15 +427,15 @@ def test_conversation() -> None:
     account = Account("coap://h", b"", b"", 7, 60, "U")
     talk = conversation([account], SENML_JSON)
     next(talk)
-    talk.send(Message(DELETED))
-    request = talk.send(Message(METHOD_NOT_ALLOWED))
+    talk.send(CoAPMessage(DELETED))
+    request = talk.send(CoAPMessage(METHOD_NOT_ALLOWED))
     assert json.loads(request.payload)[0] == {"bn": "/0/1/", "n": "0", "vs": "coap://h"}
-    request = talk.send(Message(CHANGED))
+    request = talk.send(CoAPMessage(CHANGED))
     assert json.loads(request.payload)[1] == {"n": "1", "v": 60}
     with pytest.raises(Refused, match=r"PUT /1/1 was answered 4\.00"):
-        talk.send(Message(BAD_REQUEST))
+        talk.send(CoAPMessage(BAD_REQUEST))
     talk = conversation([account], SENML_CBOR)
     next(talk)
-    talk.send(Message(DELETED))
-    assert cbor2.loads(talk.send(Message(METHOD_NOT_ALLOWED)).payload)[0] == {-2: "/0/1/", 0: "0", 3: "coap://h"}
+    talk.send(CoAPMessage(DELETED))
+    assert cbor2.loads(talk.send(CoAPMessage(METHOD_NOT_ALLOWED)).payload)[0] == {-2: "/0/1/", 0: "0", 3: "coap://h"}
     assert codeText(CHANGED) == "2.04"

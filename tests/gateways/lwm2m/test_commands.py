@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateways.coap.codes import DELETE, FETCH, GET, IPATCH, POST, PUT
-from gateways.lwm2m.commands import Command, CommandError, NotJSON, Request, observing, parseCommand
+from gateways.lwm2m.commands import Command, CommandError, DeviceRequest, NotJSON, observing, parseCommand
 from gateways.lwm2m.formats.content import SENML_CBOR, SENML_JSON, TLV, Dialect
 from tests.gateways.lwm2m.examples import MODELS
 
@@ -39,18 +39,18 @@ def refused(type: str, data: object, **more: object) -> str:
 @pytest.mark.parametrize(
     ("type", "data", "request_"),
     [
-        ("read", {"path": "/3/0/0"}, Request(GET, ["3", "0", "0"])),
-        ("read", {"path": "3"}, Request(GET, ["3"])),
-        ("discover", {"path": "/3/0"}, Request(GET, ["3", "0"], accept=40)),
+        ("read", {"path": "/3/0/0"}, DeviceRequest(GET, ["3", "0", "0"])),
+        ("read", {"path": "3"}, DeviceRequest(GET, ["3"])),
+        ("discover", {"path": "/3/0"}, DeviceRequest(GET, ["3", "0"], accept=40)),
         (
             "write",
             {"path": "/3/0/13", "type": "Integer", "value": "12345"},
-            Request(PUT, ["3", "0", "13"], [], TLV, payload=bytes.fromhex("c20d3039")),
+            DeviceRequest(PUT, ["3", "0", "13"], [], TLV, payload=bytes.fromhex("c20d3039")),
         ),
         (
             "write",
             {"path": "/3/0/14", "value": "+02:00"},
-            Request(PUT, ["3", "0", "14"], [], TLV, payload=bytes.fromhex("c60e2b30323a3030")),
+            DeviceRequest(PUT, ["3", "0", "14"], [], TLV, payload=bytes.fromhex("c60e2b30323a3030")),
         ),
         (
             "write",
@@ -61,74 +61,74 @@ def refused(type: str, data: object, **more: object) -> str:
                     {"path": "14", "type": "String", "value": "87x"},
                 ],
             },
-            Request(POST, ["3", "0"], [], TLV, payload=bytes.fromhex("c20d3039c30e383778")),
+            DeviceRequest(POST, ["3", "0"], [], TLV, payload=bytes.fromhex("c20d3039c30e383778")),
         ),
         (
             "write",
             {"basePath": "/2/0/2", "content": [{"path": "1", "value": 7}, {"path": "/300", "value": 8}]},
-            Request(PUT, ["2", "0", "2"], [], TLV, payload=bytes.fromhex("8702410107" + "61012c08")),
+            DeviceRequest(PUT, ["2", "0", "2"], [], TLV, payload=bytes.fromhex("8702410107" + "61012c08")),
         ),
         (
             "write",
             {"path": "/2/0/2/1", "value": 7},
-            Request(PUT, ["2", "0", "2", "1"], [], TLV, payload=bytes.fromhex("410107")),
+            DeviceRequest(PUT, ["2", "0", "2", "1"], [], TLV, payload=bytes.fromhex("410107")),
         ),
         (
             "write-attr",
             {"path": "/3/0/9", "pmin": 1, "pmax": 5, "gt": 42.5, "lt": 5, "st": None},
-            Request(PUT, ["3", "0", "9"], ["pmin=1", "pmax=5", "gt=42.5", "lt=5"]),
+            DeviceRequest(PUT, ["3", "0", "9"], ["pmin=1", "pmax=5", "gt=42.5", "lt=5"]),
         ),
         (
             "write-attr",
             {"path": "/3", "pmin": "60", "epmax": 9, "lt": "-0.5", "gt": 1e20},
-            Request(PUT, ["3"], ["pmin=60", "epmax=9", "lt=-0.5", "gt=100000000000000000000"]),
+            DeviceRequest(PUT, ["3"], ["pmin=60", "epmax=9", "lt=-0.5", "gt=100000000000000000000"]),
         ),
-        ("execute", {"path": "/3/0/4", "args": "2,7"}, Request(POST, ["3", "0", "4"], [], 0, payload=b"2,7")),
-        ("execute", {"path": "/3/0/4"}, Request(POST, ["3", "0", "4"])),
-        ("execute", {"path": "/3/0/4", "args": None}, Request(POST, ["3", "0", "4"])),
-        ("execute", {"path": "/3/0/4", "args": ""}, Request(POST, ["3", "0", "4"])),
+        ("execute", {"path": "/3/0/4", "args": "2,7"}, DeviceRequest(POST, ["3", "0", "4"], [], 0, payload=b"2,7")),
+        ("execute", {"path": "/3/0/4"}, DeviceRequest(POST, ["3", "0", "4"])),
+        ("execute", {"path": "/3/0/4", "args": None}, DeviceRequest(POST, ["3", "0", "4"])),
+        ("execute", {"path": "/3/0/4", "args": ""}, DeviceRequest(POST, ["3", "0", "4"])),
         (
             "create",
             {"basePath": "/5", "content": [{"path": "/0/1", "type": "String", "value": "x"}]},
-            Request(POST, ["5"], [], TLV, payload=bytes.fromhex("0300c10178")),
+            DeviceRequest(POST, ["5"], [], TLV, payload=bytes.fromhex("0300c10178")),
         ),
         (
             "create",
             {"basePath": "5/2", "content": [{"path": "1", "value": "x"}, {"path": "0", "value": "AQ=="}]},
-            Request(POST, ["5"], [], TLV, payload=bytes.fromhex("0602c10178c10001")),
+            DeviceRequest(POST, ["5"], [], TLV, payload=bytes.fromhex("0602c10178c10001")),
         ),
-        ("create", {"basePath": "/5", "content": []}, Request(POST, ["5"], [], TLV)),
-        ("delete", {"path": "/5/0"}, Request(DELETE, ["5", "0"])),
-        ("observe", {"path": "/3/0/10"}, Request(GET, ["3", "0", "10"], observe=0)),
-        ("cancel-observe", {"path": "/3/0/10"}, Request(GET, ["3", "0", "10"], observe=1)),
+        ("create", {"basePath": "/5", "content": []}, DeviceRequest(POST, ["5"], [], TLV)),
+        ("delete", {"path": "/5/0"}, DeviceRequest(DELETE, ["5", "0"])),
+        ("observe", {"path": "/3/0/10"}, DeviceRequest(GET, ["3", "0", "10"], observe=0)),
+        ("cancel-observe", {"path": "/3/0/10"}, DeviceRequest(GET, ["3", "0", "10"], observe=1)),
         (
             "read-composite",
             {"paths": ["/3/0/0", "1"]},
-            Request(FETCH, [], [], SENML_JSON, SENML_JSON, b'[{"n":"/3/0/0"},{"n":"/1"}]'),
+            DeviceRequest(FETCH, [], [], SENML_JSON, SENML_JSON, b'[{"n":"/3/0/0"},{"n":"/1"}]'),
         ),
         (
             "observe-composite",
             {"paths": ["/3/0/0", "/3/0/0"]},
-            Request(FETCH, [], [], SENML_JSON, SENML_JSON, b'[{"n":"/3/0/0"}]', 0),
+            DeviceRequest(FETCH, [], [], SENML_JSON, SENML_JSON, b'[{"n":"/3/0/0"}]', 0),
         ),
         (
             "cancel-observe-composite",
             {"paths": ["/3/0/0"]},
-            Request(FETCH, [], [], SENML_JSON, SENML_JSON, b'[{"n":"/3/0/0"}]', 1),
+            DeviceRequest(FETCH, [], [], SENML_JSON, SENML_JSON, b'[{"n":"/3/0/0"}]', 1),
         ),
         (
             "write-composite",
             {"content": [{"path": "/3/0/14", "value": "x"}, {"path": "1/0/1", "value": 60}]},
-            Request(IPATCH, [], [], SENML_JSON, payload=b'[{"n":"/3/0/14","vs":"x"},{"n":"/1/0/1","v":60}]'),
+            DeviceRequest(IPATCH, [], [], SENML_JSON, payload=b'[{"n":"/3/0/14","vs":"x"},{"n":"/1/0/1","v":60}]'),
         ),
         (
             "write-composite",
             {"basePath": "/3/0", "content": [{"path": "14", "value": "x"}]},
-            Request(IPATCH, [], [], SENML_JSON, payload=b'[{"n":"/3/0/14","vs":"x"}]'),
+            DeviceRequest(IPATCH, [], [], SENML_JSON, payload=b'[{"n":"/3/0/14","vs":"x"}]'),
         ),
     ],
 )
-def test_requests(type: str, data: object, request_: Request) -> None:
+def test_requests(type: str, data: object, request_: DeviceRequest) -> None:
     """
     Every command becomes its request.
     """
@@ -152,7 +152,7 @@ def test_formats() -> None:
     """
     command = parsed("write", {"path": "/3/0/14", "value": "x"})
     request = command.request(Dialect(MODELS, "", SENML_JSON, SENML_JSON))
-    assert request == Request(PUT, ["3", "0", "14"], [], SENML_JSON, payload=b'[{"bn":"/3/0/14","vs":"x"}]')
+    assert request == DeviceRequest(PUT, ["3", "0", "14"], [], SENML_JSON, payload=b'[{"bn":"/3/0/14","vs":"x"}]')
 
 
 def test_oldDevice() -> None:
@@ -387,7 +387,7 @@ def test_observing() -> None:
     command = observing((3, 0))
     assert command.correlation == {"msgType": "observe"}
     assert command.about == {"reqPath": "/3/0"}
-    assert command.request(DIALECT) == Request(GET, ["3", "0"], observe=0)
+    assert command.request(DIALECT) == DeviceRequest(GET, ["3", "0"], observe=0)
 
 
 VALUES: st.SearchStrategy[Any] = st.recursive(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateways.coap.codes import CHANGED, CREATED, DELETED, GET, NOT_FOUND, POST, PUT
-from gateways.coap.message import RST, Message, encodeEmpty
+from gateways.coap.message import RST, CoAPMessage, encodeEmpty
 from gateways.coap.options import LOCATION_PATH, URI_PATH, stringOptions, stringsOf
 from gateways.coap.parameters import Parameters
 from tests.kits.lwm2m import LINKS, Kit, Peer, content, losing
@@ -39,7 +39,7 @@ def test_location() -> None:
     """
     kit = Kit()
     location = stringOptions(LOCATION_PATH, ["5", "4"])
-    kit.registered(serve=lambda request: Message(CREATED, location))
+    kit.registered(serve=lambda request: CoAPMessage(CREATED, location))
     kit.command("create", {"basePath": "/5", "content": [{"path": "/4/1", "type": "String", "value": "x"}]})
     kit.run(1)
     assert kit.taken()[0]["data"]["location"] == "/5/4"
@@ -426,14 +426,14 @@ class Counting:
     def __init__(self) -> None:
         self.done: list[str] = []
 
-    def __call__(self, request: Message) -> Message:
+    def __call__(self, request: CoAPMessage) -> CoAPMessage:
         """
         Do it.
         """
         path = "/" + "/".join(stringsOf(request.options, URI_PATH))
         self.done.append(path)
         code = {GET: None, PUT: CHANGED, POST: CHANGED, 4: DELETED}.get(request.code, NOT_FOUND)
-        return content() if code is None else Message(code)
+        return content() if code is None else CoAPMessage(code)
 
 
 @settings(max_examples=40, deadline=None)

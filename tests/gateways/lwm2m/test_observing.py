@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateways.coap.blockwise import Slicer
 from gateways.coap.codes import CONTENT, NOT_FOUND
 from gateways.coap.exchange import RESET
-from gateways.coap.message import Message
+from gateways.coap.message import CoAPMessage
 from gateways.coap.options import OBSERVE, uintOf, uintOption
 from gateways.lwm2m.observing import isNewer
 from tests.kits.lwm2m import Kit, Peer, content, losing, observing
@@ -147,7 +147,7 @@ def test_lastWord() -> None:
     """
     kit = Kit()
     device = observed(kit)
-    gone = Message(NOT_FOUND, token=device.requests[0].token)
+    gone = CoAPMessage(NOT_FOUND, token=device.requests[0].token)
     device.exchanges.send(("gateway", 1), gone, True, None, kit.clock.seconds())
     device.arm()
     kit.run(1)
@@ -206,7 +206,7 @@ def test_registersAgainWithout() -> None:
     """
     kit = Kit()
     device = observed(kit)
-    device.serve = lambda request: Message(NOT_FOUND)
+    device.serve = lambda request: CoAPMessage(NOT_FOUND)
     device.register()
     kit.run(3)
     assert kit.codes() == [(None, "register", ""), (1, "notify", "4.04")]
@@ -219,7 +219,7 @@ def test_autoObserve() -> None:
     kit = Kit(auto_observe=True)
     times: list[float] = []
 
-    def serve(request: Message) -> Message:
+    def serve(request: CoAPMessage) -> CoAPMessage:
         times.append(kit.clock.seconds())
         return observing(request)
 
@@ -278,11 +278,11 @@ def test_blocks() -> None:
     slicer = Slicer(100)
     body = b"x" * 3000
 
-    def serve(request: Message) -> Message:
+    def serve(request: CoAPMessage) -> CoAPMessage:
         following = slicer.following(request, 1)
         if following is not None:
             return following
-        response = Message(CONTENT, [(12, b""), (OBSERVE, b"\1")], body)
+        response = CoAPMessage(CONTENT, [(12, b""), (OBSERVE, b"\1")], body)
         return slicer.cut(request, 1, response, 512, kit.clock.seconds())
 
     device = kit.registered(serve=serve)
@@ -292,7 +292,7 @@ def test_blocks() -> None:
     assert (first["msgType"], first["data"]["content"][0]["value"]) == ("observe", body.decode())
     body = b"y" * 3000
     request = device.requests[0]
-    notification = slicer.cut(request, 1, Message(CONTENT, [(12, b""), (OBSERVE, b"\2")], body), 512, 0)
+    notification = slicer.cut(request, 1, CoAPMessage(CONTENT, [(12, b""), (OBSERVE, b"\2")], body), 512, 0)
     notification.token = request.token
     device.exchanges.send(("gateway", 1), notification, True, None, kit.clock.seconds())
     device.arm()
@@ -301,7 +301,7 @@ def test_blocks() -> None:
     kit.run(2)
     assert values(kit) == [(3, "short")]
     body = b"z" * 3000
-    notification = slicer.cut(request, 1, Message(CONTENT, [(12, b""), (OBSERVE, b"\4")], body), 512, 0)
+    notification = slicer.cut(request, 1, CoAPMessage(CONTENT, [(12, b""), (OBSERVE, b"\4")], body), 512, 0)
     notification.token = request.token
     device.exchanges.send(("gateway", 1), notification, True, None, kit.clock.seconds())
     device.arm()

@@ -16,7 +16,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from gateways.coap.codes import CREATED, POST
-from gateways.coap.message import Message, decode, encode
+from gateways.coap.message import CoAPMessage, decode, encode
 from gateways.coap.options import URI_PATH, URI_QUERY, stringOptions
 from gateways.lwm2m.service import LwM2MService, makeService
 from tests.kits.certificates import Authority
@@ -60,7 +60,7 @@ def registration(name: str) -> bytes:
     A registration as a datagram.
     """
     options = stringOptions(URI_PATH, ["rd"]) + stringOptions(URI_QUERY, [f"ep={name}", "lt=60"])
-    return encode(Message(POST, options, b"</3/0>", b"t", 0, 1))
+    return encode(CoAPMessage(POST, options, b"</3/0>", b"t", 0, 1))
 
 
 class ServiceTests(TestCase):

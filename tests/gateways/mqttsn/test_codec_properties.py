@@ -6,15 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateways.mqttsn.codec import MalformedError, decode, encode
-from gateways.mqttsn.packets import SUBSCRIBE, UNSUBSCRIBE, Connect, Packet, Publish, Register, Subscribe
+from gateways.mqttsn.packets import SUBSCRIBE, UNSUBSCRIBE, SNConnect, SNPacket, SNPublish, SNRegister, SNSubscribe
 
 NUMBERS = st.integers(0, 0xFFFF)
 TEXTS = st.text(min_size=1, max_size=400)
-PACKETS: st.SearchStrategy[Packet] = st.one_of(
-    st.builds(Connect, TEXTS, st.booleans(), st.booleans(), NUMBERS),
-    st.builds(Register, NUMBERS, NUMBERS, TEXTS),
+PACKETS: st.SearchStrategy[SNPacket] = st.one_of(
+    st.builds(SNConnect, TEXTS, st.booleans(), st.booleans(), NUMBERS),
+    st.builds(SNRegister, NUMBERS, NUMBERS, TEXTS),
     st.builds(
-        Publish,
+        SNPublish,
         NUMBERS,
         st.binary(max_size=600),
         st.integers(-1, 2),
@@ -24,13 +24,13 @@ PACKETS: st.SearchStrategy[Packet] = st.one_of(
         st.booleans(),
     ),
     st.builds(
-        Subscribe, st.sampled_from([SUBSCRIBE, UNSUBSCRIBE]), NUMBERS, TEXTS, qos=st.integers(0, 2), dup=st.booleans()
+        SNSubscribe, st.sampled_from([SUBSCRIBE, UNSUBSCRIBE]), NUMBERS, TEXTS, qos=st.integers(0, 2), dup=st.booleans()
     ),
 )
 
 
 @given(PACKETS)
-def test_readsWhatItWrites(packet: Packet) -> None:
+def test_readsWhatItWrites(packet: SNPacket) -> None:
     """
     Decoding an encoded message gives it back.
     """
@@ -51,7 +51,7 @@ def test_anything(data: bytes) -> None:
 
 
 @given(PACKETS, st.integers(0, 1000), st.integers(0, 255))
-def test_damaged(packet: Packet, place: int, byte: int) -> None:
+def test_damaged(packet: SNPacket, place: int, byte: int) -> None:
     """
     A message with one byte exchanged, or cut off anywhere, is another message or none.
     """

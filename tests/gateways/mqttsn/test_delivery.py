@@ -10,8 +10,8 @@ from gateways.mqttsn.packets import (
     PUBCOMP,
     PUBREC,
     PUBREL,
-    Packet,
-    Publish,
+    SNPacket,
+    SNPublish,
 )
 from tests.kits.mqttsn import World
 
@@ -77,10 +77,10 @@ def test_qos2() -> None:
     topicID = device.subscribe("a/b", 2)
     world.mqtt().publish("a/b", b"x", 2, packetID=1)
     packet = device.next()
-    assert packet == Publish(topicID, b"x", 2, packet.msgID)
-    device.say(Packet(PUBREC, packet.msgID)).expect(Packet(PUBREL, packet.msgID))
-    device.say(Packet(PUBREC, packet.msgID)).expect(Packet(PUBREL, packet.msgID))
-    device.say(Packet(PUBCOMP, packet.msgID)).expectNothing()
+    assert packet == SNPublish(topicID, b"x", 2, packet.msgID)
+    device.say(SNPacket(PUBREC, packet.msgID)).expect(SNPacket(PUBREL, packet.msgID))
+    device.say(SNPacket(PUBREC, packet.msgID)).expect(SNPacket(PUBREL, packet.msgID))
+    device.say(SNPacket(PUBCOMP, packet.msgID)).expectNothing()
     assert not world.broker.sessions[device.name].inflight
 
 
@@ -96,10 +96,10 @@ def test_releasedWhenSafe() -> None:
     packet = device.next()
     progress = world.broker.router.progress
     progress.sequence += 1
-    device.say(Packet(PUBREC, packet.msgID)).expectNothing()
+    device.say(SNPacket(PUBREC, packet.msgID)).expectNothing()
     progress.committed = progress.sequence
     world.broker.router.committed()
-    device.expect(Packet(PUBREL, packet.msgID))
+    device.expect(SNPacket(PUBREL, packet.msgID))
 
 
 def test_wrongAcknowledgement() -> None:
@@ -114,7 +114,7 @@ def test_wrongAcknowledgement() -> None:
     world.advance(7)
     packet = device.expectPublish(b"x")
     assert packet.dup
-    device.say(Packet(PUBREC, packet.msgID)).expect(Packet(PUBREL, packet.msgID))
+    device.say(SNPacket(PUBREC, packet.msgID)).expect(SNPacket(PUBREL, packet.msgID))
 
 
 def test_sendsAgain() -> None:
@@ -130,7 +130,7 @@ def test_sendsAgain() -> None:
     world.advance(9)
     device.expectNothing()
     world.advance(15)
-    device.expect(*[Publish(topicID, b"x", 1, first.msgID, dup=True)] * 2)
+    device.expect(*[SNPublish(topicID, b"x", 1, first.msgID, dup=True)] * 2)
     world.advance(15)
     assert not world.gateway.clients
     device.connect(cleanSession=False)
@@ -192,12 +192,12 @@ def test_persistentSession() -> None:
     world = World()
     device = world.device().connect(cleanSession=False)
     device.subscribe("a/#", 1)
-    device.say(Packet(DISCONNECT)).heard()
+    device.say(SNPacket(DISCONNECT)).heard()
     world.mqtt().publish("a/b", b"missed", 1, packetID=1)
     moved = world.device(device.name).connect(cleanSession=False)
     moved.expectRegister("a/b")
     moved.puback(moved.expectPublish(b"missed"))
-    moved.say(Packet(DISCONNECT)).heard()
+    moved.say(SNPacket(DISCONNECT)).heard()
     again = moved.connect(cleanSession=True)
     world.mqtt("other").publish("a/b", b"not any more")
     again.expectNothing()
@@ -225,5 +225,5 @@ def test_shutDown() -> None:
     devices = [world.device().connect() for _ in range(3)]
     world.gateway.sendAllAway()
     for device in devices:
-        device.expect(Packet(DISCONNECT))
+        device.expect(SNPacket(DISCONNECT))
     assert not world.gateway.clients and not world.broker.clients

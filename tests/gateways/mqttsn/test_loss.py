@@ -26,11 +26,11 @@ from gateways.mqttsn.packets import (
     REGISTER,
     SUBACK,
     SUBSCRIBE,
-    Connect,
-    Packet,
-    Publish,
-    Register,
-    Subscribe,
+    SNConnect,
+    SNPacket,
+    SNPublish,
+    SNRegister,
+    SNSubscribe,
 )
 from tests.kits.mqttsn import World
 
@@ -110,7 +110,7 @@ class Sensor:
         self.topics: dict[int, str] = {}
         self._network = network
         self._address = address
-        self._todo: list[tuple[Packet, int]] = []
+        self._todo: list[tuple[SNPacket, int]] = []
         self._since = 0
         self._sent = False
         self._msgID = 0
@@ -125,7 +125,7 @@ class Sensor:
         """
         return not self._todo
 
-    def want(self, packet: Packet, answer: int) -> None:
+    def want(self, packet: SNPacket, answer: int) -> None:
         """
         Say something, after all before it was answered, and until it is answered itself.
         """
@@ -142,7 +142,7 @@ class Sensor:
             return
         packet, _ = self._todo[0]
         if not self._sent or self._since >= RETRY:
-            if self._sent and isinstance(packet, Publish | Subscribe):
+            if self._sent and isinstance(packet, SNPublish | SNSubscribe):
                 packet.dup = True
             self._sent = True
             self._since = 0
@@ -156,7 +156,7 @@ class Sensor:
         kind = packet.type
         if kind == REGISTER:
             self.topics[packet.topicID] = packet.topic
-            self._send(Packet(REGACK, packet.msgID, ACCEPTED, packet.topicID))
+            self._send(SNPacket(REGACK, packet.msgID, ACCEPTED, packet.topicID))
         elif kind == PUBLISH:
             self._message(packet)
         elif kind == PUBREL:
@@ -164,32 +164,32 @@ class Sensor:
             if payload is not None:
                 self.got.append(payload)
                 self._taken.append((packet.msgID, payload))
-            self._send(Packet(PUBCOMP, packet.msgID))
+            self._send(SNPacket(PUBCOMP, packet.msgID))
         elif self._todo:
             wanted, answer = self._todo[0]
             if kind == answer and (kind in (CONNACK, DISCONNECT, PINGRESP) or packet.msgID == wanted.msgID):
                 assert packet.code == ACCEPTED, packet
-                if kind in (REGACK, SUBACK) and packet.topicID and isinstance(wanted, Register | Subscribe):
+                if kind in (REGACK, SUBACK) and packet.topicID and isinstance(wanted, SNRegister | SNSubscribe):
                     self.topics[packet.topicID] = wanted.topic
                 self._todo.pop(0)
                 self._sent = False
                 if kind == PUBREC:
-                    self._todo.insert(0, (Packet(PUBREL, packet.msgID), PUBCOMP))
+                    self._todo.insert(0, (SNPacket(PUBREL, packet.msgID), PUBCOMP))
 
-    def _message(self, packet: Publish) -> None:
+    def _message(self, packet: SNPublish) -> None:
         # It was told the topic before the message, or it could not take it.
         assert packet.topicID in self.topics, packet
         if packet.qos == 2:
             if packet.dup and (packet.msgID, packet.data) in self._taken:
                 return
             self._unreleased[packet.msgID] = packet.data
-            self._send(Packet(PUBREC, packet.msgID))
+            self._send(SNPacket(PUBREC, packet.msgID))
             return
         self.got.append(packet.data)
         if packet.qos == 1:
-            self._send(Packet(PUBACK, packet.msgID, ACCEPTED, packet.topicID))
+            self._send(SNPacket(PUBACK, packet.msgID, ACCEPTED, packet.topicID))
 
-    def _send(self, packet: Packet) -> None:
+    def _send(self, packet: SNPacket) -> None:
         self._network.carry(encode(packet), self._address, True)
 
 
@@ -209,10 +209,10 @@ def connected(network: BadNetwork, number: int, filters: str = "", qos: int = 0)
     A client that has come in, and has subscribed if it is to.
     """
     sensor = Sensor(network, ("10.0.0.1", number), f"sensor{number}")
-    sensor.want(Connect(sensor.name, False), CONNACK)
+    sensor.want(SNConnect(sensor.name, False), CONNACK)
     settle(network, sensor)
     if filters:
-        sensor.want(Subscribe(SUBSCRIBE, 0, filters, qos=qos), SUBACK)
+        sensor.want(SNSubscribe(SUBSCRIBE, 0, filters, qos=qos), SUBACK)
         settle(network, sensor)
     return sensor
 
@@ -233,20 +233,20 @@ def test_everythingArrives(seed: int, loss: float, repeat: float, delay: float, 
     talker = connected(network, 2)
     topicIDs = []
     for count in range(3):
-        talker.want(Register(0, 0, f"data/{count}"), REGACK)
+        talker.want(SNRegister(0, 0, f"data/{count}"), REGACK)
         settle(network, talker)
         topicIDs.append(next(key for key, topic in talker.topics.items() if topic == f"data/{count}"))
     network._odds = loss, repeat, delay
     if sleeps:
-        listener.want(Packet(DISCONNECT, duration=3600), DISCONNECT)
+        listener.want(SNPacket(DISCONNECT, duration=3600), DISCONNECT)
         settle(network, listener)
     sent = [b"%d" % number for number in range(8)]
     for number, payload in enumerate(sent):
-        talker.want(Publish(topicIDs[number % 3], payload, qos), PUBACK if qos == 1 else PUBREC)
+        talker.want(SNPublish(topicIDs[number % 3], payload, qos), PUBACK if qos == 1 else PUBREC)
     settle(network, talker)
     network.mend()
     if sleeps:
-        listener.want(Packet(PINGREQ, data=listener.name.encode()), PINGRESP)
+        listener.want(SNPacket(PINGREQ, data=listener.name.encode()), PINGRESP)
     for _ in range(60):
         network.turn()
     assert talker.done and listener.done
@@ -268,7 +268,7 @@ def test_comesIn(seed: int, loss: float, repeat: float, delay: float) -> None:
     sensor = connected(network, 1, "a/b", 1)
     assert list(world.broker.clients) == [sensor.name]
     assert list(world.broker.sessions[sensor.name].subscriptions) == ["a/b"]
-    sensor.want(Packet(DISCONNECT), DISCONNECT)
+    sensor.want(SNPacket(DISCONNECT), DISCONNECT)
     settle(network, sensor)
     network.mend()
     for _ in range(10):

@@ -22,11 +22,11 @@ from gateways.mqttsn.packets import (
     SUBSCRIBE,
     UNSUBACK,
     UNSUBSCRIBE,
-    Packet,
-    Publish,
-    Register,
-    Suback,
-    Subscribe,
+    SNPacket,
+    SNPublish,
+    SNRegister,
+    SNSuback,
+    SNSubscribe,
 )
 from tests.kits.mqttsn import World
 
@@ -38,11 +38,13 @@ def test_registers() -> None:
     REGISTER is answered with a number; a filter has none.
     """
     device = World(max_topics=128).device().connect()
-    device.say(Register(0, 7, "a/b"), Register(0, 8, "a/b"), Register(0, 9, "a/+"))
-    device.expect(Packet(REGACK, 7, ACCEPTED, 1), Packet(REGACK, 8, ACCEPTED, 1), Packet(REGACK, 9, INVALID_TOPIC, 0))
+    device.say(SNRegister(0, 7, "a/b"), SNRegister(0, 8, "a/b"), SNRegister(0, 9, "a/+"))
+    device.expect(
+        SNPacket(REGACK, 7, ACCEPTED, 1), SNPacket(REGACK, 8, ACCEPTED, 1), SNPacket(REGACK, 9, INVALID_TOPIC, 0)
+    )
     for count in range(127):
         device.register(f"t/{count}")
-    device.say(Register(0, 9, "one/more")).expect(Packet(REGACK, 9, CONGESTION, 0))
+    device.say(SNRegister(0, 9, "one/more")).expect(SNPacket(REGACK, 9, CONGESTION, 0))
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
@@ -59,13 +61,13 @@ def test_publishes(qos: int) -> None:
     if qos == 0:
         device.expectNothing()
     elif qos == 1:
-        device.expect(Packet(PUBACK, msgID, ACCEPTED, topicID))
+        device.expect(SNPacket(PUBACK, msgID, ACCEPTED, topicID))
     else:
-        device.expect(Packet(PUBREC, msgID))
+        device.expect(SNPacket(PUBREC, msgID))
         device.publish(topicID, b"x", 2, msgID=msgID, dup=True)
-        device.expect(Packet(PUBREC, msgID))
-        device.say(Packet(PUBREL, msgID), Packet(PUBREL, msgID))
-        device.expect(Packet(PUBCOMP, msgID), Packet(PUBCOMP, msgID))
+        device.expect(SNPacket(PUBREC, msgID))
+        device.say(SNPacket(PUBREL, msgID), SNPacket(PUBREL, msgID))
+        device.expect(SNPacket(PUBCOMP, msgID), SNPacket(PUBCOMP, msgID))
     packet: Any = watcher.next()
     assert (packet.topic, packet.payload, packet.qos) == ("a/b", b"x", qos)
     watcher.expectNothing()
@@ -86,7 +88,7 @@ def test_repeatedPublish() -> None:
     topicID = device.register("a/b")
     for data, dup in ((b"1", False), (b"1", True), (b"2", True), (b"2", False)):
         device.publish(topicID, data, 1, msgID=5, dup=dup)
-    device.expect(*[Packet(PUBACK, 5, ACCEPTED, topicID)] * 4)
+    device.expect(*[SNPacket(PUBACK, 5, ACCEPTED, topicID)] * 4)
     assert watcher.payloads() == [b"1", b"2", b"2"]
 
 
@@ -101,11 +103,11 @@ def test_lateRepetitionOfQoS2() -> None:
     topicID = device.register("a/b")
     for msgID in range(1, 6):
         device.publish(topicID, b"%d" % msgID, 2, msgID=msgID)
-        device.say(Packet(PUBREL, msgID))
+        device.say(SNPacket(PUBREL, msgID))
     device.heard()
     for msgID in range(2, 6):
         device.publish(topicID, b"%d" % msgID, 2, msgID=msgID, dup=True)
-        device.say(Packet(PUBREL, msgID)).expect(Packet(PUBREC, msgID), Packet(PUBCOMP, msgID))
+        device.say(SNPacket(PUBREL, msgID)).expect(SNPacket(PUBREC, msgID), SNPacket(PUBCOMP, msgID))
     assert watcher.payloads() == [b"1", b"2", b"3", b"4", b"5"]
 
 
@@ -125,10 +127,10 @@ def test_publishLimit(qos: int) -> None:
     for _ in range(5):
         world.advance(1)
         msgID = device.publish(topicID, b"2", qos)
-        device.expect(Packet(PUBACK, msgID, CONGESTION, topicID))
+        device.expect(SNPacket(PUBACK, msgID, CONGESTION, topicID))
     world.advance(5)
     device.publish(topicID, b"2", qos, msgID=msgID, dup=qos > 0)
-    device.expect(*[[], [Packet(PUBACK, msgID, ACCEPTED, topicID)], [Packet(PUBREC, msgID)]][qos])
+    device.expect(*[[], [SNPacket(PUBACK, msgID, ACCEPTED, topicID)], [SNPacket(PUBREC, msgID)]][qos])
     assert watcher.payloads() == [b"1", b"2"]
 
 
@@ -153,9 +155,9 @@ def test_unknownTopic(qos: int) -> None:
     """
     device = World().device().connect()
     msgID = device.publish(9, b"x", qos)
-    device.expect(Packet(PUBACK, msgID, INVALID_TOPIC, 9))
+    device.expect(SNPacket(PUBACK, msgID, INVALID_TOPIC, 9))
     msgID = device.publish(0x2361, b"x", qos, idType=SHORT)  # "#a"
-    device.expect(Packet(PUBACK, msgID, INVALID_TOPIC, 0x2361))
+    device.expect(SNPacket(PUBACK, msgID, INVALID_TOPIC, 0x2361))
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
@@ -169,7 +171,7 @@ def test_publishNotAllowed(qos: int) -> None:
     topicID = device.register("a/b")
     for _ in range(2):
         device.publish(topicID, b"x", qos, msgID=3)
-        device.expect(Packet(PUBACK, 3, NOT_SUPPORTED, topicID))
+        device.expect(SNPacket(PUBACK, 3, NOT_SUPPORTED, topicID))
 
 
 def test_slowHook() -> None:
@@ -238,16 +240,16 @@ def test_subscribes() -> None:
     world = World(topics={5: "pre/five"})
     world.mqtt().publish("a/b", b"kept", retain=True)
     device = world.device().connect()
-    device.say(Subscribe(SUBSCRIBE, 1, "a/b", qos=1))
-    device.expect(Suback(1, 1, ACCEPTED, 1), Publish(1, b"kept", retain=True))
-    device.say(Subscribe(SUBSCRIBE, 2, "x/+", qos=2)).expect(Suback(0, 2, ACCEPTED, 2))
-    device.say(Subscribe(SUBSCRIBE, 3, "", 5, PREDEFINED)).expect(Suback(5, 3, ACCEPTED))
-    device.say(Subscribe(SUBSCRIBE, 4, "ab", 0, SHORT)).expect(Suback(0, 4, ACCEPTED))
-    device.say(Subscribe(SUBSCRIBE, 5, "", 6, PREDEFINED)).expect(Suback(0, 5, INVALID_TOPIC))
-    device.say(Subscribe(SUBSCRIBE, 6, "a/#/b")).expect(Suback(0, 6, INVALID_TOPIC))
+    device.say(SNSubscribe(SUBSCRIBE, 1, "a/b", qos=1))
+    device.expect(SNSuback(1, 1, ACCEPTED, 1), SNPublish(1, b"kept", retain=True))
+    device.say(SNSubscribe(SUBSCRIBE, 2, "x/+", qos=2)).expect(SNSuback(0, 2, ACCEPTED, 2))
+    device.say(SNSubscribe(SUBSCRIBE, 3, "", 5, PREDEFINED)).expect(SNSuback(5, 3, ACCEPTED))
+    device.say(SNSubscribe(SUBSCRIBE, 4, "ab", 0, SHORT)).expect(SNSuback(0, 4, ACCEPTED))
+    device.say(SNSubscribe(SUBSCRIBE, 5, "", 6, PREDEFINED)).expect(SNSuback(0, 5, INVALID_TOPIC))
+    device.say(SNSubscribe(SUBSCRIBE, 6, "a/#/b")).expect(SNSuback(0, 6, INVALID_TOPIC))
     peer = world.mqtt("other")
     peer.publish("pre/five", b"1").publish("ab", b"2")
-    device.expect(Publish(5, b"1", idType=PREDEFINED), Publish(0x6162, b"2", idType=SHORT))
+    device.expect(SNPublish(5, b"1", idType=PREDEFINED), SNPublish(0x6162, b"2", idType=SHORT))
 
 
 def test_repeatedSubscribe() -> None:
@@ -257,9 +259,9 @@ def test_repeatedSubscribe() -> None:
     world = World()
     world.mqtt().publish("a/b", b"kept", retain=True)
     device = world.device().connect()
-    device.say(Subscribe(SUBSCRIBE, 1, "a/b"))
+    device.say(SNSubscribe(SUBSCRIBE, 1, "a/b"))
     assert len(device.heard()) == 2
-    device.say(Subscribe(SUBSCRIBE, 1, "a/b", dup=True)).expect(Suback(1, 1, ACCEPTED))
+    device.say(SNSubscribe(SUBSCRIBE, 1, "a/b", dup=True)).expect(SNSuback(1, 1, ACCEPTED))
 
 
 def test_subscribeNotAllowed() -> None:
@@ -269,7 +271,7 @@ def test_subscribeNotAllowed() -> None:
     world = World()
     world.broker.hooks.clientCheckAcl.add(lambda client, action, topic, verdict: "deny")
     device = world.device().connect()
-    device.say(Subscribe(SUBSCRIBE, 1, "a/b")).expect(Suback(0, 1, NOT_SUPPORTED))
+    device.say(SNSubscribe(SUBSCRIBE, 1, "a/b")).expect(SNSuback(0, 1, NOT_SUPPORTED))
 
 
 def test_unsubscribes() -> None:
@@ -279,10 +281,10 @@ def test_unsubscribes() -> None:
     world = World(topics={5: "pre/five"})
     device = world.device().connect()
     device.subscribe("a/b")
-    device.say(Subscribe(SUBSCRIBE, 2, "", 5, PREDEFINED)).heard()
-    device.say(Subscribe(UNSUBSCRIBE, 3, "a/b"), Subscribe(UNSUBSCRIBE, 4, "", 5, PREDEFINED))
-    device.say(Subscribe(UNSUBSCRIBE, 5, "nothing"), Subscribe(UNSUBSCRIBE, 6, "", 9, PREDEFINED))
-    device.expect(*[Packet(UNSUBACK, msgID) for msgID in (3, 4, 5, 6)])
+    device.say(SNSubscribe(SUBSCRIBE, 2, "", 5, PREDEFINED)).heard()
+    device.say(SNSubscribe(UNSUBSCRIBE, 3, "a/b"), SNSubscribe(UNSUBSCRIBE, 4, "", 5, PREDEFINED))
+    device.say(SNSubscribe(UNSUBSCRIBE, 5, "nothing"), SNSubscribe(UNSUBSCRIBE, 6, "", 9, PREDEFINED))
+    device.expect(*[SNPacket(UNSUBACK, msgID) for msgID in (3, 4, 5, 6)])
     world.mqtt().publish("a/b", b"1").publish("pre/five", b"2")
     device.expectNothing()
 
@@ -295,4 +297,4 @@ def test_sharedSubscription() -> None:
     device = world.device().connect()
     topicID = device.subscribe("$share/group/a/b")
     world.mqtt().publish("a/b", b"1")
-    device.expect(Publish(topicID, b"1"))
+    device.expect(SNPublish(topicID, b"1"))

@@ -22,18 +22,18 @@ from gateways.mqttsn.packets import (
     WILLTOPICREQ,
     WILLTOPICRESP,
     WILLTOPICUPD,
-    Connect,
-    Packet,
-    WillTopic,
+    SNConnect,
+    SNPacket,
+    SNWillTopic,
 )
 from tests.kits.mqttsn import World
 
 
-def accepted() -> Packet:
+def accepted() -> SNPacket:
     """
     CONNACK.
     """
-    return Packet(CONNACK, code=ACCEPTED)
+    return SNPacket(CONNACK, code=ACCEPTED)
 
 
 def withWill(world: World, topic: str = "will/topic", qos: int = 1, duration: int = 10, clean: bool = True) -> Any:
@@ -41,11 +41,11 @@ def withWill(world: World, topic: str = "will/topic", qos: int = 1, duration: in
     A device that has connected with a will.
     """
     device = world.device()
-    device.say(Connect(device.name, clean, True, duration))
-    device.expect(Packet(WILLTOPICREQ))
-    device.say(WillTopic(WILLTOPIC, topic, qos))
-    device.expect(Packet(WILLMSGREQ))
-    device.say(Packet(WILLMSG, data=b"gone"))
+    device.say(SNConnect(device.name, clean, True, duration))
+    device.expect(SNPacket(WILLTOPICREQ))
+    device.say(SNWillTopic(WILLTOPIC, topic, qos))
+    device.expect(SNPacket(WILLMSGREQ))
+    device.say(SNPacket(WILLMSG, data=b"gone"))
     device.expect(accepted())
     return device
 
@@ -67,8 +67,8 @@ def test_connects() -> None:
         "10.1.2.3",
     )
     assert client.keepAlive == 30
-    device.say(Packet(DISCONNECT))
-    device.expect(Packet(DISCONNECT))
+    device.say(SNPacket(DISCONNECT))
+    device.expect(SNPacket(DISCONNECT))
     assert not world.broker.clients and not world.gateway.clients
 
 
@@ -80,11 +80,11 @@ def test_repeatedConnect() -> None:
     world = World()
     device = world.device().connect()
     first = world.broker.clients[device.name]
-    device.say(Connect(device.name))
+    device.say(SNConnect(device.name))
     device.expect(accepted())
     assert world.broker.clients[device.name] is first
     device.register("a/b")
-    device.say(Connect(device.name))
+    device.say(SNConnect(device.name))
     device.expect(accepted())
     assert world.broker.clients[device.name] is not first
     device.publish(1, b"", 1)
@@ -96,8 +96,8 @@ def test_anotherProtocol() -> None:
     A version that is not 1.2 is refused in words.
     """
     world = World()
-    device = world.device().say(Connect("x", protocolID=2))
-    device.expect(Packet(CONNACK, code=NOT_SUPPORTED))
+    device = world.device().say(SNConnect("x", protocolID=2))
+    device.expect(SNPacket(CONNACK, code=NOT_SUPPORTED))
     assert not world.gateway.clients
 
 
@@ -106,8 +106,8 @@ def test_refusedByTheBroker() -> None:
     Who may not come in is told, and nothing of it stays.
     """
     world = World(zone={"allow_anonymous": False})
-    device = world.device().say(Connect("x"))
-    device.expect(Packet(CONNACK, code=NOT_SUPPORTED))
+    device = world.device().say(SNConnect("x"))
+    device.expect(SNPacket(CONNACK, code=NOT_SUPPORTED))
     assert not world.gateway.clients
     world.advance(120)
     device.expectNothing()
@@ -130,13 +130,13 @@ def test_tooMany() -> None:
     """
     world = World(max_clients=2, max_conn_rate=3)
     first, second, third = world.device().connect(), world.device().connect(), world.device()
-    third.say(Connect(third.name)).expect(Packet(CONNACK, code=CONGESTION))
-    first.say(Packet(DISCONNECT)).heard()
-    third.say(Connect(third.name)).expect(accepted())
-    second.say(Packet(DISCONNECT)).heard()
-    second.say(Connect(second.name)).expect(Packet(CONNACK, code=CONGESTION))
+    third.say(SNConnect(third.name)).expect(SNPacket(CONNACK, code=CONGESTION))
+    first.say(SNPacket(DISCONNECT)).heard()
+    third.say(SNConnect(third.name)).expect(accepted())
+    second.say(SNPacket(DISCONNECT)).heard()
+    second.say(SNConnect(second.name)).expect(SNPacket(CONNACK, code=CONGESTION))
     world.advance(1)
-    second.say(Connect(second.name)).expect(accepted())
+    second.say(SNConnect(second.name)).expect(accepted())
 
 
 def test_takeover() -> None:
@@ -149,11 +149,11 @@ def test_takeover() -> None:
     watcher.subscribe("#")
     old = withWill(world)
     moved = world.device(old.name).connect()
-    old.expect(Packet(DISCONNECT))
+    old.expect(SNPacket(DISCONNECT))
     watcher.expectNothing()
     old.publish(0x6162, b"", 1, idType=SHORT)
-    old.expect(Packet(DISCONNECT))
-    moved.say(Packet(PINGREQ)).expect(Packet(PINGRESP))
+    old.expect(SNPacket(DISCONNECT))
+    moved.say(SNPacket(PINGREQ)).expect(SNPacket(PINGRESP))
 
 
 def test_replaced() -> None:
@@ -164,10 +164,10 @@ def test_replaced() -> None:
     watcher = world.mqtt()
     watcher.subscribe("#")
     device = withWill(world)
-    device.say(Connect(device.name)).expect(accepted())
+    device.say(SNConnect(device.name)).expect(accepted())
     watcher.expectNothing()
     other = withWill(world)
-    other.say(Connect("somebody else")).expect(accepted())
+    other.say(SNConnect("somebody else")).expect(accepted())
     assert watcher.payloads() == [b"gone"]
     assert set(world.broker.clients) == {"mqtt", device.name, "somebody else"}
 
@@ -181,7 +181,7 @@ def test_kicked() -> None:
     watcher.subscribe("#")
     device = withWill(world)
     world.broker.kick(device.name, 0x98)
-    device.expect(Packet(DISCONNECT))
+    device.expect(SNPacket(DISCONNECT))
     watcher.expectNothing()
     assert not world.gateway.clients
 
@@ -198,7 +198,7 @@ def test_will() -> None:
     watcher.subscribe("will/#")
     device = withWill(world, duration=10)
     world.advance(9)
-    device.say(Packet(PINGREQ)).expect(Packet(PINGRESP))
+    device.say(SNPacket(PINGREQ)).expect(SNPacket(PINGRESP))
     world.advance(14)
     watcher.expectNothing()
     world.advance(3)
@@ -213,7 +213,7 @@ def test_noWillAfterDisconnect() -> None:
     world = World()
     watcher = world.mqtt()
     watcher.subscribe("will/#")
-    withWill(world).say(Packet(DISCONNECT))
+    withWill(world).say(SNPacket(DISCONNECT))
     watcher.expectNothing()
 
 
@@ -225,8 +225,8 @@ def test_willUpdates() -> None:
     watcher = world.mqtt()
     watcher.subscribe("#")
     device = withWill(world)
-    device.say(WillTopic(WILLTOPICUPD, "other/topic", 2)).expect(Packet(WILLTOPICRESP, code=ACCEPTED))
-    device.say(Packet(WILLMSGUPD, data=b"otherwise")).expect(Packet(WILLMSGRESP, code=ACCEPTED))
+    device.say(SNWillTopic(WILLTOPICUPD, "other/topic", 2)).expect(SNPacket(WILLTOPICRESP, code=ACCEPTED))
+    device.say(SNPacket(WILLMSGUPD, data=b"otherwise")).expect(SNPacket(WILLMSGRESP, code=ACCEPTED))
     world.advance(20)
     packet: Any = watcher.next()
     assert (packet.topic, packet.payload, packet.qos) == ("other/topic", b"otherwise", 2)
@@ -240,8 +240,8 @@ def test_willDeleted() -> None:
     watcher = world.mqtt()
     watcher.subscribe("#")
     device = withWill(world)
-    device.say(WillTopic(WILLTOPICUPD)).expect(Packet(WILLTOPICRESP, code=ACCEPTED))
-    device.say(Packet(WILLMSGUPD, data=b"x")).expect(Packet(WILLMSGRESP, code=NOT_SUPPORTED))
+    device.say(SNWillTopic(WILLTOPICUPD)).expect(SNPacket(WILLTOPICRESP, code=ACCEPTED))
+    device.say(SNPacket(WILLMSGUPD, data=b"x")).expect(SNPacket(WILLMSGRESP, code=NOT_SUPPORTED))
     world.advance(20)
     watcher.expectNothing()
 
@@ -257,11 +257,11 @@ def test_willNotAllowed() -> None:
     world.broker.hooks.clientCheckAcl.add(
         lambda client, action, topic, verdict: "deny" if topic == "secret" else "allow"
     )
-    device.say(WillTopic(WILLTOPICUPD, "secret")).expect(Packet(WILLTOPICRESP, code=NOT_SUPPORTED))
-    device.say(WillTopic(WILLTOPICUPD, "a/+")).expect(Packet(WILLTOPICRESP, code=INVALID_TOPIC))
+    device.say(SNWillTopic(WILLTOPICUPD, "secret")).expect(SNPacket(WILLTOPICRESP, code=NOT_SUPPORTED))
+    device.say(SNWillTopic(WILLTOPICUPD, "a/+")).expect(SNPacket(WILLTOPICRESP, code=INVALID_TOPIC))
     other = world.device()
-    other.say(Connect(other.name, will=True), WillTopic(WILLTOPIC, "secret"), Packet(WILLMSG, data=b""))
-    assert other.heard()[-1] == Packet(CONNACK, code=NOT_SUPPORTED)
+    other.say(SNConnect(other.name, will=True), SNWillTopic(WILLTOPIC, "secret"), SNPacket(WILLMSG, data=b""))
+    assert other.heard()[-1] == SNPacket(CONNACK, code=NOT_SUPPORTED)
     world.advance(20)
     packet: Any = watcher.next()
     assert packet.topic == "will/topic"
@@ -272,8 +272,8 @@ def test_willDialogueWithoutWill() -> None:
     A client that is asked for a will may have none.
     """
     device = World().device()
-    device.say(Connect(device.name, will=True)).expect(Packet(WILLTOPICREQ))
-    device.say(WillTopic(WILLTOPIC)).expect(accepted())
+    device.say(SNConnect(device.name, will=True)).expect(SNPacket(WILLTOPICREQ))
+    device.say(SNWillTopic(WILLTOPIC)).expect(accepted())
 
 
 def test_willDialogueLost() -> None:
@@ -282,11 +282,11 @@ def test_willDialogueLost() -> None:
     """
     world = World(retry_interval=5.0, idle_timeout=12.0)
     device = world.device()
-    device.say(Connect(device.name, will=True))
+    device.say(SNConnect(device.name, will=True))
     world.advance(7)
-    device.expect(Packet(WILLTOPICREQ), Packet(WILLTOPICREQ))
+    device.expect(SNPacket(WILLTOPICREQ), SNPacket(WILLTOPICREQ))
     world.advance(10)
-    assert device.heard()[-1] == Packet(CONNACK, code=NOT_SUPPORTED)
+    assert device.heard()[-1] == SNPacket(CONNACK, code=NOT_SUPPORTED)
     assert not world.gateway.clients and not world.broker.clients
 
 
@@ -295,8 +295,8 @@ def test_willTopicIsNone() -> None:
     A will for a filter is refused.
     """
     device = World().device()
-    device.say(Connect(device.name, will=True), WillTopic(WILLTOPIC, "a/#"))
-    assert device.heard()[-1] == Packet(CONNACK, code=INVALID_TOPIC)
+    device.say(SNConnect(device.name, will=True), SNWillTopic(WILLTOPIC, "a/#"))
+    assert device.heard()[-1] == SNPacket(CONNACK, code=INVALID_TOPIC)
 
 
 def test_willKeptWithTheSession() -> None:
@@ -307,7 +307,7 @@ def test_willKeptWithTheSession() -> None:
     watcher = world.mqtt()
     watcher.subscribe("will/#")
     device = withWill(world, clean=False)
-    device.say(Packet(DISCONNECT)).heard()
+    device.say(SNPacket(DISCONNECT)).heard()
     device.connect(duration=10, cleanSession=False)
     world.advance(20)
     assert watcher.payloads() == [b"gone"]

@@ -16,11 +16,11 @@ from gateways.mqttsn.packets import (
     PUBREC,
     PUBREL,
     WILLTOPICUPD,
-    Connect,
-    Packet,
-    Publish,
-    Register,
-    WillTopic,
+    SNConnect,
+    SNPacket,
+    SNPublish,
+    SNRegister,
+    SNWillTopic,
 )
 from gateways.mqttsn.session import ACTIVE, ASLEEP, AWAKE
 from tests.kits.mqttsn import Device, World
@@ -30,14 +30,14 @@ def sleep(device: Device, duration: int = 60) -> None:
     """
     Let a device fall asleep.
     """
-    device.say(Packet(DISCONNECT, duration=duration)).expect(Packet(DISCONNECT))
+    device.say(SNPacket(DISCONNECT, duration=duration)).expect(SNPacket(DISCONNECT))
 
 
 def wake(device: Device) -> Device:
     """
     Let it look for messages.
     """
-    return device.say(Packet(PINGREQ, data=device.name.encode()))
+    return device.say(SNPacket(PINGREQ, data=device.name.encode()))
 
 
 def stateOf(device: Device) -> int:
@@ -61,14 +61,14 @@ def test_messagesWait() -> None:
     device.expectNothing()
     assert stateOf(device) == ASLEEP
     wake(device)
-    assert device.next() == Publish(topicID, b"0")
+    assert device.next() == SNPublish(topicID, b"0")
     device.puback(device.expectPublish(b"1"))
     assert stateOf(device) == AWAKE
     packet = device.expectPublish(b"2")
-    device.say(Packet(PUBREC, packet.msgID)).expect(Packet(PUBREL, packet.msgID))
-    device.say(Packet(PUBCOMP, packet.msgID)).expect(Packet(PINGRESP))
+    device.say(SNPacket(PUBREC, packet.msgID)).expect(SNPacket(PUBREL, packet.msgID))
+    device.say(SNPacket(PUBCOMP, packet.msgID)).expect(SNPacket(PINGRESP))
     assert stateOf(device) == ASLEEP
-    wake(device).expect(Packet(PINGRESP))
+    wake(device).expect(SNPacket(PINGRESP))
 
 
 def test_wakesUpToNewTopics() -> None:
@@ -85,7 +85,7 @@ def test_wakesUpToNewTopics() -> None:
     device.puback(device.expectPublish(b"1"))
     device.expectRegister("a/c")
     device.expectPublish(b"2")
-    device.expect(Packet(PINGRESP))
+    device.expect(SNPacket(PINGRESP))
 
 
 def test_fallsAsleepOverAMessage() -> None:
@@ -96,7 +96,7 @@ def test_fallsAsleepOverAMessage() -> None:
     device = world.device().connect()
     device.subscribe("a/#", 1)
     world.mqtt().publish("a/b", b"1", 1, packetID=1)
-    assert isinstance(device.next(), Register)
+    assert isinstance(device.next(), SNRegister)
     sleep(device, 600)
     world.advance(60)
     device.expectNothing()
@@ -109,7 +109,7 @@ def test_fallsAsleepOverAMessage() -> None:
     wake(device)
     again = device.expectPublish(b"1")
     assert again.dup
-    device.puback(again).expect(Packet(PINGRESP))
+    device.puback(again).expect(SNPacket(PINGRESP))
 
 
 def test_sleepsOnWithoutPingresp() -> None:
@@ -123,10 +123,10 @@ def test_sleepsOnWithoutPingresp() -> None:
     world.mqtt().publish("a/b", b"1", 1, packetID=1)
     wake(device)
     world.advance(30)
-    assert [packet.type for packet in device.heard()] == [Publish(0, b"").type] * 2
+    assert [packet.type for packet in device.heard()] == [SNPublish(0, b"").type] * 2
     assert stateOf(device) == ASLEEP
     wake(device)
-    device.puback(device.expectPublish(b"1")).expect(Packet(PINGRESP))
+    device.puback(device.expectPublish(b"1")).expect(SNPacket(PINGRESP))
 
 
 def test_lost() -> None:
@@ -138,17 +138,17 @@ def test_lost() -> None:
     watcher = world.mqtt()
     watcher.subscribe("will")
     device = world.device().connect(duration=10)
-    device.say(WillTopic(WILLTOPICUPD, "will", 1)).heard()
+    device.say(SNWillTopic(WILLTOPICUPD, "will", 1)).heard()
     sleep(device, 100)
     world.advance(140)
-    wake(device).expect(Packet(PINGRESP))
+    wake(device).expect(SNPacket(PINGRESP))
     world.advance(140)
     assert stateOf(device) == ASLEEP
     watcher.expectNothing()
     world.advance(20)
     assert watcher.payloads() == [b""]
     assert not world.gateway.clients and device.name not in world.broker.clients
-    wake(device).expect(Packet(DISCONNECT))
+    wake(device).expect(SNPacket(DISCONNECT))
 
 
 def test_sleepsLonger() -> None:
@@ -161,7 +161,7 @@ def test_sleepsLonger() -> None:
     sleep(device, 1000)
     world.advance(100)
     assert stateOf(device) == ASLEEP
-    device.say(Connect(device.name, False)).expect(Packet(CONNACK, code=ACCEPTED))
+    device.say(SNConnect(device.name, False)).expect(SNPacket(CONNACK, code=ACCEPTED))
     assert stateOf(device) == ACTIVE
 
 
@@ -174,8 +174,8 @@ def test_pingOfAnother() -> None:
     device.subscribe("a/b")
     sleep(device)
     world.mqtt().publish("a/b", b"1")
-    device.say(Packet(PINGREQ)).expect(Packet(PINGRESP))
-    device.say(Packet(PINGREQ, data=b"other")).expect(Packet(DISCONNECT))
+    device.say(SNPacket(PINGREQ)).expect(SNPacket(PINGRESP))
+    device.say(SNPacket(PINGREQ, data=b"other")).expect(SNPacket(DISCONNECT))
     assert stateOf(device) == ASLEEP
     wake(device)
     device.expectPublish(b"1")

@@ -21,11 +21,11 @@ from gateways.mqttsn.packets import (
     PREDEFINED,
     SEARCHGW,
     SHORT,
-    Connect,
     Encapsulated,
-    Gateway,
-    Packet,
-    Publish,
+    GatewayInfo,
+    SNConnect,
+    SNPacket,
+    SNPublish,
 )
 from tests.gateways.mqttsn.test_codec import CASES
 from tests.kits.mqttsn import Device, World
@@ -45,8 +45,8 @@ def test_searched() -> None:
     Who looks for a gateway is told of this one (6.1).
     """
     world = World(gateway_id=7)
-    device = world.device().say(Gateway(SEARCHGW, radius=1))
-    device.expect(Gateway(GWINFO, 7))
+    device = world.device().say(GatewayInfo(SEARCHGW, radius=1))
+    device.expect(GatewayInfo(GWINFO, 7))
     assert memoryOf(world) == 0
 
 
@@ -56,11 +56,13 @@ def test_advertises() -> None:
     """
     world = World(gateway_id=7, advertise_address=Bind("239.1.2.3", 1885), advertise_duration=120.0)
     world.gateway.advertise()
-    assert [decode(data) for data in world.net.arrived[("239.1.2.3", 1885)]] == [Gateway(ADVERTISE, 7, duration=120)]
+    assert [decode(data) for data in world.net.arrived[("239.1.2.3", 1885)]] == [
+        GatewayInfo(ADVERTISE, 7, duration=120)
+    ]
 
 
 @pytest.mark.parametrize("text, packet", [case for case in CASES if case[1].type not in (4, 0xFE)])
-def test_strangersCostNothing(text: str, packet: Packet) -> None:
+def test_strangersCostNothing(text: str, packet: SNPacket) -> None:
     """
     Nothing but a CONNECT makes the gateway remember anything, or send more bytes than it got.
     """
@@ -76,8 +78,13 @@ def test_believesToBeConnected() -> None:
     A client that the gateway does not know any more is told so.
     """
     device = World().device()
-    for packet in (Publish(1, b"x"), Packet(PINGREQ), Packet(PINGREQ, data=b"x"), Packet(DISCONNECT, duration=9)):
-        device.say(packet).expect(Packet(DISCONNECT))
+    for packet in (
+        SNPublish(1, b"x"),
+        SNPacket(PINGREQ),
+        SNPacket(PINGREQ, data=b"x"),
+        SNPacket(DISCONNECT, duration=9),
+    ):
+        device.say(packet).expect(SNPacket(DISCONNECT))
 
 
 @pytest.mark.parametrize("kind", sorted(set(NAMES) - {0xFE}))
@@ -102,12 +109,12 @@ def test_lostGoodbye() -> None:
     A DISCONNECT whose answer was lost is answered again for a while; that of a stranger is not.
     """
     world = World()
-    world.device().say(Packet(DISCONNECT)).expectNothing()
+    world.device().say(SNPacket(DISCONNECT)).expectNothing()
     device = world.device().connect()
     for _ in range(3):
-        device.say(Packet(DISCONNECT)).expect(Packet(DISCONNECT))
+        device.say(SNPacket(DISCONNECT)).expect(SNPacket(DISCONNECT))
     world.advance(61)
-    device.say(Packet(DISCONNECT)).expectNothing()
+    device.say(SNPacket(DISCONNECT)).expectNothing()
 
 
 def test_partedAreForgotten() -> None:
@@ -116,7 +123,7 @@ def test_partedAreForgotten() -> None:
     """
     world = World(max_conn_rate=100_000)
     for _ in range(1500):
-        world.device().connect().say(Packet(DISCONNECT)).heard()
+        world.device().connect().say(SNPacket(DISCONNECT)).heard()
     assert memoryOf(world) <= 1024
 
 
@@ -134,10 +141,10 @@ def test_unconnected() -> None:
     for _ in range(10):
         device = world.device()
         device.say(
-            Publish(1, b"1", -1, idType=PREDEFINED),
-            Publish(0x6162, b"2", -1, idType=SHORT),
-            Publish(1, b"3", -1),
-            Publish(9, b"4", -1, idType=PREDEFINED),
+            SNPublish(1, b"1", -1, idType=PREDEFINED),
+            SNPublish(0x6162, b"2", -1, idType=SHORT),
+            SNPublish(1, b"3", -1),
+            SNPublish(9, b"4", -1, idType=PREDEFINED),
         ).expectNothing()
     arrived: list[Any] = watcher.receive()
     assert [(each.topic, each.payload, each.qos) for each in arrived] == [("pre/one", b"1", 0), ("ab", b"2", 0)] * 10
@@ -153,7 +160,7 @@ def test_unconnectedIsOff() -> None:
     world = World(topics={1: "pre/one"})
     watcher = world.mqtt()
     watcher.subscribe("#")
-    world.device().say(Publish(1, b"1", -1, idType=PREDEFINED)).expectNothing()
+    world.device().say(SNPublish(1, b"1", -1, idType=PREDEFINED)).expectNothing()
     watcher.expectNothing()
 
 
@@ -167,10 +174,10 @@ def test_unconnectedIsAuthorized() -> None:
     rules = world.broker.hooks.clientCheckAcl
     rules.add(lambda client, action, topic, verdict: "deny" if topic == "pre/two" else "allow")
     device = world.device()
-    device.say(Publish(2, b"2", -1, idType=PREDEFINED), Publish(1, b"1", -1, idType=PREDEFINED))
+    device.say(SNPublish(2, b"2", -1, idType=PREDEFINED), SNPublish(1, b"1", -1, idType=PREDEFINED))
     assert watcher.payloads() == [b"1"]
     world.broker.kick("mqtt-sn-gateway-1", 0x98)
-    device.say(Publish(1, b"1", -1, idType=PREDEFINED))
+    device.say(SNPublish(1, b"1", -1, idType=PREDEFINED))
     assert watcher.payloads() == [b"1"]
 
 
@@ -179,7 +186,7 @@ def test_unconnectedRefused() -> None:
     Where nobody comes in without credentials, nobody publishes without a connection.
     """
     world = World(zone={"allow_anonymous": False}, enable_qos3=True, topics={1: "pre/one"})
-    world.device().say(Publish(1, b"1", -1, idType=PREDEFINED)).expectNothing()
+    world.device().say(SNPublish(1, b"1", -1, idType=PREDEFINED)).expectNothing()
     assert not world.broker.clients
 
 
@@ -208,11 +215,11 @@ class Behind(Device):
         super().__init__(world, forwarder, name)
         self.node = node
 
-    def say(self, *packets: Packet | bytes) -> Device:
+    def say(self, *packets: SNPacket | bytes) -> Device:
         """
         See L{Device.say}.
         """
-        return super().say(*[Encapsulated(self.node, encode(p) if isinstance(p, Packet) else p) for p in packets])
+        return super().say(*[Encapsulated(self.node, encode(p) if isinstance(p, SNPacket) else p) for p in packets])
 
     def heard(self) -> list[Any]:
         """
@@ -245,9 +252,9 @@ def test_forwarder() -> None:
     right.publish(topicID, b"hello")
     left.expectPublish(b"hello")
     right.expectNothing()
-    right.say(Packet(PINGREQ)).expect(Packet(PINGRESP))
+    right.say(SNPacket(PINGREQ)).expect(SNPacket(PINGRESP))
     world.net.arrived.clear()
-    direct.say(Packet(PINGREQ)).expect(Packet(DISCONNECT))
+    direct.say(SNPacket(PINGREQ)).expect(SNPacket(DISCONNECT))
     assert world.broker.clients["left"].peerHost == "10.0.0.9"
 
 
@@ -257,7 +264,7 @@ def test_envelopeInAnEnvelope() -> None:
     """
     world = World()
     device = world.device()
-    device.say(Encapsulated(b"1", encode(Encapsulated(b"2", encode(Connect("x"))))))
+    device.say(Encapsulated(b"1", encode(Encapsulated(b"2", encode(SNConnect("x"))))))
     device.expectNothing()
     assert world.gateway.malformed == 1
 
@@ -276,7 +283,7 @@ def test_noise(datagrams: list[tuple[int, bytes]]) -> None:
     for sender, data in datagrams:
         strangers[sender].say(data)
     world.advance(3)
-    device.say(Packet(PINGREQ)).expect(Packet(PINGRESP))
+    device.say(SNPacket(PINGREQ)).expect(SNPacket(PINGRESP))
 
 
 _TYPES = st.sampled_from(sorted(NAMES))
@@ -303,5 +310,5 @@ def test_wellFormedNoise(messages: list[tuple[int, int, bytes]]) -> None:
     assert len(world.gateway.clients) <= 8
     probe = world.device("probe")
     world.gateway.sendAllAway()
-    probe.say(Connect("probe"))
-    assert probe.heard()[0] == Packet(CONNACK, code=ACCEPTED)
+    probe.say(SNConnect("probe"))
+    assert probe.heard()[0] == SNPacket(CONNACK, code=ACCEPTED)

@@ -14,8 +14,8 @@ from gateways.stomp.frame import (
     V12,
     Frame,
     FrameLimits,
-    Parser,
     StompError,
+    StompParser,
     encode,
     escape,
     isSayable,
@@ -30,7 +30,7 @@ def parse(data: bytes, version: int = V12, limits: FrameLimits | None = None, cu
     """
     The frames in C{data}, fed in pieces of C{cut} bytes; 0 for all at once.
     """
-    parser = Parser(limits or FrameLimits())
+    parser = StompParser(limits or FrameLimits())
     parser.version = version
     frames = []
     for at in range(0, len(data), cut or len(data) or 1):
@@ -132,7 +132,7 @@ def test_timeIsLinear() -> None:
     def took(count: int) -> float:
         best = 1e9
         for _ in range(3):
-            parser = Parser(FrameLimits(10, 1024, 1_000_000))
+            parser = StompParser(FrameLimits(10, 1024, 1_000_000))
             parser.version = V12
             parser.feed(b"SEND\ndestination:a\n\n")
             begun = time.process_time()
@@ -153,7 +153,7 @@ def test_holdsLittle() -> None:
     """
     What was taken is not kept.
     """
-    parser = Parser(FrameLimits())
+    parser = StompParser(FrameLimits())
     parser.version = V12
     for _ in range(300):
         parser.feed(b"SEND\na:b\n\n" + b"x" * 1000 + b"\0SE")
@@ -168,7 +168,7 @@ def test_versionBetweenFrames() -> None:
     """
     What CONNECT settles holds for the next frame, although both came at once and look the same.
     """
-    parser = Parser(FrameLimits())
+    parser = StompParser(FrameLimits())
     parser.feed(b"SEND\na:\\c\n\n\0SEND\na:\\c\n\n\0")
     first = parser.next()
     parser.version = V12

@@ -14,7 +14,7 @@ from typing import Any
 import aiocoap
 import pytest
 
-from gateways.mqttsn.packets import PUBACK, REGISTER, SUBACK, SUBSCRIBE, Packet, Publish, Register, Subscribe
+from gateways.mqttsn.packets import PUBACK, REGISTER, SUBACK, SUBSCRIBE, SNPacket, SNPublish, SNRegister, SNSubscribe
 from tests.system.lwm2m.conftest import MakeDevice, startGateway
 from tests.system.lwm2m.device import Device, Loop
 from tests.system.paho_peer import VERSIONS, Peer
@@ -148,14 +148,14 @@ class OverMQTTSN(Way):
         self._client = UDPClient(broker, f"sn{endpoint}")
         self._names: dict[int, str] = {}
         for number, topic in enumerate(self.topics, 1):
-            granted = self._client.ask(Subscribe(SUBSCRIBE, number, topic))
+            granted = self._client.ask(SNSubscribe(SUBSCRIBE, number, topic))
             assert granted.type == SUBACK
             self._names[granted.topicID] = topic
-        self._commands = self._client.ask(Register(0, 9, self.commands)).topicID
+        self._commands = self._client.ask(SNRegister(0, 9, self.commands)).topicID
         self._came: list[Any] = []
 
     def publish(self, payload: str) -> None:
-        self._client.say(Publish(self._commands, payload.encode(), 1, 10))
+        self._client.say(SNPublish(self._commands, payload.encode(), 1, 10))
         while (packet := self._client.hear()).type != PUBACK:
             self._came.append(packet)
 
@@ -164,7 +164,7 @@ class OverMQTTSN(Way):
             packet = self._came.pop(0) if self._came else self._client.hear()
             if packet.type == REGISTER:
                 self._names[packet.topicID] = packet.topic
-                self._client.say(Packet(REGACK, packet.msgID, 0, packet.topicID))
+                self._client.say(SNPacket(REGACK, packet.msgID, 0, packet.topicID))
                 continue
             return self._names[packet.topicID], packet.data
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateways.coap.codes import GET
-from gateways.coap.message import Message
+from gateways.coap.message import CoAPMessage
 from gateways.coap.options import URI_PATH, uintOption
 from gateways.coap.transport.framing import CSM, MAX_MESSAGE_SIZE, Deframer, FramingError, frame, signal
 
@@ -15,13 +15,13 @@ from gateways.coap.transport.framing import CSM, MAX_MESSAGE_SIZE, Deframer, Fra
 @pytest.mark.parametrize(
     ("message", "hexadecimal"),
     [
-        (Message(GET, token=b"\x7f"), "01017f"),  # RFC 8323 figure 6
-        (Message(GET, [(URI_PATH, b"ab")], b"x", b"t"), "510174b26162ff78"),
-        (Message(GET, [], b"x" * 12, b""), "d001" + "00" + "ff" + "78" * 12),
-        (Message(GET, [], b"x" * 300, b""), "e0" + "0020" + "01" + "ff" + "78" * 300),
+        (CoAPMessage(GET, token=b"\x7f"), "01017f"),  # RFC 8323 figure 6
+        (CoAPMessage(GET, [(URI_PATH, b"ab")], b"x", b"t"), "510174b26162ff78"),
+        (CoAPMessage(GET, [], b"x" * 12, b""), "d001" + "00" + "ff" + "78" * 12),
+        (CoAPMessage(GET, [], b"x" * 300, b""), "e0" + "0020" + "01" + "ff" + "78" * 300),
     ],
 )
-def test_examples(message: Message, hexadecimal: str) -> None:
+def test_examples(message: CoAPMessage, hexadecimal: str) -> None:
     """
     The length counts what follows the token, in as few bytes as it takes.
     """
@@ -40,7 +40,7 @@ def test_longest() -> None:
     """
     Four further bytes tell a length above 65,804.
     """
-    data = frame(Message(GET, [], b"x" * 70_000))
+    data = frame(CoAPMessage(GET, [], b"x" * 70_000))
     assert data[0] == 0xF0 and int.from_bytes(data[1:5], "big") == 70_001 - 65805
     assert len(Deframer(80_000).feed(data)[0].payload) == 70_000
 
@@ -53,10 +53,10 @@ def test_anyCuts(sizes: list[tuple[int, bytes]], cuts: list[int]) -> None:
     """
     Any way of cutting a stream gives the same messages.
     """
-    messages = [Message(GET, [(URI_PATH, b"p")], bytes(size), token) for size, token in sizes]
+    messages = [CoAPMessage(GET, [(URI_PATH, b"p")], bytes(size), token) for size, token in sizes]
     data = b"".join(map(frame, messages))
     deframer = Deframer(1000)
-    found: list[Message] = []
+    found: list[CoAPMessage] = []
     at = turn = 0
     while at < len(data):
         size = cuts[turn % len(cuts)]

@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.address import IPv4Address
 
 from gateways.coap.codes import GET, PUT, codeText
-from gateways.coap.message import Message
+from gateways.coap.message import CoAPMessage
 from gateways.coap.options import (
     BLOCK1,
     BLOCK2,
@@ -35,7 +35,7 @@ class Transport:
 
     def __init__(self) -> None:
         self.deframer = Deframer(10_000_000)
-        self.messages: list[Message] = []
+        self.messages: list[CoAPMessage] = []
         self.ended = ""
         self.reading = True
 
@@ -74,7 +74,7 @@ class Transport:
         """
         self.reading = True
 
-    def take(self) -> list[Message]:
+    def take(self) -> list[CoAPMessage]:
         """
         What was written since.
         """
@@ -101,9 +101,9 @@ class Peer:
         """
         where, _, query = path.partition("?")
         every = [*stringOptions(URI_PATH, where.strip("/").split("/")), (URI_QUERY, query.encode()), *(options or [])]
-        self.connection.dataReceived(frame(Message(code, every, payload, b"tok")))
+        self.connection.dataReceived(frame(CoAPMessage(code, every, payload, b"tok")))
 
-    def ask(self, *args: Any) -> Message:
+    def ask(self, *args: Any) -> CoAPMessage:
         """
         Send a request and take its response.
         """
@@ -143,7 +143,7 @@ def test_begins(peer: Peer, factory: StreamFactory) -> None:
     """
     (csm,) = peer.transport.take()
     assert csm.code == CSM and (uintOf(csm.options, MAX_MESSAGE_SIZE) or 0) > peer.kit.gateway.settings.max_body
-    other = Peer(peer.kit, factory, frame(Message(GET, stringOptions(URI_PATH, ["x"]))))
+    other = Peer(peer.kit, factory, frame(CoAPMessage(GET, stringOptions(URI_PATH, ["x"]))))
     assert [message.code for message in other.transport.take()] == [CSM, ABORT]
     assert other.transport.ended == "closed"
 
@@ -157,7 +157,7 @@ def test_requests(peer: Peer) -> None:
     assert codeText(answer.code) == "2.05" and len(answer.payload) == 1024 and answer.token == b"tok"
     assert codeText(peer.ask(GET, "/nothing?c=me").code) == "4.04"
     assert codeText(peer.ask(GET, "/ps/a?c=me", b"", [(9, b"")]).code) == "4.02"
-    request = frame(Message(PUT, [*stringOptions(URI_PATH, ["mqtt", "t"]), (URI_QUERY, b"c=me")], b"x", b"t"))
+    request = frame(CoAPMessage(PUT, [*stringOptions(URI_PATH, ["mqtt", "t"]), (URI_QUERY, b"c=me")], b"x", b"t"))
     peer.connection.dataReceived(request * 3)
     assert [codeText(message.code) for message in peer.transport.take()] == ["2.04"] * 3
     assert [message.payload for message in peer.kit.published[1:]] == [b"x"] * 3
@@ -242,8 +242,8 @@ def test_notRead(peer: Peer) -> None:
         (signal(RELEASE, [(40, b"")]), None, True),
         (signal(ABORT), None, True),
         (signal(0xE6), ABORT, True),
-        (frame(Message(0)), None, False),
-        (frame(Message(0x45)), ABORT, True),
+        (frame(CoAPMessage(0)), None, False),
+        (frame(CoAPMessage(0x45)), ABORT, True),
         (b"\x0f\x01", ABORT, True),
         (b"\xf0\xff\xff\xff\xff\x01", ABORT, True),
     ],

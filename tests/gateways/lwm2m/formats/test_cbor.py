@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateways.lwm2m.errors import ContentError
-from gateways.lwm2m.formats.cbor import ARRAY, MAP, Reader, Scalar, encodeHead, encodeScalar
+from gateways.lwm2m.formats.cbor import ARRAY, MAP, CBORReader, Scalar, encodeHead, encodeScalar
 
 # Those of appendix A that this can read.
 EXAMPLES: list[tuple[str, Scalar]] = [
@@ -71,7 +71,7 @@ def one(data: bytes) -> Scalar:
     """
     The one value that a payload is.
     """
-    reader = Reader(data)
+    reader = CBORReader(data)
     value = reader.scalar()
     assert reader.atEnd
     return value
@@ -139,22 +139,22 @@ def test_wrong(data: str, reason: str | None) -> None:
     """
     if reason is None:
         # Pieces of a text need not be texts of themselves here, though they ought to.
-        assert Reader(bytes.fromhex(data)).scalar() == "\u00fc"
+        assert CBORReader(bytes.fromhex(data)).scalar() == "\u00fc"
         return
     with pytest.raises(ContentError, match=reason + r".* before byte \d+" if "UTF" not in reason else reason):
-        Reader(bytes.fromhex(data)).scalar()
+        CBORReader(bytes.fromhex(data)).scalar()
 
 
 def test_containers() -> None:
     """
     Arrays and maps tell how many there are, or that a break will.
     """
-    assert Reader(bytes.fromhex("83")).container(ARRAY) == 3
-    assert Reader(bytes.fromhex("9a00010000")).container(ARRAY) == 65536
-    assert Reader(bytes.fromhex("bf")).container(MAP) is None
+    assert CBORReader(bytes.fromhex("83")).container(ARRAY) == 3
+    assert CBORReader(bytes.fromhex("9a00010000")).container(ARRAY) == 65536
+    assert CBORReader(bytes.fromhex("bf")).container(MAP) is None
     with pytest.raises(ContentError, match="a map was wanted"):
-        Reader(bytes.fromhex("80")).container(MAP)
-    reader = Reader(bytes.fromhex("9f01ff"))
+        CBORReader(bytes.fromhex("80")).container(MAP)
+    reader = CBORReader(bytes.fromhex("9f01ff"))
     assert reader.container(ARRAY) is None
     assert not reader.isBreak()
     assert reader.scalar() == 1
@@ -196,7 +196,7 @@ def test_heads(count: int) -> None:
     """
     Any length is written so that it is read again.
     """
-    assert Reader(encodeHead(ARRAY, count)).container(ARRAY) == count
+    assert CBORReader(encodeHead(ARRAY, count)).container(ARRAY) == count
 
 
 @given(st.binary(max_size=40))
@@ -204,7 +204,7 @@ def test_anything(data: bytes) -> None:
     """
     Any bytes begin with a value or are refused; where there is one, cbor2 has the same.
     """
-    reader = Reader(data)
+    reader = CBORReader(data)
     try:
         value = reader.scalar()
     except ContentError:

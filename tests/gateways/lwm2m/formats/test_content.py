@@ -20,7 +20,7 @@ from gateways.lwm2m.formats.content import (
     encode,
     encodePaths,
 )
-from gateways.lwm2m.formats.entries import Entry
+from gateways.lwm2m.formats.entries import ResourceValue
 from gateways.lwm2m.formats.values import BOOLEAN, FLOAT, INTEGER, OBJLNK, OPAQUE, STRING, TIME, ObjectLink
 from gateways.lwm2m.links import Listing
 from gateways.lwm2m.objects.paths import Path
@@ -70,31 +70,31 @@ def test_prefix(contentFormat: int) -> None:
     ("contentFormat", "path", "payload", "entry"),
     [
         # Absent, as it often is, and the number that it means; and what it was before.
-        (None, (3, 0, 0), b"Open", Entry((3, 0, 0), STRING, "Open")),
-        (0, (3, 0, 0), b"", Entry((3, 0, 0), STRING, "")),
-        (1541, (3, 0, 9), b"95", Entry((3, 0, 9), INTEGER, 95)),
-        (0, (3, 0, 9), b"-95", Entry((3, 0, 9), INTEGER, -95)),
-        (0, (3, 0, 13), b"1367491215", Entry((3, 0, 13), TIME, 1367491215)),
-        (0, (6, 0, 0), b"48.2", Entry((6, 0, 0), FLOAT, 48.2)),
+        (None, (3, 0, 0), b"Open", ResourceValue((3, 0, 0), STRING, "Open")),
+        (0, (3, 0, 0), b"", ResourceValue((3, 0, 0), STRING, "")),
+        (1541, (3, 0, 9), b"95", ResourceValue((3, 0, 9), INTEGER, 95)),
+        (0, (3, 0, 9), b"-95", ResourceValue((3, 0, 9), INTEGER, -95)),
+        (0, (3, 0, 13), b"1367491215", ResourceValue((3, 0, 13), TIME, 1367491215)),
+        (0, (6, 0, 0), b"48.2", ResourceValue((6, 0, 0), FLOAT, 48.2)),
         # 1 is true (known upstream error).
-        (0, (1, 0, 6), b"1", Entry((1, 0, 6), BOOLEAN, True)),
-        (0, (1, 0, 6), b"0", Entry((1, 0, 6), BOOLEAN, False)),
-        (0, (1, 0, 6), b"true", Entry((1, 0, 6), BOOLEAN, True)),
-        (0, (1, 0, 6), b"false", Entry((1, 0, 6), BOOLEAN, False)),
-        (0, (3, 0, 22, 1), b"66:1", Entry((3, 0, 22, 1), OBJLNK, ObjectLink(66, 1))),
-        (0, (6, 0, 4), b"AQID", Entry((6, 0, 4), OPAQUE, b"\1\2\3")),
-        (0, (3, 0, 200), b"x", Entry((3, 0, 200), STRING, "x")),
-        (42, (6, 0, 4), b"\1\2\3", Entry((6, 0, 4), OPAQUE, b"\1\2\3")),
-        (42, (3, 0, 200), b"\xff", Entry((3, 0, 200), OPAQUE, b"\xff")),
-        (1544, (6, 0, 4), b"", Entry((6, 0, 4), OPAQUE, b"")),
-        (60, (3, 0, 9), cbor2.dumps(-5), Entry((3, 0, 9), INTEGER, -5)),
-        (60, (6, 0, 0), cbor2.dumps(5), Entry((6, 0, 0), FLOAT, 5.0)),
-        (60, (6, 0, 4), cbor2.dumps(b"\1"), Entry((6, 0, 4), OPAQUE, b"\1")),
-        (60, (3, 0, 200), cbor2.dumps("x"), Entry((3, 0, 200), STRING, "x")),
-        (60, (3, 0, 22, 0), cbor2.dumps("66:1"), Entry((3, 0, 22, 0), OBJLNK, ObjectLink(66, 1))),
+        (0, (1, 0, 6), b"1", ResourceValue((1, 0, 6), BOOLEAN, True)),
+        (0, (1, 0, 6), b"0", ResourceValue((1, 0, 6), BOOLEAN, False)),
+        (0, (1, 0, 6), b"true", ResourceValue((1, 0, 6), BOOLEAN, True)),
+        (0, (1, 0, 6), b"false", ResourceValue((1, 0, 6), BOOLEAN, False)),
+        (0, (3, 0, 22, 1), b"66:1", ResourceValue((3, 0, 22, 1), OBJLNK, ObjectLink(66, 1))),
+        (0, (6, 0, 4), b"AQID", ResourceValue((6, 0, 4), OPAQUE, b"\1\2\3")),
+        (0, (3, 0, 200), b"x", ResourceValue((3, 0, 200), STRING, "x")),
+        (42, (6, 0, 4), b"\1\2\3", ResourceValue((6, 0, 4), OPAQUE, b"\1\2\3")),
+        (42, (3, 0, 200), b"\xff", ResourceValue((3, 0, 200), OPAQUE, b"\xff")),
+        (1544, (6, 0, 4), b"", ResourceValue((6, 0, 4), OPAQUE, b"")),
+        (60, (3, 0, 9), cbor2.dumps(-5), ResourceValue((3, 0, 9), INTEGER, -5)),
+        (60, (6, 0, 0), cbor2.dumps(5), ResourceValue((6, 0, 0), FLOAT, 5.0)),
+        (60, (6, 0, 4), cbor2.dumps(b"\1"), ResourceValue((6, 0, 4), OPAQUE, b"\1")),
+        (60, (3, 0, 200), cbor2.dumps("x"), ResourceValue((3, 0, 200), STRING, "x")),
+        (60, (3, 0, 22, 0), cbor2.dumps("66:1"), ResourceValue((3, 0, 22, 0), OBJLNK, ObjectLink(66, 1))),
     ],
 )
-def test_single(contentFormat: int | None, path: Path, payload: bytes, entry: Entry) -> None:
+def test_single(contentFormat: int | None, path: Path, payload: bytes, entry: ResourceValue) -> None:
     """
     One value, whose type the definition knows.
     """
@@ -167,7 +167,7 @@ def test_encode() -> None:
     """
     Text has one value alone, and nothing is written in a format that is only read.
     """
-    entry = Entry((3, 0, 14), STRING, "+02:00")
+    entry = ResourceValue((3, 0, 14), STRING, "+02:00")
     assert encode(TEXT, (3, 0, 14), [entry]) == b"+02:00"
     with pytest.raises(ContentError, match="content format 0 for 2 values"):
         encode(TEXT, (3, 0), [entry, entry])

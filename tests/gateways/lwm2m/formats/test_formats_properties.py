@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gateways.lwm2m.errors import ContentError
 from gateways.lwm2m.formats.content import OMA_JSON, SENML_CBOR, SENML_JSON, TLV, Dialect, decode, encode
-from gateways.lwm2m.formats.entries import Entry
+from gateways.lwm2m.formats.entries import ResourceValue
 from gateways.lwm2m.formats.values import (
     BOOLEAN,
     CORELINK,
@@ -74,11 +74,11 @@ INSTANCES = st.integers(0, 65534) | st.integers(0, 3)
 
 
 @st.composite
-def entries(draw: st.DrawFn, base: Path) -> list[Entry]:
+def entries(draw: st.DrawFn, base: Path) -> list[ResourceValue]:
     """
     Values below a path, each in one place, in the order in which they stand in a tree.
     """
-    found: dict[Path, Entry] = {}
+    found: dict[Path, ResourceValue] = {}
     for _ in range(draw(st.integers(0, 6))):
         path = base
         if len(path) < 2:
@@ -88,7 +88,7 @@ def entries(draw: st.DrawFn, base: Path) -> list[Entry]:
         if len(path) < 4 and path[2] in MULTIPLE:
             path += (draw(INSTANCES),)
         type = MODELS.typeOf(path)
-        found[path] = Entry(path, type, draw(VALUES[type]))
+        found[path] = ResourceValue(path, type, draw(VALUES[type]))
     return [found[path] for path in sorted(found)]
 
 
@@ -148,7 +148,7 @@ def _kinds() -> device.Kinds:
 THEIRS = _kinds()
 
 
-def known(found: list[Entry]) -> list[Entry]:
+def known(found: list[ResourceValue]) -> list[ResourceValue]:
     """
     Those that such a device can have.
     """

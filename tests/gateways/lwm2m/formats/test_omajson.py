@@ -9,7 +9,7 @@ import math
 import pytest
 
 from gateways.lwm2m.errors import ContentError
-from gateways.lwm2m.formats.entries import Entry
+from gateways.lwm2m.formats.entries import ResourceValue
 from gateways.lwm2m.formats.omajson import decodeOMAJSON, encodeOMAJSON
 from gateways.lwm2m.formats.values import BOOLEAN, FLOAT, INTEGER, OBJLNK, OPAQUE, STRING, TIME, ObjectLink
 from gateways.lwm2m.objects.paths import Path
@@ -31,9 +31,9 @@ def test_times() -> None:
     data = b"""{"bn":"/72/","bt":25462634,"e":[
         {"n":"1/2","v":22.4,"t":-5},{"n":"1/2","v":22.9,"t":-30},{"n":"1/2","v":24.1,"t":-50}]}"""
     assert decodeOMAJSON(data, (72,), MODELS) == [
-        Entry((72, 1, 2), FLOAT, 22.4, 25462629),
-        Entry((72, 1, 2), FLOAT, 22.9, 25462604),
-        Entry((72, 1, 2), FLOAT, 24.1, 25462584),
+        ResourceValue((72, 1, 2), FLOAT, 22.4, 25462629),
+        ResourceValue((72, 1, 2), FLOAT, 22.9, 25462604),
+        ResourceValue((72, 1, 2), FLOAT, 24.1, 25462584),
     ]
     assert decodeOMAJSON(b'{"e":[{"n":"9","v":1,"t":-5}]}', (3, 0), MODELS)[0].time == -5
     assert decodeOMAJSON(b'{"bt":7,"e":[{"n":"9","v":1}]}', (3, 0), MODELS)[0].time == 7
@@ -45,9 +45,9 @@ def test_links() -> None:
     """
     data = b'{"bn":"/","e":[{"n":"65/0/0/0","ov":"66:0"},{"n":"65/0/0/1","ov":"66:1"},{"n":"65/0/1","sv":"86"}]}'
     assert decodeOMAJSON(data, (), MODELS) == [
-        Entry((65, 0, 0, 0), OBJLNK, ObjectLink(66, 0)),
-        Entry((65, 0, 0, 1), OBJLNK, ObjectLink(66, 1)),
-        Entry((65, 0, 1), STRING, "86"),
+        ResourceValue((65, 0, 0, 0), OBJLNK, ObjectLink(66, 0)),
+        ResourceValue((65, 0, 0, 1), OBJLNK, ObjectLink(66, 1)),
+        ResourceValue((65, 0, 1), STRING, "86"),
     ]
 
 
@@ -77,7 +77,7 @@ def test_names(base: Path, names: str) -> None:
     from the top or from what was asked for, with the alternate path or not.
     """
     data = f'{{{names}{"" if names.endswith("{") else ","}"v":100}}]}}'.encode()
-    assert decodeOMAJSON(data, base, MODELS, "/lwm2m") == [Entry((3, 0, 9), INTEGER, 100)]
+    assert decodeOMAJSON(data, base, MODELS, "/lwm2m") == [ResourceValue((3, 0, 9), INTEGER, 100)]
 
 
 def test_numbersStayWhole() -> None:
@@ -91,20 +91,20 @@ def test_numbersStayWhole() -> None:
 @pytest.mark.parametrize(
     ("element", "entry"),
     [
-        ('"n":"1/0/6","bv":true', Entry((1, 0, 6), BOOLEAN, True)),
-        ('"n":"1/0/6","sv":"false"', Entry((1, 0, 6), BOOLEAN, False)),
-        ('"n":"1/0/1","v":60.0', Entry((1, 0, 1), INTEGER, 60)),
-        ('"n":"1/0/1","sv":"60"', Entry((1, 0, 1), INTEGER, 60)),
-        ('"n":"3/0/13","t":1367491215', Entry((3, 0, 13), TIME, 1367491215)),
-        ('"n":"3/0/13","v":5,"t":-1', Entry((3, 0, 13), TIME, 5, -1)),
-        ('"n":"6/0/0","v":5', Entry((6, 0, 0), FLOAT, 5.0)),
-        ('"n":"6/0/4","sv":"AQI="', Entry((6, 0, 4), OPAQUE, b"\1\2")),
-        ('"n":"99/0/0","v":5', Entry((99, 0, 0), FLOAT, 5.0)),
-        ('"n":"99/0/0","bv":false', Entry((99, 0, 0), BOOLEAN, False)),
-        ('"n":"1/0/1","v":60,"sv":null', Entry((1, 0, 1), INTEGER, 60)),
+        ('"n":"1/0/6","bv":true', ResourceValue((1, 0, 6), BOOLEAN, True)),
+        ('"n":"1/0/6","sv":"false"', ResourceValue((1, 0, 6), BOOLEAN, False)),
+        ('"n":"1/0/1","v":60.0', ResourceValue((1, 0, 1), INTEGER, 60)),
+        ('"n":"1/0/1","sv":"60"', ResourceValue((1, 0, 1), INTEGER, 60)),
+        ('"n":"3/0/13","t":1367491215', ResourceValue((3, 0, 13), TIME, 1367491215)),
+        ('"n":"3/0/13","v":5,"t":-1', ResourceValue((3, 0, 13), TIME, 5, -1)),
+        ('"n":"6/0/0","v":5', ResourceValue((6, 0, 0), FLOAT, 5.0)),
+        ('"n":"6/0/4","sv":"AQI="', ResourceValue((6, 0, 4), OPAQUE, b"\1\2")),
+        ('"n":"99/0/0","v":5', ResourceValue((99, 0, 0), FLOAT, 5.0)),
+        ('"n":"99/0/0","bv":false', ResourceValue((99, 0, 0), BOOLEAN, False)),
+        ('"n":"1/0/1","v":60,"sv":null', ResourceValue((1, 0, 1), INTEGER, 60)),
     ],
 )
-def test_types(element: str, entry: Entry) -> None:
+def test_types(element: str, entry: ResourceValue) -> None:
     """
     The type is that of the definition, or that of the key where there is none.
     """
@@ -156,10 +156,10 @@ def test_written() -> None:
     """
     What is written has the path that it goes to for its base name, with the alternate path.
     """
-    assert json.loads(encodeOMAJSON((6, 0, 0), [Entry((6, 0, 0), FLOAT, 5.0)], "/lwm2m")) == {
+    assert json.loads(encodeOMAJSON((6, 0, 0), [ResourceValue((6, 0, 0), FLOAT, 5.0)], "/lwm2m")) == {
         "bn": "/lwm2m/6/0/0",
         "e": [{"n": "", "v": 5.0}],
     }
-    assert b'"v":5.0' in encodeOMAJSON((6, 0, 0), [Entry((6, 0, 0), FLOAT, 5.0)])
+    assert b'"v":5.0' in encodeOMAJSON((6, 0, 0), [ResourceValue((6, 0, 0), FLOAT, 5.0)])
     with pytest.raises(ContentError, match="/6/0/0: JSON has no NaN"):
-        encodeOMAJSON((6, 0), [Entry((6, 0, 0), FLOAT, math.nan)])
+        encodeOMAJSON((6, 0), [ResourceValue((6, 0, 0), FLOAT, math.nan)])

@@ -11,7 +11,7 @@ import cbor2
 import pytest
 
 from gateways.lwm2m.errors import ContentError
-from gateways.lwm2m.formats.entries import Entry
+from gateways.lwm2m.formats.entries import ResourceValue
 from gateways.lwm2m.formats.senml import (
     decodeSenMLCBOR,
     decodeSenMLJSON,
@@ -28,7 +28,7 @@ LABELS = {"bver": -1, "bn": -2, "bt": -3, "bu": -4, "bv": -5, "bs": -6, "n": 0, 
 LABELS |= {"s": 5, "t": 6, "ut": 7, "vd": 8}
 
 
-def both(records: list[dict[str, Any]], base: Path = (), prefix: str = "") -> list[Entry]:
+def both(records: list[dict[str, Any]], base: Path = (), prefix: str = "") -> list[ResourceValue]:
     """
     What records say, which is the same in JSON and in CBOR.
     """
@@ -74,14 +74,14 @@ def test_times() -> None:
         {"bt": 7, "n": "1/2", "v": 1},
     ]
     assert both(records, (72,)) == [
-        Entry((72, 1, 2), FLOAT, 22.4, 25462629),
-        Entry((72, 1, 2), FLOAT, 22.9, 25462604),
-        Entry((72, 1, 2), FLOAT, 24.1, 25462584),
-        Entry((72, 1, 2), FLOAT, 1.0, 7),
+        ResourceValue((72, 1, 2), FLOAT, 22.4, 25462629),
+        ResourceValue((72, 1, 2), FLOAT, 22.9, 25462604),
+        ResourceValue((72, 1, 2), FLOAT, 24.1, 25462584),
+        ResourceValue((72, 1, 2), FLOAT, 1.0, 7),
     ]
     assert both([{"n": "/3/0/9", "v": 1, "t": -2.5}, {"n": "/3/0/10", "v": 1}]) == [
-        Entry((3, 0, 9), INTEGER, 1, -2.5),
-        Entry((3, 0, 10), INTEGER, 1),
+        ResourceValue((3, 0, 9), INTEGER, 1, -2.5),
+        ResourceValue((3, 0, 10), INTEGER, 1),
     ]
 
 
@@ -95,9 +95,9 @@ def test_baseValue() -> None:
         {"n": "4", "vd": "AQ"},
     ]
     assert decodeSenMLJSON(json.dumps(records).encode(), (6, 0), MODELS) == [
-        Entry((6, 0, 0), FLOAT, 20.0, 1320067464),
-        Entry((6, 0, 1), FLOAT, 44.30621, 1320067524),
-        Entry((6, 0, 4), OPAQUE, b"\1", 1320067464),
+        ResourceValue((6, 0, 0), FLOAT, 20.0, 1320067464),
+        ResourceValue((6, 0, 1), FLOAT, 44.30621, 1320067524),
+        ResourceValue((6, 0, 4), OPAQUE, b"\1", 1320067464),
     ]
 
 
@@ -113,31 +113,31 @@ def test_rfcExample() -> None:
         """
     )
     assert decodeSenMLCBOR(data, (999,), MODELS) == [
-        Entry((999, 0, 0), FLOAT, 120.1, 1276020076.001),
-        Entry((999, 0, 1), FLOAT, 1.2, 1276020071.001),
+        ResourceValue((999, 0, 0), FLOAT, 120.1, 1276020076.001),
+        ResourceValue((999, 0, 1), FLOAT, 1.2, 1276020071.001),
     ]
 
 
 @pytest.mark.parametrize(
     ("record", "entry"),
     [
-        ({"n": "/1/0/6", "vb": True}, Entry((1, 0, 6), BOOLEAN, True)),
-        ({"n": "/1/0/1", "v": 60}, Entry((1, 0, 1), INTEGER, 60)),
-        ({"n": "/1/0/1", "v": 60.0}, Entry((1, 0, 1), INTEGER, 60)),
-        ({"n": "/0/0/16/0", "v": 2**64 - 1}, Entry((0, 0, 16, 0), UNSIGNED, 2**64 - 1)),
-        ({"n": "/3/0/9", "v": -5}, Entry((3, 0, 9), INTEGER, -5)),
-        ({"n": "/6/0/0", "v": 5}, Entry((6, 0, 0), FLOAT, 5.0)),
-        ({"n": "/3/0/22/0", "vlo": "66:1"}, Entry((3, 0, 22, 0), OBJLNK, ObjectLink(66, 1))),
-        ({"n": "/3/0/22/0", "vs": "66:1"}, Entry((3, 0, 22, 0), OBJLNK, ObjectLink(66, 1))),
-        ({"n": "/99/0/0", "vs": "x"}, Entry((99, 0, 0), STRING, "x")),
-        ({"n": "/99/0/0", "v": 5}, Entry((99, 0, 0), FLOAT, 5.0)),
-        ({"n": "/99/0/0", "vb": False}, Entry((99, 0, 0), BOOLEAN, False)),
-        ({"n": "/99/0/0", "vlo": "1:2"}, Entry((99, 0, 0), OBJLNK, ObjectLink(1, 2))),
-        ({"n": "/99/0/0", "vs": "x", "v": None}, Entry((99, 0, 0), STRING, "x")),
-        ({"n": "/3/0/9", "v": 5, "unknown": 1}, Entry((3, 0, 9), INTEGER, 5)),
+        ({"n": "/1/0/6", "vb": True}, ResourceValue((1, 0, 6), BOOLEAN, True)),
+        ({"n": "/1/0/1", "v": 60}, ResourceValue((1, 0, 1), INTEGER, 60)),
+        ({"n": "/1/0/1", "v": 60.0}, ResourceValue((1, 0, 1), INTEGER, 60)),
+        ({"n": "/0/0/16/0", "v": 2**64 - 1}, ResourceValue((0, 0, 16, 0), UNSIGNED, 2**64 - 1)),
+        ({"n": "/3/0/9", "v": -5}, ResourceValue((3, 0, 9), INTEGER, -5)),
+        ({"n": "/6/0/0", "v": 5}, ResourceValue((6, 0, 0), FLOAT, 5.0)),
+        ({"n": "/3/0/22/0", "vlo": "66:1"}, ResourceValue((3, 0, 22, 0), OBJLNK, ObjectLink(66, 1))),
+        ({"n": "/3/0/22/0", "vs": "66:1"}, ResourceValue((3, 0, 22, 0), OBJLNK, ObjectLink(66, 1))),
+        ({"n": "/99/0/0", "vs": "x"}, ResourceValue((99, 0, 0), STRING, "x")),
+        ({"n": "/99/0/0", "v": 5}, ResourceValue((99, 0, 0), FLOAT, 5.0)),
+        ({"n": "/99/0/0", "vb": False}, ResourceValue((99, 0, 0), BOOLEAN, False)),
+        ({"n": "/99/0/0", "vlo": "1:2"}, ResourceValue((99, 0, 0), OBJLNK, ObjectLink(1, 2))),
+        ({"n": "/99/0/0", "vs": "x", "v": None}, ResourceValue((99, 0, 0), STRING, "x")),
+        ({"n": "/3/0/9", "v": 5, "unknown": 1}, ResourceValue((3, 0, 9), INTEGER, 5)),
     ],
 )
-def test_types(record: dict[str, Any], entry: Entry) -> None:
+def test_types(record: dict[str, Any], entry: ResourceValue) -> None:
     """
     The type is that of the definition, or that of the key where there is none; fields that are not known mean nothing.
     """
@@ -150,10 +150,10 @@ def test_data() -> None:
     """
     for text in ("-_8A", "+/8A"):
         data = json.dumps([{"n": "/6/0/4", "vd": text}]).encode()
-        assert decodeSenMLJSON(data, (), MODELS) == [Entry((6, 0, 4), OPAQUE, b"\xfb\xff\0")]
+        assert decodeSenMLJSON(data, (), MODELS) == [ResourceValue((6, 0, 4), OPAQUE, b"\xfb\xff\0")]
     data = cbor2.dumps([{0: "/6/0/4", 8: b"\xfb\xff\0"}])
-    assert decodeSenMLCBOR(data, (), MODELS) == [Entry((6, 0, 4), OPAQUE, b"\xfb\xff\0")]
-    entry = Entry((6, 0, 4), OPAQUE, b"\xfb\xff\0\1")
+    assert decodeSenMLCBOR(data, (), MODELS) == [ResourceValue((6, 0, 4), OPAQUE, b"\xfb\xff\0")]
+    entry = ResourceValue((6, 0, 4), OPAQUE, b"\xfb\xff\0\1")
     assert json.loads(encodeSenMLJSON((), [entry])) == [{"n": "/6/0/4", "vd": "-_8AAQ"}]
     assert cbor2.loads(encodeSenMLCBOR((), [entry])) == [{0: "/6/0/4", 8: b"\xfb\xff\0\1"}]
 
@@ -163,14 +163,14 @@ def test_names() -> None:
     Names are what their base name and they say together, from the top or from what was asked for, with the alternate
     path or without.
     """
-    wanted = [Entry((3, 0, 9), INTEGER, 5)]
+    wanted = [ResourceValue((3, 0, 9), INTEGER, 5)]
     for record in ({"bn": "/3/0/", "n": "9"}, {"bn": "/3/0/9"}, {"n": "/3/0/9"}, {"n": "9"}, {"bn": "/3/0", "n": "/9"}):
         assert both([{**record, "v": 5}], (3, 0)) == wanted
     assert both([{"bn": "/lwm2m/3/0/", "n": "9", "v": 5}], (3, 0), "/lwm2m") == wanted
     # A base name alone is for those after it.
     assert both([{"bn": "/3/"}, {"n": "0/9", "v": 5}, {"bn": "/3/1/", "n": "9", "v": 6}], (3,)) == [
         *wanted,
-        Entry((3, 1, 9), INTEGER, 6),
+        ResourceValue((3, 1, 9), INTEGER, 6),
     ]
 
 
@@ -264,13 +264,17 @@ def test_written() -> None:
     What is written to a path has that for its base name, and what is written to the device as a whole has full names;
     the alternate path is before both (1.1.1 leaves that open; LwM2M 1.2.1 transport 6.4.1 says so).
     """
-    entries = [Entry((3, 0, 14), STRING, "+02:00"), Entry((3, 0, 15), STRING, "x")]
+    entries = [ResourceValue((3, 0, 14), STRING, "+02:00"), ResourceValue((3, 0, 15), STRING, "x")]
     assert json.loads(encodeSenMLJSON((3, 0), entries, "/lwm2m")) == [
         {"bn": "/lwm2m/3/0/", "n": "14", "vs": "+02:00"},
         {"n": "15", "vs": "x"},
     ]
     assert json.loads(encodeSenMLJSON((3, 0, 14), entries[:1])) == [{"bn": "/3/0/14", "vs": "+02:00"}]
-    entries = [Entry((3, 0, 14), STRING, "x"), Entry((1, 0, 1), INTEGER, -7), Entry((6, 0, 0), FLOAT, 2.0)]
+    entries = [
+        ResourceValue((3, 0, 14), STRING, "x"),
+        ResourceValue((1, 0, 1), INTEGER, -7),
+        ResourceValue((6, 0, 0), FLOAT, 2.0),
+    ]
     assert cbor2.loads(encodeSenMLCBOR((), entries, "/lwm2m")) == [
         {0: "/lwm2m/3/0/14", 3: "x"},
         {0: "/lwm2m/1/0/1", 2: -7},
@@ -285,7 +289,7 @@ def test_notFinite() -> None:
     """
     CBOR has numbers that JSON has not.
     """
-    entry = Entry((6, 0, 0), FLOAT, math.inf)
+    entry = ResourceValue((6, 0, 0), FLOAT, math.inf)
     assert decodeSenMLCBOR(encodeSenMLCBOR((6, 0), [entry]), (6, 0), MODELS) == [entry]
     with pytest.raises(ContentError, match="/6/0/0: JSON has no Infinity"):
         encodeSenMLJSON((6, 0), [entry])

@@ -5,7 +5,7 @@ Tests for L{gateways.lwm2m.formats.tlv}, with the examples of OMA-TS-Lightweight
 import pytest
 
 from gateways.lwm2m.errors import ContentError
-from gateways.lwm2m.formats.entries import Entry
+from gateways.lwm2m.formats.entries import ResourceValue
 from gateways.lwm2m.formats.tlv import decodeTLV, encodeTLV
 from gateways.lwm2m.formats.values import FLOAT, INTEGER, OBJLNK, OPAQUE, STRING, UNSIGNED, ObjectLink
 from gateways.lwm2m.objects.models import Models, ObjectModel, ResourceModel
@@ -57,10 +57,10 @@ def test_objectLinks() -> None:
         "88000C 440000420000 440100420001 C8010D 38363133383030373535353030 C40212345678".replace(" ", "")
     )
     entries = [
-        Entry((65, 0, 0, 0), OBJLNK, ObjectLink(66, 0)),
-        Entry((65, 0, 0, 1), OBJLNK, ObjectLink(66, 1)),
-        Entry((65, 0, 1), STRING, "8613800755500"),
-        Entry((65, 0, 2), UNSIGNED, 0x12345678),
+        ResourceValue((65, 0, 0, 0), OBJLNK, ObjectLink(66, 0)),
+        ResourceValue((65, 0, 0, 1), OBJLNK, ObjectLink(66, 1)),
+        ResourceValue((65, 0, 1), STRING, "8613800755500"),
+        ResourceValue((65, 0, 2), UNSIGNED, 0x12345678),
     ]
     assert decodeTLV(data, (65, 0), models) == entries
     assert encodeTLV((65, 0), entries) == data
@@ -68,9 +68,9 @@ def test_objectLinks() -> None:
         "080026 C8000B 6D79536572766963652031 C8010F 496E7465726E65742E31352E323334 C40200430000".replace(" ", "")
     )
     assert decodeTLV(data, (66,), models) == [
-        Entry((66, 0, 0), STRING, "myService 1"),
-        Entry((66, 0, 1), STRING, "Internet.15.234"),
-        Entry((66, 0, 2), OBJLNK, ObjectLink(67, 0)),
+        ResourceValue((66, 0, 0), STRING, "myService 1"),
+        ResourceValue((66, 0, 1), STRING, "Internet.15.234"),
+        ResourceValue((66, 0, 2), OBJLNK, ObjectLink(67, 0)),
     ]
 
 
@@ -83,28 +83,28 @@ def _model(number: int, resources: list[tuple[int, str]]) -> ObjectModel:
     ("base", "data", "entry"),
     [
         # A resource as itself, and inside of what has it.
-        ((3, 0, 9), "c10964", Entry((3, 0, 9), INTEGER, 100)),
-        ((3, 0, 9), "080003c10964", Entry((3, 0, 9), INTEGER, 100)),
+        ((3, 0, 9), "c10964", ResourceValue((3, 0, 9), INTEGER, 100)),
+        ((3, 0, 9), "080003c10964", ResourceValue((3, 0, 9), INTEGER, 100)),
         # A negative one, and the longest.
-        ((3, 0, 9), "c109fb", Entry((3, 0, 9), INTEGER, -5)),
-        ((3, 0, 9), "c80908ffffffffffffff00", Entry((3, 0, 9), INTEGER, -256)),
+        ((3, 0, 9), "c109fb", ResourceValue((3, 0, 9), INTEGER, -5)),
+        ((3, 0, 9), "c80908ffffffffffffff00", ResourceValue((3, 0, 9), INTEGER, -256)),
         # An instance of a resource, as itself, in its resource, and as if it were the resource.
-        ((3, 0, 6), "4101 05", Entry((3, 0, 6, 1), INTEGER, 5)),
-        ((3, 0, 6), "8306 410105", Entry((3, 0, 6, 1), INTEGER, 5)),
-        ((3, 0, 6, 1), "410105", Entry((3, 0, 6, 1), INTEGER, 5)),
-        ((3, 0, 6, 1), "8306410105", Entry((3, 0, 6, 1), INTEGER, 5)),
-        ((3, 0, 6, 1), "c10605", Entry((3, 0, 6, 1), INTEGER, 5)),
+        ((3, 0, 6), "4101 05", ResourceValue((3, 0, 6, 1), INTEGER, 5)),
+        ((3, 0, 6), "8306 410105", ResourceValue((3, 0, 6, 1), INTEGER, 5)),
+        ((3, 0, 6, 1), "410105", ResourceValue((3, 0, 6, 1), INTEGER, 5)),
+        ((3, 0, 6, 1), "8306410105", ResourceValue((3, 0, 6, 1), INTEGER, 5)),
+        ((3, 0, 6, 1), "c10605", ResourceValue((3, 0, 6, 1), INTEGER, 5)),
         # Floats of four and of eight bytes.
-        ((6, 0, 0), "c400c0400000", Entry((6, 0, 0), FLOAT, -3.0)),
-        ((6, 0, 0), "c80008c008000000000000", Entry((6, 0, 0), FLOAT, -3.0)),
+        ((6, 0, 0), "c400c0400000", ResourceValue((6, 0, 0), FLOAT, -3.0)),
+        ((6, 0, 0), "c80008c008000000000000", ResourceValue((6, 0, 0), FLOAT, -3.0)),
         # Without a definition.
-        ((3, 0, 200), "c1c861", Entry((3, 0, 200), OPAQUE, b"a")),
-        ((9999, 0, 300), "e1012c61", Entry((9999, 0, 300), OPAQUE, b"a")),
+        ((3, 0, 200), "c1c861", ResourceValue((3, 0, 200), OPAQUE, b"a")),
+        ((9999, 0, 300), "e1012c61", ResourceValue((9999, 0, 300), OPAQUE, b"a")),
         # With nothing in it.
-        ((3, 0, 0), "c000", Entry((3, 0, 0), STRING, "")),
+        ((3, 0, 0), "c000", ResourceValue((3, 0, 0), STRING, "")),
     ],
 )
-def test_resource(base: Path, data: str, entry: Entry) -> None:
+def test_resource(base: Path, data: str, entry: ResourceValue) -> None:
     """
     A value where it was asked for.
     """
@@ -130,7 +130,7 @@ def test_lengths(length: int, head: str) -> None:
     """
     The length stands in the first byte or in one, two or three of its own.
     """
-    entry = Entry((5, 0, 0), OPAQUE, bytes(length))
+    entry = ResourceValue((5, 0, 0), OPAQUE, bytes(length))
     data = encodeTLV((5, 0, 0), [entry])
     assert data == bytes.fromhex(head) + bytes(length)
     assert decodeTLV(data, (5, 0, 0), MODELS) == [entry]
@@ -141,7 +141,7 @@ def test_longest() -> None:
     More than three bytes can say is refused.
     """
     with pytest.raises(ContentError, match="16777216 bytes, 16777215 at most"):
-        encodeTLV((5, 0, 0), [Entry((5, 0, 0), OPAQUE, bytes(1 << 24))])
+        encodeTLV((5, 0, 0), [ResourceValue((5, 0, 0), OPAQUE, bytes(1 << 24))])
 
 
 @pytest.mark.parametrize(("number", "data"), [(0, "c10061"), (255, "c1ff61"), (256, "e1010061"), (65534, "e1fffe61")])
@@ -150,7 +150,7 @@ def test_identifiers(number: int, data: str) -> None:
     An identifier has one byte or two.
     """
     path = (3, 0, number)
-    assert encodeTLV((3, 0), [Entry(path, OPAQUE, b"a")]) == bytes.fromhex(data)
+    assert encodeTLV((3, 0), [ResourceValue(path, OPAQUE, b"a")]) == bytes.fromhex(data)
 
 
 def test_written() -> None:
@@ -158,12 +158,16 @@ def test_written() -> None:
     What is written to an object has instances, to an instance resources, and to a resource itself or its instances;
     parts that belong together come together.
     """
-    entries = [Entry((1, 0, 1), INTEGER, 60), Entry((1, 1, 1), INTEGER, 61), Entry((1, 0, 2), INTEGER, 1)]
+    entries = [
+        ResourceValue((1, 0, 1), INTEGER, 60),
+        ResourceValue((1, 1, 1), INTEGER, 61),
+        ResourceValue((1, 0, 2), INTEGER, 1),
+    ]
     assert encodeTLV((1,), entries).hex() == "0600c1013cc10201" + "0301c1013d"
-    instances = [Entry((3, 0, 6, 0), INTEGER, 1), Entry((3, 0, 6, 1), INTEGER, 5)]
+    instances = [ResourceValue((3, 0, 6, 0), INTEGER, 1), ResourceValue((3, 0, 6, 1), INTEGER, 5)]
     assert encodeTLV((3, 0, 6), instances).hex() == "8606410001410105"
     assert encodeTLV((3, 0, 6, 1), instances[1:]).hex() == "410105"
-    assert encodeTLV((3, 0, 13), [Entry((3, 0, 13), INTEGER, 12345)]).hex() == "c20d3039"
+    assert encodeTLV((3, 0, 13), [ResourceValue((3, 0, 13), INTEGER, 12345)]).hex() == "c20d3039"
 
 
 @pytest.mark.parametrize(
