@@ -26,7 +26,7 @@ from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
 from twisted_mqtt.interfaces import IRefreshing
 from twisted_mqtt.net.endpoints import tcpEndpoint
 from twisted_mqtt.net.portoptions import PortOptions, TransportOptions
-from twisted_mqtt.net.tls.context import TLSProblem
+from twisted_mqtt.net.tls.options import TLSProblem, optionsOf
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
@@ -60,7 +60,7 @@ class CoAPService(Service):
         @return: None, or a Deferred that fires when that of TCP is open, too, and fails where it can't be.
 
         @raise twisted.internet.error.CannotListenError: one can't be opened; none is then.
-        @raise twisted_mqtt.net.tls.context.TLSProblem: the keys of DTLS can't work; neither is any.
+        @raise twisted_mqtt.net.tls.options.TLSProblem: the keys of DTLS can't work; neither is any.
         """
         Service.startService(self)
         settings, broker = self._settings, self._broker
@@ -69,7 +69,7 @@ class CoAPService(Service):
             if dtls.port is not None and dtls.peer_cert_as_username and dtls.verify != "verify_peer":
                 part = dtls.peer_cert_as_username
                 raise TLSProblem(f'coap.dtls.peer_cert_as_username = "{part}": needs verify = "verify_peer"')
-            context = None if dtls.port is None else DTLSContext(dtls, "coap.dtls", broker.preSharedKeys)
+            context = None if dtls.port is None else DTLSContext(optionsOf(dtls, "coap.dtls"), broker.preSharedKeys)
             plain = CoAPProtocol(self.gateway, self._profile("udp", settings.port), self._reactor)
             # Beside an address of its own, a group's is another one; the address for all takes those of groups, too.
             shared = settings.multicast and settings.port.host in ("0.0.0.0", "::")
@@ -108,7 +108,7 @@ class CoAPService(Service):
         """
         Read the certificates of DTLS again, see L{IRefreshing}; without DTLS there are none, and this is not provided.
 
-        @raise twisted_mqtt.net.tls.context.TLSProblem: they can't be used.
+        @raise twisted_mqtt.net.tls.options.TLSProblem: they can't be used.
         """
         self.ports.refresh()
 

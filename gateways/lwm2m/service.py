@@ -16,10 +16,10 @@ from gateways.lwm2m.gateway import LwM2MGateway
 from gateways.lwm2m.objects.definitions import loadModels
 from gateways.lwm2m.protocol import LwM2MProtocol
 from twisted_mqtt.broker.listenerprofile import ListenerProfile, limitsOf
-from twisted_mqtt.config.schema_extensions import DTLS
 from twisted_mqtt.config.schema_lwm2m import LwM2M
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
 from twisted_mqtt.interfaces import IRefreshing
+from twisted_mqtt.net.tls.options import optionsOf
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
@@ -59,7 +59,7 @@ class LwM2MService(Service):
         Open the ports.
 
         @raise twisted.internet.error.CannotListenError: one can't be opened; none is then.
-        @raise twisted_mqtt.net.tls.context.TLSProblem: the keys of DTLS can't work; neither is any.
+        @raise twisted_mqtt.net.tls.options.TLSProblem: the keys of DTLS can't work; neither is any.
         """
         Service.startService(self)
         settings = self._settings
@@ -82,7 +82,7 @@ class LwM2MService(Service):
         """
         Read the certificates of DTLS again, see L{IRefreshing}; without DTLS there are none, and this is not provided.
 
-        @raise twisted_mqtt.net.tls.context.TLSProblem: they can't be used.
+        @raise twisted_mqtt.net.tls.options.TLSProblem: they can't be used.
         """
         self.ports.refresh()
 
@@ -104,15 +104,7 @@ class LwM2MService(Service):
         return profileOf(self._broker.settings.resolveZone(self._settings.zone), kind, bind.isLoopback, self._settings)
 
     def _context(self) -> DTLSContext:
-        settings = self._settings
-        table = DTLS(
-            keyfile=settings.keyfile,
-            certfile=settings.certfile,
-            verify=settings.verify,
-            cacertfile=settings.cacertfile,
-            fail_if_no_peer_cert=settings.fail_if_no_peer_cert,
-        )
-        return DTLSContext(table, "lwm2m", self._broker.preSharedKeys)
+        return DTLSContext(optionsOf(self._settings, "lwm2m"), self._broker.preSharedKeys)
 
 
 def profileOf(zone: Any, kind: str, onLoopback: bool, settings: LwM2M) -> ListenerProfile:

@@ -14,11 +14,11 @@ from gateways.stomp.gateway import StompGateway
 from gateways.stomp.logins import Logins
 from gateways.stomp.protocol import StompFactory
 from gateways.stomp.web import WebFactory
-from twisted_mqtt.config.schema_listeners import TLSListener
 from twisted_mqtt.config.schema_stomp import Stomp
 from twisted_mqtt.net.endpoints import tcpEndpoint
 from twisted_mqtt.net.portoptions import PortOptions, TransportOptions
 from twisted_mqtt.net.tls.layer import TLSFactory
+from twisted_mqtt.net.tls.options import optionsOf
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
@@ -26,19 +26,6 @@ if TYPE_CHECKING:
     from twisted_mqtt.config.values import Bind
 
 _log = Logger()
-
-
-class _TLSKeys(TLSListener, frozen=True, kw_only=True):
-    """
-    The table C{[stomp.ssl]} as the layer of TLS wants it.
-    """
-
-    @property
-    def path(self) -> str:
-        """
-        The table it was read from.
-        """
-        return "stomp.ssl"
 
 
 class StompService(Service):
@@ -103,7 +90,7 @@ class StompService(Service):
         if kind in ("ws", "wss"):
             factory = WebFactory(inner, self._settings.ws, self._reactor, secure)
         if secure:
-            factory = self._secured(factory, bind, b"http/1.1" if kind == "wss" else b"stomp")
+            factory = self._secured(factory, b"http/1.1" if kind == "wss" else b"stomp")
         zone = profile.zone
         options = PortOptions(
             acceptsPerTurn=max(16, self._settings.listener.acceptors),
@@ -115,21 +102,10 @@ class StompService(Service):
         where = f"{host.host}:{host.port}"
         _log.info("listening: stomp:{kind} on {where} ({key})", kind=kind, where=where, key=key)
 
-    def _secured(self, factory: Any, bind: Bind, protocol: bytes) -> Any:
-        table, broker = self._settings.ssl, self.gateway.broker
-        listener = _TLSKeys(
-            name="stomp",
-            bind=bind,
-            tls_versions=table.tls_versions,
-            handshake_timeout=table.handshake_timeout,
-            keyfile=table.keyfile,
-            certfile=table.certfile,
-            cacertfile=table.cacertfile,
-            verify=table.verify,
-            fail_if_no_peer_cert=table.fail_if_no_peer_cert,
-            ciphers=table.ciphers,
-        )
-        return TLSFactory(factory, listener, broker.preSharedKeys, broker.wheel, broker.clock.seconds, (protocol,))
+    def _secured(self, factory: Any, protocol: bytes) -> TLSFactory:
+        broker = self.gateway.broker
+        options = optionsOf(self._settings.ssl, "stomp.ssl", (protocol,))
+        return TLSFactory(factory, options, broker.preSharedKeys, broker.wheel, broker.clock.seconds)
 
     async def _stop(self) -> None:
         while self.ports:

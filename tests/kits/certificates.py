@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import runpy
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -99,6 +99,7 @@ class Authority:
         begin: timedelta = -_DAY,
         end: timedelta = _DAY,
         long: bool = False,
+        hosts: tuple[str, ...] = ("localhost", "127.0.0.1"),
     ) -> Issued:
         """
         Issue a certificate for this machine's own address, or for a client.
@@ -107,6 +108,7 @@ class Authority:
         @param begin: From when it holds, from now.
         @param end: Until when.
         @param long: With a key of RSA, which takes its time.
+        @param hosts: The names and addresses that it is for.
         """
         key = rsa.generate_private_key(65537, 2048) if long else ec.generate_private_key(ec.SECP256R1())
         now = datetime.now(UTC)
@@ -114,7 +116,7 @@ class Authority:
             self._name, subject_ or subject(name), key.public_key(), x509.random_serial_number()
         )
         builder = builder.not_valid_before(now + begin).not_valid_after(now + end)
-        names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))])
+        names = x509.SubjectAlternativeName([_generalName(host) for host in hosts])
         builder = builder.add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._identifier), critical=False
         )
@@ -136,6 +138,13 @@ class Authority:
         path = self._folder / "crl.pem"
         path.write_bytes(builder.sign(self._key, SHA256()).public_bytes(Encoding.PEM))
         return str(path)
+
+
+def _generalName(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def writeDHParameters(folder: Path) -> str:

@@ -15,6 +15,7 @@ from gateways.coap.transport.dtlscontext import DTLSContext
 from tests.kits.certificates import Authority
 from twisted_mqtt.base.timerwheel import TimerWheel
 from twisted_mqtt.config.schema_extensions import DTLS
+from twisted_mqtt.net.tls.options import optionsOf
 from twisted_mqtt.net.tls.psk import PreSharedKeys
 
 
@@ -67,7 +68,7 @@ class Server:
         table = DTLS(certfile=issued.certfile, keyfile=issued.keyfile, **settings)
         self.upper = Upper()
         self.wheel = TimerWheel(self.clock)
-        context = DTLSContext(table, "coap.dtls", PreSharedKeys() if keys is None else keys)
+        context = DTLSContext(optionsOf(table, "coap.dtls"), PreSharedKeys() if keys is None else keys)
         self.layer = DTLSProtocol(self.upper, context, self.clock, self.wheel, most)
         self.layer.makeConnection(self)
 

@@ -20,6 +20,7 @@ from twisted_mqtt.base.timerwheel import TimerWheel
 from twisted_mqtt.config.schema_listeners import TLSListener
 from twisted_mqtt.config.values import Bind
 from twisted_mqtt.net.tls.layer import TLSConnection, TLSFactory
+from twisted_mqtt.net.tls.options import optionsOf
 from twisted_mqtt.net.tls.psk import PreSharedKeys
 
 PEER = IPv4Address("TCP", "192.0.2.1", 50000)
@@ -174,7 +175,9 @@ class TLSTestCase(SynchronousTestCase):
         """
         The TLS of a listener with these keys.
         """
-        return TLSFactory(self.uppers, self.listener(**keys), self.keys, self.wheel, self.clock.seconds, (b"mqtt",))
+        listener = self.listener(**keys)
+        options = optionsOf(listener, listener.path, (b"mqtt",))
+        return TLSFactory(self.uppers, options, self.keys, self.wheel, self.clock.seconds)
 
     def verifying(self, **keys: Any) -> TLSFactory:
         """

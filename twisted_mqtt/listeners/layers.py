@@ -22,6 +22,7 @@ from twisted_mqtt.config.values import AccessRule
 from twisted_mqtt.net.addressrules import AccessFactory
 from twisted_mqtt.net.proxyprotocol import ProxyFactory
 from twisted_mqtt.net.tls.layer import TLSFactory
+from twisted_mqtt.net.tls.options import optionsOf
 from twisted_mqtt.net.websocket.factory import WebSocketFactory
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def secured(factory: Any, site: Site) -> Any:
     protocol = b"mqtt" if isinstance(listener, TLSListener) else b"http/1.1"
     if listener.psk_ciphers and not broker.preSharedKeys:
         _log.warn("{path}.psk_ciphers: nobody has keys; load psk_file, or no client comes in", path=listener.path)
-    return TLSFactory(factory, listener, broker.preSharedKeys, broker.wheel, broker.clock.seconds, (protocol,))
+    options = optionsOf(listener, listener.path, (protocol,))
+    return TLSFactory(factory, options, broker.preSharedKeys, broker.wheel, broker.clock.seconds)
 
 
 def framed(factory: Any, site: Site) -> Any:

@@ -50,7 +50,7 @@ class OpenListener:
         @param limits: of its zone.
         @param private: whether it can be reached from this machine alone.
 
-        @raise twisted_mqtt.net.tls.context.TLSProblem: its keys or files can't be used.
+        @raise twisted_mqtt.net.tls.options.TLSProblem: its keys or files can't be used.
         """
         self.listener = listener
         self.name = f"{listener.listenerKind}.{listener.name}"
@@ -121,7 +121,7 @@ class OpenListener:
         """
         Go by another table of the same listener, with the same address, for connections that come from now on.
 
-        @raise twisted_mqtt.net.tls.context.TLSProblem: its keys or files can't be used, and it goes on as it was.
+        @raise twisted_mqtt.net.tls.options.TLSProblem: its keys or files can't be used, and it goes on as it was.
         """
         before = self.factory.profile
         self.factory.profile = self._profileFor(listener, limits)

@@ -18,7 +18,7 @@ from twisted_mqtt.broker.listenerprofile import limitsOf
 from twisted_mqtt.config.values import Bind
 from twisted_mqtt.listeners.listener import OpenListener
 from twisted_mqtt.net.endpoints import canBeFast, pollerOf
-from twisted_mqtt.net.tls.context import TLSProblem
+from twisted_mqtt.net.tls.options import TLSProblem
 
 if TYPE_CHECKING:
     from twisted_mqtt.broker.broker import Broker

@@ -24,7 +24,8 @@ from twisted.logger import Logger
 from gateways.coap.transport.dtlscontext import DTLSContext
 from twisted_mqtt.base.filewatch import FileWatch
 from twisted_mqtt.net.peeridentity import PeerIdentity, identityOf
-from twisted_mqtt.net.tls.context import TLSProblem, reasonOf
+from twisted_mqtt.net.tls.credentials import reasonOf
+from twisted_mqtt.net.tls.options import TLSProblem
 
 __all__ = ["DTLSContext", "DTLSProtocol"]
 
@@ -136,7 +137,7 @@ class DTLSProtocol(DatagramProtocol):
         self._shaking: OrderedDict[_Association, None] = OrderedDict()
         self._count = 0
         self._use(context)
-        self._watch = FileWatch(wheel, reactor.seconds, context.files, self._filesChanged)
+        self._watch = FileWatch(wheel, reactor.seconds, context.options.files, self._filesChanged)
 
     def _use(self, context: DTLSContext) -> None:
         context.context.set_cookie_generate_callback(self._cookie)
@@ -160,7 +161,7 @@ class DTLSProtocol(DatagramProtocol):
             self._context.settle()
             _log.error("{problem}; what was read before is used on", problem=problem)
         else:
-            _log.info("{path}: certificates read again", path=self._context.path)
+            _log.info("{path}: certificates read again", path=self._context.options.path)
 
     def __len__(self) -> int:
         return len(self._associations)

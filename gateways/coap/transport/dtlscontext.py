@@ -1,5 +1,5 @@
 """
-The keys and certificates of DTLS, from a table of the configuration.
+The DTLS of a server as OpenSSL wants it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 from OpenSSL import SSL
 from twisted.logger import Logger
 
-from twisted_mqtt.net.tls.context import TLSProblem, reasonOf
+from twisted_mqtt.net.tls.credentials import Credentials, reasonOf
 from twisted_mqtt.net.tls.opensslprivate import HAVE_PSK, PreSharedKeyCallback
 
 if TYPE_CHECKING:
-    from twisted_mqtt.config.schema_extensions import DTLS
+    from twisted_mqtt.net.tls.options import TLSOptions
     from twisted_mqtt.net.tls.psk import PreSharedKeys
 
 _log = Logger()
@@ -31,45 +31,55 @@ _LEVEL: Final = "!aNULL:!eNULL:@SECLEVEL=0"
 
 class DTLSContext:
     """
-    What a table of keys means to OpenSSL, with the files as they are when it is made.
+    The DTLS context of a server, made from its options and the files as they were then. Of the options, C{versions},
+    C{dhfile}, C{renegotiation} and C{protocols} are for TLS alone.
 
     @ivar context: for new connections.
-    @ivar path: of the table, for messages.
+    @ivar options: what it was made from.
     @ivar keys: where pre-shared keys are found.
     @ivar psk: finds those of clients, or L{None} where that is not possible.
     @ivar answer: an identity and its key that were looked up before OpenSSL asks for them; L{None} for nobody's.
     """
 
-    def __init__(self, settings: DTLS, path: str, keys: PreSharedKeys) -> None:
+    def __init__(self, options: TLSOptions, keys: PreSharedKeys) -> None:
         """
-        @param path: of the table, for messages.
-
-        @raise TLSProblem: the keys can't work; the text says which and why.
+        @raise twisted_mqtt.net.tls.options.TLSProblem: the keys can't work; the text says which and why.
         """
-        self._settings = settings
-        self.path = path
+        self.options = options
         self.keys = keys
         self.answer: tuple[bytes, bytes | None] | None = None
         self.context = context = SSL.Context(SSL.DTLS_SERVER_METHOD)
         self.psk = PreSharedKeyCallback(context, self._find) if HAVE_PSK else None
-        context.set_options(SSL.OP_NO_QUERY_MTU | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE)
+        context.set_options(SSL.OP_NO_QUERY_MTU | SSL.OP_NO_RENEGOTIATION)
+        if options.serverOrder:
+            context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
+        credentials = Credentials(context, options)
         # A client that offers a key wants to be known by it.
-        suites = [_PSK_SUITES] if self.psk is not None else []
+        suites = [*(options.pskCiphers or (_PSK_SUITES,))] if self.psk is not None else []
         if self._hasCertificate(keys):
-            suites.append(_CERTIFICATE_SUITES)
-            self._loadCertificate()
+            suites.extend(options.ciphers or (_CERTIFICATE_SUITES,))
+            credentials.loadCertificate()
         suites.append(_LEVEL)
-        context.set_cipher_list(":".join(suites).encode())
+        try:
+            context.set_cipher_list(":".join(suites).encode())
+        except SSL.Error as error:
+            names = ",".join([*options.ciphers, *options.pskCiphers])
+            raise credentials.problem("ciphers", names, f"is not what OpenSSL can use ({reasonOf(error)})") from error
         self._hasKeys = bool(keys)
-        if keys:
+        if keys or not options.resumption:
             # A resumed session does not say whose key began it, and a handshake with a key costs little anyway.
             context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
             context.set_options(SSL.OP_NO_TICKET)
         else:
-            context.set_session_id(path.encode()[:32])
+            context.set_session_id(options.path.encode()[:32])
             context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
-        if settings.verify == "verify_peer":
-            self._setVerification()
+        if options.verify:
+            mode = SSL.VERIFY_PEER
+            if options.requireCertificate:
+                mode |= SSL.VERIFY_FAIL_IF_NO_PEER_CERT
+            context.set_verify(mode, lambda connection, certificate, error, depth, good: bool(good))
+            credentials.loadAuthorities(True)
+            credentials.loadRevoked()
 
     @property
     def holds(self) -> bool:
@@ -84,68 +94,25 @@ class DTLSContext:
         """
         self._hasKeys = bool(self.keys)
 
-    @property
-    def files(self) -> list[str]:
-        """
-        The files that it is made from.
-        """
-        settings = self._settings
-        return [file for file in (settings.certfile, settings.keyfile, settings.cacertfile) if file is not None]
-
     def again(self) -> DTLSContext:
         """
         The same from the files as they are now.
 
-        @raise TLSProblem: they can't be used.
+        @raise twisted_mqtt.net.tls.options.TLSProblem: they can't be used.
         """
-        return DTLSContext(self._settings, self.path, self.keys)
+        return DTLSContext(self.options, self.keys)
 
     def _find(self, identity: bytes) -> bytes | None:
         answer = self.answer
         return answer[1] if answer is not None and answer[0] == identity else self.keys.find(identity)
 
     def _hasCertificate(self, keys: PreSharedKeys) -> bool:
-        if Path(self._settings.certfile).exists() or not keys:
+        file = self.options.certfile
+        if not keys or (file is not None and Path(file).exists()):
             return True
         _log.warn(
             "{path}: there is no {file}, so only clients with a pre-shared key can come",
-            path=self.path,
-            file=self._settings.certfile,
+            path=self.options.path,
+            file=file or "certfile",
         )
         return False
-
-    def _loadCertificate(self) -> None:
-        settings, context = self._settings, self.context
-        for key, file in (("certfile", settings.certfile), ("keyfile", settings.keyfile)):
-            self._mustBeThere(key, file)
-        try:
-            context.use_certificate_chain_file(settings.certfile)
-            context.use_privatekey_file(settings.keyfile)
-            context.check_privatekey()
-        except SSL.Error as error:
-            files = f"{settings.certfile} and {settings.keyfile}"
-            raise TLSProblem(
-                f"{self.path}.certfile, keyfile: {files} are no certificate and its key ({reasonOf(error)})"
-            ) from error
-
-    def _setVerification(self) -> None:
-        settings, context = self._settings, self.context
-        if settings.cacertfile is None:
-            raise TLSProblem(f'{self.path}.verify = "verify_peer" needs cacertfile')
-        self._mustBeThere("cacertfile", settings.cacertfile)
-        try:
-            context.load_verify_locations(settings.cacertfile)
-            context.load_client_ca(settings.cacertfile.encode())
-        except SSL.Error as error:
-            raise TLSProblem(f"{self.path}.cacertfile: no authorities ({reasonOf(error)})") from error
-        mode = SSL.VERIFY_PEER
-        if settings.fail_if_no_peer_cert:
-            mode |= SSL.VERIFY_FAIL_IF_NO_PEER_CERT
-        context.set_verify(mode, lambda connection, certificate, error, depth, good: bool(good))
-
-    def _mustBeThere(self, key: str, file: str) -> None:
-        try:
-            with open(file, "rb"):
-                pass
-        except OSError as error:
-            raise TLSProblem(f'{self.path}.{key} = "{file}": can\'t be read ({error.strerror})') from error

@@ -79,7 +79,7 @@ class Ports:
         """
         Read the certificates of DTLS again.
 
-        @raise twisted_mqtt.net.tls.context.TLSProblem: they can't be used; what was read before is used on.
+        @raise twisted_mqtt.net.tls.options.TLSProblem: they can't be used; what was read before is used on.
         """
         for layer in self._layers:
             layer.reload()

@@ -24,7 +24,7 @@ from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.config.schema_lwm2m import LwM2M
 from twisted_mqtt.interfaces import IGatewayMaker
-from twisted_mqtt.net.tls.context import TLSProblem
+from twisted_mqtt.net.tls.options import TLSProblem
 from twisted_mqtt.stores.memory import MemoryStore
 
 
@@ -134,7 +134,7 @@ class ServiceTests(TestCase):
         one, other = issued.issue("one"), issued.issue("other")
         _, service = self.make(bind={"dtls": {"1": "127.0.0.1:0"}}, certfile=one.certfile, keyfile=other.keyfile)
         problem = self.assertRaises(TLSProblem, service.startService)
-        self.assertIn("lwm2m.certfile", str(problem))
+        self.assertIn("lwm2m.keyfile", str(problem))
         self.assertEqual(service.ports.opened, {})
 
     def test_definitionsThatCantBeRead(self) -> None:

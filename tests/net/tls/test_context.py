@@ -15,8 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.kits.certificates import Authority, subject, writeDHParameters
 from tests.kits.tls import Link, TLSTestCase
 from twisted_mqtt.net.peeridentity import PeerIdentity
-from twisted_mqtt.net.tls.context import TLSProblem
 from twisted_mqtt.net.tls.layer import TLSFactory
+from twisted_mqtt.net.tls.options import TLSProblem
 
 
 class ClientCertificateTests(TLSTestCase):

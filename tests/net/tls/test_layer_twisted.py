@@ -17,9 +17,8 @@ from twisted.trial.unittest import TestCase
 from tests.kits.certificates import Authority
 from tests.kits.tls import Upper, UpperFactory
 from twisted_mqtt.base.timerwheel import TimerWheel
-from twisted_mqtt.config.schema_listeners import TLSListener
-from twisted_mqtt.config.values import Bind
 from twisted_mqtt.net.tls.layer import TLSFactory
+from twisted_mqtt.net.tls.options import TLSOptions
 from twisted_mqtt.net.tls.psk import PreSharedKeys
 
 
@@ -80,11 +79,11 @@ class TwistedTests(TestCase):
         folder.mkdir(parents=True)
         authority = Authority(folder)
         own = authority.issue("server")
-        listener = TLSListener(name="test", bind=Bind("127.0.0.1", 0), certfile=own.certfile, keyfile=own.keyfile)
+        tls = TLSOptions("test", certfile=own.certfile, keyfile=own.keyfile)
         clock = Clock()
         wheel = TimerWheel(clock)
         echoes = EchoFactory()
-        factory = TLSFactory(echoes, listener, PreSharedKeys(), wheel, clock.seconds, (b"mqtt",))
+        factory = TLSFactory(echoes, tls, PreSharedKeys(), wheel, clock.seconds)
         port: Any = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
         try:
             trusted = ssl.Certificate.loadPEM(Path(authority.cafile).read_bytes())

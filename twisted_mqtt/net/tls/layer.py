@@ -22,14 +22,16 @@ from zope.interface import implementer
 from twisted_mqtt.base.filewatch import FileWatch
 from twisted_mqtt.base.ratelimitedlog import RateLimitedLog, peerName
 from twisted_mqtt.net.peeridentity import PeerIdentity, identityOf
-from twisted_mqtt.net.tls.context import ServerContext, TLSProblem, reasonOf
+from twisted_mqtt.net.tls.context import ServerContext
+from twisted_mqtt.net.tls.credentials import reasonOf
 from twisted_mqtt.net.tls.opensslprivate import PlainRecords, Records
+from twisted_mqtt.net.tls.options import TLSProblem
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
 
     from twisted_mqtt.base.timerwheel import TimerWheel
-    from twisted_mqtt.config.schema_listeners import SecureListener
+    from twisted_mqtt.net.tls.options import TLSOptions
     from twisted_mqtt.net.tls.psk import PreSharedKeys
 
 _log = Logger()
@@ -319,31 +321,28 @@ class TLSFactory:
     def __init__(
         self,
         wrapped: Any,
-        listener: SecureListener,
+        options: TLSOptions,
         keys: PreSharedKeys,
         wheel: TimerWheel,
         seconds: Callable[[], float],
-        protocols: tuple[bytes, ...],
     ) -> None:
         """
         @param wrapped: provides C{IProtocolFactory}.
         @param seconds: the time of the wheel.
-        @param protocols: what ALPN may agree on.
-        @raise TLSProblem: where the listener's keys or files can't be used.
+        @raise TLSProblem: where the options or files can't be used.
         """
         self.wrapped = wrapped
         self.wheel = wheel
         self.seconds = seconds
-        self.handshakeTimeout = listener.handshake_timeout
+        self.handshakeTimeout = options.handshakeTimeout
         self.failures = 0
-        self._listener = listener
+        self._options = options
         self._keys = keys
-        self._protocols = protocols
         self._failed = RateLimitedLog(seconds)
         self.context = self._load()
-        own = () if listener.psk_ciphers else (listener.certfile, listener.keyfile)
-        files = (*own, listener.cacertfile, listener.crlfile, listener.dhfile)
-        self._watch = FileWatch(wheel, seconds, [file for file in files if file is not None], self.reload)
+        # With pre-shared keys a server has no certificate, whatever file its table names.
+        unused = (options.certfile, options.keyfile) if options.pskCiphers else ()
+        self._watch = FileWatch(wheel, seconds, [file for file in options.files if file not in unused], self.reload)
 
     def doStart(self) -> None:
         """
@@ -376,7 +375,7 @@ class TLSFactory:
         except TLSProblem as problem:
             _log.error("{problem}; what was read before is used on", problem=problem)
             return False
-        _log.info("{path}: certificates read again", path=self._listener.path)
+        _log.info("{path}: certificates read again", path=self._options.path)
         return True
 
     def handshakeFailed(self, peer: object, reason: str) -> None:
@@ -386,10 +385,10 @@ class TLSFactory:
         self.failures += 1
         self._failed.info(
             "{path}: TLS handshake with {peer} failed: {reason}",
-            path=self._listener.path,
+            path=self._options.path,
             peer=peerName(peer),
             reason=reason,
         )
 
     def _load(self) -> ServerContext:
-        return ServerContext(self._listener, self._keys, self._protocols)
+        return ServerContext(self._options, self._keys)

@@ -30,13 +30,13 @@ _context = SSL.Context(SSL.TLS_METHOD)
 _connection = SSL.Connection(_context, None)
 
 HAVE_PSK: Final[bool] = (
-    _hasAll(_lib, "SSL_CTX_set_psk_server_callback")
+    _hasAll(_lib, "SSL_CTX_set_psk_server_callback SSL_CTX_set_psk_client_callback")
     and bool(getattr(_lib, "Cryptography_HAS_PSK", False))
     and _hasAll(_context, "_context")
     and _hasAll(_connection, "_ssl")
 )
 """
-Whether L{PreSharedKeyCallback} works.
+Whether L{PreSharedKeyCallback} and L{PreSharedKeyOffer} work.
 """
 
 HAVE_DIRECT: Final[bool] = (
@@ -109,6 +109,37 @@ class PreSharedKeyCallback:
     def _addressOf(self, connection: SSL.Connection) -> int:
         connection_: Any = connection
         return int(_ffi.cast("uintptr_t", connection_._ssl))
+
+
+class PreSharedKeyOffer:
+    """
+    Shows a client's pre-shared key in the handshakes of a context.
+
+    It has to be kept for as long as the context: OpenSSL does not know that it is Python's.
+    """
+
+    def __init__(self, context: SSL.Context, identity: bytes, key: bytes) -> None:
+        """
+        @raise Unavailable: where there are no pre-shared keys.
+        """
+        if not HAVE_PSK:
+            raise Unavailable("the installed pyOpenSSL offers no pre-shared keys; another version is needed")
+        self._identity = identity + b"\0"
+        self._key = key
+        self._callback: Any = _ffi.callback(
+            "unsigned int(SSL *, const char *, char *, unsigned int, unsigned char *, unsigned int)",
+            self._called,
+            error=0,
+        )
+        context_: Any = context
+        _lib.SSL_CTX_set_psk_client_callback(context_._context, self._callback)
+
+    def _called(self, ssl: Any, hint: Any, identity: Any, space: int, key: Any, room: int) -> int:
+        if len(self._identity) > space or len(self._key) > room:
+            return 0
+        _ffi.memmove(identity, self._identity, len(self._identity))
+        _ffi.memmove(key, self._key, len(self._key))
+        return len(self._key)
 
 
 class PlainRecords:
