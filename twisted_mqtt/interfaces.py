@@ -256,44 +256,44 @@ class IStore(Interface):
         @return: None, or a Deferred that fires when that is done and fails where the store can't be used.
         """
 
-    def close():  # type: ignore[no-untyped-def]  # zope interfaces have no self
+    def close() -> Deferred[None] | None:
         """
         Write what is left and close.
 
         @return: None, or a Deferred that fires when that is done. It does not fail.
         """
 
-    def saveSession(session):  # type: ignore[no-untyped-def]  # zope interfaces have no self
+    def saveSession(session: Session) -> None:
         """
         A persistent session has begun, or its expiry has changed, or its client has come or gone.
         """
 
-    def removeSession(session):  # type: ignore[no-untyped-def]  # zope interfaces have no self
+    def removeSession(session: Session) -> None:
         """
         A persistent session has ended, with all that belongs to it.
         """
 
-    def saveSubscription(session, subscription):  # type: ignore[no-untyped-def]  # zope interfaces have no self
+    def saveSubscription(session: Session, subscription: Subscription) -> None:
         """
         A persistent session has subscribed, or changed a subscription.
         """
 
-    def removeSubscription(session, topicFilter):  # type: ignore[no-untyped-def]  # zope interfaces have no self
+    def removeSubscription(session: Session, topicFilter: str) -> None:
         """
         A persistent session has unsubscribed.
         """
 
-    def putRetained(message):  # type: ignore[no-untyped-def]  # zope interfaces have no self
+    def putRetained(message: Message) -> None:
         """
         A message is now the retained one of its topic.
         """
 
-    def removeRetained(topic):  # type: ignore[no-untyped-def]  # zope interfaces have no self
+    def removeRetained(topic: str) -> None:
         """
         A topic has no retained message any more.
         """
 
-    def saveWill(clientID, will, publishAt, delay):  # type: ignore[no-untyped-def]  # zope interfaces have no self
+    def saveWill(clientID: str, will: Message, publishAt: float, delay: float) -> None:
         """
         A client has a will.
 
@@ -302,7 +302,7 @@ class IStore(Interface):
         @param delay: for how many seconds it waits once the client is gone.
         """
 
-    def removeWill(clientID):  # type: ignore[no-untyped-def]  # zope interfaces have no self
+    def removeWill(clientID: str) -> None:
         """
         A client has no will any more.
         """
@@ -320,7 +320,7 @@ class IStore(Interface):
         A message waits no longer.
         """
 
-    def room():  # type: ignore[no-untyped-def]  # zope interfaces have no self
+    def room() -> Deferred[None] | None:
         """
         Whether there is room for more to write.
 

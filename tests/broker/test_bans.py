@@ -209,6 +209,13 @@ class BannedTests(SynchronousTestCase):
         self.assertEqual(len(broker.bans), 0)
 
 
+def watcherOf(broker: Broker) -> Flapping:
+    """
+    A watcher for clients of a broker.
+    """
+    return Flapping(broker.settings, broker.hooks, broker.bans, broker.kick, broker.clock.seconds)
+
+
 class FlappingTests(SynchronousTestCase):
     """
     Tests for L{Flapping}.
@@ -220,8 +227,8 @@ class FlappingTests(SynchronousTestCase):
         self.broker, self.factory = makeBroker(self.clock, enable_flapping_detect=True)
         self.addCleanup(self.broker.stopService)
         self.policy("3, 10s, 60s")
-        self.flapping = Flapping(self.broker)
-        self.flapping.update()
+        self.flapping = watcherOf(self.broker)
+        self.flapping.configure(self.broker.settings)
         self.addCleanup(self.flapping.stop)
 
     def policy(self, text: str, detect: bool = True) -> None:
@@ -301,12 +308,12 @@ class FlappingTests(SynchronousTestCase):
         """
         self.flap()
         self.policy("3, 10s, 60s", detect=False)
-        self.flapping.update()
+        self.flapping.configure(self.broker.settings)
         self.assertEqual(len(self.flapping), 0)
         self.assertEqual(len(self.broker.hooks.clientConnected.callbacks), 0)
         self.policy("3, 10s, 60s")
-        self.flapping.update()
-        self.flapping.update()
+        self.flapping.configure(self.broker.settings)
+        self.flapping.configure(self.broker.settings)
         self.assertEqual(len(self.broker.hooks.clientConnected.callbacks), 1)
 
     def test_forgets(self) -> None:
@@ -329,8 +336,8 @@ def test_flappingIsBounded(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     clock.advance(1000)
     broker, factory = makeBroker(clock, enable_flapping_detect=True)
-    watching = Flapping(broker)
-    watching.update()
+    watching = watcherOf(broker)
+    watching.configure(broker.settings)
     for clientID in ("a", "b", "c", "a", "d"):
         enter(factory, clientID)
     assert sorted(watching._connected) == ["a", "c", "d"]

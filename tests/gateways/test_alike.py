@@ -288,7 +288,9 @@ def test_flapping(kind: Any) -> None:
     Who comes again and again is banned.
     """
     together = Together(enable_flapping_detect=True)
-    Flapping(together.broker).update()
+    broker = together.broker
+    watching = Flapping(broker.settings, broker.hooks, broker.bans, broker.kick, broker.clock.seconds)
+    watching.configure(broker.settings)
     outcomes = [kind(together, "restless").outcome for _ in range(40)]
     assert outcomes[0] == "in" and outcomes[-1] in kind.refused
 

@@ -5,9 +5,9 @@ How a client comes in: the steps from CONNECT to CONNACK, any of which may have 
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from twisted_mqtt.base.waiting import then
+from twisted_mqtt.base.waiting import Maybe, then
 from twisted_mqtt.core.connection import mounted
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import VERSION_3_1, VERSION_5
@@ -29,12 +29,56 @@ from twisted_mqtt.core.session import NEVER
 from twisted_mqtt.hooks.points import AuthResult, Challenge
 
 if TYPE_CHECKING:
-    from twisted_mqtt.broker.broker import Broker
+    from twisted_mqtt.broker.bans import Bans
     from twisted_mqtt.broker.client import ClientInfo
+    from twisted_mqtt.broker.permissions import Permissions
+    from twisted_mqtt.broker.sessions import SessionRegistry
     from twisted_mqtt.core.connection import Connection
+    from twisted_mqtt.core.counters import Counters
     from twisted_mqtt.core.packets import Connect
+    from twisted_mqtt.core.router import Router
+    from twisted_mqtt.hooks.points import Hooks
+    from twisted_mqtt.interfaces import IStore
 
 _LARGEST_WINDOW = 65535
+
+
+class AdmissionControl:
+    """
+    Decides which clients come in, and opens their sessions: what each L{Admission} asks on its way.
+
+    @ivar closed: whether no client is let in any more, because the broker is shutting down.
+    """
+
+    __slots__ = ("bans", "closed", "counters", "hooks", "permissions", "registry", "router", "store")
+
+    def __init__(
+        self,
+        hooks: Hooks,
+        counters: Counters,
+        bans: Bans,
+        permissions: Permissions,
+        registry: SessionRegistry,
+        router: Router,
+        store: IStore,
+    ) -> None:
+        self.hooks = hooks
+        self.counters = counters
+        self.bans = bans
+        self.permissions = permissions
+        self.registry = registry
+        self.router = router
+        self.store = store
+        self.closed = False
+
+    def admit(self, client: ClientInfo, request: Connect, connection: Connection) -> Maybe[Admission]:
+        """
+        Let a client in, or not.
+
+        @return: the L{Admission} when it is decided, or when the client has to answer a challenge first; or a Deferred
+            of it. It does not fail.
+        """
+        return Admission(self, client, request, connection).begin()
 
 
 class Admission:
@@ -48,8 +92,8 @@ class Admission:
     @ivar before: the store's C{sequence} before the session was opened: CONNACK waits for what has been told it since.
     """
 
-    def __init__(self, broker: Broker, client: ClientInfo, request: Connect, connection: Connection) -> None:
-        self.broker = broker
+    def __init__(self, control: AdmissionControl, client: ClientInfo, request: Connect, connection: Connection) -> None:
+        self._control = control
         self.client = client
         self.request = request
         self.connection = connection
@@ -60,14 +104,14 @@ class Admission:
         self.before = -1
         self._initial: AuthResult | None = None
 
-    def begin(self) -> Any:
+    def begin(self) -> Maybe[Admission]:
         """
         Take the first steps.
 
         @return: itself, or a Deferred of it. It does not fail.
         """
         client, request = self.client, self.request
-        self.broker.counters.client_connect += 1
+        self._control.counters.client_connect += 1
         client.protoName = request.protoName
         client.protoVersion = request.version
         proven = client.provenUsername
@@ -76,9 +120,9 @@ class Admission:
         client.cleanStart = request.cleanStart
         client.keepAlive = request.keepAlive
         client.properties = request.properties
-        client.connectedAt = self.broker.registry.now()
+        client.connectedAt = self._control.registry.now()
         client.clientID = request.clientID
-        if self.broker.stopping:
+        if self._control.closed:
             return self._refuse(SERVER_SHUTTING_DOWN)
         if client.protocol == "mqtt" and request.version not in client.profile.versions:
             return self._refuse(UNSUPPORTED_PROTOCOL_VERSION)
@@ -89,12 +133,12 @@ class Admission:
         if properties is not None:
             client.authMethod = properties.authMethod
             client.authData = properties.authData
-        point = self.broker.hooks.clientConnect
+        point = self._control.hooks.clientConnect
         if not point.callbacks:
             return self._connect(properties)
         return then(point.fold(client, Properties() if properties is None else properties), self._connect)
 
-    def answer(self, data: bytes | None) -> Any:
+    def answer(self, data: bytes | None) -> Maybe[Admission]:
         """
         The client has answered the challenge.
 
@@ -124,17 +168,17 @@ class Admission:
             return CLIENT_ID_NOT_VALID
         return SUCCESS
 
-    def _connect(self, properties: Properties | None) -> Any:
-        broker, client = self.broker, self.client
+    def _connect(self, properties: Properties | None) -> Maybe[Admission]:
+        control, client = self._control, self.client
         client.properties = properties
-        if client.options.enable_ban and broker.bans.find(client) is not None:
-            broker.counters.connections_refused_banned += 1
+        if client.options.enable_ban and control.bans.find(client) is not None:
+            control.counters.connections_refused_banned += 1
             return self._refuse(BANNED)
         return self._authenticate()
 
-    def _authenticate(self) -> Any:
+    def _authenticate(self) -> Maybe[Admission]:
         client = self.client
-        point = self.broker.hooks.clientAuthenticate
+        point = self._control.hooks.clientAuthenticate
         anonymous = client.profile.allowsAnonymous
         if not point.callbacks:
             if client.authMethod is not None:
@@ -144,13 +188,13 @@ class Admission:
             # Nobody checks credentials here: having some does not make a client less anonymous.
             client.password = None
             return self._letIn(False, True, None)
-        self.broker.counters.client_authenticate += 1
+        self._control.counters.client_authenticate += 1
         # What stands if no callback has an opinion.
         default = AuthResult("success" if anonymous else "not_authorized", anonymous=True)
         self._initial = default
         return then(point.fold(client, default), self._authenticated)
 
-    def _authenticated(self, verdict: AuthResult | Challenge) -> Any:
+    def _authenticated(self, verdict: AuthResult | Challenge) -> Maybe[Admission]:
         client = self.client
         if isinstance(verdict, Challenge):
             if client.authMethod is None:
@@ -174,12 +218,12 @@ class Admission:
             self.properties.authData = verdict.data
         return self._letIn(verdict.isSuperuser, verdict.anonymous, verdict.mountpoint)
 
-    def _letIn(self, isSuperuser: bool, anonymous: bool, mountpoint: str | None) -> Any:
+    def _letIn(self, isSuperuser: bool, anonymous: bool, mountpoint: str | None) -> Maybe[Admission]:
         client = self.client
         client.isSuperuser = isSuperuser
         client.anonymous = anonymous
         if anonymous:
-            self.broker.counters.client_auth_anonymous += 1
+            self._control.counters.client_auth_anonymous += 1
         if mountpoint is None:
             mountpoint = client.options.mountpoint
         if mountpoint:
@@ -191,7 +235,7 @@ class Admission:
             return self._open()
         return self._takeWill()
 
-    def _takeWill(self) -> Any:
+    def _takeWill(self) -> Maybe[Admission]:
         will = self.request.will
         if will is None:
             return self._open()
@@ -202,9 +246,9 @@ class Admission:
             return self._refuse(RETAIN_NOT_SUPPORTED)
         if will.topic.startswith("$SYS/"):
             return self._refuse(NOT_AUTHORIZED)
-        return then(self.broker.permissions.authorize(self.client, "publish", will.topic), self._willAllowed)
+        return then(self._control.permissions.authorize(self.client, "publish", will.topic), self._willAllowed)
 
-    def _willAllowed(self, allowed: bool) -> Any:
+    def _willAllowed(self, allowed: bool) -> Maybe[Admission]:
         if not allowed:
             return self._refuse(NOT_AUTHORIZED)
         client, will = self.client, self.request.will
@@ -224,25 +268,25 @@ class Admission:
             client.will = message
         return self._open()
 
-    def _open(self) -> Any:
+    def _open(self) -> Maybe[Admission]:
         """
         Give the client its session.
         """
-        broker, client, request = self.broker, self.client, self.request
+        control, client, request = self._control, self.client, self.request
         if self.connection.closed:  # it has gone while somebody was asked about it
             return self._refuse(NOT_AUTHORIZED)
         client.expiryInterval = self._expiryInterval()
-        progress = broker.router.progress
-        if progress.broken and client.expiryInterval and broker.store.durable:
+        progress = control.router.progress
+        if progress.broken and client.expiryInterval and control.store.durable:
             return self._refuse(QUOTA_EXCEEDED)  # its session could not be kept
         self.before = progress.sequence
         window = client.limits.maxInflight or _LARGEST_WINDOW
         properties = client.properties
         if properties is not None and properties.receiveMaximum is not None:
             window = min(window, properties.receiveMaximum)  # [MQTT-3.3.4-9]
-        self.sessionPresent = broker.registry.openSession(client, self.connection, request.cleanStart, window)
+        self.sessionPresent = control.registry.openSession(client, self.connection, request.cleanStart, window)
         self._prepare()
-        point = broker.hooks.clientConnack
+        point = control.hooks.clientConnack
         if not point.callbacks:
             return self
         return then(point.fold(client, SUCCESS, self.properties), self._done)
@@ -269,7 +313,7 @@ class Admission:
         connection.accept(session, client.clientID, receiveMaximum)
         connection.username = client.username
         connection.peerHost = client.peerHost
-        connection.exempt = self.broker.permissions.isExempt(client)
+        connection.exempt = self._control.permissions.isExempt(client)
         if self.request.version < VERSION_5:
             return
         mine = self.properties
@@ -304,16 +348,16 @@ class Admission:
         self.properties = properties
         return self
 
-    def _refuse(self, reason: int) -> Any:
+    def _refuse(self, reason: int) -> Maybe[Admission]:
         self.reason = reason
         client = self.client
         client.password = None
         client.authData = None
-        counters = self.broker.counters
+        counters = self._control.counters
         counters.packets_connack_error += 1
         if reason in _AUTH_ERRORS:
             counters.packets_connack_auth_error += 1
-        point = self.broker.hooks.clientConnack
+        point = self._control.hooks.clientConnack
         if not point.callbacks:
             return self
         return then(point.fold(client, reason, self.properties), self._done)

@@ -16,15 +16,15 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_mqtt.base.timerwheel import TimerWheel
-from twisted_mqtt.base.waiting import isDeferred, then
-from twisted_mqtt.broker.admission import Admission
+from twisted_mqtt.base.waiting import Maybe, isDeferred, then
+from twisted_mqtt.broker.admission import Admission, AdmissionControl
 from twisted_mqtt.broker.alarms import Alarms
 from twisted_mqtt.broker.bans import Bans
 from twisted_mqtt.broker.overload import OverloadGuard
 from twisted_mqtt.broker.permissions import Permissions
 from twisted_mqtt.broker.retained import RetainedMessages
 from twisted_mqtt.broker.sessions import SessionRegistry
-from twisted_mqtt.broker.subscribing import Subscribing, unsubscribing
+from twisted_mqtt.broker.subscribing import Subscribing, SubscriptionService
 from twisted_mqtt.broker.wills import Wills
 from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.outbox import Outbox
@@ -68,7 +68,8 @@ class Broker(Service):
     @ivar sessions: all that live, by client identifier.
     @ivar bans: who is not let in.
     @ivar permissions: what those who are may do.
-    @ivar stopping: whether no client is let in any more.
+    @ivar admissions: lets clients in.
+    @ivar subscriptions: subscribes for clients.
     @ivar outbox: collects the connections with output.
     @ivar hurry: says whether something waits that is not the network: while it does, a turn of the network ends with
         the socket at hand. May be called from any thread.
@@ -102,7 +103,7 @@ class Broker(Service):
         self.router.strategy = STRATEGIES[settings.broker.shared_subscription_strategy]
         self.retained = RetainedMessages(self.counters, retainer)
         self.wheel = TimerWheel(clock)
-        self.wills = Wills(self)
+        self.wills = Wills(clock, store, self.publish)
         self.registry = SessionRegistry(
             self.router,
             self.hooks,
@@ -117,13 +118,30 @@ class Broker(Service):
         self.preSharedKeys = PreSharedKeys()
         self.bans = Bans(self.store, clock.seconds)
         self.alarms = Alarms(self.nodeName, self.publish, clock.seconds)
-        self._overload = OverloadGuard(self)
+        self._overload = OverloadGuard(self.clients, self.kick, self.counters, clock.seconds)
+        self._overload.configure(settings)
         self.outbox = Outbox(self._flushLater)
         self.hurry: Callable[[bool], None] = lambda whether: None
-        self.stopping = False
         self.permissions = Permissions(settings, self.hooks, self.counters, self.switches, self.clients, clock.seconds)
+        self.admissions = AdmissionControl(
+            self.hooks, self.counters, self.bans, self.permissions, self.registry, self.router, self.store
+        )
+        self.subscriptions = SubscriptionService(
+            self.hooks, self.counters, self.permissions, self.router, self.retained, self.store, clock
+        )
         self._housekeeping = LoopingCall(self._keepHouse)
         self._housekeeping.clock = clock
+
+    @property
+    def stopping(self) -> bool:
+        """
+        Whether no client is let in any more.
+        """
+        return self.admissions.closed
+
+    @stopping.setter
+    def stopping(self, stopping: bool) -> None:
+        self.admissions.closed = stopping
 
     # Service
 
@@ -165,11 +183,11 @@ class Broker(Service):
 
     # Clients come and go
 
-    def connect(self, client: ClientInfo, request: Connect, connection: Connection) -> Any:
+    def connect(self, client: ClientInfo, request: Connect, connection: Connection) -> Maybe[Admission]:
         """
         See L{IBroker}.
         """
-        return Admission(self, client, request, connection).begin()
+        return self.admissions.admit(client, request, connection)
 
     def opened(self, client: ClientInfo) -> Any:
         """
@@ -208,7 +226,7 @@ class Broker(Service):
         self.settings = settings
         self.hooks.timeout = settings.resolveZone("external").hook_timeout
         self.router.strategy = STRATEGIES[settings.broker.shared_subscription_strategy]
-        self._overload.update()
+        self._overload.configure(settings)
         self.permissions.configure(settings)
 
     def now(self) -> float:
@@ -290,7 +308,7 @@ class Broker(Service):
         group, matching = splitShare(topicFilter)
         return self.router.tree.remove(matching, subscriber, group)
 
-    def subscribeClient(self, client: ClientInfo, packet: Subscribe, trusted: bool = False) -> Any:
+    def subscribeClient(self, client: ClientInfo, packet: Subscribe, trusted: bool = False) -> Maybe[Subscribing]:
         """
         Subscribe for a client, as a SUBSCRIBE asks.
 
@@ -300,9 +318,9 @@ class Broker(Service):
 
         @raise twisted_mqtt.core.reasons.ProtocolError: the packet is against the specification.
         """
-        return Subscribing(self, client, packet, trusted).begin()
+        return self.subscriptions.subscribe(client, packet, trusted)
 
-    def unsubscribeClient(self, client: ClientInfo, packet: Unsubscribe) -> Any:
+    def unsubscribeClient(self, client: ClientInfo, packet: Unsubscribe) -> Maybe[list[int]]:
         """
         Unsubscribe for a client, as an UNSUBSCRIBE asks.
 
@@ -310,7 +328,7 @@ class Broker(Service):
 
         @raise twisted_mqtt.core.reasons.ProtocolError: the packet is against the specification.
         """
-        return unsubscribing(self, client, packet)
+        return self.subscriptions.unsubscribe(client, packet)
 
     # What the core asks and tells
 

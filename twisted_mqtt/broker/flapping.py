@@ -11,8 +11,12 @@ from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
 from twisted_mqtt.core.reasons import CONNECTION_RATE_EXCEEDED
 
 if TYPE_CHECKING:
-    from twisted_mqtt.broker.broker import Broker
+    from collections.abc import Callable
+
+    from twisted_mqtt.broker.bans import Bans
     from twisted_mqtt.broker.client import ClientInfo
+    from twisted_mqtt.config.settings import Settings
+    from twisted_mqtt.hooks.points import Hooks
 
 MOST_WATCHED: Final = 50_000
 """
@@ -27,23 +31,39 @@ class Flapping:
     Only clients that were let in count: else anybody could have a client banned by using its name.
     """
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
+    def __init__(
+        self,
+        settings: Settings,
+        hooks: Hooks,
+        bans: Bans,
+        kick: Callable[[str, int, str], bool],
+        seconds: Callable[[], float],
+    ) -> None:
+        """
+        @param kick: sends the client with an identifier away, for a reason code and a text.
+        @param seconds: the time, in seconds since the epoch.
+        """
+        self._hooks = hooks
+        self._bans = bans
+        self._kick = kick
+        self._seconds = seconds
+        self._policy = settings.flapping_detect_policy
         # When each has connected, lately; who has done so last stands last.
         self._connected: dict[str, deque[float]] = {}
         self._watching = False
-        self._banned = RateLimitedLog(broker.clock.seconds)
+        self._banned = RateLimitedLog(seconds)
 
     def __len__(self) -> int:
         return len(self._connected)
 
-    def update(self) -> None:
+    def configure(self, settings: Settings) -> None:
         """
         Watch if the settings want it, and not if they don't: a hook point without callbacks costs nothing.
         """
-        wanted = any(zone.enable_flapping_detect for zone in self._broker.settings.zone.values())
+        self._policy = settings.flapping_detect_policy
+        wanted = any(zone.enable_flapping_detect for zone in settings.zone.values())
         if wanted and not self._watching:
-            self._broker.hooks.clientConnected.add(self._seen)
+            self._hooks.clientConnected.add(self._seen)
         elif self._watching and not wanted:
             self.stop()
         self._watching = wanted
@@ -54,14 +74,14 @@ class Flapping:
         """
         if self._watching:
             self._watching = False
-            self._broker.hooks.clientConnected.remove(self._seen)
+            self._hooks.clientConnected.remove(self._seen)
         self._connected.clear()
 
     def _seen(self, client: ClientInfo, connection: object) -> None:
         if not client.options.enable_flapping_detect:
             return
-        policy = self._broker.settings.flapping_detect_policy
-        now = self._broker.clock.seconds()
+        policy = self._policy
+        now = self._seconds()
         clientID = client.clientID
         times = self._connected.pop(clientID, None)
         if times is None:
@@ -87,13 +107,13 @@ class Flapping:
             del connected[oldest]
 
     def _ban(self, client: ClientInfo, now: float) -> None:
-        policy = self._broker.settings.flapping_detect_policy
+        policy = self._policy
         reason = f"connected more than {policy.threshold} times within {policy.window:g} s"
-        self._broker.bans.add(client.clientID, "clientid", reason, "flapping_detect", now + policy.banned)
+        self._bans.add(client.clientID, "clientid", reason, "flapping_detect", now + policy.banned)
         self._banned.info(
             "{client} {reason}: banned for {seconds:g} s",
             client=repr(client.clientID),
             reason=reason,
             seconds=policy.banned,
         )
-        self._broker.kick(client.clientID, CONNECTION_RATE_EXCEEDED, reason)
+        self._kick(client.clientID, CONNECTION_RATE_EXCEEDED, reason)

@@ -10,9 +10,12 @@ from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
 from twisted_mqtt.core.reasons import QUOTA_EXCEEDED
 
 if TYPE_CHECKING:
-    from twisted_mqtt.broker.broker import Broker
+    from collections.abc import Callable, Mapping
+
     from twisted_mqtt.broker.client import ClientInfo
+    from twisted_mqtt.config.settings import Settings
     from twisted_mqtt.config.values import TwoLimits
+    from twisted_mqtt.core.counters import Counters
 
 
 class OverloadGuard:
@@ -20,18 +23,29 @@ class OverloadGuard:
     Looks at what waits for each client, where its zone has a policy.
     """
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
-        self._closed = RateLimitedLog(broker.clock.seconds)
+    def __init__(
+        self,
+        clients: Mapping[str, ClientInfo],
+        kick: Callable[[str, int, str], bool],
+        counters: Counters,
+        seconds: Callable[[], float],
+    ) -> None:
+        """
+        @param clients: those that are connected, by client identifier.
+        @param kick: sends the client with an identifier away, for a reason code and a text.
+        @param seconds: the time, in seconds.
+        """
+        self._clients = clients
+        self._kick = kick
+        self._counters = counters
+        self._closed = RateLimitedLog(seconds)
         self._wanted = False
-        self.update()
 
-    def update(self) -> None:
+    def configure(self, settings: Settings) -> None:
         """
-        Find out whether any zone has a policy: looking at every client is not for nothing.
+        Find out whether any zone has a policy: where none has, the clients are not looked at.
         """
-        zones = self._broker.settings.zone.values()
-        self._wanted = any(zone.force_shutdown_policy is not None for zone in zones)
+        self._wanted = any(zone.force_shutdown_policy is not None for zone in settings.zone.values())
 
     def check(self) -> None:
         """
@@ -39,18 +53,18 @@ class OverloadGuard:
         """
         if not self._wanted:
             return
-        for client in list(self._broker.clients.values()):
+        for client in list(self._clients.values()):
             policy = client.options.force_shutdown_policy
             excess = None if policy is None else excessOf(client, policy)
             if excess is not None:
                 self._close(client, excess)
 
     def _close(self, client: ClientInfo, excess: str) -> None:
-        self._broker.counters.connections_closed_overload += 1
+        self._counters.connections_closed_overload += 1
         self._closed.info("{client} is sent away: {excess}", client=repr(client.clientID), excess=excess)
         transport: Any = getattr(client.shell, "transport", None)
         stuck = pendingBytes(client)
-        self._broker.kick(client.clientID, QUOTA_EXCEEDED, excess)
+        self._kick(client.clientID, QUOTA_EXCEEDED, excess)
         if stuck:
             # It does not read: waiting until it has been told would keep what it is to be rid of.
             transport.abortConnection()

@@ -4,16 +4,18 @@ A client proves anew who it is, without a new connection (4.12.1).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from twisted_mqtt.base.waiting import then
+from twisted_mqtt.base.waiting import Maybe, then
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.reasons import BAD_AUTHENTICATION_METHOD, SUCCESS
 from twisted_mqtt.hooks.points import AuthResult, Challenge
 
 if TYPE_CHECKING:
-    from twisted_mqtt.broker.broker import Broker
     from twisted_mqtt.broker.client import ClientInfo
+    from twisted_mqtt.broker.permissions import Permissions
+    from twisted_mqtt.core.counters import Counters
+    from twisted_mqtt.hooks.points import Hooks
 
 
 class Reauthentication:
@@ -25,14 +27,16 @@ class Reauthentication:
     @ivar properties: of the AUTH that ends it.
     """
 
-    def __init__(self, broker: Broker, client: ClientInfo) -> None:
+    def __init__(self, hooks: Hooks, counters: Counters, permissions: Permissions, client: ClientInfo) -> None:
         self.challenge: Challenge | None = None
         self.reason = SUCCESS
         self.properties = Properties()
-        self._broker = broker
+        self._hooks = hooks
+        self._counters = counters
+        self._permissions = permissions
         self._client = client
 
-    def step(self, data: bytes | None) -> Any:
+    def step(self, data: bytes | None) -> Maybe[Reauthentication]:
         """
         Take what the client has sent.
 
@@ -41,8 +45,8 @@ class Reauthentication:
         client = self._client
         client.authData = data
         self.challenge = None
-        point = self._broker.hooks.clientAuthenticate
-        self._broker.counters.client_authenticate += 1
+        point = self._hooks.clientAuthenticate
+        self._counters.client_authenticate += 1
         default = AuthResult("bad_authentication_method")
         return then(point.fold(client, default), self._decided)
 
@@ -62,6 +66,6 @@ class Reauthentication:
             client.isSuperuser = verdict.isSuperuser
             client.aclCache = None
             if client.connection is not None:
-                client.connection.exempt = self._broker.permissions.isExempt(client)
+                client.connection.exempt = self._permissions.isExempt(client)
                 client.connection.forgetAllowed()
         return self

@@ -103,7 +103,7 @@ class SessionRegistry:
             )
             self.sessions[clientID] = session
         else:
-            self._wills.cancel(clientID)
+            self._wills.cancel(session)
             session.useLimits(client.limits)
         session.username = client.username
         session.info = client
@@ -271,7 +271,7 @@ class SessionRegistry:
         if self._switches.dropped:
             for entry in [*session.inflight.values(), *(session.queue.entries() if session.queue else ())]:
                 self._events.dropped(session, entry.message, "session_terminated")
-        self._wills.sessionEnded(session.clientID)
+        self._wills.sessionEnded(session)
         if how == "discarded":
             self._counters.session_discarded += 1
             self._hooks.sessionDiscarded.run(session.info, session)

@@ -4,9 +4,9 @@ SUBSCRIBE and UNSUBSCRIBE: hooks, access rules, limits, then the session, the tr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from twisted_mqtt.base.waiting import isDeferred, nextTurn, then
+from twisted_mqtt.base.waiting import Maybe, isDeferred, nextTurn, then
 from twisted_mqtt.core.packets import SubscriptionRequest
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.reasons import (
@@ -24,13 +24,112 @@ from twisted_mqtt.core.subscription import Subscription
 from twisted_mqtt.core.topics import LOCAL, hasWildcard, splitShare
 
 if TYPE_CHECKING:
-    from twisted_mqtt.broker.broker import Broker
+    from collections.abc import Sequence
+
+    from twisted.internet.interfaces import IReactorTime
+
     from twisted_mqtt.broker.client import ClientInfo
+    from twisted_mqtt.broker.permissions import Permissions
+    from twisted_mqtt.broker.retained import RetainedMessages
+    from twisted_mqtt.core.counters import Counters
     from twisted_mqtt.core.packets import Subscribe, Unsubscribe
+    from twisted_mqtt.core.router import Router
+    from twisted_mqtt.hooks.points import Hooks
+    from twisted_mqtt.interfaces import IStore
 
 
 # Filters of one packet that are worked through before others have their turn.
 _AT_ONCE: Final = 512
+
+
+class SubscriptionService:
+    """
+    Adds and removes the subscriptions of clients.
+    """
+
+    __slots__ = ("clock", "counters", "hooks", "permissions", "retained", "router", "store")
+
+    def __init__(
+        self,
+        hooks: Hooks,
+        counters: Counters,
+        permissions: Permissions,
+        router: Router,
+        retained: RetainedMessages,
+        store: IStore,
+        clock: IReactorTime,
+    ) -> None:
+        self.hooks = hooks
+        self.counters = counters
+        self.permissions = permissions
+        self.router = router
+        self.retained = retained
+        self.store = store
+        self.clock = clock
+
+    def subscribe(self, client: ClientInfo, packet: Subscribe, trusted: bool = False) -> Maybe[Subscribing]:
+        """
+        Subscribe for a client, as a SUBSCRIBE asks.
+
+        @param trusted: whether the broker itself wants it, so that neither hooks nor access rules are asked.
+
+        @return: a L{Subscribing} that is done, or a Deferred of it. It does not fail.
+
+        @raise ProtocolError: the packet is against the specification; nothing was subscribed.
+        """
+        return Subscribing(self, client, packet, trusted).begin()
+
+    def unsubscribe(self, client: ClientInfo, packet: Unsubscribe) -> Maybe[list[int]]:
+        """
+        Unsubscribe for a client, as an UNSUBSCRIBE asks.
+
+        @return: a reason code for each filter, or a Deferred of them. It does not fail.
+
+        @raise ProtocolError: the packet is against the specification; nothing was unsubscribed.
+        """
+        for topicFilter in packet.topicFilters:
+            splitShare(topicFilter)
+        self.counters.client_unsubscribe += 1
+        point = self.hooks.clientUnsubscribe
+        if not point.callbacks:
+            return self._unsubscribe(packet.topicFilters, client, packet)
+        properties = packet.properties or Properties()
+        return then(point.fold(client, properties, packet.topicFilters), self._unsubscribe, client, packet)
+
+    def remove(self, client: ClientInfo, topicFilter: str) -> int:
+        """
+        Remove one subscription of a client; returns the reason code.
+        """
+        session = client.session
+        subscription = None if session is None else session.subscriptions.pop(topicFilter, None)
+        if session is None or subscription is None:
+            return NO_SUBSCRIPTION_EXISTED
+        session.forgetRetained(topicFilter, self.clock.seconds())
+        share = subscription.share
+        self.router.tree.remove(subscription.matching, session, None if share is None else share.name)
+        # The same filter with and without $local/ has one place in the tree.
+        plain = topicFilter.removeprefix(LOCAL)
+        other = session.subscriptions.get(LOCAL + plain if plain == topicFilter else plain)
+        if other is not None and other.share is None:
+            self.router.tree.add(other)
+        if session.journal is not None:
+            self.store.removeSubscription(session, topicFilter)
+        self.hooks.sessionUnsubscribed.run(client, topicFilter, subscription)
+        return SUCCESS
+
+    def _unsubscribe(self, topicFilters: list[str], client: ClientInfo, packet: Unsubscribe) -> Maybe[list[int]]:
+        return self._unsubscribeSome(None, [], topicFilters, client, packet)
+
+    def _unsubscribeSome(
+        self, _: None, reasons: list[int], topicFilters: list[str], client: ClientInfo, packet: Unsubscribe
+    ) -> Maybe[list[int]]:
+        for topicFilter in topicFilters[len(reasons) : len(reasons) + _AT_ONCE]:
+            reasons.append(self.remove(client, topicFilter))
+        if len(reasons) < len(topicFilters):
+            return nextTurn(self.clock).addCallback(self._unsubscribeSome, reasons, topicFilters, client, packet)
+        # A hook may have taken filters out; the client gets an answer for each that it has sent.
+        missing = len(packet.topicFilters) - len(reasons)
+        return reasons[: len(packet.topicFilters)] + [SUCCESS] * missing
 
 
 class Subscribing:
@@ -41,15 +140,17 @@ class Subscribing:
     @ivar reasons: a reason code for each filter asked for, in that order.
     """
 
-    def __init__(self, broker: Broker, client: ClientInfo, packet: Subscribe, trusted: bool = False) -> None:
-        self.broker = broker
+    def __init__(
+        self, service: SubscriptionService, client: ClientInfo, packet: Subscribe, trusted: bool = False
+    ) -> None:
+        self._service = service
         self.client = client
         self.packet = packet
         self.trusted = trusted
         self.reasons = [NOT_AUTHORIZED] * len(packet.requests)
         self._accepted: list[tuple[Subscription, bool]] = []
 
-    def begin(self) -> Any:
+    def begin(self) -> Maybe[Subscribing]:
         """
         Take the first steps.
 
@@ -63,8 +164,8 @@ class Subscribing:
                 raise ProtocolError(PROTOCOL_ERROR, "a shared subscription has No Local")
         if self.trusted:
             return self._next(0, self.packet.requests)
-        self.broker.counters.client_subscribe += 1
-        point = self.broker.hooks.clientSubscribe
+        self._service.counters.client_subscribe += 1
+        point = self._service.hooks.clientSubscribe
         if not point.callbacks:
             return self._next(0, self.packet.requests)
         properties = self.packet.properties or Properties()
@@ -74,17 +175,17 @@ class Subscribing:
         """
         Send the retained messages that the new subscriptions ask for; after SUBACK, which is the usual order.
         """
-        broker, session = self.broker, self.client.session
+        service, session = self._service, self.client.session
         if session is None:
             return
-        now = broker.now()
+        now = service.clock.seconds()
         for subscription, new in self._accepted:
             handling = subscription.retainHandling
             # [MQTT-3.3.1-9], [MQTT-3.3.1-10], [MQTT-3.3.1-11]; not for shared ones: 4.8.2
             if subscription.share is None and (handling == 0 or (handling == 1 and new)):
-                session.deliverRetained(broker.retained, subscription, now)
+                session.deliverRetained(service.retained, subscription, now)
 
-    def _rewritten(self, requests: Any) -> Any:
+    def _rewritten(self, requests: list[SubscriptionRequest]) -> Maybe[Subscribing]:
         """
         A hook may have changed the requests. What it has taken out is refused; the answer is still one reason for each
         that the client has sent.
@@ -96,7 +197,7 @@ class Subscribing:
         ]
         return self._next(0, kept)
 
-    def _next(self, index: int, requests: Any) -> Any:
+    def _next(self, index: int, requests: Sequence[SubscriptionRequest | None]) -> Maybe[Subscribing]:
         """
         Ask the access rules about one filter after the other.
         """
@@ -105,7 +206,7 @@ class Subscribing:
             if request is not None:
                 verdict = self._refusal(request)
                 if verdict == SUCCESS:
-                    allowed = self.trusted or self.broker.permissions.authorize(
+                    allowed = self.trusted or self._service.permissions.authorize(
                         self.client, "subscribe", _plain(request.topicFilter)
                     )
                     if isDeferred(allowed):
@@ -114,14 +215,16 @@ class Subscribing:
                 self.reasons[index] = verdict
             index += 1
             if index % _AT_ONCE == 0 and index < len(requests):
-                return nextTurn(self.broker.clock).addCallback(self._turned, index, requests)
+                return nextTurn(self._service.clock).addCallback(self._turned, index, requests)
         return self
 
-    def _turned(self, _: None, index: int, requests: Any) -> Any:
+    def _turned(self, _: None, index: int, requests: Sequence[SubscriptionRequest | None]) -> Maybe[Subscribing]:
         return self._next(index, requests)
 
-    def _goOn(self, allowed: bool, index: int, requests: Any) -> Any:
-        self.reasons[index] = self._take(requests[index], allowed)
+    def _goOn(self, allowed: bool, index: int, requests: Sequence[SubscriptionRequest | None]) -> Maybe[Subscribing]:
+        request = requests[index]
+        if request is not None:
+            self.reasons[index] = self._take(request, allowed)
         return self._next(index + 1, requests)
 
     def _refusal(self, request: SubscriptionRequest) -> int:
@@ -142,7 +245,7 @@ class Subscribing:
             return WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED
         if limits.maxTopicLevels and matching.count("/") >= limits.maxTopicLevels:
             return TOPIC_FILTER_INVALID
-        if self.broker.router.progress.broken and session is not None and session.journal is not None:
+        if self._service.router.progress.broken and session is not None and session.journal is not None:
             return QUOTA_EXCEEDED
         if (
             limits.maxSubscriptions
@@ -154,10 +257,10 @@ class Subscribing:
         return SUCCESS
 
     def _take(self, request: SubscriptionRequest, allowed: bool) -> int:
-        broker, client = self.broker, self.client
+        service, client = self._service, self.client
         session = client.session
         if not allowed or session is None:
-            broker.counters.packets_subscribe_auth_error += 1
+            service.counters.packets_subscribe_auth_error += 1
             return NOT_AUTHORIZED
         group, matching = splitShare(request.topicFilter)
         properties = self.packet.properties
@@ -172,12 +275,12 @@ class Subscribing:
             client.mountpoint + matching,
             session,
         )
-        new = broker.router.tree.add(subscription, group)
+        new = service.router.tree.add(subscription, group)
         session.subscriptions[request.topicFilter] = subscription
         if session.journal is not None:
-            broker.store.saveSubscription(session, subscription)
+            service.store.saveSubscription(session, subscription)
         self._accepted.append((subscription, new))
-        broker.hooks.sessionSubscribed.run(client, request.topicFilter, subscription)
+        service.hooks.sessionSubscribed.run(client, request.topicFilter, subscription)
         return subscription.qos
 
 
@@ -186,65 +289,3 @@ def _plain(topicFilter: str) -> str:
     What access rules are asked about: the filter without its share.
     """
     return splitShare(topicFilter)[1]
-
-
-def unsubscribing(broker: Broker, client: ClientInfo, packet: Unsubscribe) -> Any:
-    """
-    One UNSUBSCRIBE.
-
-    @return: a reason code for each filter, or a Deferred of them.
-
-    @raise ProtocolError: the packet is against the specification.
-    """
-    for topicFilter in packet.topicFilters:
-        splitShare(topicFilter)
-    broker.counters.client_unsubscribe += 1
-    point = broker.hooks.clientUnsubscribe
-    if not point.callbacks:
-        return _unsubscribe(packet.topicFilters, broker, client, packet)
-    properties = packet.properties or Properties()
-    return then(point.fold(client, properties, packet.topicFilters), _unsubscribe, broker, client, packet)
-
-
-def _unsubscribe(topicFilters: list[str], broker: Broker, client: ClientInfo, packet: Unsubscribe) -> Any:
-    return _unsubscribeSome(None, [], topicFilters, broker, client, packet)
-
-
-def _unsubscribeSome(
-    _: None,
-    reasons: list[int],
-    topicFilters: list[str],
-    broker: Broker,
-    client: ClientInfo,
-    packet: Unsubscribe,
-) -> Any:
-    for topicFilter in topicFilters[len(reasons) : len(reasons) + _AT_ONCE]:
-        reasons.append(removeSubscription(broker, client, topicFilter))
-    if len(reasons) < len(topicFilters):
-        turn = nextTurn(broker.clock)
-        return turn.addCallback(_unsubscribeSome, reasons, topicFilters, broker, client, packet)
-    # A hook may have taken filters out; the client gets an answer for each that it has sent.
-    missing = len(packet.topicFilters) - len(reasons)
-    return reasons[: len(packet.topicFilters)] + [SUCCESS] * missing
-
-
-def removeSubscription(broker: Broker, client: ClientInfo, topicFilter: str) -> int:
-    """
-    Remove one subscription of a client; returns the reason code.
-    """
-    session = client.session
-    subscription = None if session is None else session.subscriptions.pop(topicFilter, None)
-    if session is None or subscription is None:
-        return NO_SUBSCRIPTION_EXISTED
-    session.forgetRetained(topicFilter, broker.now())
-    share = subscription.share
-    broker.router.tree.remove(subscription.matching, session, None if share is None else share.name)
-    # The same filter with and without $local/ has one place in the tree.
-    plain = topicFilter.removeprefix(LOCAL)
-    other = session.subscriptions.get(LOCAL + plain if plain == topicFilter else plain)
-    if other is not None and other.share is None:
-        broker.router.tree.add(other)
-    if session.journal is not None:
-        broker.store.removeSubscription(session, topicFilter)
-    broker.hooks.sessionUnsubscribed.run(client, topicFilter, subscription)
-    return SUCCESS

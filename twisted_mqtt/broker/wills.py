@@ -4,20 +4,23 @@ Wills: published when a client goes without a word, at once or after a delay (3.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
-from twisted_mqtt.base.waiting import isDeferred
+from twisted_mqtt.base.waiting import Maybe, isDeferred
 from twisted_mqtt.core.session import NEVER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
     from twisted.python.failure import Failure
 
-    from twisted_mqtt.broker.broker import Broker
     from twisted_mqtt.broker.client import ClientInfo
     from twisted_mqtt.core.message import Message
     from twisted_mqtt.core.session import Session
+    from twisted_mqtt.interfaces import IStore
 
 _log = Logger()
 
@@ -27,10 +30,14 @@ class Wills:
     The wills of clients that are gone, until they are published or their clients come back.
     """
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
-        self._clock: Any = broker.clock
-        self._waiting: dict[str, tuple[Message, Any]] = {}
+    def __init__(self, clock: IReactorTime, store: IStore, publish: Callable[[Message], Maybe[int]]) -> None:
+        """
+        @param publish: publishes a message; its result is the reason code, or a Deferred of it.
+        """
+        self._clock = clock
+        self._store = store
+        self._publishMessage = publish
+        self._waiting: dict[Session, tuple[Message, IDelayedCall]] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -43,48 +50,53 @@ class Wills:
         client.will = None
         if will is None:
             if session.journal is not None:
-                self._broker.store.removeWill(client.clientID)
+                self._store.removeWill(client.clientID)
             return
         delay = client.willDelay
         if session.expiryInterval != NEVER:
             delay = min(delay, session.expiryInterval)  # [MQTT-3.1.3-9]: whichever comes first
         if delay == 0:
-            self._forget(client.clientID, session)
+            self._forget(session)
             self._publish(will)
         else:
-            self.delay(client.clientID, will, delay)
+            self.delay(session, will, delay)
             if session.journal is not None:
-                self._broker.store.saveWill(client.clientID, will, self._clock.seconds() + delay, delay)
+                self._store.saveWill(client.clientID, will, self._clock.seconds() + delay, delay)
 
-    def delay(self, clientID: str, will: Message, seconds: float) -> None:
+    def delay(self, session: Session, will: Message, seconds: float) -> None:
         """
-        Publish a will after some time.
+        Publish the will of a session's client after some time.
         """
-        self.cancel(clientID)
-        call = self._clock.callLater(seconds, self.sessionEnded, clientID)
-        self._waiting[clientID] = (will, call)
+        self.cancel(session)
+        call = self._clock.callLater(seconds, self.sessionEnded, session)
+        self._waiting[session] = (will, call)
 
-    def cancel(self, clientID: str) -> None:
+    def waitingFor(self, session: Session) -> tuple[Message, float] | None:
+        """
+        The will that waits for a session, and when it is due in seconds since the epoch; L{None} if there is none.
+        """
+        waiting = self._waiting.get(session)
+        return None if waiting is None else (waiting[0], waiting[1].getTime())
+
+    def cancel(self, session: Session) -> None:
         """
         The client has come back to its session: its will is not published.
         """
-        waiting = self._waiting.pop(clientID, None)
+        waiting = self._waiting.pop(session, None)
         if waiting is not None and waiting[1].active():
             waiting[1].cancel()
 
-    def sessionEnded(self, clientID: str) -> None:
+    def sessionEnded(self, session: Session) -> None:
         """
         Publish a will that waits: its time has come, or the session has ended.
         """
-        waiting = self._waiting.pop(clientID, None)
+        waiting = self._waiting.pop(session, None)
         if waiting is None:
             return
         will, call = waiting
         if call.active():
             call.cancel()
-        session = self._broker.sessions.get(clientID)
-        if session is not None:
-            self._forget(clientID, session)
+        self._forget(session)
         self._publish(will)
 
     def stop(self) -> None:
@@ -96,9 +108,9 @@ class Wills:
                 call.cancel()
         self._waiting.clear()
 
-    def _forget(self, clientID: str, session: Session) -> None:
+    def _forget(self, session: Session) -> None:
         if session.journal is not None:
-            self._broker.store.removeWill(clientID)
+            self._store.removeWill(session.clientID)
 
     def _publish(self, will: Message) -> None:
         now = self._clock.seconds()
@@ -106,7 +118,7 @@ class Wills:
         properties = will.properties
         if properties is not None and properties.messageExpiry is not None:
             will.expiresAt = now + properties.messageExpiry
-        outcome = self._broker.publish(will)
+        outcome = self._publishMessage(will)
         if isDeferred(outcome):
             outcome.addErrback(self._ebPublish, will)
 

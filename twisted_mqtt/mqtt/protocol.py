@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 
 from twisted_mqtt.base.timerwheel import TimerWheel
 from twisted_mqtt.base.waiting import then
-from twisted_mqtt.broker.admission import Admission
+from twisted_mqtt.broker.admission import Admission, AdmissionControl
 from twisted_mqtt.broker.reauthentication import Reauthentication
 from twisted_mqtt.broker.sessions import SessionRegistry
 from twisted_mqtt.core.counters import Counters
@@ -104,9 +104,9 @@ class MQTTProtocol(ConnectionShell):
     def _connect(self, packet: Packet) -> Any:
         assert isinstance(packet, Connect)
         self._state = CONNECTING
-        broker = self.factory.broker
-        self.factory.counters.packets_connect_received += 1
-        outcome = Admission(broker, self.client, packet, self.connection).begin()
+        factory = self.factory
+        factory.counters.packets_connect_received += 1
+        outcome = factory.admissions.admit(self.client, packet, self.connection)
         if isinstance(outcome, Admission):
             return self._admitted(outcome)
         return outcome.addCallback(self._admitted)
@@ -184,7 +184,8 @@ class MQTTProtocol(ConnectionShell):
         if (packet.reason == RE_AUTHENTICATE) == (again is not None):
             raise ProtocolError(PROTOCOL_ERROR, "AUTH out of turn")
         if again is None:
-            again = self._reauthentication = Reauthentication(self.factory.broker, client)
+            broker = self.factory.broker
+            again = self._reauthentication = Reauthentication(broker.hooks, broker.counters, broker.permissions, client)
         return then(again.step(data), self._reauthenticated)
 
     def _reauthenticated(self, again: Reauthentication) -> None:
@@ -358,6 +359,7 @@ class MQTTFactory:
         self.counters: Counters = broker.counters
         self.wheel: TimerWheel = broker.wheel
         self.registry: SessionRegistry = broker.registry
+        self.admissions: AdmissionControl = broker.admissions
         # A reactor that is not there yet can't be typed here: what it says of the time is all that is needed.
         clock: Any = broker.clock
         self.seconds: Callable[[], float] = clock.seconds
@@ -378,7 +380,7 @@ class MQTTFactory:
         """
         A protocol for a connection, or None while the broker is stopping.
         """
-        return None if self.broker.stopping else MQTTProtocol(self, addr)
+        return None if self.admissions.closed else MQTTProtocol(self, addr)
 
     def portOf(self, transport: Any) -> int:
         """

@@ -90,7 +90,7 @@ class Reload:
                     self._note(difference)
         service.settings = new
         service.broker.configure(new)
-        service.flapping.update()
+        service.flapping.configure(service.settings)
         self._raiseLimit(old, new)
         # Extensions before listeners: nobody is to come in past one.
         await self._changeExtensions(old, new)

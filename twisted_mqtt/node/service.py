@@ -99,7 +99,7 @@ class BrokerService(MultiService):
         self.broker = Broker(settings, reactor, store, retainer=settings.extension("retainer", Retainer))
         MultiService.addService(self, self.broker)
         self.listeners = Listeners(self.broker, reactor, self._around.inherited)
-        self.flapping = Flapping(self.broker)
+        self.flapping = Flapping(settings, self.broker.hooks, self.broker.bans, self.broker.kick, reactor.seconds)
         self.extensions = Extensions(self.broker, lambda name: self.settings.extensions.get(name))
         self.gatewayMakers = gatewayMakers()
         self.gateways: dict[str, IService] = {}
@@ -185,7 +185,7 @@ class BrokerService(MultiService):
     async def _start(self) -> BrokerService:
         await self.broker.open()
         makers = self.gatewayMakers
-        self.flapping.update()
+        self.flapping.configure(self.settings)
         named = [*ALWAYS, *(name for name in self.settings.startingExtensions if name not in _OWN)]
         await self.extensions.loadAll(name for name in named if name not in makers)
         self.systopics.startService()

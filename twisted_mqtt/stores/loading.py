@@ -208,13 +208,17 @@ class _Restoring:
         A will: due at its time, or, if the client was connected when the broker ended, so long after that.
         """
         clientID, due, delay = row[-3:]
+        session = self._broker.sessions.get(clientID)
+        if session is None:
+            # Its session ended in the batch that was lost with the process, or has just been found to have ended.
+            self._store.removeWill(clientID)
+            return
         if not due:
-            session = self._broker.sessions.get(clientID)
-            if session is not None and session.expiryInterval != NEVER:
+            if session.expiryInterval != NEVER:
                 delay = min(delay, session.expiryInterval)  # [MQTT-3.1.3-9]
             due = (self._contents.seen or self._now) + delay
         # Not before the others are here, who may want to hear it.
-        self._broker.wills.delay(clientID, messageOf(row), max(0.0, due - self._now))
+        self._broker.wills.delay(session, messageOf(row), max(0.0, due - self._now))
 
     def passOn(self) -> None:
         """
