@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from zope.interface import Attribute, Interface, classImplements
 
+from twisted_mqtt.config.registry import IDeclaration
 from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from msgspec import Struct
     from twisted.application.service import IService
     from twisted.internet.defer import Deferred
 
@@ -376,27 +378,28 @@ class IRefreshing(Interface):
         """
 
 
-class IExtensionMaker(Interface):
+class IExtensionMaker(IDeclaration):
     """
     A Twisted plugin that makes an extension.
     """
 
-    name = Attribute("What the extension is called.")
-    description = Attribute("What it does, in a few words.")
-    version = Attribute("Its version.")
+    description: str = Attribute("What it does, in a few words.")
+    version: str = Attribute("Its version.")
+    requires: tuple[str, ...] = Attribute("The extensions that must run while this one does.")
+    necessary: bool = Attribute("Whether the broker must not run without it.")
+    always: bool = Attribute("Whether it starts with every broker, before all others.")
+    gateway: bool = Attribute("Whether it lets clients in: it starts after those that do not, and stops before them.")
 
-    def makeExtension(settings: object) -> IExtension:
+    def makeExtension(settings: Struct | None) -> IExtension:
         """
         Make an L{IExtension} of the extension's table of the configuration, None if it has none.
         """
 
 
-class IGatewayMaker(Interface):
+class IGatewayMaker(IDeclaration):
     """
     A Twisted plugin that makes the service of a gateway.
     """
-
-    name = Attribute("What the gateway is called: 'stomp', 'mqttsn', 'coap', 'lwm2m'.")
 
     def makeService(broker: IBroker, settings: object, reactor: object) -> IService:
         """

@@ -18,8 +18,8 @@ from gateways.coap.session import CoAPClient
 if TYPE_CHECKING:
     from gateways.coap.message import CoAPMessage
     from gateways.coap.pubsub import PubSubTopics
+    from gateways.coap.settings import CoAPSettings
     from twisted_mqtt.broker.listenerprofile import ListenerProfile
-    from twisted_mqtt.config.schema_extensions import CoAP
 
 
 class Endpoint(Protocol):
@@ -74,7 +74,7 @@ class CoAPGateway:
     @ivar topics: what C{/ps} knows of its topics.
     """
 
-    def __init__(self, broker: Any, settings: CoAP, topics: PubSubTopics) -> None:
+    def __init__(self, broker: Any, settings: CoAPSettings, topics: PubSubTopics) -> None:
         self.broker = broker
         self.settings = settings
         self.topics = topics

@@ -16,12 +16,12 @@ from gateways.coap.gateway import CoAPGateway
 from gateways.coap.multicast import Discovery
 from gateways.coap.protocol import CoAPProtocol
 from gateways.coap.pubsub import PubSubTopics
+from gateways.coap.settings import CoAPSettings
 from gateways.coap.transport.dtlscontext import DTLSContext
 from gateways.coap.transport.ports import Ports
 from gateways.coap.transport.stream import StreamFactory
 from gateways.datagrams import openGroup
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
-from twisted_mqtt.config.schema_extensions import CoAP
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
 from twisted_mqtt.interfaces import IRefreshing
 from twisted_mqtt.net.endpoints import tcpEndpoint
@@ -44,7 +44,7 @@ class CoAPService(Service):
     @ivar ports: those that are open: C{"udp"}, C{"dtls"} and C{"tcp"}; and those that hear groups.
     """
 
-    def __init__(self, broker: Any, settings: CoAP, reactor: Any) -> None:
+    def __init__(self, broker: Any, settings: CoAPSettings, reactor: Any) -> None:
         self.gateway = CoAPGateway(broker, settings, PubSubTopics(settings.max_topics))
         self.ports = Ports("coap", reactor, broker.wheel)
         self._discovery: Discovery | None = None
@@ -150,10 +150,10 @@ class CoAPService(Service):
                 _log.info("coap.multicast: {group} is heard on port {port}", group=group, port=port)
 
 
-def makeService(broker: Any, settings: CoAP | None, reactor: Any) -> IService:
+def makeService(broker: Any, settings: CoAPSettings | None, reactor: Any) -> IService:
     """
     The service of the gateway.
 
     @param settings: the table C{[coap]}; without one, the defaults.
     """
-    return CoAPService(broker, settings or CoAP(), reactor)
+    return CoAPService(broker, settings or CoAPSettings(), reactor)

@@ -14,7 +14,7 @@ from gateways.lwm2m.formats.values import BOOLEAN, INTEGER, OPAQUE, STRING
 from gateways.lwm2m.objects.paths import Path
 
 if TYPE_CHECKING:
-    from twisted_mqtt.config.schema_lwm2m import LwM2MBootstrap, LwM2MBootstrapEndpoint
+    from gateways.lwm2m.settings import LwM2MBootstrap, LwM2MBootstrapEndpoint
 
 SECURITY: Final = 0
 SERVER: Final = 1

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from gateways.coap.message import CoAPMessage
     from gateways.lwm2m.interface import Asked
     from gateways.lwm2m.protocol import LwM2MProtocol
-    from twisted_mqtt.config.schema_lwm2m import LwM2M
+    from gateways.lwm2m.settings import LwM2MSettings
     from twisted_mqtt.net.peeridentity import PeerIdentity
 
 # At once; each takes a few round trips, or a minute and a half where nobody answers.
@@ -182,7 +182,7 @@ class Bootstrapping:
     @ivar accounts: which device gets which.
     """
 
-    def __init__(self, broker: Any, settings: LwM2M) -> None:
+    def __init__(self, broker: Any, settings: LwM2MSettings) -> None:
         self.settings = settings
         self.clock = broker.clock
         self.accounts = Accounts(settings.bootstrap, broker.preSharedKeys.find)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateways.lwm2m.gateway import LwM2MGateway
     from gateways.lwm2m.protocol import LwM2MProtocol
     from gateways.lwm2m.registration import DeviceRegistration
-    from twisted_mqtt.config.schema_lwm2m import LwM2M
+    from gateways.lwm2m.settings import LwM2MSettings
     from twisted_mqtt.core.message import Message
 
 # What may wait for access rules or C{publish_limit} that take their time.
@@ -68,7 +68,7 @@ class Contact:
         self.registration = registration
         self.endpoint = endpoint
         self.address = address
-        self.settings: LwM2M = gateway.settings
+        self.settings: LwM2MSettings = gateway.settings
         self.client = GatewayClient(
             gateway.broker, endpoint.profile, self, "lwm2m", address[0], address[1], endpoint.port, patient=True
         )

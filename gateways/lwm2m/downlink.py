@@ -35,7 +35,7 @@ from gateways.lwm2m.observing import Observation, Observations
 if TYPE_CHECKING:
     from gateways.coap.exchange import Awaiting
     from gateways.lwm2m.formats.content import Dialect
-    from twisted_mqtt.config.schema_lwm2m import LwM2M
+    from gateways.lwm2m.settings import LwM2MSettings
 
 # So many commands may have been received by a device that has not answered them yet.
 _MOST_UNANSWERED: Final = 16
@@ -60,7 +60,7 @@ class CommandTarget(Protocol):
     @ivar queueMode: whether it sleeps.
     """
 
-    settings: LwM2M
+    settings: LwM2MSettings
     dialect: Dialect
 
     @property

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gateways.lwm2m.device import Device
     from gateways.lwm2m.objects.models import Models
     from gateways.lwm2m.protocol import LwM2MProtocol
-    from twisted_mqtt.config.schema_lwm2m import LwM2M
+    from gateways.lwm2m.settings import LwM2MSettings
 
 
 class LwM2MGateway:
@@ -33,7 +33,7 @@ class LwM2MGateway:
     @ivar bootstrapping: the bootstrap server.
     """
 
-    def __init__(self, broker: Any, settings: LwM2M, models: Models) -> None:
+    def __init__(self, broker: Any, settings: LwM2MSettings, models: Models) -> None:
         self.broker = broker
         self.settings = settings
         self.models = models

@@ -15,8 +15,8 @@ from gateways.coap.transport.ports import Ports
 from gateways.lwm2m.gateway import LwM2MGateway
 from gateways.lwm2m.objects.definitions import loadModels
 from gateways.lwm2m.protocol import LwM2MProtocol
+from gateways.lwm2m.settings import LwM2MSettings
 from twisted_mqtt.broker.listenerprofile import ListenerProfile, limitsOf
-from twisted_mqtt.config.schema_lwm2m import LwM2M
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
 from twisted_mqtt.interfaces import IRefreshing
 from twisted_mqtt.net.tls.options import optionsOf
@@ -42,7 +42,7 @@ class LwM2MService(Service):
     @ivar ports: those that are open: C{"udp"}, C{"udp.1"}, C{"dtls.1"}, ...
     """
 
-    def __init__(self, broker: Any, settings: LwM2M, reactor: Any) -> None:
+    def __init__(self, broker: Any, settings: LwM2MSettings, reactor: Any) -> None:
         models, problems = loadModels(settings.xml_dir)
         for problem in problems:
             _log.error("lwm2m.xml_dir: {problem}", problem=problem)
@@ -107,7 +107,7 @@ class LwM2MService(Service):
         return DTLSContext(optionsOf(self._settings, "lwm2m"), self._broker.preSharedKeys)
 
 
-def profileOf(zone: Any, kind: str, onLoopback: bool, settings: LwM2M) -> ListenerProfile:
+def profileOf(zone: Any, kind: str, onLoopback: bool, settings: LwM2MSettings) -> ListenerProfile:
     """
     Where the devices of a port come from, as the broker sees it.
 
@@ -119,10 +119,10 @@ def profileOf(zone: Any, kind: str, onLoopback: bool, settings: LwM2M) -> Listen
     return ListenerProfile(f"lwm2m:{kind}", zone, limits, onLoopback)
 
 
-def makeService(broker: Any, settings: LwM2M | None, reactor: Any) -> IService:
+def makeService(broker: Any, settings: LwM2MSettings | None, reactor: Any) -> IService:
     """
     The service of the gateway.
 
     @param settings: the table C{[lwm2m]}; without one, the defaults.
     """
-    return LwM2MService(broker, settings or LwM2M(), reactor)
+    return LwM2MService(broker, settings or LwM2MSettings(), reactor)

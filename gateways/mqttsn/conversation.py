@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from gateways.mqttsn.registry import Predefined
+    from gateways.mqttsn.settings import MQTTSNSettings
     from gateways.mqttsn.will import WillData
     from twisted_mqtt.broker.listenerprofile import ListenerProfile
-    from twisted_mqtt.config.schema_mqttsn import MQTTSN
     from twisted_mqtt.core.message import Message
 
 _log = Logger()
@@ -64,7 +64,7 @@ class SNGateway(Protocol):
 
     broker: Any
     profile: ListenerProfile
-    settings: MQTTSN
+    settings: MQTTSNSettings
     predefined: Predefined
     port: int
     patience: float

@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from gateways.datagrams import DatagramPort, SocketAddress, TwistedPort
+    from gateways.mqttsn.settings import MQTTSNSettings
     from gateways.mqttsn.will import WillData
-    from twisted_mqtt.config.schema_mqttsn import MQTTSN
     from twisted_mqtt.core.message import Message
 
 # What only one that believes to be connected says: it learns that it is not. Nothing that a gateway might say is among
@@ -85,7 +85,7 @@ class MQTTSNProtocol:
     @ivar malformed: how many datagrams were no messages.
     """
 
-    def __init__(self, broker: Any, settings: MQTTSN) -> None:
+    def __init__(self, broker: Any, settings: MQTTSNSettings) -> None:
         self.broker = broker
         self.settings = settings
         self.predefined = Predefined(settings.predefined.topic)

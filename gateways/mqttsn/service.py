@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from gateways.datagrams import isMulticast, openDatagrams
 from gateways.mqttsn.protocol import MQTTSNProtocol
-from twisted_mqtt.config.schema_mqttsn import MQTTSN
+from gateways.mqttsn.settings import MQTTSNSettings
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
@@ -28,7 +28,7 @@ class MQTTSNService(Service):
     @ivar protocol: what comes to its socket.
     """
 
-    def __init__(self, broker: Any, settings: MQTTSN, reactor: Any) -> None:
+    def __init__(self, broker: Any, settings: MQTTSNSettings, reactor: Any) -> None:
         self.protocol = MQTTSNProtocol(broker, settings)
         self._settings = settings
         self._reactor = reactor
@@ -75,4 +75,4 @@ def makeService(broker: Any, settings: Any, reactor: Any) -> IService:
 
     @param settings: the table C{[mqtt.sn]}; L{None} for its defaults.
     """
-    return MQTTSNService(broker, MQTTSN() if settings is None else settings, reactor)
+    return MQTTSNService(broker, MQTTSNSettings() if settings is None else settings, reactor)

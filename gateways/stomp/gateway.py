@@ -14,7 +14,7 @@ from twisted_mqtt.broker.listenerprofile import ListenerProfile, limitsOf
 
 if TYPE_CHECKING:
     from gateways.implements import GatewayClient
-    from twisted_mqtt.config.schema_stomp import Stomp
+    from gateways.stomp.settings import StompSettings
 
 
 class StompShell(Protocol):
@@ -66,7 +66,7 @@ class StompGateway:
     @ivar clients: how many connections there are.
     """
 
-    def __init__(self, broker: Any, settings: Stomp) -> None:
+    def __init__(self, broker: Any, settings: StompSettings) -> None:
         """
         @param broker: provides L{IBroker<twisted_mqtt.interfaces.IBroker>}.
         """

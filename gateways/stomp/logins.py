@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted_mqtt.hooks.verdicts import STOP, AuthResult
 
 if TYPE_CHECKING:
-    from twisted_mqtt.config.schema_stomp import Stomp
+    from gateways.stomp.settings import StompSettings
 
 # Before everybody else, and after.
 _FIRST: Final = 1 << 30
@@ -26,7 +26,7 @@ class Logins:
     Takes part in the authentication of STOMP clients.
     """
 
-    def __init__(self, hooks: Any, settings: Stomp) -> None:
+    def __init__(self, hooks: Any, settings: StompSettings) -> None:
         """
         @param hooks: the broker's.
         """

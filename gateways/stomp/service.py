@@ -13,8 +13,8 @@ from twisted.logger import Logger
 from gateways.stomp.gateway import StompGateway
 from gateways.stomp.logins import Logins
 from gateways.stomp.protocol import StompFactory
+from gateways.stomp.settings import StompSettings
 from gateways.stomp.web import WebFactory
-from twisted_mqtt.config.schema_stomp import Stomp
 from twisted_mqtt.net.endpoints import tcpEndpoint
 from twisted_mqtt.net.portoptions import PortOptions, TransportOptions
 from twisted_mqtt.net.tls.layer import TLSFactory
@@ -36,7 +36,7 @@ class StompService(Service):
     @ivar ports: the open ones, by kind: C{"tcp"}, C{"ssl"}, C{"ws"}, C{"wss"}.
     """
 
-    def __init__(self, broker: Any, settings: Stomp, reactor: Any) -> None:
+    def __init__(self, broker: Any, settings: StompSettings, reactor: Any) -> None:
         self.gateway = StompGateway(broker, settings)
         self.ports: dict[str, Any] = {}
         self._settings = settings
@@ -123,4 +123,4 @@ def makeService(broker: Any, settings: Any, reactor: Any) -> IService:
 
     @param settings: the table C{[stomp]}; L{None} for its defaults.
     """
-    return StompService(broker, Stomp() if settings is None else settings, reactor)
+    return StompService(broker, StompSettings() if settings is None else settings, reactor)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from gateways.stomp.protocol import StompFactory
-    from twisted_mqtt.config.schema_stomp import StompWeb
+    from gateways.stomp.settings import StompWeb
 
 # The head of a first request is no longer than this.
 _LONGEST_HEAD: Final = 16384

@@ -16,7 +16,7 @@ from gateways.stomp.sockjsframes import BrokenMessages, closeFrame, messageFrame
 
 if TYPE_CHECKING:
     from gateways.stomp.protocol import StompFactory
-    from twisted_mqtt.config.schema_stomp import StompWeb
+    from gateways.stomp.settings import StompWeb
 
 # The best first.
 SUB_PROTOCOLS: Final = ("v12.stomp", "v11.stomp", "v10.stomp")

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.kits.disk import Disk
 from twisted_mqtt.broker.retained import RetainedMessages
-from twisted_mqtt.config.schema_extensions import Retainer
+from twisted_mqtt.config.schema_retainer import RetainerSettings
 from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.message import Message
 
@@ -30,7 +30,7 @@ class RetainedMessagesTests(SynchronousTestCase):
         Retained messages with these limits.
         """
         self.counters = Counters()
-        return RetainedMessages(self.counters, Retainer(**limits))
+        return RetainedMessages(self.counters, RetainerSettings(**limits))
 
     def test_keepsTheLast(self) -> None:
         """
@@ -125,7 +125,7 @@ class OnDiskAloneTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.messages = RetainedMessages(Counters(), Retainer(max_retained_messages=3))
+        self.messages = RetainedMessages(Counters(), RetainerSettings(max_retained_messages=3))
         self.disk = self.messages.source = Disk()
         for topic in ("a", "b"):
             self.write(retained(topic, topic.encode() * 100))
@@ -180,7 +180,7 @@ class OnDiskAloneTests(SynchronousTestCase):
         """
         self.write(retained("a", b"x", expiresAt=1100.0))
         self.assertEqual(self.messages.expire(1100.0), ["a"])
-        self.messages.limits = Retainer(expiry_interval=60.0)
+        self.messages.limits = RetainerSettings(expiry_interval=60.0)
         self.write(retained("b", b"x"))
         self.assertEqual(self.messages.expire(1060.0), ["b"])
 

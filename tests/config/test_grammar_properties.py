@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twisted_mqtt.config import ConfigurationError, forms, grammar, settingsFrom
 from twisted_mqtt.config.grammar import Grammar, Unfit
 from twisted_mqtt.config.keys import keysOf
-from twisted_mqtt.config.registry import BUILT_IN
+from twisted_mqtt.config.registry import installed
 from twisted_mqtt.config.settings import Settings
 from twisted_mqtt.config.values import Bind, FlappingPolicy, RateLimit, TwoLimits
 
@@ -88,7 +88,7 @@ NAMES = sorted(
     {
         *keysOf(Settings),
         *(key for outer in keysOf(Settings).values() if outer.table for key in keysOf(outer.table)),
-        *(word for declaration in BUILT_IN for word in declaration.table.split(".")),
+        *(word for declaration in installed() for word in declaration.table.split(".")),
         *("²", "auth", "mysql", "external", "bind", "access", "1", "load", "topic", "rule", "", "web", "hook", "sn"),
     }
 )

@@ -8,20 +8,20 @@ from typing import Annotated, Any
 import pytest
 from msgspec import Struct
 
-from twisted_mqtt.config import BUILT_IN, ConfigurationError, Declaration, Settings, readSettings, settingsFrom
+from gateways.coap.settings import CoAPSettings
+from gateways.mqttsn.settings import MQTTSNSettings
+from gateways.stomp.settings import StompSettings
+from twisted_mqtt.config import ConfigurationError, Registry, Settings, installed, readSettings, settingsFrom
+from twisted_mqtt.config.document import ownExtensions
 from twisted_mqtt.config.keys import Flag, Whole, keysOf
-from twisted_mqtt.config.schema_extensions import (
-    CoAP,
-    Presence,
-    ProxySubscription,
-    Retainer,
-    Rewrite,
-    Subscription,
-)
+from twisted_mqtt.config.registry import DeclarationError, IDeclaration
 from twisted_mqtt.config.schema_mqtt import Zone
-from twisted_mqtt.config.schema_mqttsn import MQTTSN
-from twisted_mqtt.config.schema_stomp import Stomp
+from twisted_mqtt.config.schema_retainer import RetainerSettings
 from twisted_mqtt.config.values import Bind, FlappingPolicy, RateLimit, TwoLimits
+from twisted_mqtt.extensions.makers import ExtensionMaker
+from twisted_mqtt.modules.presence import PresenceSettings
+from twisted_mqtt.modules.rewrite import RewriteSettings
+from twisted_mqtt.modules.subscription import ProxySubscription, SubscriptionSettings
 
 
 def read(tmp_path: Path, text: str, environ: dict[str, str] | None = None) -> Settings:
@@ -60,8 +60,8 @@ class TestDefaults:
         """
         No default of a gateway can be reached from elsewhere.
         """
-        for declaration in BUILT_IN:
-            binds = [value for value in _values(declaration.load()()) if isinstance(value, Bind)]
+        for _, structure in ownExtensions():
+            binds = [value for value in _values(structure()) if isinstance(value, Bind)]
             assert all(bind.isLoopback for bind in binds)
 
     def test_documentedDefaults(self) -> None:
@@ -87,7 +87,7 @@ class TestDefaults:
         """
         Each default, written into a file, reads back as itself: the reference shows what may be written.
         """
-        structures: list[type[Struct]] = [Settings, *(declaration.load() for declaration in BUILT_IN)]
+        structures: list[type[Struct]] = [Settings, *(structure for _, structure in ownExtensions())]
         checked = 0
         while structures:
             for key in keysOf(structures.pop()).values():
@@ -411,6 +411,14 @@ class Greeter(Struct, frozen=True, kw_only=True):
     loud: Annotated[Flag, "Whether it shouts"] = False
 
 
+class Odd(Struct, frozen=True, kw_only=True):
+    """
+    A table with a key of which nobody knows how it is written.
+    """
+
+    when: Annotated[complex, "When it greets"] = 0j
+
+
 class TestExtensions:
     """
     Tables of extensions.
@@ -432,21 +440,20 @@ class TestExtensions:
             }
         )
         assert settings.startingExtensions == ("stomp", "mqttsn", "presence")
-        stomp = settings.extension("stomp", Stomp)
+        stomp = settings.extension("stomp", StompSettings)
         assert (stomp.frame.max_headers, str(stomp.listener.bind)) == (20, "0.0.0.0:0")
-        sn = settings.extension("mqttsn", MQTTSN)
+        sn = settings.extension("mqttsn", MQTTSNSettings)
         assert (sn.advertise_duration, sn.predefined.topic) == (60.0, {1: "/a"})
-        assert settings.extension("emqx_sn", MQTTSN) is sn
         assert settings.mqtt.max_packet_size == 5000
-        assert str(settings.extension("coap", CoAP).port) == "127.0.0.1:0"
-        assert settings.extension("retainer", Retainer) == Retainer()
+        assert str(settings.extension("coap", CoAPSettings).port) == "127.0.0.1:0"
+        assert settings.extension("retainer", RetainerSettings) == RetainerSettings()
 
     def test_wrongStructure(self) -> None:
         """
         Asking for a table as something else is a fault of the program.
         """
-        with pytest.raises(TypeError, match="the table of stomp is a Stomp, not a Retainer"):
-            settingsFrom({"stomp": {}}).extension("stomp", Retainer)
+        with pytest.raises(TypeError, match="the table of stomp is a StompSettings, not a RetainerSettings"):
+            settingsFrom({"stomp": {}}).extension("stomp", RetainerSettings)
 
     def test_modules(self) -> None:
         """
@@ -466,9 +473,9 @@ class TestExtensions:
         )
         assert sorted(settings.startingExtensions) == ["presence", "rewrite", "subscription"]
         assert settings.startingExtensions[0] == "rewrite"
-        assert settings.extension("presence", Presence).qos == 0
-        assert [rule.destination for rule in settings.extension("rewrite", Rewrite).rule] == ["y/$1"]
-        assert settings.extension("subscription", Subscription).entries == (
+        assert settings.extension("presence", PresenceSettings).qos == 0
+        assert [rule.destination for rule in settings.extension("rewrite", RewriteSettings).rule] == ["y/$1"]
+        assert settings.extension("subscription", SubscriptionSettings).entries == (
             ProxySubscription(topic="$client/%c", qos=0),
             ProxySubscription(topic="u/%u", qos=1),
         )
@@ -478,14 +485,13 @@ class TestExtensions:
         Numbered tables may be an array of tables.
         """
         settings = read(tmp_path, '[[module.subscription]]\ntopic = "a"\n[[module.subscription]]\ntopic = "b"\n')
-        assert [entry.topic for entry in settings.extension("subscription", Subscription).entries] == ["a", "b"]
+        assert [entry.topic for entry in settings.extension("subscription", SubscriptionSettings).entries] == ["a", "b"]
 
     def test_ofSomebodyElse(self) -> None:
         """
-        An extension that is declared has its table read, and a typo in it refused, whether or not it starts.
+        An extension that is installed has its table read, and a typo in it refused, whether or not it starts.
         """
-        registry = BUILT_IN.copy()
-        registry.declare(Declaration("greeter", "company.greeter", f"{__name__}:Greeter"))
+        registry = registryWith(maker("greeter", "company.greeter", f"{__name__}:Greeter"))
         settings = settingsFrom({"company": {"greeter": {"times": 3}}}, registry=registry)
         assert settings.extension("greeter", Greeter) == Greeter(times=3)
         assert "greeter" not in settings.startingExtensions
@@ -501,11 +507,61 @@ class TestExtensions:
         """
         The module of an extension that the configuration does not mention is left alone.
         """
-        registry = BUILT_IN.copy()
-        registry.declare(Declaration("absent", "absent", "no.such.module:Table"))
+        registry = registryWith(maker("absent", "absent", "no.such.module:Table"))
         assert "absent" not in settingsFrom({}, registry=registry).extensions
-        with pytest.raises(ImportError):
+        with pytest.raises(ConfigurationError, match="settings of the extension absent cannot be used: ModuleNotFound"):
             settingsFrom({"absent": {}}, registry=registry)
+
+    def test_structureThatCannotBeRead(self) -> None:
+        """
+        A structure with a field of which nobody knows how it is written is the extension's fault, and said so.
+        """
+        registry = registryWith(maker("odd", "odd", f"{__name__}:Odd"))
+        with pytest.raises(ConfigurationError, match="settings of the extension odd cannot be used"):
+            settingsFrom({"odd": {}}, registry=registry)
+
+    @pytest.mark.parametrize("table", ["node", "mqtt", "broker.sys_interval", "listener.tcp"])
+    def test_tableOfTheBroker(self, table: str) -> None:
+        """
+        An extension cannot have a table that is the broker's own.
+        """
+        registry = registryWith(maker("greedy", table, f"{__name__}:Greeter"))
+        with pytest.raises(ConfigurationError, match="the extension greedy .tests. has a table that is the broker's"):
+            settingsFrom({}, registry=registry)
+
+    @pytest.mark.parametrize(
+        "other, message",
+        [
+            (("greeter", "other", ""), 'two extensions have the name "greeter": greeter .tests. and greeter'),
+            (("hello", "hello", "greeter"), 'two extensions have the name "greeter": hello .tests. and greeter'),
+            (("hello", "company.greeter", ""), 'two extensions have the table "company.greeter"'),
+            (("mine", "coap", ""), 'two extensions have the table "coap": .*twisted-mqtt.*uninstall one'),
+        ],
+    )
+    def test_twoOfOneName(self, other: tuple[str, str, str], message: str) -> None:
+        """
+        Two extensions with the same name or table are refused: nobody could tell which one is meant.
+        """
+        registry = registryWith(maker("greeter", "company.greeter", f"{__name__}:Greeter"))
+        name, table, alias = other
+        with pytest.raises(DeclarationError, match=message):
+            registry.declare(maker(name, table, f"{__name__}:Greeter", (alias,) if alias else ()))
+
+
+def maker(name: str, table: str, settings: str, aliases: tuple[str, ...] = ()) -> ExtensionMaker:
+    """
+    The maker of an extension of somebody else.
+    """
+    return ExtensionMaker(name, "tests.nothing:Nothing", "", table=table, settings=settings, aliases=aliases)
+
+
+def registryWith(maker: ExtensionMaker) -> Registry[IDeclaration]:
+    """
+    What is installed, and one more.
+    """
+    registry = installed()
+    registry.declare(maker)
+    return registry
 
 
 def test_settingsFromLeavesItsArgumentAlone() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec import NODEFAULT, Struct
 
-from twisted_mqtt.config import BUILT_IN, Settings, document, readSettings
+from twisted_mqtt.config import Settings, document, readSettings
 from twisted_mqtt.config.convert import Conversion
 from twisted_mqtt.config.keys import Key, keysOf
 from twisted_mqtt.config.schema_listeners import Listeners
@@ -100,12 +100,12 @@ def test_commentedKeysShowTheirDefaults(installed: Path) -> None:
                 assert values[key.attribute] == key.default, ".".join((*path, name))
                 compared += 1
 
-    for declaration in BUILT_IN:
+    for declaration, structure in document.ownExtensions():
         *outer, last = declaration.table.split(".")
         within = tables
         for name in outer:
             within = within[name]
-        compare(declaration.load(), within.pop(last), (*outer, last))
+        compare(structure, within.pop(last), (*outer, last))
     assert not tables.pop("module")
     # The one value that is not a default: what `make run` starts.
     assert tables["plugins"].pop("load") == ["stomp", "mqttsn", "coap", "lwm2m"]
@@ -134,7 +134,7 @@ def test_referenceHasEveryKey() -> None:
     No key is left out of the reference.
     """
     text = document.document()
-    structures: list[type[Struct]] = [Settings, *(declaration.load() for declaration in BUILT_IN)]
+    structures: list[type[Struct]] = [Settings, *(structure for _, structure in document.ownExtensions())]
     while structures:
         for key in keysOf(structures.pop()).values():
             if key.table is not None:

@@ -17,15 +17,15 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.kits.recording import Client, RecordingBroker
-from twisted_mqtt.config.registry import BUILT_IN
-from twisted_mqtt.config.schema_extensions import Presence as PresenceSettings
+from twisted_mqtt.config.registry import installed
+from twisted_mqtt.extensions.makers import ExtensionMaker
 from twisted_mqtt.extensions.running import (
     STOP_TIMEOUT,
     ExtensionError,
-    ExtensionMaker,
     Extensions,
 )
 from twisted_mqtt.interfaces import IExtension, IExtensionMaker
+from twisted_mqtt.modules.presence import PresenceSettings
 
 
 class Fault(Exception):
@@ -82,12 +82,25 @@ class RecorderMaker:
 
     description = "Notes what becomes of it"
     version = "4.0.0"
+    table = ""
+    aliases = ()
+    short = None
+    distribution = "tests"
+    requires = ()
+    necessary = False
+    always = False
+    gateway = False
 
     def __init__(self, name: str, events: list[str]) -> None:
         self.name = name
         self.events = events
         self.made: list[Recorder] = []
         self.starting: Callable[[Recorder], Any] = lambda extension: None
+
+    def loadSettings(self) -> None:
+        """
+        It has no table.
+        """
 
     def makeExtension(self, settings: object) -> Recorder:
         """
@@ -363,7 +376,7 @@ class ExtensionMakerTests(SynchronousTestCase):
         """
         It can stand in a module of C{twisted.plugins}.
         """
-        maker = ExtensionMaker("presence", "no.such.module:Class", "Tells who comes and goes", "twisted")
+        maker = ExtensionMaker("presence", "no.such.module:Class", "Tells who comes and goes")
         verifyObject(IExtensionMaker, maker)
         self.assertTrue(IPlugin.providedBy(maker))
 
@@ -371,8 +384,16 @@ class ExtensionMakerTests(SynchronousTestCase):
         """
         Its version is that of the distribution it comes in; a tree that was never installed has one too.
         """
-        self.assertEqual(ExtensionMaker("a", "b:C", "d", "twisted").version, twisted.__version__)
-        self.assertEqual(ExtensionMaker("a", "b:C", "d", "no-such-distribution").version, "0.0.0")
+        self.assertEqual(ExtensionMaker("a", "b:C", "d", distribution="twisted").version, twisted.__version__)
+        self.assertEqual(ExtensionMaker("a", "twisted.web:C", "d").version, twisted.__version__)
+        self.assertEqual(ExtensionMaker("a", "b:C", "d", distribution="no-such-distribution").version, "0.0.0")
+
+    def test_tableNeedsSettings(self) -> None:
+        """
+        A table without the structure of its keys is refused, and so is a structure without a table.
+        """
+        self.assertRaises(ValueError, ExtensionMaker, "a", "b:C", "d", table="a")
+        self.assertRaises(ValueError, ExtensionMaker, "a", "b:C", "d", settings="b:S")
 
     def test_builtIn(self) -> None:
         """
@@ -380,10 +401,10 @@ class ExtensionMakerTests(SynchronousTestCase):
         """
         makers = {maker.name: maker for maker in getPlugins(IExtensionMaker)}
         for name in ("presence", "subscription", "rewrite"):
-            declaration = BUILT_IN.find(name)
+            declaration = installed().find(name)
             assert declaration is not None
             verifyObject(IExtensionMaker, makers[name])
-            extension = makers[name].makeExtension(declaration.load()())
+            extension = makers[name].makeExtension(declaration.loadSettings()())
             verifyObject(IExtension, extension)
             self.assertTrue(makers[name].description)
 
@@ -391,9 +412,7 @@ class ExtensionMakerTests(SynchronousTestCase):
         """
         It imports the extension when one is wanted, and gives it its settings.
         """
-        maker = ExtensionMaker(
-            "presence", "twisted_mqtt.modules.presence:Presence", "Tells who comes and goes", "0.1.0"
-        )
+        maker = ExtensionMaker("presence", "twisted_mqtt.modules.presence:Presence", "Tells who comes and goes")
         extension = maker.makeExtension(PresenceSettings(qos=2))
         self.assertEqual(type(extension).__name__, "Presence")
 
@@ -401,7 +420,7 @@ class ExtensionMakerTests(SynchronousTestCase):
         """
         An extension without settings is made of nothing.
         """
-        maker = ExtensionMaker("dict", "builtins:dict", "Not really an extension", "no-such-distribution")
+        maker = ExtensionMaker("dict", "builtins:dict", "Not really an extension")
         self.assertEqual(maker.makeExtension(None), {})
 
 

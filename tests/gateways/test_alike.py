@@ -15,20 +15,20 @@ from gateways.coap.message import ACK, CON, CoAPMessage, encode, encodeEmpty
 from gateways.coap.options import OBSERVE, URI_PATH, URI_QUERY, stringOptions
 from gateways.coap.protocol import CoAPProtocol
 from gateways.coap.pubsub import PubSubTopics
+from gateways.coap.settings import CoAPSettings
 from gateways.mqttsn.codec import decode as decodeSN
 from gateways.mqttsn.codec import encode as encodeSN
 from gateways.mqttsn.packets import CONNACK, DISCONNECT, NOT_SUPPORTED, PUBACK, SUBACK, SUBSCRIBE, SNConnect, SNPacket
 from gateways.mqttsn.packets import SNPublish as SNPublish
 from gateways.mqttsn.packets import SNSubscribe as SNSubscribe
 from gateways.mqttsn.protocol import MQTTSNProtocol
+from gateways.mqttsn.settings import MQTTSNSettings
 from tests.gateways.coap.test_gateway import Port
 from tests.kits.mqttsn import Net
 from tests.kits.stomp import Kit
 from tests.kits.wire import Peer
 from twisted_mqtt.broker.flapping import Flapping
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
-from twisted_mqtt.config.schema_extensions import CoAP
-from twisted_mqtt.config.schema_mqttsn import MQTTSN
 from twisted_mqtt.hooks.verdicts import AuthResult
 from twisted_mqtt.mqtt.protocol import MQTTFactory
 
@@ -49,9 +49,9 @@ class Together:
         profile = ListenerProfile("x", self.broker.settings.resolveZone("external"))
         self.mqtt = MQTTFactory(self.broker, profile)
         self.net = Net()
-        self.sn = MQTTSNProtocol(self.broker, MQTTSN(username="tom"))
+        self.sn = MQTTSNProtocol(self.broker, MQTTSNSettings(username="tom"))
         self.sn.transport = self.net  # type: ignore[assignment]  # all that is asked of a port here
-        self.coap = CoAPProtocol(CoAPGateway(self.broker, CoAP(), PubSubTopics(3)), profile, self.clock)
+        self.coap = CoAPProtocol(CoAPGateway(self.broker, CoAPSettings(), PubSubTopics(3)), profile, self.clock)
         self.port = Port()
         self.coap.makeConnection(self.port)
         self.ports = 0

@@ -10,11 +10,11 @@ from OpenSSL._util import ffi, lib
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 
+from gateways.coap.settings import DTLSSettings
 from gateways.coap.transport.dtls import DTLSProtocol
 from gateways.coap.transport.dtlscontext import DTLSContext
 from tests.kits.certificates import Authority
 from twisted_mqtt.base.timerwheel import TimerWheel
-from twisted_mqtt.config.schema_extensions import DTLS
 from twisted_mqtt.net.tls.options import optionsOf
 from twisted_mqtt.net.tls.psk import PreSharedKeys
 
@@ -65,7 +65,7 @@ class Server:
         self.clock.advance(1000)
         self.sent: list[tuple[bytes, tuple[Any, ...]]] = []
         issued = Authority(folder).issue("server")
-        table = DTLS(certfile=issued.certfile, keyfile=issued.keyfile, **settings)
+        table = DTLSSettings(certfile=issued.certfile, keyfile=issued.keyfile, **settings)
         self.upper = Upper()
         self.wheel = TimerWheel(self.clock)
         context = DTLSContext(optionsOf(table, "coap.dtls"), PreSharedKeys() if keys is None else keys)

@@ -30,7 +30,7 @@ from gateways.lwm2m.gateway import LwM2MGateway
 from gateways.lwm2m.objects.definitions import loadModels
 from gateways.lwm2m.protocol import LwM2MProtocol
 from gateways.lwm2m.service import profileOf
-from twisted_mqtt.config.schema_lwm2m import LwM2M
+from gateways.lwm2m.settings import LwM2MSettings
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.net.peeridentity import PeerIdentity
@@ -229,7 +229,7 @@ class Kit:
         self.clock = Clock()
         self.clock.advance(1_000_000)
         self.broker, factory = makeBroker(self.clock, **(zone or {}))
-        self.settings = LwM2M(**keys)
+        self.settings = LwM2MSettings(**keys)
         self.fate: Callable[[bytes], list[float]] = lambda datagram: [0.01]
         self.heard: list[tuple[str, dict[str, Any]]] = []
         self.peers: dict[Address, Peer] = {}

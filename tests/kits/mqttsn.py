@@ -23,8 +23,8 @@ from gateways.mqttsn.packets import (
     SNSubscribe,
 )
 from gateways.mqttsn.protocol import MQTTSNProtocol
+from gateways.mqttsn.settings import MQTTSNSettings, PredefinedTopics
 from tests.kits.wire import Peer
-from twisted_mqtt.config.schema_mqttsn import MQTTSN, PredefinedTopics
 from twisted_mqtt.testing.broker import makeBroker
 
 
@@ -58,7 +58,9 @@ class World:
         self.clock.advance(1_000_000)
         self.broker, self.factory = makeBroker(self.clock, **(zone or {}))
         self.net = Net()
-        self.gateway = MQTTSNProtocol(self.broker, MQTTSN(predefined=PredefinedTopics(topic=topics or {}), **keys))
+        self.gateway = MQTTSNProtocol(
+            self.broker, MQTTSNSettings(predefined=PredefinedTopics(topic=topics or {}), **keys)
+        )
         self.gateway.transport = self.net  # type: ignore[assignment]  # all that is asked of a port here
         self._next = 1
 

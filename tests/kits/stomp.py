@@ -14,9 +14,9 @@ from gateways.stomp.frame import Frame, FrameLimits, StompParser
 from gateways.stomp.gateway import StompGateway
 from gateways.stomp.logins import Logins
 from gateways.stomp.protocol import StompFactory, StompProtocol
+from gateways.stomp.settings import StompSettings
 from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.config import settingsFrom
-from twisted_mqtt.config.schema_stomp import Stomp
 from twisted_mqtt.stores.memory import MemoryStore
 
 NOW = 1_600_000_000.0
@@ -37,7 +37,7 @@ class Kit:
         settings = settingsFrom({"zone": {"external": zone or {}}, "stomp": stomp})
         self.broker = Broker(settings, self.clock, store or MemoryStore(), chance=lambda: 0.0)
         self.broker.startService()
-        table = settings.extension("stomp", Stomp)
+        table = settings.extension("stomp", StompSettings)
         self.gateway = StompGateway(self.broker, table)
         self.logins = Logins(self.broker.hooks, table)
         self.logins.start()

@@ -11,9 +11,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.kits.recording import Client, RecordingBroker
-from twisted_mqtt.config.schema_extensions import Presence as PresenceSettings
 from twisted_mqtt.core.reasons import KEEP_ALIVE_TIMEOUT
-from twisted_mqtt.modules.presence import Presence
+from twisted_mqtt.modules.presence import Presence, PresenceSettings
 
 CLIENTS = "$SYS/brokers/node@127.0.0.1/clients/"
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.kits.recording import Client, RecordingBroker
-from twisted_mqtt.config.schema_extensions import Rewrite as RewriteSettings
 from twisted_mqtt.config.values import RewriteRule
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import SubscriptionRequest
-from twisted_mqtt.modules.rewrite import Rewrite, Rewriter
+from twisted_mqtt.modules.rewrite import Rewrite, Rewriter, RewriteSettings
 
 # The two rules of the specification.
 RULES = (

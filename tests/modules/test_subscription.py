@@ -9,14 +9,12 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.kits.recording import Client, RecordingBroker
-from twisted_mqtt.config.schema_extensions import ProxySubscription
-from twisted_mqtt.config.schema_extensions import Subscription as SubscriptionSettings
-from twisted_mqtt.modules.subscription import Subscription
+from twisted_mqtt.modules.subscription import ProxySubscription, ProxySubscriptions, SubscriptionSettings
 
 
 class SubscriptionTests(SynchronousTestCase):
     """
-    Tests for L{Subscription}.
+    Tests for L{ProxySubscriptions}.
     """
 
     def setUp(self) -> None:
@@ -31,7 +29,7 @@ class SubscriptionTests(SynchronousTestCase):
         settings = SubscriptionSettings(
             entries=tuple(ProxySubscription(topic=topic, qos=qos) for topic, qos in entries)
         )
-        self.extension = Subscription(settings)
+        self.extension = ProxySubscriptions(settings)
         self.extension.start(self.broker)
         self.broker.hooks.clientConnected.run(Client(**changed), None)
         return self.broker.subscribed

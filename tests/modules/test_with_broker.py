@@ -10,17 +10,13 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_mqtt.config.schema_extensions import Presence as PresenceSettings
-from twisted_mqtt.config.schema_extensions import ProxySubscription
-from twisted_mqtt.config.schema_extensions import Rewrite as RewriteSettings
-from twisted_mqtt.config.schema_extensions import Subscription as SubscriptionSettings
 from twisted_mqtt.config.values import RewriteRule
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.subscription import Subscription as Subscribed
 from twisted_mqtt.hooks.points import DENY
-from twisted_mqtt.modules.presence import Presence
-from twisted_mqtt.modules.rewrite import Rewrite
-from twisted_mqtt.modules.subscription import Subscription
+from twisted_mqtt.modules.presence import Presence, PresenceSettings
+from twisted_mqtt.modules.rewrite import Rewrite, RewriteSettings
+from twisted_mqtt.modules.subscription import ProxySubscription, ProxySubscriptions, SubscriptionSettings
 from twisted_mqtt.monitoring.stats import GAUGES, Stats
 from twisted_mqtt.monitoring.systopics import SysTopics
 from twisted_mqtt.testing.broker import connectTransport, makeBroker
@@ -128,7 +124,7 @@ class ModuleTests(SynchronousTestCase):
         what is retained, then what is published.
         """
         settings = SubscriptionSettings(entries=(ProxySubscription(topic="to/%c/#", qos=1),))
-        Subscription(settings).start(self.broker)
+        ProxySubscriptions(settings).start(self.broker)
         self.broker.hooks.clientCheckAcl.add(lambda *args: DENY)
         self.broker.publish(Message("to/c1/now", b"retained", retain=True))
         _, transport = self.connect("c1")

@@ -11,9 +11,8 @@ import pytest
 
 from tests.kits.stores import Bed
 from tests.kits.wire import Peer
-from twisted_mqtt.config.schema_extensions import DelayedPublish as Settings
 from twisted_mqtt.core.packets import PUBACK
-from twisted_mqtt.modules.delayed import DelayedPublish
+from twisted_mqtt.modules.delayed import DelayedPublish, DelayedPublishSettings
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def load(bed: Bed, most: int = 0) -> DelayedPublish:
     """
     Start the extension.
     """
-    extension = DelayedPublish(Settings(max_delayed_messages=most))
+    extension = DelayedPublish(DelayedPublishSettings(max_delayed_messages=most))
     extension.start(bed.broker)
     return extension
 

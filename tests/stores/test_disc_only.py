@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.kits.stores import Bed
 from tests.kits.wire import Peer
-from twisted_mqtt.config.schema_extensions import Retainer
+from twisted_mqtt.config.schema_retainer import RetainerSettings
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK, Ack, Publish, Suback, Subscribe, SubscriptionRequest
 from twisted_mqtt.stores.database import RETAINED_BYTES
@@ -198,7 +198,7 @@ def test_expiry(tmp_path: Path) -> None:
     """
     They expire while the broker runs, and while it does not.
     """
-    bed = Bed(tmp_path, retained="disc_only", retainer=Retainer(expiry_interval=100.0))
+    bed = Bed(tmp_path, retained="disc_only", retainer=RetainerSettings(expiry_interval=100.0))
     publisher = bed.peer()
     publisher.connect("keeper")
     publisher.publish("short", b"x", 1, 1, retain=True, messageExpiry=10).expect(Ack)

@@ -2,19 +2,65 @@
 Makes the extensions that come with the broker known. They are imported when they are wanted.
 """
 
-from twisted_mqtt.extensions.running import ExtensionMaker
+from twisted_mqtt.extensions.makers import ExtensionMaker
 
 presence = ExtensionMaker(
-    "presence", "twisted_mqtt.modules.presence:Presence", "Client Presence Events", "twisted-mqtt"
+    "presence",
+    "twisted_mqtt.modules.presence:Presence",
+    "Client Presence Events",
+    table="module.presence",
+    settings="twisted_mqtt.modules.presence:PresenceSettings",
+    short="enable",
+    distribution="twisted-mqtt",
 )
 subscription = ExtensionMaker(
-    "subscription", "twisted_mqtt.modules.subscription:Subscription", "Proxy Subscriptions", "twisted-mqtt"
+    "subscription",
+    "twisted_mqtt.modules.subscription:ProxySubscriptions",
+    "Proxy Subscriptions",
+    table="module.subscription",
+    settings="twisted_mqtt.modules.subscription:SubscriptionSettings",
+    short="enable",
+    distribution="twisted-mqtt",
 )
-rewrite = ExtensionMaker("rewrite", "twisted_mqtt.modules.rewrite:Rewrite", "Topic Rewriting", "twisted-mqtt")
-pskFile = ExtensionMaker("psk_file", "twisted_mqtt.modules.psk_file:PSKFile", "PSK from File", "twisted-mqtt")
+rewrite = ExtensionMaker(
+    "rewrite",
+    "twisted_mqtt.modules.rewrite:Rewrite",
+    "Topic Rewriting",
+    table="module.rewrite",
+    settings="twisted_mqtt.modules.rewrite:RewriteSettings",
+    short="enable",
+    distribution="twisted-mqtt",
+)
+pskFile = ExtensionMaker(
+    "psk_file",
+    "twisted_mqtt.modules.psk_file:PSKFile",
+    "PSK from File",
+    table="psk",
+    settings="twisted_mqtt.modules.psk_file:PSKSettings",
+    distribution="twisted-mqtt",
+)
 aclInternal = ExtensionMaker(
-    "acl_internal", "twisted_mqtt.auth.acl_internal:AclInternal", "Access Rules from File", "twisted-mqtt"
+    "acl_internal",
+    "twisted_mqtt.auth.acl_internal:AclInternal",
+    "Access Rules from File",
+    distribution="twisted-mqtt",
+    necessary=True,
+    always=True,
 )
 delayedPublish = ExtensionMaker(
-    "delayed_publish", "twisted_mqtt.modules.delayed:DelayedPublish", "Delayed Publish", "twisted-mqtt"
+    "delayed_publish",
+    "twisted_mqtt.modules.delayed:DelayedPublish",
+    "Delayed Publish",
+    table="delayed_publish",
+    settings="twisted_mqtt.modules.delayed:DelayedPublishSettings",
+    distribution="twisted-mqtt",
+)
+retainer = ExtensionMaker(
+    "retainer",
+    "twisted_mqtt.modules.retainer:Retainer",
+    "Retained Messages",
+    table="retainer",
+    settings="twisted_mqtt.config.schema_retainer:RetainerSettings",
+    distribution="twisted-mqtt",
+    always=True,
 )

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from twisted_mqtt.broker.client import ClientInfo
-    from twisted_mqtt.config.schema_extensions import Retainer
+    from twisted_mqtt.config.schema_retainer import RetainerSettings
     from twisted_mqtt.config.settings import Settings
     from twisted_mqtt.core.connection import Connection
     from twisted_mqtt.core.message import Message
@@ -83,7 +83,7 @@ class Broker(Service):
         clock: IReactorTime,
         store: Any,
         chance: Callable[[], float] = random.random,
-        retainer: Retainer | None = None,
+        retainer: RetainerSettings | None = None,
     ) -> None:
         """
         @param store: provides L{IStore<twisted_mqtt.interfaces.IStore>}.

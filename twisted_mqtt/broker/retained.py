@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from twisted_mqtt.config.schema_extensions import Retainer
+from twisted_mqtt.config.schema_retainer import RetainerSettings
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.tree import RetainedTree
 
@@ -45,12 +45,14 @@ class RetainedMessages:
     The retained messages of a broker: L{Retained<twisted_mqtt.core.backlog.Retained>} messages.
 
     @ivar limits: how many, how large, and for how long; may be exchanged while the broker runs.
+    @ivar accepting: whether messages are retained; what is retained already stays.
     @ivar source: has the payloads of those messages in the tree that have none, which no retained message is without;
         L{None} where all are in memory.
     """
 
-    def __init__(self, counters: Counters, limits: Retainer | None = None) -> None:
-        self.limits = Retainer() if limits is None else limits
+    def __init__(self, counters: Counters, limits: RetainerSettings | None = None) -> None:
+        self.limits = RetainerSettings() if limits is None else limits
+        self.accepting = True
         self.source: PayloadReader | None = None
         self._counters = counters
         self._tree = RetainedTree()
@@ -132,11 +134,14 @@ class RetainedMessages:
         """
         Keep a message for its topic, or forget the topic's message where the payload is empty ([MQTT-3.3.1-6]).
 
-        @return: whether anything changed: not where a limit is against it; then the message goes on as an ordinary one.
+        @return: whether anything changed: not where a limit is against it, or none are taken; then the message goes on
+            as an ordinary one.
         """
         topic = message.topic
         if not message.payload:
             return self.remove(topic)
+        if not self.accepting:
+            return False
         limits = self.limits
         if not message.system:
             if limits.max_payload_size and len(message.payload) > limits.max_payload_size:

@@ -4,18 +4,17 @@ The configuration: a typed schema, the one place of every default, and the reade
 
 from twisted_mqtt.config.problems import ConfigurationError, Problem
 from twisted_mqtt.config.reader import readSettings, settingsFrom
-from twisted_mqtt.config.registry import BUILT_IN, Declaration, Registry
+from twisted_mqtt.config.registry import Registry, installed
 from twisted_mqtt.config.schema_mqtt import Zone
 from twisted_mqtt.config.settings import Settings
 
 __all__ = [
-    "BUILT_IN",
     "ConfigurationError",
-    "Declaration",
     "Problem",
     "Registry",
     "Settings",
     "Zone",
+    "installed",
     "readSettings",
     "settingsFrom",
 ]

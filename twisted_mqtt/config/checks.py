@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from twisted_mqtt.config.forms import FILE, unknownCiphers
 from twisted_mqtt.config.grammar import Unfit
 from twisted_mqtt.config.problems import nearest
-from twisted_mqtt.config.registry import Registry
+from twisted_mqtt.config.registry import IDeclaration, Registry
 from twisted_mqtt.config.schema_listeners import (
     AnyListener,
     SecureListener,
@@ -22,7 +22,7 @@ from twisted_mqtt.config.source import Path, Source
 from twisted_mqtt.config.values import Bind
 
 
-def check(settings: Settings, source: Source, registry: Registry) -> None:
+def check(settings: Settings, source: Source, registry: Registry[IDeclaration]) -> None:
     """
     Note in the source what does not fit together.
 

@@ -11,13 +11,16 @@ from typing import Final
 from msgspec import NODEFAULT, Struct
 
 from twisted_mqtt.config.keys import Key, Since, keysOf
-from twisted_mqtt.config.registry import BUILT_IN, Declaration
+from twisted_mqtt.config.registry import IDeclaration, installed
 from twisted_mqtt.config.schema_listeners import USUAL_BINDS, Listeners
 from twisted_mqtt.config.schema_mqtt import Zone
 from twisted_mqtt.config.settings import Settings
 from twisted_mqtt.config.zones import FROM_MQTT, FROM_TOP
 
 DEFAULT_PATH = "docs/configuration.md"
+
+#: What the broker and its own extensions are installed as.
+DISTRIBUTION = "twisted-mqtt"
 
 INTRODUCTION = """\
 # Configuration
@@ -189,14 +192,24 @@ def withoutEffect(structure: type[Struct], path: str = "", why: str | None = Non
             yield name, reason
 
 
-def extensionOf(declaration: Declaration) -> Iterator[str]:
+def extensionOf(declaration: IDeclaration, structure: type[Struct]) -> Iterator[str]:
     """
     The part about one extension.
     """
     yield f"### `[{declaration.table}]` (`{declaration.name}`)"
     yield ""
-    yield from tableOf(declaration.load(), "now")
+    yield from tableOf(structure, "now")
     yield ""
+
+
+def ownExtensions() -> Iterator[tuple[IDeclaration, type[Struct]]]:
+    """
+    The extensions that come with the broker and have a table, by name, whatever else is installed.
+    """
+    for declaration in sorted(installed(), key=lambda declaration: declaration.name):
+        structure = declaration.loadSettings() if declaration.distribution == DISTRIBUTION else None
+        if structure is not None:
+            yield declaration, structure
 
 
 def document() -> str:
@@ -222,15 +235,14 @@ def document() -> str:
         else:
             lines += [ZONES if key.table is Zone else f"{key.meaning}.\n", *tableOf(key.table, key.since or "restart")]
     lines += ["", "## Extensions and gateways", "", EXTENSIONS]
-    extensions = sorted(BUILT_IN, key=lambda declaration: declaration.name)
-    for declaration in extensions:
-        lines += extensionOf(declaration)
+    for declaration, structure in ownExtensions():
+        lines += extensionOf(declaration, structure)
     lines += ["## Accepted without effect", ""]
     lines += ["A configuration of EMQ X may have these keys; the broker says once that they change nothing.", ""]
     lines += ["| key | why |", "|---|---|"]
     unused = [*withoutEffect(Settings)]
-    for declaration in extensions:
-        unused += withoutEffect(declaration.load(), f"{declaration.table}.")
+    for declaration, structure in ownExtensions():
+        unused += withoutEffect(structure, f"{declaration.table}.")
     lines += [f"| `{escaped(name)}` | {escaped(why)} |" for name, why in _gathered(unused)]
     return "\n".join(lines) + "\n"
 

@@ -8,11 +8,20 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec import Struct
+
 from twisted_mqtt.config.checks import check
 from twisted_mqtt.config.convert import Conversion
 from twisted_mqtt.config.keys import keysOf
-from twisted_mqtt.config.problems import ConfigurationError, Problem, nearest
-from twisted_mqtt.config.registry import BUILT_IN, WELL_KNOWN_TABLES, Declaration, Registry
+from twisted_mqtt.config.problems import ConfigurationError, Problem
+from twisted_mqtt.config.registry import (
+    WELL_KNOWN_TABLES,
+    DeclarationError,
+    IDeclaration,
+    Registry,
+    installed,
+    structureOf,
+)
 from twisted_mqtt.config.schema_listeners import USUAL_BINDS
 from twisted_mqtt.config.schema_mqtt import MQTT, Zone
 from twisted_mqtt.config.settings import Settings
@@ -21,14 +30,14 @@ from twisted_mqtt.config.zones import USUAL_ZONES, resolved
 
 
 def readSettings(
-    path: str | os.PathLike[str] | None, environ: Mapping[str, str], registry: Registry = BUILT_IN
+    path: str | os.PathLike[str] | None, environ: Mapping[str, str], registry: Registry[IDeclaration] | None = None
 ) -> Settings:
     """
     Read the configuration.
 
     @param path: The file; C{None} for the defaults.
     @param environ: The environment, such as C{os.environ}.
-    @param registry: The extensions that are installed.
+    @param registry: The extensions there are; without one, those that are installed.
 
     @raise ConfigurationError: It cannot be used; the error has all that is wrong.
     """
@@ -39,7 +48,7 @@ def readSettings(
 
 
 def settingsFrom(
-    tables: Mapping[str, Any], environ: Mapping[str, str] | None = None, registry: Registry = BUILT_IN
+    tables: Mapping[str, Any], environ: Mapping[str, str] | None = None, registry: Registry[IDeclaration] | None = None
 ) -> Settings:
     """
     Settings from Python, for a C{.tac} file or a test: the same tables and values as in the file.
@@ -75,7 +84,12 @@ def _addFile(source: Source, path: str | os.PathLike[str]) -> None:
     source.problems.append(Problem(source.name, None, "", None, message))
 
 
-def _settings(source: Source, environ: Mapping[str, str], registry: Registry) -> Settings:
+def _settings(source: Source, environ: Mapping[str, str], registry: Registry[IDeclaration] | None) -> Settings:
+    if registry is None:
+        try:
+            registry = installed()
+        except DeclarationError as error:
+            raise ConfigurationError([Problem("the installed extensions", None, "", None, str(error))]) from error
     if not source.problems:
         source.tables.setdefault("listener", {"tcp": {"external": {}}, "ws": {"external": {}}})
         # Before the environment, which may change the port only; after it, which may add listeners.
@@ -108,7 +122,7 @@ class _Reading:
     One pass over a source.
     """
 
-    def __init__(self, source: Source, registry: Registry) -> None:
+    def __init__(self, source: Source, registry: Registry[IDeclaration]) -> None:
         self._source = source
         self._registry = registry
         tables = [declaration.table.partition(".")[0] for declaration in registry if declaration.table]
@@ -119,6 +133,7 @@ class _Reading:
         The settings, as far as they can be read.
         """
         tables = self._source.tables
+        self._refuseForeignTables()
         extensions = self._extensions()
         self._refuseMissingExtensions()
         zones = tables.pop("zone", {})
@@ -128,10 +143,26 @@ class _Reading:
         starting = self._starting(values.get("plugins", Settings().plugins).load, extensions)
         for declaration in self._registry:
             if declaration.name in starting and declaration.name not in extensions and declaration.table:
-                table = self._conversion.built(declaration.load(), {}, tuple(declaration.table.split(".")))
+                table = self._built(declaration, {})
                 if table is not None:
                     extensions[declaration.name] = table
         return Settings(extensions=extensions, startingExtensions=starting, warnings=self._warnings(), **values)
+
+    def _refuseForeignTables(self) -> None:
+        """
+        Say of an extension that its table would hide one of the broker's.
+        """
+        for declaration in self._registry:
+            keys = keysOf(Settings)
+            for name in declaration.table.split("."):
+                key = keys.get(name)
+                if key is None:
+                    break
+                keys = keysOf(key.table) if key.table is not None else {}
+            else:
+                whose = f"the extension {declaration.name} ({declaration.distribution})"
+                message = f"{whose} has a table that is the broker's own: uninstall it"
+                self._source.problem(tuple(declaration.table.split(".")), None, message)
 
     def _extensions(self) -> dict[str, Any]:
         """
@@ -144,13 +175,24 @@ class _Reading:
                 # It may start although nothing mentions it.
                 raw = {}
             if raw is not None:
-                path = tuple(declaration.table.split("."))
-                table = self._conversion.built(declaration.load(), raw, path, declaration.short)
+                table = self._built(declaration, raw)
                 if table is not None:
                     found[declaration.name] = table
         return found
 
-    def _taken(self, declaration: Declaration) -> Any:
+    def _built(self, declaration: IDeclaration, raw: object) -> Struct | None:
+        """
+        The table of one extension as its structure; C{None} where that cannot be had.
+        """
+        path = tuple(declaration.table.split("."))
+        try:
+            structure = structureOf(declaration)
+        except DeclarationError as error:
+            self._source.problem(path, None, str(error))
+            return None
+        return None if structure is None else self._conversion.built(structure, raw, path, declaration.short)
+
+    def _taken(self, declaration: IDeclaration) -> Any:
         if not declaration.table:
             return None
         *outer, last = declaration.table.split(".")
@@ -205,10 +247,7 @@ class _Reading:
             if declaration:
                 starting.append(declaration.name)
             else:
-                close = nearest(name, self._registry.names())
-                message = f'no extension "{name}" is installed; '
-                message += f'the nearest is "{close}"' if close else f"there are {', '.join(self._registry.names())}"
-                self._source.problem(("plugins", "load"), name, message)
+                self._source.problem(("plugins", "load"), name, self._registry.advice(name))
         starting.extend(name for name, table in extensions.items() if getattr(table, "enable", False))
         return tuple(dict.fromkeys(starting))
 

@@ -1,24 +1,27 @@
 """
-Which extensions there are, and the table of each: an extension owns its keys, the reader checks them.
+Which extensions are installed, and the table of each: an extension owns its keys, the reader checks them.
 
-An extension declares a structure written like those of L{twisted_mqtt.config.schema_extensions}:
-
-    registry.declare(Declaration("greeter", "greeter", Greeter))
-
-The structure may be named by C{"module:Class"}; it is imported only if the configuration mentions the extension.
+What the reader must know of an extension is said by a Twisted plugin, which imports nothing of the extension. All
+plugins are found before the file is read, so that the keys of somebody else's extension are checked like ours.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Iterator
+from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
+from twisted.plugin import getPlugins
+from zope.interface import Attribute, Interface
 
-_PREFIXES = ("emqx_mod_", "emqx_", "emq_mod_", "emq_")
+from twisted_mqtt.config.keys import keysOf
+from twisted_mqtt.config.problems import nearest
+
+#: What EMQ X and EMQ put before the names of their plugins; it may stand before ours too.
+PREFIXES: Final = ("emqx_mod_", "emqx_", "emq_mod_", "emq_")
 
 #: Where the tables of well-known extensions stand, so that a table of one that is missing can be named.
-WELL_KNOWN_TABLES = {
+WELL_KNOWN_TABLES: Final = {
     "auth.client": "auth_clientid",
     "auth.http": "auth_http",
     "auth.jwt": "auth_jwt",
@@ -38,93 +41,119 @@ WELL_KNOWN_TABLES = {
 }
 
 
-class Declaration(Struct, frozen=True):
+class IDeclaration(Interface):
     """
-    What the reader must know about an extension.
-
-    @ivar name: Its name in C{plugins.load}.
-    @ivar table: Where its keys stand, with dots; C{""} if it has none.
-    @ivar structure: Its table, or C{"module:Class"}.
-    @ivar aliases: Other names for it, without the C{emqx_} that every name may have.
-    @ivar short: The key for which a single value instead of the table stands.
+    What the reader of a configuration must know of an extension.
     """
 
-    name: str
-    table: str
-    structure: type[Struct] | str
-    aliases: tuple[str, ...] = ()
-    short: str | None = None
+    name: str = Attribute("Its name in C{plugins.load}.")
+    table: str = Attribute("Where its keys stand, with dots; '' if it has none.")
+    aliases: tuple[str, ...] = Attribute("Other names for it, without the C{emqx_} that every name may have.")
+    short: str | None = Attribute(
+        "The key for which a single value stands in place of the table. One that is called C{enable} says whether the"
+        " extension starts although C{plugins.load} does not name it."
+    )
+    distribution: str = Attribute("The distribution that it comes in.")
 
-    def load(self) -> type[Struct]:
+    def loadSettings() -> type[Struct] | None:
         """
-        The structure, imported if need be.
+        Import the structure of its table; None if it has no table.
         """
-        if not isinstance(self.structure, str):
-            return self.structure
-        module, _, name = self.structure.partition(":")
-        structure: type[Struct] = getattr(importlib.import_module(module), name)
-        return structure
 
 
-class Registry:
+class DeclarationError(Exception):
     """
-    The extensions that are installed.
+    What an extension declares cannot be used; the text says what is wrong.
     """
 
-    def __init__(self, declarations: Iterable[Declaration] = ()) -> None:
-        self._declarations: dict[str, Declaration] = {}
+
+D = TypeVar("D", bound=IDeclaration)
+
+
+class Registry(Generic[D]):
+    """
+    The extensions that are installed, by name.
+    """
+
+    def __init__(self, declarations: Iterable[D] = ()) -> None:
+        """
+        @raise DeclarationError: Two extensions have the same name, or the same table.
+        """
+        self._declarations: dict[str, D] = {}
         self._names: dict[str, str] = {}
         for declaration in declarations:
             self.declare(declaration)
 
-    def declare(self, declaration: Declaration) -> None:
+    def declare(self, declaration: D) -> None:
         """
-        Add an extension, in place of one with the same name.
+        Add an extension.
+
+        @raise DeclarationError: There is one with the same name, or the same table.
         """
+        names = (declaration.name, *declaration.aliases)
+        for name in names:
+            if other := self._names.get(name):
+                raise DeclarationError(_twice("name", name, declaration, self._declarations[other]))
+        for known in self._declarations.values():
+            if declaration.table and known.table == declaration.table:
+                raise DeclarationError(_twice("table", declaration.table, declaration, known))
         self._declarations[declaration.name] = declaration
-        for name in (declaration.name, *declaration.aliases):
+        for name in names:
             self._names[name] = declaration.name
 
-    def find(self, name: str) -> Declaration | None:
+    def find(self, name: str) -> D | None:
         """
         The extension with this name, or one of its other names.
         """
-        for prefix in ("", *_PREFIXES):
+        for prefix in ("", *PREFIXES):
             if name.startswith(prefix) and (canonical := self._names.get(name[len(prefix) :])):
                 return self._declarations[canonical]
         return None
 
-    def __iter__(self) -> Iterator[Declaration]:
+    def __iter__(self) -> Iterator[D]:
         # The longest table first, so that [mqtt.sn] is taken out of [mqtt] before [mqtt] is read.
         return iter(sorted(self._declarations.values(), key=lambda declaration: -declaration.table.count(".")))
 
     def names(self) -> list[str]:
         """
-        The extensions by name.
+        The names of the extensions, sorted.
         """
         return sorted(self._declarations)
 
-    def copy(self) -> Registry:
+    def advice(self, name: str) -> str:
         """
-        Another registry with the same extensions, to declare more without changing this one.
+        What to say of a name that no extension has.
         """
-        return Registry(self._declarations.values())
+        close = nearest(name, self.names())
+        hint = f'the nearest is "{close}"' if close else f"there are {', '.join(self.names())}"
+        return f'no extension "{name}" is installed; {hint}'
 
 
-_SCHEMA = "twisted_mqtt.config.schema_extensions"
+def installed() -> Registry[IDeclaration]:
+    """
+    Find what is installed, afresh each time.
 
-#: The extensions and gateways that come with the broker.
-BUILT_IN = Registry(
-    [
-        Declaration("retainer", "retainer", f"{_SCHEMA}:Retainer"),
-        Declaration("delayed_publish", "delayed_publish", f"{_SCHEMA}:DelayedPublish"),
-        Declaration("presence", "module.presence", f"{_SCHEMA}:Presence", short="enable"),
-        Declaration("subscription", "module.subscription", f"{_SCHEMA}:Subscription", short="enable"),
-        Declaration("rewrite", "module.rewrite", f"{_SCHEMA}:Rewrite", short="enable"),
-        Declaration("psk_file", "psk", f"{_SCHEMA}:PSK"),
-        Declaration("stomp", "stomp", "twisted_mqtt.config.schema_stomp:Stomp"),
-        Declaration("mqttsn", "mqtt.sn", "twisted_mqtt.config.schema_mqttsn:MQTTSN", aliases=("sn", "mqtt_sn")),
-        Declaration("coap", "coap", f"{_SCHEMA}:CoAP"),
-        Declaration("lwm2m", "lwm2m", "twisted_mqtt.config.schema_lwm2m:LwM2M"),
-    ]
-)
+    @raise DeclarationError: Two extensions have the same name, or the same table.
+    """
+    return Registry(getPlugins(IDeclaration))
+
+
+def structureOf(declaration: IDeclaration) -> type[Struct] | None:
+    """
+    The structure of an extension's table, with keys that can be read; None if it has no table.
+
+    @raise DeclarationError: It cannot be imported, or is no structure whose fields say how they are written.
+    """
+    try:
+        structure = declaration.loadSettings()
+        if structure is not None:
+            keysOf(structure)
+    except Exception as error:
+        text = f"the settings of the extension {declaration.name} cannot be used: {type(error).__name__}: {error}"
+        raise DeclarationError(text) from error
+    return structure
+
+
+def _twice(what: str, name: str, one: IDeclaration, other: IDeclaration) -> str:
+    places = f"{one.name} ({one.distribution}) and {other.name} ({other.distribution})"
+    return f'two extensions have the {what} "{name}": {places}; uninstall one of them'

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, TypeVar
 from msgspec import Struct
 
 from twisted_mqtt.config.keys import NEXT_CONNECTION, NOW, Duration, File, Flag, Flapping, NoEffect, Whole
-from twisted_mqtt.config.registry import BUILT_IN
 from twisted_mqtt.config.schema_cluster import RPC, Cluster
 from twisted_mqtt.config.schema_listeners import AnyListener, Listeners
 from twisted_mqtt.config.schema_mqtt import MQTT, Zone
@@ -106,11 +105,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         """
         The table of an extension, with its defaults if the file has none.
 
-        @param name: The extension's name, in any of its forms.
+        @param name: The extension's name, in its short form.
         @param structure: What it is known to be; another structure raises L{TypeError}.
         """
-        declaration = BUILT_IN.find(name)
-        table = self.extensions.get(declaration.name if declaration else name)
+        table = self.extensions.get(name)
         if table is None:
             return structure()
         if not isinstance(table, structure):

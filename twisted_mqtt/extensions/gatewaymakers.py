@@ -7,6 +7,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
 from twisted.plugin import IPlugin, getPlugins
 from zope.interface import implementer
 
@@ -28,12 +29,26 @@ class GatewayMaker:
     @ivar name: What the gateway is called.
     """
 
-    def __init__(self, name: str, target: str) -> None:
+    short = None
+    distribution = "twisted-mqtt"
+
+    def __init__(self, name: str, target: str, table: str, settings: str, aliases: tuple[str, ...] = ()) -> None:
         """
         @param target: A function, C{"package.module:function"}, that is called as L{IGatewayMaker.makeService} is.
         """
         self.name = name
+        self.table = table
+        self.aliases = aliases
+        self._settings = settings
         self._module, _, self._function = target.partition(":")
+
+    def loadSettings(self) -> type[Struct]:
+        """
+        See L{IGatewayMaker}.
+        """
+        module, _, name = self._settings.partition(":")
+        structure: type[Struct] = getattr(import_module(module), name)
+        return structure
 
     def makeService(self, broker: IBroker, settings: object, reactor: object) -> IService:
         """

@@ -8,13 +8,12 @@ what it leaves on the hook points after that is removed here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import Struct
 from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from twisted.logger import Logger
-from twisted.plugin import IPlugin, getPlugins
-from zope.interface import implementer
+from twisted.plugin import getPlugins
 
 from twisted_mqtt.hooks.points import hookOwner
 from twisted_mqtt.interfaces import IExtension, IExtensionMaker
@@ -38,57 +37,6 @@ class ExtensionError(Exception):
     """
     An extension cannot be loaded, unloaded or reloaded; the text says which and why.
     """
-
-
-def releaseOf(distribution: str) -> str:
-    """
-    Find the version of an installed distribution.
-
-    @return: C{"0.0.0"} for a source tree that was never installed: something that reads as a version all the same.
-    """
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "0.0.0"
-
-
-@implementer(IExtensionMaker, IPlugin)
-class ExtensionMaker:
-    """
-    A maker that imports the extension's module when the extension is first wanted, and not before.
-
-    One of these in a module of C{twisted.plugins} is all that an extension needs to be found.
-
-    @ivar name: What the extension is called, without a prefix.
-    @ivar description: What it does, in a few words.
-    """
-
-    def __init__(self, name: str, target: str, description: str, distribution: str) -> None:
-        """
-        @param target: The class of the extension, C{"package.module:Class"}. It is called with the extension's
-            settings, or with nothing if there are none.
-        @param distribution: What is installed to have it; its version is the extension's.
-        """
-        self.name = name
-        self.description = description
-        self._module, _, self._class = target.partition(":")
-        self._distribution = distribution
-
-    @property
-    def version(self) -> str:
-        """
-        The version, as in C{1.0}.
-        """
-        return releaseOf(self._distribution)
-
-    def makeExtension(self, settings: object) -> IExtension:
-        """
-        Make the extension.
-
-        @param settings: The extension's table of the configuration; C{None} if it has none.
-        """
-        kind: Callable[..., IExtension] = getattr(import_module(self._module), self._class)
-        return kind() if settings is None else kind(settings)
 
 
 class Installed:
@@ -124,7 +72,7 @@ class Extensions:
     def __init__(
         self,
         broker: IBroker,
-        settingsOf: Callable[[str], object],
+        settingsOf: Callable[[str], Struct | None],
         makers: Callable[[], Iterable[IExtensionMaker]] = lambda: getPlugins(IExtensionMaker),
     ) -> None:
         """

@@ -5,19 +5,20 @@ Publishes C{$delayed/<seconds>/<topic>} to C{<topic>} after so many seconds, eve
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
+from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from twisted_mqtt.config.keys import Whole
 from twisted_mqtt.hooks.points import DROP
 from twisted_mqtt.interfaces import IExtension
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
-    from twisted_mqtt.config.schema_extensions import DelayedPublish as Settings
     from twisted_mqtt.core.message import Message
     from twisted_mqtt.interfaces import IBroker
 
@@ -28,13 +29,21 @@ PREFIX: Final = "$delayed/"
 LONGEST: Final = 4294967
 
 
+class DelayedPublishSettings(Struct, frozen=True, kw_only=True):
+    """
+    C{[delayed_publish]}: limits of `$delayed/<seconds>/<topic>`.
+    """
+
+    max_delayed_messages: Annotated[Whole, "Most messages waiting for their time; 0 for no limit"] = 0
+
+
 @implementer(IExtension)
 class DelayedPublish:
     """
     The extension C{delayed_publish}.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: DelayedPublishSettings) -> None:
         self._most = settings.max_delayed_messages
         # (when it is due, number, message): equal times keep their order.
         self._waiting: list[tuple[float, int, Message]] = []

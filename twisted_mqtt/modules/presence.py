@@ -4,13 +4,15 @@ Tells who comes and who goes, in messages under C{$SYS/brokers/<node>/clients/}.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
+from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from twisted_mqtt.config.keys import Flag, QoS
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.reasons import nameOf
 from twisted_mqtt.interfaces import IExtension
@@ -18,10 +20,18 @@ from twisted_mqtt.interfaces import IExtension
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
-    from twisted_mqtt.config.schema_extensions import Presence as PresenceSettings
     from twisted_mqtt.interfaces import IBroker, IClient
 
 _log = Logger()
+
+
+class PresenceSettings(Struct, frozen=True, kw_only=True):
+    """
+    C{[module.presence]}: messages about clients that come and go.
+    """
+
+    enable: Annotated[Flag, "Whether it starts with the broker although `plugins.load` does not name it"] = True
+    qos: Annotated[QoS, "Quality of service of these messages"] = 1
 
 
 @implementer(IExtension)

@@ -5,15 +5,16 @@ Pre-shared keys of TLS and DTLS from a file.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from msgspec import Struct
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from twisted_mqtt.config.keys import File, Short
 from twisted_mqtt.interfaces import IExtension, IRefreshing
 
 if TYPE_CHECKING:
-    from twisted_mqtt.config.schema_extensions import PSK
     from twisted_mqtt.interfaces import IBroker
 
 _log = Logger()
@@ -29,13 +30,29 @@ class PSKFileError(Exception):
     """
 
 
+class PSKFileTable(Struct, frozen=True, kw_only=True):
+    """
+    C{[psk.file]}.
+    """
+
+    path: Annotated[File, "File of lines `identity:key`, the key in hexadecimal digits"] = "etc/psk.txt"
+
+
+class PSKSettings(Struct, frozen=True, kw_only=True):
+    """
+    C{[psk]}: pre-shared keys for TLS and DTLS.
+    """
+
+    file: Annotated[PSKFileTable, Short("path"), "Where the keys stand"] = PSKFileTable()
+
+
 @implementer(IExtension, IRefreshing)
 class PSKFile:
     """
     The extension C{psk_file}.
     """
 
-    def __init__(self, settings: PSK) -> None:
+    def __init__(self, settings: PSKSettings) -> None:
         self._path = settings.file.path
         self._keys: dict[bytes, bytes] = {}
 

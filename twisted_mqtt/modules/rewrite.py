@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
+from msgspec import Struct
 from zope.interface import implementer
 
+from twisted_mqtt.config.keys import Flag, Rewrites
 from twisted_mqtt.core.packets import SubscriptionRequest
 from twisted_mqtt.core.topics import LOCAL, QUEUE, SHARE, isTopicFilter, isTopicName, matches
 from twisted_mqtt.interfaces import IExtension
@@ -20,7 +22,6 @@ from twisted_mqtt.interfaces import IExtension
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from twisted_mqtt.config.schema_extensions import Rewrite as RewriteSettings
     from twisted_mqtt.config.values import RewriteRule
     from twisted_mqtt.core.message import Message
     from twisted_mqtt.interfaces import IBroker
@@ -73,6 +74,17 @@ def _splitPrefix(topicFilter: str) -> tuple[str, str]:
         if topicFilter.startswith(prefix):
             return prefix, topicFilter[len(prefix) :]
     return "", topicFilter
+
+
+class RewriteSettings(Struct, frozen=True, kw_only=True):
+    """
+    C{[module.rewrite]}: topics that are replaced.
+    """
+
+    enable: Annotated[Flag, "Whether it starts with the broker although `plugins.load` does not name it"] = False
+    rule: Annotated[
+        Rewrites, "`<topic filter> <regular expression> <destination>`; $1 is what the first group matched"
+    ] = ()
 
 
 @implementer(IExtension)

@@ -5,22 +5,41 @@ Subscribes clients to what they did not ask for: the same filters for every clie
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
+from msgspec import Struct
 from zope.interface import implementer
 
+from twisted_mqtt.config.keys import Entries, Flag, QoS, TopicFilter
 from twisted_mqtt.core.packets import Subscribe, SubscriptionRequest
 from twisted_mqtt.interfaces import IExtension
 
 if TYPE_CHECKING:
-    from twisted_mqtt.config.schema_extensions import Subscription as SubscriptionSettings
     from twisted_mqtt.interfaces import IBroker, IClient
 
 _MARK: Final = re.compile("%[cu]")
 
 
+class ProxySubscription(Struct, frozen=True, kw_only=True):
+    """
+    C{[module.subscription.<number>]}: one subscription made for every client.
+    """
+
+    topic: Annotated[TopicFilter, "The topic filter; %c is the client identifier, %u the user name"]
+    qos: Annotated[QoS, "The subscription's quality of service"] = 0
+
+
+class SubscriptionSettings(Struct, frozen=True, kw_only=True):
+    """
+    C{[module.subscription]}: subscriptions that the broker makes for every client.
+    """
+
+    enable: Annotated[Flag, "Whether it starts with the broker although `plugins.load` does not name it"] = False
+    entries: Annotated[tuple[ProxySubscription, ...], Entries(), "The subscriptions"] = ()
+
+
 @implementer(IExtension)
-class Subscription:
+class ProxySubscriptions:
     """
     The extension C{subscription}.
 

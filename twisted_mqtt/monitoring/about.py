@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from twisted_mqtt.extensions.running import releaseOf
+from twisted_mqtt.extensions.makers import releaseOf
 
 DESCRIPTION: Final = "Twisted MQTT Broker"
 

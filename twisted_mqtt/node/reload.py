@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted_mqtt.config import ConfigurationError, Settings
 from twisted_mqtt.config.differences import Difference, differences, withoutRestart
 from twisted_mqtt.config.reloadreport import ReloadReport
-from twisted_mqtt.config.schema_extensions import Retainer
+from twisted_mqtt.config.schema_retainer import RetainerSettings
 from twisted_mqtt.extensions.running import ALWAYS, ExtensionError
 from twisted_mqtt.interfaces import IRefreshing
 from twisted_mqtt.process.openfiles import raiseLimit
@@ -134,8 +134,8 @@ class Reload:
         Stop what is not named any more, start what is new, and have the others go by their tables and files.
         """
         extensions, report = self._service.extensions, self._report
-        retainer = new.extension("retainer", Retainer)
-        if retainer != old.extension("retainer", Retainer):
+        retainer = new.extension("retainer", RetainerSettings)
+        if retainer != old.extension("retainer", RetainerSettings):
             self._service.broker.retained.limits = retainer
             report.done.append("retainer: holds for messages that come from now on")
         before, after = self._named(old), self._named(new)

@@ -18,7 +18,7 @@ from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.broker.flapping import Flapping
 from twisted_mqtt.config.keys import keysOf
 from twisted_mqtt.config.reloadreport import ReloadReport
-from twisted_mqtt.config.schema_extensions import Retainer
+from twisted_mqtt.config.schema_retainer import RetainerSettings
 from twisted_mqtt.extensions.gatewaymakers import gatewayMakers
 from twisted_mqtt.extensions.running import ALWAYS, Extensions
 from twisted_mqtt.listeners.registry import Listeners
@@ -96,7 +96,7 @@ class BrokerService(MultiService):
         self.log = self._around.log
         if store is None:
             store = makeStore(settings, reactor)
-        self.broker = Broker(settings, reactor, store, retainer=settings.extension("retainer", Retainer))
+        self.broker = Broker(settings, reactor, store, retainer=settings.extension("retainer", RetainerSettings))
         MultiService.addService(self, self.broker)
         self.listeners = Listeners(self.broker, reactor, self._around.inherited)
         self.flapping = Flapping(settings, self.broker.hooks, self.broker.bans, self.broker.kick, reactor.seconds)
@@ -262,7 +262,7 @@ def makeStore(settings: Settings, reactor: Any) -> Any:
         ThreadWorker(reactor.callFromThread),
         persistence.commit,
         persistence.interval,
-        settings.extension("retainer", Retainer).storage_type,
+        settings.extension("retainer", RetainerSettings).storage_type,
     )
 
 

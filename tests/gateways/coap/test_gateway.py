@@ -39,7 +39,7 @@ from gateways.coap.options import (
 )
 from gateways.coap.protocol import CoAPProtocol
 from gateways.coap.pubsub import PubSubTopics
-from twisted_mqtt.config.schema_extensions import CoAP
+from gateways.coap.settings import CoAPSettings
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.hooks.points import STOP
 from twisted_mqtt.hooks.verdicts import AuthResult
@@ -84,7 +84,7 @@ class Kit:
         self.clock = Clock()
         self.clock.advance(1_000_000)
         self.broker, factory = makeBroker(self.clock, **(zone or {}))
-        self.gateway = CoAPGateway(self.broker, CoAP(**keys), PubSubTopics(3))
+        self.gateway = CoAPGateway(self.broker, CoAPSettings(**keys), PubSubTopics(3))
         self.endpoint = CoAPProtocol(self.gateway, factory.profile, self.clock)
         self.port = Port()
         self.endpoint.makeConnection(self.port)

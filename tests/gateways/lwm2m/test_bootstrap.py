@@ -28,9 +28,9 @@ from gateways.lwm2m.bootstrap import Refused, conversation
 from gateways.lwm2m.errors import ContentError
 from gateways.lwm2m.formats.content import SENML_CBOR, SENML_JSON, TLV, Dialect, decode
 from gateways.lwm2m.formats.values import Value
+from gateways.lwm2m.settings import LwM2MBootstrap, LwM2MBootstrapEndpoint, LwM2MBootstrapServer
 from tests.gateways.lwm2m.examples import MODELS
 from tests.kits.lwm2m import Kit, Peer
-from twisted_mqtt.config.schema_lwm2m import LwM2MBootstrap, LwM2MBootstrapEndpoint, LwM2MBootstrapServer
 from twisted_mqtt.net.peeridentity import PeerIdentity
 
 KEY = "00112233445566778899aabbccddeeff"

@@ -13,8 +13,8 @@ from gateways.coap.codes import CHANGED, CREATED, DELETED, GET, NOT_FOUND, POST,
 from gateways.coap.message import RST, CoAPMessage, encodeEmpty
 from gateways.coap.options import LOCATION_PATH, URI_PATH, stringOptions, stringsOf
 from gateways.coap.parameters import Parameters
+from gateways.lwm2m.settings import LwM2MTopics
 from tests.kits.lwm2m import LINKS, Kit, Peer, content, losing
-from twisted_mqtt.config.schema_lwm2m import LwM2MTopics
 
 
 def test_answer() -> None:

@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 from gateways.coap.codes import DELETE, GET, POST, PUT
 from gateways.coap.options import LOCATION_PATH, OBSERVE, stringsOf
 from gateways.lwm2m.registration import Lifetimes, RegistrationError, parseRegister, parseUpdate
+from gateways.lwm2m.settings import LwM2MTopics
 from tests.kits.lwm2m import LINKS, Kit
-from twisted_mqtt.config.schema_lwm2m import LwM2MTopics
 from twisted_mqtt.hooks.points import STOP, AuthResult
 from twisted_mqtt.net.peeridentity import PeerIdentity
 

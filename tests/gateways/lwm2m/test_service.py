@@ -19,10 +19,10 @@ from gateways.coap.codes import CREATED, POST
 from gateways.coap.message import CoAPMessage, decode, encode
 from gateways.coap.options import URI_PATH, URI_QUERY, stringOptions
 from gateways.lwm2m.service import LwM2MService, makeService
+from gateways.lwm2m.settings import LwM2MSettings
 from tests.kits.certificates import Authority
 from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.config import settingsFrom
-from twisted_mqtt.config.schema_lwm2m import LwM2M
 from twisted_mqtt.interfaces import IGatewayMaker
 from twisted_mqtt.net.tls.options import TLSProblem
 from twisted_mqtt.stores.memory import MemoryStore
@@ -76,7 +76,7 @@ class ServiceTests(TestCase):
         broker = Broker(settings, reactor, MemoryStore())
         broker.startService()
         self.addCleanup(broker.stopService)
-        service = makeService(broker, settings.extension("lwm2m", LwM2M), reactor)
+        service = makeService(broker, settings.extension("lwm2m", LwM2MSettings), reactor)
         assert isinstance(service, LwM2MService)
         return broker, service
 

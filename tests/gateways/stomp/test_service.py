@@ -11,9 +11,9 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from gateways.stomp.service import makeService
+from gateways.stomp.settings import StompSettings
 from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.config import settingsFrom
-from twisted_mqtt.config.schema_stomp import Stomp
 from twisted_mqtt.interfaces import IGatewayMaker
 from twisted_mqtt.stores.memory import MemoryStore
 
@@ -66,7 +66,7 @@ class ServiceTests(TestCase):
         broker.startService()
         self.addCleanup(broker.stopService)
         for _ in range(2):
-            service = makeService(broker, settings.extension("stomp", Stomp), reactor)
+            service = makeService(broker, settings.extension("stomp", StompSettings), reactor)
             yield service.startService()
             self.assertEqual(sorted(service.ports), ["tcp", "ws"])
             endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", service.ports["tcp"].getHost().port)
@@ -93,7 +93,7 @@ class ServiceTests(TestCase):
         table = {"listener": {"bind": "127.0.0.1:0"}, "ws": {"bind": f"127.0.0.1:{port}"}}
         settings = settingsFrom({"stomp": table})
         broker = Broker(settings, reactor, MemoryStore())
-        service = makeService(broker, settings.extension("stomp", Stomp), reactor)
+        service = makeService(broker, settings.extension("stomp", StompSettings), reactor)
         yield self.assertFailure(service.startService(), CannotListenError)
         self.assertEqual(service.ports, {})
         self.assertEqual(broker.hooks.clientAuthenticate.callbacks, ())

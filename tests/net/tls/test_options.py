@@ -4,8 +4,8 @@ Tests for L{twisted_mqtt.net.tls.options}.
 
 from msgspec import Struct
 
+from gateways.stomp.settings import StompTLS
 from twisted_mqtt.config.schema_listeners import TLSListener
-from twisted_mqtt.config.schema_stomp import StompTLS
 from twisted_mqtt.config.values import Bind
 from twisted_mqtt.net.tls.options import TLSOptions, optionsOf
 

@@ -19,9 +19,8 @@ from zope.interface.verify import verifyObject
 
 from tests.kits.tls import TLSTestCase
 from tests.kits.transport import PATIENCE, Site
-from twisted_mqtt.config.schema_extensions import PSK, PSKFileTable
 from twisted_mqtt.interfaces import IExtension
-from twisted_mqtt.modules.psk_file import PSKFile, PSKFileError, parseKeys
+from twisted_mqtt.modules.psk_file import PSKFile, PSKFileError, PSKFileTable, PSKSettings, parseKeys
 from twisted_mqtt.net.tls.opensslprivate import HAVE_PSK
 from twisted_mqtt.net.tls.psk import PreSharedKeys
 
@@ -149,7 +148,7 @@ class ExtensionTests(SynchronousTestCase):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(f"device1:{KEY}\n")
         self.broker: Any = SimpleNamespace(preSharedKeys=PreSharedKeys())
-        self.extension = PSKFile(PSK(file=PSKFileTable(path=str(self.path))))
+        self.extension = PSKFile(PSKSettings(file=PSKFileTable(path=str(self.path))))
 
     def test_startAndStop(self) -> None:
         """

@@ -9,10 +9,10 @@ from OpenSSL import SSL
 from twisted.internet.task import Clock
 
 from gateways.coap.service import CoAPService
+from gateways.coap.settings import CoAPSettings, DTLSSettings
 from gateways.coap.transport import dtls
 from gateways.coap.transport.dtlscontext import DTLSContext
 from tests.kits.dtls import Client, Server
-from twisted_mqtt.config.schema_extensions import DTLS, CoAP
 from twisted_mqtt.config.values import Bind
 from twisted_mqtt.net.tls.options import TLSProblem, optionsOf
 from twisted_mqtt.net.tls.psk import PreSharedKeys
@@ -163,7 +163,7 @@ def test_wrongFiles(tmp_path: Path) -> None:
     Files that are missing or hold something else are named.
     """
     with pytest.raises(TLSProblem, match="coap.dtls.certfile.*can't be read"):
-        DTLSContext(optionsOf(DTLS(certfile="/nonexistent"), "coap.dtls"), PreSharedKeys())
+        DTLSContext(optionsOf(DTLSSettings(certfile="/nonexistent"), "coap.dtls"), PreSharedKeys())
     with pytest.raises(TLSProblem, match="needs cacertfile"):
         Server(tmp_path, verify="verify_peer")
     text = tmp_path / "text"
@@ -177,8 +177,8 @@ def test_nobodyIsAsked(tmp_path: Path) -> None:
     A user name from a certificate that nobody is asked for is a mistake, and told before any port is open.
     """
     broker, _ = makeBroker(Clock())
-    table = DTLS(port=Bind("127.0.0.1", 0), peer_cert_as_username="cn")
-    service = CoAPService(broker, CoAP(port=Bind("127.0.0.1", 0), dtls=table), Clock())
+    table = DTLSSettings(port=Bind("127.0.0.1", 0), peer_cert_as_username="cn")
+    service = CoAPService(broker, CoAPSettings(port=Bind("127.0.0.1", 0), dtls=table), Clock())
     with pytest.raises(TLSProblem, match="peer_cert_as_username.*verify_peer"):
         service.startService()
     assert service.ports.opened == {}

@@ -117,7 +117,7 @@ class StompWeb(Struct, frozen=True, kw_only=True):
     client_url: Annotated[str, "Where the iframe of SockJS finds its client library; empty for no iframe"] = ""
 
 
-class Stomp(Struct, frozen=True, kw_only=True):
+class StompSettings(Struct, frozen=True, kw_only=True):
     """
     C{[stomp]}: the STOMP gateway.
     """

@@ -96,7 +96,7 @@ class LwM2MBootstrap(Struct, frozen=True, kw_only=True):
     others: LwM2MBootstrapEndpoint = LwM2MBootstrapEndpoint()
 
 
-class LwM2M(Struct, frozen=True, kw_only=True):
+class LwM2MSettings(Struct, frozen=True, kw_only=True):
     """
     C{[lwm2m]}: the LwM2M gateway.
     """

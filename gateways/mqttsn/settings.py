@@ -27,7 +27,7 @@ class PredefinedTopics(Struct, frozen=True, kw_only=True):
     ] = {}
 
 
-class MQTTSN(Struct, frozen=True, kw_only=True):
+class MQTTSNSettings(Struct, frozen=True, kw_only=True):
     """
     C{[mqtt.sn]}: the MQTT-SN gateway.
     """

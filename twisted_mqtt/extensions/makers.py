@@ -1,0 +1,126 @@
+"""
+Makers: what a Twisted plugin says of an extension. A maker imports the extension when it is first wanted.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from twisted_mqtt.interfaces import IExtensionMaker
+
+if TYPE_CHECKING:
+    from twisted_mqtt.interfaces import IExtension
+
+
+@implementer(IExtensionMaker, IPlugin)
+class ExtensionMaker:
+    """
+    One of these in a module of C{twisted.plugins} makes an extension known::
+
+        greeter = ExtensionMaker(
+            "greeter", "greeter.extension:Greeter", "Greets clients",
+            table="greeter", settings="greeter.extension:GreeterSettings",
+        )
+
+    @ivar name: What the extension is called, without a prefix.
+    @ivar description: What it does, in a few words.
+    @ivar table: Where its keys stand in the configuration, with dots; C{""} if it has none.
+    @ivar aliases: Other names for it.
+    @ivar short: The key for which a single value stands in place of the table.
+    @ivar distribution: The distribution that it comes in; its version is the extension's.
+    @ivar requires: The extensions that must run while this one does.
+    @ivar necessary: Whether the broker must not run without it: where one of those does not start, the broker does not.
+    @ivar always: Whether it starts with every broker, before all others.
+    @ivar gateway: Whether it lets clients in: then it starts after those that do not, and stops before them.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        target: str,
+        description: str,
+        *,
+        table: str = "",
+        settings: str = "",
+        aliases: tuple[str, ...] = (),
+        short: str | None = None,
+        distribution: str = "",
+        requires: tuple[str, ...] = (),
+        necessary: bool = False,
+        always: bool = False,
+        gateway: bool = False,
+    ) -> None:
+        """
+        @param target: The class of the extension, C{"package.module:Class"}. It is called with the extension's
+            settings, or with nothing if it has no table.
+        @param settings: The structure of its table, C{"package.module:Struct"}, which is imported only where the
+            configuration names the extension or its table.
+        @param distribution: Without one, that of the package in C{target}.
+
+        @raise ValueError: There is a table without settings, or settings without a table.
+        """
+        if bool(table) != bool(settings):
+            raise ValueError(f"{name}: a table and the structure of its settings go together")
+        self.name = name
+        self.description = description
+        self.table = table
+        self.aliases = aliases
+        self.short = short
+        self.distribution = distribution or target.partition(":")[0].partition(".")[0]
+        self.requires = requires
+        self.necessary = necessary
+        self.always = always
+        self.gateway = gateway
+        self._target = target
+        self._settings = settings
+
+    @property
+    def version(self) -> str:
+        """
+        The version, as in C{1.0}.
+        """
+        return releaseOf(self.distribution)
+
+    def loadSettings(self) -> type[Struct] | None:
+        """
+        See L{IDeclaration<twisted_mqtt.config.registry.IDeclaration>}.
+        """
+        if not self._settings:
+            return None
+        structure: type[Struct] = _named(self._settings)
+        return structure
+
+    def makeExtension(self, settings: Struct | None) -> IExtension:
+        """
+        Make the extension.
+
+        @param settings: The extension's table of the configuration; C{None} if it has none.
+        """
+        kind = _named(self._target)
+        extension: IExtension = kind() if settings is None else kind(settings)
+        return extension
+
+
+def _named(target: str) -> Any:
+    """
+    What C{"package.module:name"} names. Of what type it is, only whoever asks knows.
+    """
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)
+
+
+def releaseOf(distribution: str) -> str:
+    """
+    Find the version of an installed distribution.
+
+    @return: C{"0.0.0"} for a source tree that was never installed: something that reads as a version all the same.
+    """
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "0.0.0"
