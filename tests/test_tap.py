@@ -14,6 +14,7 @@ from twisted.logger import ILogObserver, capturedLogs
 from twisted.python import usage
 
 from twisted_mqtt.config import settingsFrom
+from twisted_mqtt.config.reader import readAgain
 from twisted_mqtt.node.service import BrokerService, ProcessContext
 from twisted_mqtt.stores.memory import MemoryStore
 from twisted_mqtt.tap import Options
@@ -40,7 +41,7 @@ def test_readsAgainFromElsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "b.toml").write_text("acl_cache_max_size = 7\n")
     monkeypatch.chdir(tmp_path / "elsewhere")
     for _ in range(2):
-        settings = options.readSettings()
+        settings = readAgain(options.settings.origin)
         assert (settings.acl_nomatch, settings.acl_cache_max_size) == ("allow", 7)
 
 

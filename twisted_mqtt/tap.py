@@ -55,21 +55,6 @@ class Options(usage.Options):
 
     settings: Settings
     log: BrokerLog | None = None
-    _file: str | None = None
-
-    def readSettings(self) -> Settings:
-        """
-        Read the configuration, as often as it is wanted.
-
-        @raise ConfigurationError: it can't be used.
-        """
-        file = self["config"]
-        if self._file is not None:
-            return readSettings(self._file, os.environ)
-        if file:
-            # Another time the process may work in another folder.
-            self._file = os.path.abspath(file)
-        return readSettings(file, os.environ)
 
     def postOptions(self) -> None:
         """
@@ -78,7 +63,7 @@ class Options(usage.Options):
         @raise usage.UsageError: with everything that is wrong with it.
         """
         try:
-            self.settings = self.readSettings()
+            self.settings = readSettings(self["config"], os.environ)
         except ConfigurationError as error:
             if self["check"]:
                 print(error, file=sys.stderr)
@@ -131,7 +116,6 @@ def makeService(options: Options) -> IService:
     # Its type is that of a reactor of which nothing but time and events is known.
     reactor: Any = installed
     process = ProcessContext(
-        options.readSettings,
         options.log,
         Notifier(os.environ, reactor),
         inheritedSockets(handedOver()),

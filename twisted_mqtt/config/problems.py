@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-_SECRET = re.compile(r"password|passcode|secret|cookie")
+_SECRET = re.compile(r"password|passcode|secret|cookie|^key$")
 
 
 class Problem(Struct, frozen=True):
@@ -54,11 +54,18 @@ class ConfigurationError(Exception):
         return "\n".join(map(str, self.problems))
 
 
+def isSecret(key: str) -> bool:
+    """
+    Whether the value of a key must not be shown: a password, a key, or the like.
+    """
+    return _SECRET.search(key.rpartition(".")[2]) is not None
+
+
 def shown(key: str, value: object) -> str:
     """
     A value as it stands in the file, without secrets and without length.
     """
-    if _SECRET.search(key.rpartition(".")[2]):
+    if isSecret(key):
         return "***"
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -9,10 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from twisted_mqtt.config.checks import check
 from twisted_mqtt.config.convert import Conversion
 from twisted_mqtt.config.keys import keysOf
+from twisted_mqtt.config.origin import Origin, Place
+from twisted_mqtt.config.overrides import overridesOf
 from twisted_mqtt.config.problems import ConfigurationError, Problem
 from twisted_mqtt.config.registry import (
     WELL_KNOWN_TABLES,
@@ -25,7 +28,7 @@ from twisted_mqtt.config.registry import (
 from twisted_mqtt.config.schema_listeners import USUAL_BINDS
 from twisted_mqtt.config.schema_mqtt import MQTT, Zone
 from twisted_mqtt.config.settings import Settings
-from twisted_mqtt.config.source import SINGLE, Source
+from twisted_mqtt.config.source import SINGLE, Path, Source, spokenTo
 from twisted_mqtt.config.zones import USUAL_ZONES, resolved
 
 
@@ -33,7 +36,7 @@ def readSettings(
     path: str | os.PathLike[str] | None, environ: Mapping[str, str], registry: Registry[IDeclaration] | None = None
 ) -> Settings:
     """
-    Read the configuration.
+    Read the configuration: the file, over it what was changed at run time, over that the environment.
 
     @param path: The file; C{None} for the defaults.
     @param environ: The environment, such as C{os.environ}.
@@ -41,23 +44,49 @@ def readSettings(
 
     @raise ConfigurationError: It cannot be used; the error has all that is wrong.
     """
-    source = Source("the defaults" if path is None else os.fspath(path))
-    if path is not None:
-        _addFile(source, path)
-    return _settings(source, environ, registry)
+    file = None if path is None else os.path.abspath(path)
+    return _read(
+        Origin(
+            name="the defaults" if path is None else os.fspath(path),
+            path=file,
+            environ=spokenTo(environ),
+            registry=registry,
+            overrides=overridesOf(file, environ),
+        )
+    )
 
 
 def settingsFrom(
     tables: Mapping[str, Any], environ: Mapping[str, str] | None = None, registry: Registry[IDeclaration] | None = None
 ) -> Settings:
     """
-    Settings from Python, for a C{.tac} file or a test: the same tables and values as in the file.
+    Settings from Python, for a C{.tac} file or a test: the same tables and values as in the file. What is changed at
+    run time is not kept: whoever made them makes them anew.
 
     @raise ConfigurationError: They cannot be used.
     """
-    source = Source("the settings")
-    source.tables = _copied(tables)
-    return _settings(source, environ or {}, registry)
+    origin = Origin(name="the settings", tables=_copied(tables), environ=spokenTo(environ or {}), registry=registry)
+    return _read(origin)
+
+
+def readAgain(origin: Origin, overrides: Mapping[Path, object] | None = None) -> Settings:
+    """
+    Read settings again from where they came from.
+
+    @param overrides: What to take for the changes that were made at run time; without it, what the overrides file says.
+
+    @raise ConfigurationError: They cannot be used; the error has all that is wrong.
+    """
+    return _read(origin, overrides)
+
+
+def _read(origin: Origin, overrides: Mapping[Path, object] | None = None) -> Settings:
+    source = Source(origin.name)
+    if origin.tables is not None:
+        source.tables = _copied(origin.tables)
+    elif origin.path is not None:
+        _addFile(source, origin.path)
+    return _settings(source, origin, overrides)
 
 
 def _copied(value: Any) -> Any:
@@ -68,41 +97,55 @@ def _copied(value: Any) -> Any:
     return value
 
 
-def _addFile(source: Source, path: str | os.PathLike[str]) -> None:
+def _addFile(source: Source, path: str) -> None:
+    text = _textOf(source, source.name, path)
+    if text is not None:
+        source.addText(text)
+
+
+def _textOf(source: Source, name: str, path: str) -> str | None:
+    """
+    The text of a file; C{None} where it cannot be read, which is a problem of the source.
+    """
     try:
         with open(path, "rb") as file:
-            text = file.read().decode("utf-8-sig")
+            return file.read().decode("utf-8-sig")
     except OSError as error:
         message = f"cannot be read ({error.strerror}): name an existing file"
+        source.problems.append(Problem(name, None, "", None, message))
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        source.problems.append(Problem(source.name, line, "", None, "is not UTF-8 text: save it as UTF-8"))
-        return
-    else:
-        source.addText(text)
-        return
-    source.problems.append(Problem(source.name, None, "", None, message))
+        source.problems.append(Problem(name, line, "", None, "is not UTF-8 text: save it as UTF-8"))
+    return None
 
 
-def _settings(source: Source, environ: Mapping[str, str], registry: Registry[IDeclaration] | None) -> Settings:
+def _settings(source: Source, origin: Origin, overrides: Mapping[Path, object] | None) -> Settings:
+    registry = origin.registry
     if registry is None:
         try:
             registry = installed()
         except DeclarationError as error:
             raise ConfigurationError([Problem("the installed extensions", None, "", None, str(error))]) from error
+    places: dict[str, Place] = {}
     if not source.problems:
         source.tables.setdefault("listener", {"tcp": {"external": {}}, "ws": {"external": {}}})
-        # Before the environment, which may change the port only; after it, which may add listeners.
+        # Before what comes over them, which may change the port only; after it, which may add listeners.
         _fillBinds(source.tables)
-        source.addEnvironment(environ)
+        if overrides is not None:
+            source.addChanges(origin.overrides or "a change at run time", overrides)
+        elif origin.overrides is not None and os.path.exists(origin.overrides):
+            text = _textOf(source, origin.overrides, origin.overrides)
+            source.addOverrides(origin.overrides, text or "")
+        source.addEnvironment(origin.environ)
         _fillBinds(source.tables)
+        places = source.places()
         reading = _Reading(source, registry)
         settings = reading.settings()
         check(settings, source, registry)
     if source.problems:
         raise ConfigurationError(sorted(source.problems, key=lambda problem: (problem.file, problem.line or 0)))
     settings.warnings.extend(source.warnings)
-    return settings
+    return replace(settings, origin=replace(origin, places=places, found=registry))
 
 
 def _fillBinds(tables: Mapping[str, Any]) -> None:

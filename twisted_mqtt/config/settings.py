@@ -4,11 +4,14 @@ All settings of a broker, as one frozen structure whose attributes are named lik
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeVar
 
 from msgspec import Struct
 
 from twisted_mqtt.config.keys import NEXT_CONNECTION, NOW, Duration, File, Flag, Flapping, NoEffect, Whole
+from twisted_mqtt.config.origin import Origin
+from twisted_mqtt.config.registry import DeclarationError, structureOf
 from twisted_mqtt.config.schema_cluster import RPC, Cluster
 from twisted_mqtt.config.schema_listeners import AnyListener, Listeners
 from twisted_mqtt.config.schema_mqtt import MQTT, Zone
@@ -36,12 +39,14 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @ivar extensions: The tables of extensions by extension name.
     @ivar startingExtensions: The names of the extensions that start with the broker, in order, in their short form.
+    @ivar origin: What they were read from.
     @ivar warnings: What whoever reads the settings should tell the person who wrote them.
     """
 
     extensions: dict[str, Any] = {}
     startingExtensions: tuple[str, ...] = ()
     warnings: list[str] = []
+    origin: Origin = Origin(name="the defaults")
 
     allow_anonymous: Annotated[
         Flag | None,
@@ -100,6 +105,22 @@ class Settings(Struct, frozen=True, kw_only=True):
         Whether clients without credentials come in at a listener.
         """
         return self.zoneOf(listener).allowsAnonymous(listener.bind.isLoopback)
+
+    def extensionTables(self) -> Iterator[tuple[str, Struct]]:
+        """
+        The tables of the extensions that are installed, running or not, by where they stand. One that has to be given
+        and is not, or cannot be imported, is left out.
+        """
+        for declaration in self.origin.found or ():
+            table = self.extensions.get(declaration.name)
+            if table is None:
+                try:
+                    structure = structureOf(declaration)
+                    table = None if structure is None else structure()
+                except (DeclarationError, TypeError):
+                    continue
+            if table is not None:
+                yield declaration.table, table
 
     def extension(self, name: str, structure: type[S]) -> S:
         """

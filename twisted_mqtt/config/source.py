@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from twisted_mqtt.config.origin import Place
 from twisted_mqtt.config.problems import Problem
 
 PREFIX = "MQTTBROKER_"
@@ -52,7 +53,8 @@ class Source:
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
         self._lines: dict[Path, int] = {}
-        self._variables: dict[Path, str] = {}
+        # Where a key stands that came from elsewhere than the file.
+        self._places: dict[Path, Place] = {}
 
     def place(self, path: Path) -> tuple[str, int | None]:
         """
@@ -61,8 +63,8 @@ class Source:
         @return: The environment variable, or the file and the line of the key or of the table that holds it.
         """
         for length in range(len(path), 0, -1):
-            if variable := self._variables.get(path[:length]):
-                return f"environment variable {variable}", None
+            if place := self._places.get(path[:length]):
+                return place.name, place.line
             if line := self._lines.get(path[:length]):
                 return self.name, line
         return self.name, None
@@ -92,26 +94,61 @@ class Source:
         else:
             self._lines = linesOf(text)
 
+    def addOverrides(self, name: str, text: str) -> None:
+        """
+        Put the values of an overrides file over those of the file.
+
+        @param name: of the overrides file.
+        @param text: what it holds: TOML.
+        """
+        try:
+            tables = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            self.problems.append(syntaxProblem(name, text, error))
+            return
+        lines = linesOf(text)
+        for path, value in leavesOf(tables):
+            self._put(path, value, Place("override", name, lines.get(path)), str)
+
+    def addChanges(self, name: str, changes: Mapping[Path, object]) -> None:
+        """
+        Put values over those of the file, as if they stood in an overrides file of this name.
+        """
+        for path, value in changes.items():
+            self._put(path, value, Place("override", name), str)
+
+    def places(self) -> dict[str, Place]:
+        """
+        Where each value comes from that is no default, by its key.
+        """
+        return {
+            ".".join(path): self._places.get(path) or Place("file", self.name, self._lines.get(path))
+            for path, _ in leavesOf(self.tables)
+        }
+
     def addEnvironment(self, environ: Mapping[str, str]) -> None:
         """
         Put the values of environment variables over those of the file.
         """
         for variable, path in _EMQX_KEYS.items():
             if variable in environ:
-                self._put(path, environ[variable], variable)
+                self._put(path, environ[variable], _variable(variable))
         for variable, kind in _EMQX_PORTS.items():
             if variable in environ:
                 self._putPort(kind, environ[variable], variable)
         for variable in sorted(environ):
             rest = variable[len(PREFIX) :]
             if variable.startswith(PREFIX) and rest and not _KUBERNETES.fullmatch(rest):
-                self._put(tuple(rest.split("__")), environ[variable], variable)
+                self._put(tuple(rest.split("__")), environ[variable], _variable(variable))
 
-    def _put(self, words: Path, value: str, variable: str) -> None:
+    def _put(self, words: Path, value: object, place: Place, other: Callable[[str], str] = str.lower) -> None:
+        """
+        @param other: makes the name of a key of which no form is there yet.
+        """
         table = self.tables
         path: Path = ()
         for word in words[:-1]:
-            name = _sameWord(word, table)
+            name = _sameWord(word, table, other)
             inner = table.get(name, {})
             if isinstance(inner, list):
                 inner = {str(number): item for number, item in enumerate(inner, 1)}
@@ -120,12 +157,12 @@ class Source:
             table[name] = inner
             table = inner
             path = (*path, name)
-        name = _sameWord(words[-1], table)
+        name = _sameWord(words[-1], table, other)
         if isinstance(table.get(name), dict):
             table[name][SINGLE] = value
         else:
             table[name] = value
-        self._variables[(*path, name)] = variable
+        self._places[(*path, name)] = place
 
     def _putPort(self, kind: str, port: str, variable: str) -> None:
         listener: Any = self.tables
@@ -136,14 +173,38 @@ class Source:
             return
         bound = listener.get("bind", "") if isinstance(listener, dict) else listener
         host = bound.rpartition(":")[0] if isinstance(bound, str) else ""
-        self._put(("listener", kind, "external", "bind"), f"{host}:{port}" if host else port, variable)
+        self._put(("listener", kind, "external", "bind"), f"{host}:{port}" if host else port, _variable(variable))
 
 
-def _sameWord(word: str, table: Mapping[str, Any]) -> str:
+def _variable(name: str) -> Place:
+    return Place("environment", f"environment variable {name}", None)
+
+
+def leavesOf(tables: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, object]]:
+    """
+    Every value in a tree of tables with its key. A list is a value, and so is an empty table.
+    """
+    for name, value in tables.items():
+        inner = path if name == SINGLE else (*path, name)
+        if isinstance(value, Mapping) and value:
+            yield from leavesOf(value, inner)
+        else:
+            yield inner, value
+
+
+def _sameWord(word: str, table: Mapping[str, Any], other: Callable[[str], str]) -> str:
     """
     The key of a table that is the same but for its case; names of listeners and zones may have capitals.
     """
-    return next((key for key in table if key.lower() == word.lower()), word.lower())
+    return next((key for key in table if key.lower() == word.lower()), other(word))
+
+
+def spokenTo(environ: Mapping[str, str]) -> dict[str, str]:
+    """
+    The variables of an environment that may set keys.
+    """
+    ours = _EMQX_KEYS.keys() | _EMQX_PORTS.keys()
+    return {name: value for name, value in environ.items() if name.startswith(PREFIX) or name in ours}
 
 
 def splitKey(dotted: str) -> Path:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
-from twisted_mqtt.config import ConfigurationError, Settings
+from twisted_mqtt.config import Settings
 from twisted_mqtt.config.differences import Difference, differences, withoutRestart
 from twisted_mqtt.config.reloadreport import ReloadReport
 from twisted_mqtt.config.schema_retainer import RetainerSettings
@@ -35,27 +35,21 @@ class Reload:
     One reading of the configuration.
     """
 
-    def __init__(self, service: BrokerService, read: Callable[[], Settings]) -> None:
+    def __init__(self, service: BrokerService, settings: Settings) -> None:
         """
-        @param read: reads the configuration; raises L{ConfigurationError} where it can't be used.
+        @param settings: what was read.
         """
         self._service = service
-        self._read = read
+        self._read = settings
         self._report = ReloadReport()
 
     async def run(self) -> ReloadReport:
         """
-        Do it, and log what came of it, a line for each entry.
+        Go by the settings, and log what came of it, a line for each entry.
 
         @return: the same for whoever asked. It does not fail.
         """
-        report = self._report
-        try:
-            settings = self._read()
-        except ConfigurationError as error:
-            report.problems.extend(str(problem) for problem in error.problems)
-            _log.error("the configuration can't be used, and nothing has changed:\n{error}", error=error)
-            return report
+        report, settings = self._report, self._read
         try:
             await self._apply(settings)
         except Exception as error:

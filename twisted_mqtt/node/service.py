@@ -7,15 +7,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredLock, TimeoutError, maybeDeferred
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 
 from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.broker.flapping import Flapping
+from twisted_mqtt.config import ConfigurationError
 from twisted_mqtt.config.keys import keysOf
 from twisted_mqtt.config.reloadreport import ReloadReport
 from twisted_mqtt.config.schema_retainer import RetainerSettings
@@ -26,6 +28,7 @@ from twisted_mqtt.listeners.shutdown import sendAllAway
 from twisted_mqtt.monitoring.stats import Stats
 from twisted_mqtt.monitoring.systopics import SysTopics
 from twisted_mqtt.node.reload import Reload
+from twisted_mqtt.node.settings import RuntimeSettings
 from twisted_mqtt.process.logs import BrokerLog
 from twisted_mqtt.process.openfiles import SPARE
 from twisted_mqtt.process.systemd import InheritedSocket, Notifier
@@ -35,12 +38,16 @@ from twisted_mqtt.stores.worker import ThreadWorker
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
+    from twisted.python.threadpool import ThreadPool
 
     from twisted_mqtt.config.settings import Settings
 
 __all__ = ["BrokerService", "ProcessContext", "makeBrokerService", "makeStore", "storePath"]
 
 _log = Logger()
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 # Names that EMQ X has for plug-ins which are parts of this broker: they may be named, and are there in any case.
 _OWN = ("retainer",)
@@ -51,14 +58,12 @@ class ProcessContext:
     """
     What a broker has around it in a process of its own, and does not have in somebody else's.
 
-    @ivar read: reads the configuration again; L{None} where there is nothing to read.
     @ivar log: takes the log messages; L{None} where somebody else does.
     @ivar notifier: tells the service manager how the broker is.
     @ivar inherited: sockets that the service manager has opened.
     @ivar openFiles: how many files may be open; L{None} for any number.
     """
 
-    read: Callable[[], Settings] | None = None
     log: BrokerLog | None = None
     notifier: Notifier | None = None
     inherited: Sequence[InheritedSocket] = ()
@@ -76,6 +81,7 @@ class BrokerService(MultiService):
     @ivar gateways: the services of the gateways that run, by name.
     @ivar gatewayMakers: the makers of all that are installed, by name.
     @ivar log: takes the log messages; L{None} where somebody else does.
+    @ivar runtimeSettings: reads and changes settings key by key.
     @ivar ready: fires with this service when clients can connect; fails with what keeps it from starting.
     """
 
@@ -107,6 +113,7 @@ class BrokerService(MultiService):
         self.systopics = SysTopics(self.broker, self.stats, settings.broker.sys_interval, settings.broker.sys_heartbeat)
         self.ready: Deferred[BrokerService] = Deferred()
         self._reactor = reactor
+        self.runtimeSettings = RuntimeSettings(lambda: self.settings, self._goBy, self._reloading.run, self._blocking)
 
     def setServiceParent(self, parent: Any) -> None:
         """
@@ -199,16 +206,36 @@ class BrokerService(MultiService):
         return self
 
     async def _reload(self) -> ReloadReport:
-        read = self._around.read
-        if read is None or self.broker.stopping or not self.ready.called:
-            why = "there is no file to read" if read is None else "the broker is starting or stopping"
+        origin = self.settings.origin
+        if origin.path is None and origin.overrides is None:
+            why = "a program made the settings, and there is no file to read"
+            _log.warn("reload: {why}", why=why)
+            return ReloadReport(problems=[why])
+        try:
+            settings = await self._blocking(self.runtimeSettings.read)
+        except ConfigurationError as error:
+            _log.error("the configuration can't be used, and nothing has changed:\n{error}", error=error)
+            return ReloadReport(problems=[str(problem) for problem in error.problems])
+        return await self._goBy(settings)
+
+    async def _goBy(self, settings: Settings) -> ReloadReport:
+        """
+        Go by other settings, as far as that is possible without a restart.
+        """
+        if self.broker.stopping or not self.ready.called:
+            why = "the broker is starting or stopping"
             _log.warn("reload: {why}", why=why)
             return ReloadReport(problems=[why])
         self._notifier.reloading()
-        report = await Reload(self, read).run()
+        report = await Reload(self, settings).run()
+        self.runtimeSettings.took(settings)
         if not self.broker.stopping:
             self._notifier.ready("serving clients")
         return report
+
+    def _blocking(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Deferred[_T]:
+        pool: ThreadPool = self._reactor.getThreadPool()
+        return deferToThreadPool(self._reactor, pool, function, *args, **kwargs)
 
     def _checkOpenFiles(self) -> None:
         """

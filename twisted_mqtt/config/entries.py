@@ -1,0 +1,159 @@
+"""
+Single keys of settings by their names: what each says, where that comes from, and from when on a change of it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec import NODEFAULT, Struct
+
+from twisted_mqtt.config.keys import Key, Since, keysOf
+from twisted_mqtt.config.origin import Place
+from twisted_mqtt.config.problems import isSecret, nearest
+from twisted_mqtt.config.settings import Settings
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """
+    One key with its value.
+
+    @ivar key: Its name in full.
+    @ivar value: Its value as the broker uses it; C{"***"} for a secret.
+    @ivar written: The same as it would stand in the file.
+    @ivar default: What it would be if nobody said anything, as it would stand in the file; C{None} where it must be
+        given.
+    @ivar place: Where it comes from; C{None} for the default.
+    @ivar since: From when on a change of it holds.
+    @ivar meaning: What it does, in a sentence or two.
+    @ivar noEffect: Why it changes nothing here; C{None} if it does.
+    """
+
+    key: str
+    value: object
+    written: str
+    default: str | None
+    place: Place | None
+    since: Since
+    meaning: str
+    noEffect: str | None = None
+
+
+def entries(settings: Settings, prefix: str = "") -> Iterator[Entry]:
+    """
+    The keys of settings with their values, also those that have their defaults.
+
+    @param prefix: A table, such as C{"zone.external"}, or a key; C{""} for all there are.
+    """
+    for path, table, since in _tables(settings):
+        yield from _within(settings, table, path, since, prefix)
+
+
+def entryOf(settings: Settings, key: str) -> Entry:
+    """
+    One key.
+
+    @raise KeyError: There is no such key; the text names the nearest.
+    """
+    for entry in entries(settings, key):
+        if entry.key == key:
+            return entry
+    known = [entry.key for entry in entries(settings)]
+    close = nearest(key, known)
+    raise KeyError(f"there is no key {key}" + (f"; the nearest is {close}" if close else ""))
+
+
+def valueOf(settings: Settings, key: str) -> Any:
+    """
+    The value of a key, a secret too; or a table, as its structure.
+
+    @raise KeyError: There is no such key or table; the text names the nearest.
+    """
+    for path, table, _ in _tables(settings):
+        if path and (key == path or key.startswith(f"{path}.")):
+            found = _walk(table, key[len(path) + 1 :])
+        else:
+            found = _walk(table, key) if not path else _MISSING
+        if found is not _MISSING:
+            return found
+    entryOf(settings, key)
+    raise KeyError(f"there is no key {key}")
+
+
+_MISSING = object()
+
+
+def _tables(settings: Settings) -> Iterator[tuple[str, Struct, Since]]:
+    """
+    The tables of extensions, and last the one that all keys of the broker stand in.
+    """
+    for path, table in settings.extensionTables():
+        yield path, table, "now"
+    yield "", settings, "restart"
+
+
+def _walk(table: object, key: str) -> object:
+    """
+    What stands in a table under a dotted key.
+    """
+    words = key.split(".") if key else []
+    found: object = table
+    for number, word in enumerate(words):
+        if isinstance(found, Struct):
+            known = keysOf(type(found)).get(word)
+            if known is None:
+                return _MISSING
+            found = getattr(found, known.attribute)
+        elif isinstance(found, dict):
+            # The name of a listener or a zone has no dots, but a topic that is a key of a table may.
+            rest = ".".join(words[number:])
+            if rest in found:
+                return found[rest]
+            if word not in found:
+                return _MISSING
+            found = found[word]
+        elif isinstance(found, tuple) and word.isdigit() and 0 < int(word) <= len(found):
+            found = found[int(word) - 1]
+        else:
+            return _MISSING
+    return found
+
+
+def _within(settings: Settings, table: Struct, path: str, since: Since, prefix: str) -> Iterator[Entry]:
+    for key in keysOf(type(table)).values():
+        name = f"{path}.{key.name}" if path else key.name
+        if not (_leadsTo(name, prefix) or _leadsTo(prefix, name)):
+            continue
+        holds = key.since or since
+        value = getattr(table, key.attribute)
+        if key.named:
+            for inner, each in value.items():
+                yield from _within(settings, each, f"{name}.{inner}", holds, prefix)
+        elif key.entries:
+            for number, each in enumerate(value, 1):
+                yield from _within(settings, each, f"{path}.{number}" if path else str(number), holds, prefix)
+        elif key.table is not None:
+            if isinstance(value, Struct):
+                yield from _within(settings, value, name, holds, prefix)
+        elif _leadsTo(prefix, name):
+            yield _entry(settings, key, name, value, holds)
+
+
+def _leadsTo(outer: str, inner: str) -> bool:
+    return not outer or inner == outer or inner.startswith(f"{outer}.")
+
+
+def _entry(settings: Settings, key: Key, name: str, value: object, since: Since) -> Entry:
+    secret = isSecret(name)
+    places = settings.origin.places
+    return Entry(
+        key=name,
+        value="***" if secret else value,
+        written="***" if secret and value else key.write(value),
+        default=None if key.default is NODEFAULT else key.write(key.default),
+        place=places.get(name) or next((place for at, place in places.items() if at.startswith(f"{name}.")), None),
+        since=since,
+        meaning=key.meaning,
+        noEffect=key.noEffect,
+    )

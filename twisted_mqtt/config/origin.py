@@ -1,0 +1,62 @@
+"""
+Where settings come from, so that they can be read again and each value can be traced.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+from twisted_mqtt.config.registry import IDeclaration, Registry
+
+#: What a value comes from: from the weakest to the strongest.
+Kind = Literal["default", "file", "override", "environment"]
+
+
+class Place(Struct, frozen=True):
+    """
+    Where one value stands.
+
+    @ivar kind: C{"file"} (or the tables of a program), C{"override"} or C{"environment"}.
+    @ivar name: The file or the variable, for a person.
+    @ivar line: The line of the file, where known.
+    """
+
+    kind: Kind
+    name: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.line is None else f"{self.name}:{self.line}"
+
+
+class Origin(Struct, frozen=True, eq=False, kw_only=True):
+    """
+    What settings were read from.
+
+    @ivar name: What to call it in messages.
+    @ivar path: The file, absolute; C{None} where there is none.
+    @ivar tables: What stands in place of a file, for settings that a program made.
+    @ivar environ: The variables of the environment that may say something.
+    @ivar registry: The extensions there are; C{None} for those that are installed.
+    @ivar found: Those that there were when the settings were read.
+    @ivar overrides: The file of the changes that were made at run time, absolute; C{None} where none are kept.
+    @ivar places: Where each value comes from that is no default, by its key.
+    """
+
+    name: str
+    path: str | None = None
+    tables: dict[str, Any] | None = None
+    environ: dict[str, str] = field(default_factory=dict)
+    registry: Registry[IDeclaration] | None = None
+    found: Registry[IDeclaration] | None = None
+    overrides: str | None = None
+    places: dict[str, Place] = field(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        # The same settings are the same wherever they stood.
+        return isinstance(other, Origin)
+
+    def __hash__(self) -> int:
+        return hash(Origin)
