@@ -42,6 +42,11 @@ each dot.
     MQTTBROKER_LISTENER__TCP__EXTERNAL__BIND=0.0.0.0:1883
     MQTTBROKER_LISTENER__TCP__EXTERNAL__ACCESS__1="allow 10.0.0.0/8"
 
+What is changed while the broker runs, by management or by a program (`node.settings.change`), is kept in an overrides
+file beside the main one: `mqttbroker.overrides.toml` beside `mqttbroker.toml`, or `overrides.toml` in `node.data_dir`
+for a broker without a file. It holds before the file; the environment holds before both, and a key that the environment
+sets cannot be changed otherwise. Only the broker writes it, and only the broker's user can read it.
+
 `EMQX_NODE_NAME`, `EMQX_NODE_COOKIE` and `EMQX_MAX_PORTS` set the keys of `[node]`; `EMQX_TCP_PORT`, `EMQX_SSL_PORT`,
 `EMQX_WS_PORT` and `EMQX_WSS_PORT` the port of the `external` listener of that kind, if there is one.
 
