@@ -47,6 +47,7 @@ EXTRA_MODULES = (
             "broker/bans",
             "broker/client",
             "broker/permissions",
+            "broker/publishing",
             "broker/listenerprofile",
             "broker/reauthentication",
             "broker/sessions",

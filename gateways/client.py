@@ -10,9 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from twisted.internet.task import deferLater
-
-from twisted_mqtt.base.ratelimits import bucketOf
 from twisted_mqtt.base.waiting import then
 from twisted_mqtt.broker.client import ClientInfo
 from twisted_mqtt.core.link import Link
@@ -20,15 +17,9 @@ from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import VERSION_5, Connect, Subscribe, SubscriptionRequest, Unsubscribe, Will
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.reasons import (
-    MESSAGE_RATE_TOO_HIGH,
-    NOT_AUTHORIZED,
-    SERVER_BUSY,
     SUCCESS,
-    TOPIC_NAME_INVALID,
     UNSPECIFIED_ERROR,
-    ProtocolError,
 )
-from twisted_mqtt.core.topics import checkTopicName
 
 if TYPE_CHECKING:
     from twisted_mqtt.broker.listenerprofile import ListenerProfile
@@ -68,7 +59,7 @@ class GatewayClient:
     @ivar open: whether it was let in and has not gone.
     """
 
-    __slots__ = ("_broker", "_owner", "_patient", "_publishes", "info", "link", "open")
+    __slots__ = ("_broker", "_owner", "_patient", "info", "link", "open")
 
     def __init__(
         self,
@@ -90,9 +81,8 @@ class GatewayClient:
         self._broker = broker
         self._owner = owner
         self._patient = patient
-        rate = profile.publishRate
-        self._publishes = None if rate is None else bucketOf(rate, broker.clock.seconds())
         self.info = ClientInfo(profile, self, protocol, peerHost, peerPort, sockPort)
+        self.info.limitRate(broker.clock.seconds())
         self.link = Link(broker.router, profile.limits, broker.outbox, owner, broker.clock.seconds())
         self.open = False
 
@@ -166,51 +156,17 @@ class GatewayClient:
             the moment only, and not where the client is patient; or a Deferred of it, which does not fail unless it is
             cancelled. What was taken is safe when C{link.whenSafe} says so.
         """
-        if self._publishes is not None or (qos and self._broker.router.progress.congested):
-            return self._publishInTime(topic, payload, qos, retain, properties)
-        return self._publishNow(topic, payload, qos, retain, properties)
+        if self.link.closed:
+            return UNSPECIFIED_ERROR
+        return self._broker.publishAs(self.info, topic, payload, qos, retain, properties, self._patient)
 
     @property
     def wait(self) -> float:
         """
         After how many seconds a message that was refused for the moment might be taken.
         """
-        bucket = self._publishes
+        bucket = self.info.publishes
         return 1.0 if bucket is None else max(1.0, bucket.wait(1, self._broker.clock.seconds()))
-
-    def _publishInTime(self, topic: str, payload: bytes, qos: int, *rest: Any) -> Any:
-        room = self._broker.store.room() if qos else None
-        if room is None:
-            return self._publishInTurn(None, topic, payload, qos, *rest)
-        return room.addCallback(self._publishInTurn, topic, payload, qos, *rest) if self._patient else SERVER_BUSY
-
-    def _publishInTurn(self, _: object, *what: Any) -> Any:
-        bucket, clock = self._publishes, self._broker.clock
-        if bucket is None:
-            return self._publishNow(*what)
-        if not self._patient:
-            return self._publishNow(*what) if bucket.takeIfThere(1, clock.seconds()) else MESSAGE_RATE_TOO_HIGH
-        wait = bucket.take(1, clock.seconds())
-        return deferLater(clock, wait, self._publishNow, *what) if wait else self._publishNow(*what)
-
-    def _publishNow(self, topic: str, payload: bytes, qos: int, retain: bool, properties: Properties | None) -> Any:
-        if self.link.closed:
-            # It went while its message was waiting.
-            return UNSPECIFIED_ERROR
-        limits = self.info.limits
-        try:
-            checkTopicName(topic, limits.maxTopicLevels)
-        except ProtocolError as error:
-            return error.reason
-        if topic.startswith("$SYS/"):
-            return NOT_AUTHORIZED
-        # No character takes more than four bytes.
-        if len(topic) > 16383 and len(topic.encode("utf-8")) > 65535:
-            return TOPIC_NAME_INVALID
-        allowed = self._broker.authorize(self.info, "publish", topic)
-        if allowed is True:
-            return self._allowed(True, topic, payload, min(qos, limits.maxQoS), retain, properties)
-        return then(allowed, self._allowed, topic, payload, min(qos, limits.maxQoS), retain, properties)
 
     def subscribe(
         self,
@@ -296,8 +252,9 @@ class GatewayClient:
 
         @return: as L{publish} returns.
         """
-        allowed = self._broker.authorize(self.info, "publish", topic)
-        return then(allowed, self._allowed, topic, payload, 0, False, None)
+        # Who goes is not limited any more.
+        self.info.publishes = None
+        return self._broker.publishAs(self.info, topic, payload)
 
     def setExpiry(self, seconds: int) -> None:
         """
@@ -335,21 +292,3 @@ class GatewayClient:
         self.info.protoVersion = protoVersion
         self.open = admission.reason == SUCCESS
         return admission
-
-    def _allowed(
-        self, allowed: bool, topic: str, payload: bytes, qos: int, retain: bool, properties: Properties | None
-    ) -> Any:
-        broker, info = self._broker, self.info
-        if not allowed:
-            broker.counters.packets_publish_auth_error += 1
-            return NOT_AUTHORIZED
-        now = broker.clock.seconds()
-        self.link.countMessage(qos)
-        retain = retain and info.limits.retainAvailable
-        message = Message(info.mountpoint + topic, payload, qos, retain, properties, info.clientID, now)
-        if properties is not None and properties.messageExpiry is not None:
-            message.expiresAt = now + properties.messageExpiry
-        message.username = info.username
-        message.peerHost = info.peerHost
-        message.protocol = info.protocol
-        return broker.publish(message, info)

@@ -8,7 +8,7 @@ class cannot be decorated.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zope.interface import Attribute, Interface, classImplements
 
@@ -17,15 +17,32 @@ from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from msgspec import Struct
     from twisted.application.service import IService
     from twisted.internet.defer import Deferred
+    from twisted.internet.interfaces import IReactorTime
 
+    from twisted_mqtt.base.timerwheel import TimerWheel
+    from twisted_mqtt.base.waiting import Maybe
+    from twisted_mqtt.broker.admission import Admission
+    from twisted_mqtt.broker.alarms import Alarms
+    from twisted_mqtt.broker.bans import Bans
+    from twisted_mqtt.broker.client import ClientInfo
+    from twisted_mqtt.broker.retained import RetainedMessages
+    from twisted_mqtt.broker.subscribing import Subscribing
+    from twisted_mqtt.config.settings import Settings
+    from twisted_mqtt.core.connection import Connection
+    from twisted_mqtt.core.counters import Counters
     from twisted_mqtt.core.message import Message
-    from twisted_mqtt.core.packets import Subscribe
+    from twisted_mqtt.core.outbox import Outbox
+    from twisted_mqtt.core.packets import Connect, Subscribe, Unsubscribe
+    from twisted_mqtt.core.properties import Properties
+    from twisted_mqtt.core.router import Router
     from twisted_mqtt.core.subscription import Subscriber, Subscription
+    from twisted_mqtt.hooks.points import Hooks
+    from twisted_mqtt.net.tls.psk import PreSharedKeys
 
 __all__ = [
     "IBroker",
@@ -36,40 +53,44 @@ __all__ = [
     "IGatewayMaker",
     "IProgress",
     "IRefreshing",
+    "ISession",
     "IStore",
     "ISubscriber",
+    "IWatch",
 ]
 
 
 class IClient(Interface):
     """
-    A client as hooks see it, whatever its protocol.
+    A client as hooks see it, whatever its protocol; or an account that publishes without being connected, see
+    C{account} of L{IBroker}.
     """
 
-    clientID = Attribute("The client identifier.")
-    username = Attribute("The user name, or None.")
-    password = Attribute("The password as bytes, or None; forgotten once the client is authenticated.")
-    peerHost = Attribute("The numeric address of the client, or None (UNIX socket).")
-    peerPort = Attribute("The port of the client, or 0.")
-    sockPort = Attribute("The port of the listener, or 0.")
-    protocol = Attribute("'mqtt', 'mqtt-sn', 'coap', 'lwm2m' or 'stomp'.")
-    protoName = Attribute("The name of the protocol as the client sent it, such as 'MQTT' or 'MQIsdp'.")
-    protoVersion = Attribute("The version of the protocol: 3, 4 or 5 for MQTT.")
-    zone = Attribute("The name of its zone.")
-    listener = Attribute("The name of its listener, such as 'tcp.external'.")
-    mountpoint = Attribute("The prefix of all its topics, or ''.")
-    isSuperuser = Attribute("Whether no access rule applies to it.")
-    anonymous = Attribute("Whether it was let in without credentials.")
-    cn = Attribute("The common name of its certificate, or None.")
-    dn = Attribute("The subject of its certificate, or None.")
-    pskIdentity = Attribute("The identity of the pre-shared key that it has shown to know, or None.")
-    cleanStart = Attribute("Whether it wanted a new session.")
-    keepAlive = Attribute("Its keep-alive in seconds; 0 for none.")
-    connectedAt = Attribute("When it connected, in seconds since the epoch.")
-    expiryInterval = Attribute("For how many seconds its session outlives the connection.")
-    properties = Attribute("The properties of its CONNECT, or None.")
-    authMethod = Attribute("The method of an enhanced authentication, or None.")
-    authData = Attribute("What the client has sent last in an enhanced authentication, or None.")
+    clientID: str = Attribute("The client identifier.")
+    username: str | None = Attribute("The user name, or None.")
+    password: bytes | None = Attribute("The password, or None; forgotten once the client is authenticated.")
+    peerHost: str | None = Attribute("The numeric address of the client, or None (UNIX socket).")
+    peerPort: int = Attribute("The port of the client, or 0.")
+    sockPort: int = Attribute("The port of the listener, or 0.")
+    protocol: str = Attribute("'mqtt', 'mqtt-sn', 'coap', 'lwm2m' or 'stomp'.")
+    protoName: str = Attribute("The name of the protocol as the client sent it, such as 'MQTT' or 'MQIsdp'.")
+    protoVersion: int = Attribute("The version of the protocol: 3, 4 or 5 for MQTT.")
+    zone: str = Attribute("The name of its zone.")
+    listener: str = Attribute("The name of its listener, such as 'tcp.external'.")
+    mountpoint: str = Attribute("The prefix of all its topics, or ''.")
+    isSuperuser: bool = Attribute("Whether no access rule applies to it.")
+    anonymous: bool = Attribute("Whether it was let in without credentials.")
+    cn: str | None = Attribute("The common name of its certificate, or None.")
+    dn: str | None = Attribute("The subject of its certificate, or None.")
+    pskIdentity: str | None = Attribute("The identity of the pre-shared key that it has shown to know, or None.")
+    cleanStart: bool = Attribute("Whether it wanted a new session.")
+    keepAlive: int = Attribute("Its keep-alive in seconds; 0 for none.")
+    connectedAt: float = Attribute("When it connected, in seconds since the epoch.")
+    disconnectedAt: float = Attribute("When its connection ended, in seconds since the epoch; 0 while it has one.")
+    expiryInterval: int = Attribute("For how many seconds its session outlives the connection.")
+    properties: Properties | None = Attribute("The properties of its CONNECT, or None.")
+    authMethod: str | None = Attribute("The method of an enhanced authentication, or None.")
+    authData: bytes | None = Attribute("What the client has sent last in an enhanced authentication, or None.")
 
     def stats() -> dict[str, int]:
         """
@@ -83,7 +104,7 @@ class IClientShell(Interface):
     The network side of a client, as the broker needs it: a way to send the client away.
     """
 
-    def disconnectClient(reason, text=""):  # type: ignore[no-untyped-def]  # zope interfaces have no self
+    def disconnectClient(reason: int, text: str = "") -> None:
         """
         Tell the client, if its protocol can say it, and close the connection. Has no effect on one that is closing.
 
@@ -97,15 +118,57 @@ class ISubscriber(Interface):
     Who receives messages.
     """
 
-    clientID = Attribute("The client identifier; '' for a part of the broker.")
-    online = Attribute("Whether a delivery goes out at once rather than into a queue.")
+    clientID: str = Attribute("The client identifier; '' for a part of the broker.")
+    online: bool = Attribute("Whether a delivery goes out at once rather than into a queue.")
 
-    def deliver(message, subscription):  # type: ignore[no-untyped-def]  # zope interfaces have no self
+    def deliver(message: Message, subscription: Subscription) -> None:
         """
-        Take a L{Message<twisted_mqtt.core.message.Message>} for a
-        L{Subscription<twisted_mqtt.core.subscription.Subscription>}.
+        Take a message. Never waits, never raises, never subscribes or publishes before it has returned.
+        """
 
-        Returns nothing, never waits, never raises, never subscribes or publishes before it has returned.
+
+class ISession(ISubscriber):
+    """
+    What outlives the connection of a client: its subscriptions, and the messages on their way to it.
+    """
+
+    username: str | None = Attribute("The user name of its client, or None.")
+    mountpoint: str = Attribute("The prefix of all its topics, or ''.")
+    zone: str = Attribute("The name of its zone.")
+    createdAt: float = Attribute("When it began, in seconds since the epoch.")
+    expiryInterval: int = Attribute("For how many seconds it outlives its connection; 0xFFFFFFFF for ever.")
+    expiresAt: float = Attribute("When it ends, in seconds since the epoch; 0 for never, or while the client is here.")
+    subscriptions: dict[str, Subscription] = Attribute("By the filter as the client named it. Not to be changed.")
+    queueLength: int = Attribute("How many messages wait to be sent.")
+
+
+class IWatch(Interface):
+    """
+    A look at messages as they are published, see C{watch} of L{IBroker}. All figures count from its beginning.
+    """
+
+    name: str = Attribute("Whose it is, for the log and for management.")
+    topicFilters: tuple[str, ...] = Attribute("What it watches.")
+    matched: int = Attribute("How many messages were published that match.")
+    handed: int = Attribute("With how many of these the callback was called.")
+    failed: int = Attribute("How many of these calls raised or failed.")
+    dropped: int = Attribute("How many messages found no room in the queue, or had to make room.")
+    waiting: int = Attribute("How many messages wait at present.")
+    mostWaiting: int = Attribute("How many have waited at most.")
+    running: int = Attribute("How many calls are unfinished at present.")
+
+    def close() -> None:
+        """
+        End it: what waits is forgotten, and the callback is not called again. Calls that are unfinished go on. A second
+        call does nothing.
+        """
+
+    def whenIdle() -> Deferred[None] | None:
+        """
+        Wait until everything that has matched so far is done with.
+
+        @return: None if it is, or a Deferred that fires when nothing waits and no call is unfinished. It does not fail
+            unless it is cancelled.
         """
 
 
@@ -114,55 +177,139 @@ class IBroker(Interface):
     The broker service, as extensions and gateways see it.
     """
 
-    nodeName = Attribute("The name of this node.")
-    hooks = Attribute("The L{Hooks<twisted_mqtt.hooks.points.Hooks>}.")
-    counters = Attribute("The L{Counters<twisted_mqtt.core.counters.Counters>}.")
-    settings = Attribute("The L{Settings<twisted_mqtt.config.settings.Settings>}.")
-    clock = Attribute("Provides C{IReactorTime}.")
-    preSharedKeys = Attribute("The L{PreSharedKeys<twisted_mqtt.net.tls.psk.PreSharedKeys>} of TLS and DTLS.")
-    store = Attribute("The L{IStore}.")
-    alarms = Attribute("The L{Alarms<twisted_mqtt.broker.alarms.Alarms>}: what is wrong at present.")
-    bans = Attribute("The L{Bans<twisted_mqtt.broker.bans.Bans>}: who is not let in.")
-    router = Attribute("The L{Router<twisted_mqtt.core.router.Router>}, for those who make connections.")
-    outbox = Attribute("The L{Outbox<twisted_mqtt.core.outbox.Outbox>}, likewise.")
-    wheel = Attribute("The L{TimerWheel<twisted_mqtt.base.timerwheel.TimerWheel>}.")
-    retained = Attribute("The L{RetainedMessages<twisted_mqtt.broker.retained.RetainedMessages>}.")
+    nodeName: str = Attribute("The name of this node.")
+    hooks: Hooks = Attribute("The hook points.")
+    counters: Counters = Attribute("What the broker counts.")
+    settings: Settings = Attribute("The configuration.")
+    clock: IReactorTime = Attribute("The time, and calls that come later.")
+    preSharedKeys: PreSharedKeys = Attribute("Where the keys for TLS and DTLS are looked up.")
+    store = Attribute("The L{IStore}: what outlives the process.")
+    alarms: Alarms = Attribute("What is wrong at present.")
+    bans: Bans = Attribute("Who is not let in.")
+    router: Router = Attribute("For those who make connections.")
+    outbox: Outbox = Attribute("For those who make connections.")
+    wheel: TimerWheel = Attribute("Deadlines to the second.")
+    retained: RetainedMessages = Attribute("The retained messages.")
 
-    def connect(client, request, connection):  # type: ignore[no-untyped-def]  # zope interfaces have no self
+    def connect(client: ClientInfo, request: Connect, connection: Connection) -> Maybe[Admission]:
         """
         Let a client in, or not.
 
-        @param client: a L{ClientInfo<twisted_mqtt.broker.client.ClientInfo>}.
-        @param request: a L{Connect<twisted_mqtt.core.packets.Connect>}; gateways make one.
-        @param connection: the L{Connection<twisted_mqtt.core.connection.Connection>} that the session will write to.
+        @param request: gateways make one.
+        @param connection: what the session will write to.
 
-        @return: an L{Admission<twisted_mqtt.broker.admission.Admission>}, or a Deferred of one. It does not fail.
+        @return: what has been decided, or a Deferred of it. It does not fail.
         """
 
-    def opened(client):  # type: ignore[no-untyped-def]  # zope interfaces have no self
+    def opened(client: ClientInfo) -> Maybe[None]:
         """
         The client has been told that it is in: tell those who want to know, then deliver what has waited for it.
 
         @return: None, or a Deferred that fires when a callback that waits is done. It does not fail.
         """
 
-    def disconnect(client, reason):  # type: ignore[no-untyped-def]  # zope interfaces have no self
+    def disconnect(client: ClientInfo, reason: int | str) -> None:
         """
         The connection of a client that was let in is gone.
 
         @param reason: an MQTT 5 reason code or a word.
         """
 
-    def setExpiry(client: Any, interval: int) -> None:
+    def setExpiry(client: IClient, interval: int) -> None:
         """
         Change for how many seconds a client's session outlives its connection.
         """
 
-    def publish(message: Message, client: Any = None) -> int | Deferred[int]:
+    def publish(message: Message) -> Maybe[int]:
         """
-        Publish a message. Access rules are not asked: see L{authorize}.
+        Publish a message of the broker's own, or of an extension's. Nobody is asked whether it may be, but for hooks at
+        C{message.publish}: see L{publishAs}. A message without a time gets the present one, and one whose properties
+        name a message expiry expires so long after its time.
 
         @return: a reason code: 0, or 0x10 where nobody has subscribed its topic; or a Deferred of it. It does not fail.
+        """
+
+    def account(
+        clientID: str = "",
+        username: str | None = None,
+        peerHost: str | None = None,
+        protocol: str = "",
+        zone: str = "external",
+        isSuperuser: bool = False,
+    ) -> IClient:
+        """
+        Make an account: somebody for whom messages are published without a connection, by way of HTTP, say. Access
+        rules and hooks see it as a client. It has the limits and the mount point of its zone, and its own share of the
+        zone's C{publish_limit}: keep it while the same user goes on.
+
+        @raise KeyError: there is no such zone.
+        """
+
+    def publishAs(
+        who: IClient | ISession,
+        topic: str,
+        payload: bytes,
+        qos: int = 0,
+        retain: bool = False,
+        properties: Properties | None = None,
+        patient: bool = False,
+    ) -> Maybe[int]:
+        """
+        Publish on behalf of a client, of the owner of a session, or of an account, as if it had sent the message: the
+        topic is checked, its rate, the C{$SYS} rule, access rules and hooks apply, and it is counted.
+
+        @param topic: without the mount point of the client.
+        @param qos: lowered to what its zone allows.
+        @param retain: ignored where its zone has no retained messages.
+        @param properties: belong to the message from here on.
+        @param patient: whether a message that comes before its time (C{publish_limit}, or a store that is behind) waits
+            for that: for callers that do not go on meanwhile. Else it is refused: 0x96 (message rate too high), 0x89
+            (server busy).
+
+        @return: a reason code, from 0x80 on the message was refused; or a Deferred of it, which does not fail unless it
+            is cancelled. What was taken is on disk when L{safe} says so.
+        """
+
+    def safe() -> Deferred[None] | None:
+        """
+        Wait until everything that was published or changed before is on disk, as far as the store promises that
+        (C{persistence.commit}).
+
+        @return: None if it is; or a Deferred that fires when it is. While the store can't be written, that may be long:
+            use C{addTimeout}. It fails with L{NotSafe<twisted_mqtt.broker.safety.NotSafe>} where the broker stops and
+            something could not be written.
+        """
+
+    def watch(
+        topicFilter: str | Sequence[str],
+        callback: Callable[[Message], object],
+        limit: int = 10_000,
+        limitBytes: int = 16_777_216,
+        dropNewest: bool = False,
+        concurrency: int = 1,
+        name: str = "",
+    ) -> IWatch:
+        """
+        See messages as they are published, without being a subscriber: a watch is in no figure of subscriptions, and a
+        message that nobody else wants has no matching subscribers. It slows no publisher down: messages wait in a
+        bounded queue, and the callback is called in turns of its own.
+
+        The message is shared with its subscribers and must not be changed. It says who has published it: C{clientID},
+        C{username}, C{peerHost}, C{protocol}.
+
+        @param topicFilter: a filter, or several: a message that matches more than one is seen once. Topics that begin
+            with C{$} are seen only by filters that do. Filters include mount points; they can't be shared.
+        @param callback: called with one message after the other, in the order of their publication. It may be a
+            coroutine function or return a Deferred. What it returns is ignored; when it raises or fails, that is
+            counted and logged.
+        @param limit: how many messages may wait.
+        @param limitBytes: how many bytes of topics and payloads may wait.
+        @param dropNewest: whether a message that finds no room is dropped. Else it takes the place of the oldest.
+        @param concurrency: how many calls of the callback may be unfinished; with more than one, they may end in any
+            order.
+        @param name: whose watch it is, for the log and for management.
+
+        @raise ValueError: a filter is malformed or shared, or there is none, or a limit is less than one.
         """
 
     def isHeard(topic: str) -> bool:
@@ -171,7 +318,7 @@ class IBroker(Interface):
         frequent events need not make it. It answers fast, and "yes" where it can't tell fast.
         """
 
-    def authorize(client: Any, action: str, topic: str) -> bool | Deferred[bool]:
+    def authorize(client: IClient, action: str, topic: str) -> Maybe[bool]:
         """
         Ask the access rules.
 
@@ -186,7 +333,7 @@ class IBroker(Interface):
         Access rules have changed: what they have said before does not hold any more.
         """
 
-    def judgeFreely(judge: object, publishesFreely: Callable[[object, bool], bool] | None) -> None:
+    def judgeFreely(judge: Callable[..., object], publishesFreely: Callable[[ClientInfo, bool], bool] | None) -> None:
         """
         Let the broker know of clients that a callback of C{client.check_acl} refuses no topic to publish: as long as it
         is the only one there, they need not be asked about.
@@ -203,22 +350,30 @@ class IBroker(Interface):
         @return: whether the subscription is new.
         """
 
-    def subscribeClient(client: Any, packet: Subscribe, trusted: bool = False) -> Any:
+    def unsubscribe(subscriber: Subscriber, topicFilter: str) -> bool:
+        """
+        Undo L{subscribe}; returns whether there was such a subscription.
+        """
+
+    def subscribeClient(client: IClient, packet: Subscribe, trusted: bool = False) -> Maybe[Subscribing]:
         """
         Subscribe for a client, as a SUBSCRIBE asks.
 
-        @param client: a L{ClientInfo<twisted_mqtt.broker.client.ClientInfo>}.
         @param trusted: whether the broker itself wants it, so that neither hooks nor access rules are asked.
 
-        @return: a L{Subscribing<twisted_mqtt.broker.subscribing.Subscribing>} that is done, whose C{deliverRetained} is
-            to be called once the client has been told; or a Deferred of it. It does not fail.
+        @return: what has been done, whose C{deliverRetained} is to be called once the client has been told; or a
+            Deferred of it. It does not fail.
 
         @raise twisted_mqtt.core.reasons.ProtocolError: the packet is against the specification.
         """
 
-    def unsubscribe(subscriber: Subscriber, topicFilter: str) -> bool:
+    def unsubscribeClient(client: IClient, packet: Unsubscribe) -> Maybe[list[int]]:
         """
-        Undo L{subscribe}; returns whether there was such a subscription.
+        Unsubscribe for a client, as an UNSUBSCRIBE asks.
+
+        @return: a reason code for each filter, or a Deferred of them. It does not fail.
+
+        @raise twisted_mqtt.core.reasons.ProtocolError: the packet is against the specification.
         """
 
     def stats() -> dict[str, int]:
@@ -410,5 +565,5 @@ class IGatewayMaker(IDeclaration):
         """
 
 
-classImplements(Session, ISubscriber)
+classImplements(Session, ISession)
 classImplements(Progress, IProgress)

@@ -10,7 +10,7 @@ from twisted_mqtt.base.waiting import then
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import Will
 from twisted_mqtt.core.reasons import NOT_AUTHORIZED, SUCCESS, TOPIC_NAME_INVALID
-from twisted_mqtt.core.topics import isTopicName
+from twisted_mqtt.core.topics import isReserved, isTopicName
 
 if TYPE_CHECKING:
     from gateways.mqttsn.packets import SNWillTopic
@@ -62,7 +62,7 @@ def changeWill(broker: Any, info: Any, will: WillData | None) -> Any:
     limits = info.limits
     if not isTopicName(will.topic) or will.qos > limits.maxQoS:
         return TOPIC_NAME_INVALID
-    if will.topic.startswith("$SYS/") or (will.retain and not limits.retainAvailable):
+    if isReserved(will.topic) or (will.retain and not limits.retainAvailable):
         return NOT_AUTHORIZED
     return then(broker.authorize(info, "publish", will.topic), _allowed, broker, info, will)
 

@@ -44,7 +44,7 @@ class RecordingBroker:
         """
         return self.heard
 
-    def publish(self, message: Message, client: object = None) -> Any:
+    def publish(self, message: Message) -> Any:
         """
         Note a message.
         """

@@ -26,6 +26,7 @@ from twisted_mqtt.core.reasons import (
     ProtocolError,
 )
 from twisted_mqtt.core.session import NEVER
+from twisted_mqtt.core.topics import isReserved
 from twisted_mqtt.hooks.points import AuthResult, Challenge
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ class Admission:
             return self._refuse(QOS_NOT_SUPPORTED)
         if will.retain and not limits.retainAvailable:  # [MQTT-3.2.2-13]
             return self._refuse(RETAIN_NOT_SUPPORTED)
-        if will.topic.startswith("$SYS/"):
+        if isReserved(will.topic):
             return self._refuse(NOT_AUTHORIZED)
         return then(self._control.permissions.authorize(self.client, "publish", will.topic), self._willAllowed)
 

@@ -7,7 +7,7 @@ It is the policy above L{twisted_mqtt.core}; it knows no transport. What waits d
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -17,16 +17,22 @@ from zope.interface import implementer
 
 from twisted_mqtt.base.timerwheel import TimerWheel
 from twisted_mqtt.base.waiting import Maybe, isDeferred, then
-from twisted_mqtt.broker.admission import Admission, AdmissionControl
+from twisted_mqtt.broker.admission import Admission, AdmissionControl, expanded
 from twisted_mqtt.broker.alarms import Alarms
 from twisted_mqtt.broker.bans import Bans
+from twisted_mqtt.broker.implements import ClientInfo
+from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.broker.overload import OverloadGuard
 from twisted_mqtt.broker.permissions import Permissions
+from twisted_mqtt.broker.publishing import Publishing
 from twisted_mqtt.broker.retained import RetainedMessages
+from twisted_mqtt.broker.safety import Safety
 from twisted_mqtt.broker.sessions import SessionRegistry
 from twisted_mqtt.broker.subscribing import Subscribing, SubscriptionService
+from twisted_mqtt.broker.watching import Watching
 from twisted_mqtt.broker.wills import Wills
 from twisted_mqtt.core.counters import Counters
+from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.outbox import Outbox
 from twisted_mqtt.core.reasons import (
     NO_MATCHING_SUBSCRIBERS,
@@ -36,27 +42,29 @@ from twisted_mqtt.core.reasons import (
 )
 from twisted_mqtt.core.router import Router
 from twisted_mqtt.core.session import DELIVER, DISCARD, WAIT, Session, Switches
-from twisted_mqtt.core.subscription import STRATEGIES, Subscription
+from twisted_mqtt.core.subscription import STRATEGIES, Subscriber, Subscription
 from twisted_mqtt.core.topics import splitShare
 from twisted_mqtt.hooks.points import DROP, HookPoint, Hooks
 from twisted_mqtt.interfaces import IBroker
 from twisted_mqtt.net.tls.psk import PreSharedKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from twisted.internet.interfaces import IReactorTime
 
-    from twisted_mqtt.broker.client import ClientInfo
     from twisted_mqtt.config.schema_retainer import RetainerSettings
     from twisted_mqtt.config.settings import Settings
     from twisted_mqtt.core.connection import Connection
-    from twisted_mqtt.core.message import Message
     from twisted_mqtt.core.packets import Connect, Subscribe, Unsubscribe
+    from twisted_mqtt.core.properties import Properties
     from twisted_mqtt.core.queue import Entry
-    from twisted_mqtt.interfaces import IClient
+    from twisted_mqtt.hooks.points import Answer
+    from twisted_mqtt.interfaces import IClient, ISession, IWatch
 
 _log = Logger()
+
+_T = TypeVar("_T")
 
 
 @implementer(IBroker)
@@ -70,6 +78,8 @@ class Broker(Service):
     @ivar permissions: what those who are may do.
     @ivar admissions: lets clients in.
     @ivar subscriptions: subscribes for clients.
+    @ivar publishing: lets clients publish, where the core does not do it by itself.
+    @ivar watching: who is shown messages.
     @ivar outbox: collects the connections with output.
     @ivar hurry: says whether something waits that is not the network: while it does, a turn of the network ends with
         the socket at hand. May be called from any thread.
@@ -129,6 +139,9 @@ class Broker(Service):
         self.subscriptions = SubscriptionService(
             self.hooks, self.counters, self.permissions, self.router, self.retained, self.store, clock
         )
+        self.publishing = Publishing(self.router, self.store.room, self.permissions, clock, self.publish)
+        self.watching = Watching(self.router, clock)
+        self._safety = Safety(self.router)
         self._housekeeping = LoopingCall(self._keepHouse)
         self._housekeeping.clock = clock
 
@@ -178,8 +191,13 @@ class Broker(Service):
             self._housekeeping.stop()
         self.wheel.stop()
         self.wills.stop()
+        self.watching.stop()
         closing: Deferred[None] = maybeDeferred(self.store.close)
-        return closing
+        return closing.addBoth(self._closed)
+
+    def _closed(self, result: _T) -> _T:
+        self._safety.stop()
+        return result
 
     # Clients come and go
 
@@ -189,11 +207,12 @@ class Broker(Service):
         """
         return self.admissions.admit(client, request, connection)
 
-    def opened(self, client: ClientInfo) -> Any:
+    def opened(self, client: ClientInfo) -> Maybe[None]:
         """
         See L{IBroker}.
         """
-        return self.registry.opened(client)
+        opened: Maybe[None] = self.registry.opened(client)
+        return opened
 
     def disconnect(self, client: ClientInfo, reason: int | str) -> None:
         """
@@ -201,11 +220,11 @@ class Broker(Service):
         """
         self.registry.disconnect(client, reason)
 
-    def setExpiry(self, client: ClientInfo, interval: int) -> None:
+    def setExpiry(self, client: IClient, interval: int) -> None:
         """
         See L{twisted_mqtt.interfaces.IBroker}.
         """
-        self.registry.setExpiry(client, interval)
+        self.registry.setExpiry(infoOf(client), interval)
 
     def kick(self, clientID: str, reason: int, text: str = "") -> bool:
         """
@@ -246,21 +265,24 @@ class Broker(Service):
 
     # Messages
 
-    def publish(self, message: Message, client: IClient | None = None) -> Any:
+    def publish(self, message: Message) -> Maybe[int]:
         """
         See L{IBroker}.
         """
+        message.stamp(self.clock.seconds())
         point = self.hooks.messagePublish
         if point.callbacks:
             return then(point.fold(message), self._publish, message)
         return self._publish(message, message)
 
-    def _publish(self, message: Any, published: Message) -> int:
-        if message is DROP:
+    def _publish(self, message: Message | Answer, published: Message) -> int:
+        if not isinstance(message, Message):  # DROP, which takes the message's place
             self.counters.messages_dropped += 1
             if self.switches.dropped:
                 self.dropped(None, published, "hook")
             return SUCCESS
+        if message is not published:
+            message.stamp(self.clock.seconds())
         if self.router.progress.broken and message.qos:
             return QUOTA_EXCEEDED
         if message.retain and self.retained.put(message):
@@ -270,17 +292,77 @@ class Broker(Service):
                 self.store.removeRetained(message.topic)
         return SUCCESS if self.router.route(message) else NO_MATCHING_SUBSCRIBERS
 
+    def account(
+        self,
+        clientID: str = "",
+        username: str | None = None,
+        peerHost: str | None = None,
+        protocol: str = "",
+        zone: str = "external",
+        isSuperuser: bool = False,
+    ) -> ClientInfo:
+        """
+        See L{IBroker}.
+        """
+        client = ClientInfo(ListenerProfile("", self.settings.resolveZone(zone)), None, protocol, peerHost)
+        client.clientID = clientID
+        client.username = username
+        client.isSuperuser = isSuperuser
+        client.mountpoint = expanded(client.options.mountpoint, client)
+        client.limitRate(self.clock.seconds())
+        return client
+
+    def publishAs(
+        self,
+        who: IClient | ISession,
+        topic: str,
+        payload: bytes,
+        qos: int = 0,
+        retain: bool = False,
+        properties: Properties | None = None,
+        patient: bool = False,
+    ) -> Maybe[int]:
+        """
+        See L{IBroker}.
+        """
+        return self.publishing.publishAs(infoOf(who), topic, payload, qos, retain, properties, patient)
+
+    def safe(self) -> Deferred[None] | None:
+        """
+        See L{IBroker}.
+        """
+        return self._safety.safe()
+
+    def watch(
+        self,
+        topicFilter: str | Sequence[str],
+        callback: Callable[[Message], object],
+        limit: int = 10_000,
+        limitBytes: int = 16_777_216,
+        dropNewest: bool = False,
+        concurrency: int = 1,
+        name: str = "",
+    ) -> IWatch:
+        """
+        See L{IBroker}.
+        """
+        filters = (topicFilter,) if isinstance(topicFilter, str) else topicFilter
+        return self.watching.add(filters, callback, limit, limitBytes, dropNewest, concurrency, name)
+
     def isHeard(self, topic: str) -> bool:
         """
         See L{IBroker}.
         """
-        return self.router.tree.systemCount > 0 or self.switches.publish or not topic.startswith("$")
+        router = self.router
+        heard = router.tree.systemCount > 0 or router.watches.systemCount > 0
+        return heard or self.switches.publish or not topic.startswith("$")
 
-    def authorize(self, client: Any, action: str, topic: str) -> Any:
+    def authorize(self, client: IClient, action: str, topic: str) -> Maybe[bool]:
         """
         See L{IBroker}.
         """
-        return self.permissions.authorize(client, action, topic)
+        allowed: Maybe[bool] = self.permissions.authorize(infoOf(client), action, topic)
+        return allowed
 
     def forgetPermissions(self) -> None:
         """
@@ -288,27 +370,29 @@ class Broker(Service):
         """
         self.permissions.forget()
 
-    def judgeFreely(self, judge: Any, publishesFreely: Callable[[Any, bool], bool] | None) -> None:
+    def judgeFreely(
+        self, judge: Callable[..., object], publishesFreely: Callable[[ClientInfo, bool], bool] | None
+    ) -> None:
         """
         See L{IBroker}.
         """
         self.permissions.judgeFreely(judge, publishesFreely)
 
-    def subscribe(self, subscriber: Any, subscription: Subscription) -> bool:
+    def subscribe(self, subscriber: Subscriber, subscription: Subscription) -> bool:
         """
         See L{IBroker}.
         """
         group, subscription.matching = splitShare(subscription.topicFilter)
         return self.router.tree.add(subscription, group)
 
-    def unsubscribe(self, subscriber: Any, topicFilter: str) -> bool:
+    def unsubscribe(self, subscriber: Subscriber, topicFilter: str) -> bool:
         """
         See L{IBroker}.
         """
         group, matching = splitShare(topicFilter)
         return self.router.tree.remove(matching, subscriber, group)
 
-    def subscribeClient(self, client: ClientInfo, packet: Subscribe, trusted: bool = False) -> Maybe[Subscribing]:
+    def subscribeClient(self, client: IClient, packet: Subscribe, trusted: bool = False) -> Maybe[Subscribing]:
         """
         Subscribe for a client, as a SUBSCRIBE asks.
 
@@ -318,9 +402,9 @@ class Broker(Service):
 
         @raise twisted_mqtt.core.reasons.ProtocolError: the packet is against the specification.
         """
-        return self.subscriptions.subscribe(client, packet, trusted)
+        return self.subscriptions.subscribe(infoOf(client), packet, trusted)
 
-    def unsubscribeClient(self, client: ClientInfo, packet: Unsubscribe) -> Maybe[list[int]]:
+    def unsubscribeClient(self, client: IClient, packet: Unsubscribe) -> Maybe[list[int]]:
         """
         Unsubscribe for a client, as an UNSUBSCRIBE asks.
 
@@ -328,7 +412,7 @@ class Broker(Service):
 
         @raise twisted_mqtt.core.reasons.ProtocolError: the packet is against the specification.
         """
-        return self.subscriptions.unsubscribe(client, packet)
+        return self.subscriptions.unsubscribe(infoOf(client), packet)
 
     # What the core asks and tells
 
@@ -395,3 +479,15 @@ class Broker(Service):
         switches.dropped = bool(hooks.messageDropped.callbacks)
         if point is hooks.clientCheckAcl:
             self.permissions.changed()
+
+
+def infoOf(who: IClient | ISession) -> ClientInfo:
+    """
+    What the broker knows of a client, or of the owner of a session.
+
+    @raise TypeError: it is neither.
+    """
+    client = who.info if isinstance(who, Session) else who
+    if not isinstance(client, ClientInfo):
+        raise TypeError(f"{who!r} is neither a client nor a session")
+    return client

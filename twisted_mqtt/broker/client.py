@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from twisted_mqtt.base.ratelimits import TokenBucket, bucketOf
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.core.connection import Connection
 from twisted_mqtt.core.limits import Limits
@@ -29,6 +30,7 @@ class ClientInfo:
     @ivar pskIdentity: the identity of the key that it has shown to know, L{None} where it has not shown any.
     @ivar provenUsername: the user name that it has by its certificate or its key, whatever it calls itself; L{None} for
         none.
+    @ivar publishes: counts its messages where their rate is limited, whatever way they come; else L{None}.
     @ivar window: how many messages may be in flight to it.
     """
 
@@ -59,6 +61,7 @@ class ClientInfo:
         "protocol",
         "provenUsername",
         "pskIdentity",
+        "publishes",
         "session",
         "shell",
         "sockPort",
@@ -110,6 +113,7 @@ class ClientInfo:
         self.will: Message | None = None
         self.willDelay = 0
         self.window = 0
+        self.publishes: TokenBucket | None = None
         # What access rules have said lately: (action, topic) -> (allowed, until).
         self.aclCache: dict[tuple[str, str], tuple[bool, float]] | None = None
         self.aclGeneration = 0
@@ -141,6 +145,15 @@ class ClientInfo:
         The limits of its zone.
         """
         return self.profile.limits
+
+    def limitRate(self, now: float) -> bool:
+        """
+        Count its messages from now on, where its listener or zone limits their rate; returns whether that is so.
+        """
+        rate = self.profile.publishRate
+        if rate is not None:
+            self.publishes = bucketOf(rate, now)
+        return rate is not None
 
     def identify(self, identity: PeerIdentity, keyNames: bool = False) -> None:
         """

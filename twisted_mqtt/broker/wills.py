@@ -113,11 +113,6 @@ class Wills:
             self._store.removeWill(session.clientID)
 
     def _publish(self, will: Message) -> None:
-        now = self._clock.seconds()
-        will.timestamp = now
-        properties = will.properties
-        if properties is not None and properties.messageExpiry is not None:
-            will.expiresAt = now + properties.messageExpiry
         outcome = self._publishMessage(will)
         if isDeferred(outcome):
             outcome.addErrback(self._ebPublish, will)

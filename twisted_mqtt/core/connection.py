@@ -390,16 +390,8 @@ class Connection(Sender):
         """
         Count a message of the client that the shell takes.
         """
-        counters = self.router.counters
         self.receivedMessages += 1
-        counters.messages_received += 1
-        counters.messages_publish += 1
-        if qos == 0:
-            counters.messages_qos0_received += 1
-        elif qos == 1:
-            counters.messages_qos1_received += 1
-        else:
-            counters.messages_qos2_received += 1
+        self.router.counters.countMessage(qos)
 
     def begin(self, packet: Publish, now: float) -> bool:
         """

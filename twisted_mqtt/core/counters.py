@@ -194,6 +194,19 @@ class Counters:
         self.session_takeovered: int = 0
         self.session_terminated: int = 0
 
+    def countMessage(self, qos: int) -> None:
+        """
+        Count a message that was received.
+        """
+        self.messages_received += 1
+        self.messages_publish += 1
+        if qos == 0:
+            self.messages_qos0_received += 1
+        elif qos == 1:
+            self.messages_qos1_received += 1
+        else:
+            self.messages_qos2_received += 1
+
     def read(self) -> dict[str, int]:
         """
         Copy all counts.

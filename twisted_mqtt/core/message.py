@@ -13,6 +13,20 @@ from twisted_mqtt.core.topics import MAX_LENGTH, isTopicName
 _NONE: Final = b"\x00"
 
 
+class Kept:
+    """
+    What L{Message.replace} is given for a field that stays as it is and may be L{None} itself: L{KEPT}.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "KEPT"
+
+
+KEPT: Final = Kept()
+
+
 class Message:
     """
     A message, whatever protocol it came by.
@@ -25,8 +39,12 @@ class Message:
     @ivar properties: those that travel with a message (payload format, content type, response topic, correlation
         data, user properties, message expiry), or L{None}.
     @ivar clientID: of the publisher; empty for the broker's own messages.
-    @ivar timestamp: when it was received, in seconds since the epoch.
+    @ivar username: of the publisher, or L{None}.
+    @ivar peerHost: the numeric address of the publisher, or L{None}.
+    @ivar protocol: what the publisher speaks, such as C{"mqtt"}.
+    @ivar timestamp: when it was received, in seconds since the epoch; 0 until it is published (L{stamp}).
     @ivar expiresAt: when it is not to be delivered any more, in seconds since the epoch; 0 for never.
+    @ivar headers: what hooks have to say to those after them; L{None} for nothing. It is not sent.
     @ivar system: whether the broker itself says it (C{$SYS}); such messages stay out of the publish counters.
     @ivar number: the order in which the process made its messages: with C{timestamp}, what makes an identifier.
     """
@@ -111,28 +129,67 @@ class Message:
         payload: bytes | None = None,
         qos: int | None = None,
         retain: bool | None = None,
-        properties: Properties | None = None,
+        properties: Properties | None | Kept = KEPT,
+        *,
+        clientID: str | None = None,
+        username: str | None | Kept = KEPT,
+        peerHost: str | None | Kept = KEPT,
+        protocol: str | None = None,
+        timestamp: float | None = None,
+        expiresAt: float | None = None,
+        system: bool | None = None,
+        headers: dict[str, object] | None | Kept = KEPT,
     ) -> Message:
         """
-        A copy with some fields changed, for hooks; what is L{None} stays as it is.
+        A copy with some fields changed, for hooks. L{None} clears a field that can be L{None}; any other
+        stays as it is.
+
+        @param properties: where these have a message expiry and C{expiresAt} is not given, it counts from
+            C{timestamp}; where they have none, C{expiresAt} stays.
+        @param expiresAt: 0 for a message that does not expire: then the copy has no message expiry either.
         """
+        at = self.timestamp if timestamp is None else timestamp
+        ends = self.expiresAt if expiresAt is None else expiresAt
+        extra = self.properties if isinstance(properties, Kept) else properties
+        interval = None if extra is None else extra.messageExpiry
+        if extra is not None and interval is not None:
+            if expiresAt is not None:
+                # The time is what counts; encodedProperties() makes the property of it again.
+                extra = extra.copy()
+                extra.messageExpiry = None
+            elif extra is not self.properties:
+                ends = at + interval
         other = Message(
             self.topic if topic is None else topic,
             self.payload if payload is None else payload,
             self.qos if qos is None else qos,
             self.retain if retain is None else retain,
-            self.properties if properties is None else properties,
-            self.clientID,
-            self.timestamp,
-            self.expiresAt,
-            self.system,
+            extra,
+            self.clientID if clientID is None else clientID,
+            at,
+            ends,
+            self.system if system is None else system,
         )
-        other.username = self.username
-        other.peerHost = self.peerHost
-        other.protocol = self.protocol
+        other.username = self.username if isinstance(username, Kept) else username
+        other.peerHost = self.peerHost if isinstance(peerHost, Kept) else peerHost
+        other.protocol = self.protocol if protocol is None else protocol
         other.number = self.number
-        other.headers = None if self.headers is None else dict(self.headers)
+        if isinstance(headers, Kept):
+            headers = self.headers
+        other.headers = None if headers is None else dict(headers)
         return other
+
+    def stamp(self, now: float) -> None:
+        """
+        Give a message that was just made its time, and the time of its expiry where its properties name an interval.
+
+        @param now: in seconds since the epoch.
+        """
+        if self.timestamp == 0.0:
+            self.timestamp = now
+        properties = self.properties
+        if self.expiresAt == 0.0 and properties is not None and properties.messageExpiry is not None:
+            self.expiresAt = self.timestamp + properties.messageExpiry
 
     def withoutPrefix(self, prefix: str) -> Message:
         """

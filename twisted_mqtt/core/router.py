@@ -28,12 +28,30 @@ class Router:
     @ivar random: gives numbers from 0 to below 1.
     @ivar progress: of the store, for those who acknowledge.
     @ivar waiting: connections with replies that wait for the store.
+    @ivar watches: who is shown messages without being a subscriber; see L{twisted_mqtt.core.watchqueue}.
+    @ivar watched: whether there are any.
+    @ivar released: called when the store has come further, after the replies that waited have gone.
     """
 
-    __slots__ = ("tree", "counters", "switches", "events", "strategy", "random", "progress", "waiting", "_number")
+    __slots__ = (
+        "tree",
+        "watches",
+        "watched",
+        "counters",
+        "switches",
+        "events",
+        "strategy",
+        "random",
+        "progress",
+        "waiting",
+        "released",
+        "_number",
+    )
 
     def __init__(self, counters: Counters, switches: Switches, events: Events, random: Callable[[], float]) -> None:
         self.tree: SubscriptionTree = SubscriptionTree()
+        self.watches: SubscriptionTree = SubscriptionTree()
+        self.watched: bool = False
         self.counters: Counters = counters
         self.switches: Switches = switches
         self.events: Events = events
@@ -41,6 +59,7 @@ class Router:
         self.random: Callable[[], float] = random
         self.progress: Progress = Progress()
         self.waiting: list[Sender] = []
+        self.released: Callable[[], None] | None = None
         self._number: int = 0
 
     def route(self, message: Message) -> int:
@@ -70,6 +89,9 @@ class Router:
                         session.deliver(message, chosen)
                     else:
                         chosen.subscriber.deliver(message, chosen)
+        if self.watched:
+            for watch in self.watches.match(message.topic).subscriptions:
+                watch.subscriber.deliver(message, watch)
         if delivered == 0 and not message.system:
             self.counters.messages_dropped += 1
             self.counters.messages_dropped_no_subscriber += 1
@@ -86,6 +108,8 @@ class Router:
         for connection in waiting:
             if not connection.committed():
                 self.waiting.append(connection)
+        if self.released is not None:
+            self.released()
 
     def redispatch(self, entries: list[Entry], besides: object) -> None:
         """

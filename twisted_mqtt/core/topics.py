@@ -104,6 +104,13 @@ def isSystem(topicName: str) -> bool:
     return topicName.startswith("$")
 
 
+def isReserved(topicName: str) -> bool:
+    """
+    Whether nobody but the broker may publish to a topic, whatever access rules say.
+    """
+    return topicName.startswith("$SYS/")
+
+
 def hasWildcard(topicFilter: str) -> bool:
     """
     Whether a well-formed filter can match more than one name.

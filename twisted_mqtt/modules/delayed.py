@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_mqtt.config.keys import Whole
+from twisted_mqtt.core.topics import isReserved
 from twisted_mqtt.hooks.points import DROP
 from twisted_mqtt.interfaces import IExtension
 
@@ -81,8 +82,8 @@ class DelayedPublish:
             return message
         seconds, _, topic = message.topic[len(PREFIX) :].partition("/")
         broker = self._broker
-        # Nobody but the broker speaks under $SYS, not later either.
-        wrong = not seconds.isascii() or not seconds.isdigit() or not topic or topic.startswith("$SYS/")
+        # Nobody but the broker publishes there, not later either.
+        wrong = not seconds.isascii() or not seconds.isdigit() or not topic or isReserved(topic)
         if wrong or int(seconds) > LONGEST:
             return DROP
         if message.qos and broker.store.progress.broken:

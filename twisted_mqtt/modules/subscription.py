@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from msgspec import Struct
 from zope.interface import implementer
 
+from twisted_mqtt.base.waiting import Maybe, then
 from twisted_mqtt.config.keys import Entries, Flag, QoS, TopicFilter
 from twisted_mqtt.core.packets import Subscribe, SubscriptionRequest
 from twisted_mqtt.interfaces import IExtension
@@ -63,7 +64,7 @@ class ProxySubscriptions:
         """
         self._broker.hooks.clientConnected.remove(self._connected)
 
-    def _connected(self, client: IClient, connection: object) -> None:
+    def _connected(self, client: IClient, connection: object) -> Maybe[None]:
         requests = []
         for entry in self._entries:
             topicFilter = filled(entry.topic, client)
@@ -71,7 +72,9 @@ class ProxySubscriptions:
                 # A client that comes back to its session has its subscriptions already, and what is retained too.
                 requests.append(SubscriptionRequest(topicFilter, entry.qos, retainHandling=1))
         if requests:
-            self._broker.subscribeClient(client, Subscribe(0, requests), trusted=True).deliverRetained()
+            subscribing = self._broker.subscribeClient(client, Subscribe(0, requests), trusted=True)
+            return then(subscribing, lambda done: done.deliverRetained())
+        return None
 
 
 def filled(template: str, client: IClient) -> str | None:

@@ -7,12 +7,10 @@ from __future__ import annotations
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IPushProducer
 from zope.interface import classImplements
 
-from twisted_mqtt.broker.client import ClientInfo
-from twisted_mqtt.interfaces import IClient, IClientShell
+from twisted_mqtt.interfaces import IClientShell
 from twisted_mqtt.mqtt.protocol import MQTTFactory, MQTTProtocol
 
-__all__ = ["ClientInfo", "MQTTFactory", "MQTTProtocol"]
+__all__ = ["MQTTFactory", "MQTTProtocol"]
 
-classImplements(ClientInfo, IClient)
 classImplements(MQTTProtocol, IProtocol, IPushProducer, IClientShell)
 classImplements(MQTTFactory, IProtocolFactory)

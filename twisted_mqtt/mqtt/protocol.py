@@ -12,11 +12,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 
 from twisted_mqtt.base.timerwheel import TimerWheel
 from twisted_mqtt.base.waiting import then
 from twisted_mqtt.broker.admission import Admission, AdmissionControl
+from twisted_mqtt.broker.publishing import Publishing
 from twisted_mqtt.broker.reauthentication import Reauthentication
 from twisted_mqtt.broker.sessions import SessionRegistry
 from twisted_mqtt.core.counters import Counters
@@ -206,37 +206,16 @@ class MQTTProtocol(ConnectionShell):
         connection = self.connection
         if not connection.begin(packet, connection.lastReceived):
             return None
-        broker = self.factory.broker
-        if packet.qos and broker.router.progress.congested:
-            room = broker.store.room()
-            if room is not None:
-                return room.addCallback(lambda _: self._limitPublish(packet))
-        return self._limitPublish(packet)
+        admitted = self.factory.publishing.admit(self.client, packet.topic, packet.qos, True)
+        return then(admitted, self._admittedPublish, packet)
 
-    def _limitPublish(self, packet: Publish) -> Any:
-        if self._publishes is not None:
-            factory = self.factory
-            wait = self._publishes.take(1, factory.seconds())
-            if wait:
-                paused: Deferred[Any] = deferLater(factory.broker.clock, wait)
-                return paused.addCallback(lambda _: self._authorizePublish(packet))
-        return self._authorizePublish(packet)
-
-    def _authorizePublish(self, packet: Publish) -> Any:
-        if packet.topic.startswith("$SYS/"):
-            # Nobody but the broker speaks there.
-            return self._publishAllowed(False, packet)
-        broker = self.factory.broker
-        return then(broker.permissions.authorize(self.client, "publish", packet.topic), self._publishAllowed, packet)
-
-    def _publishAllowed(self, allowed: bool, packet: Publish) -> Any:
+    def _admittedPublish(self, reason: int, packet: Publish) -> Any:
         broker, connection = self.factory.broker, self.connection
         now = connection.lastReceived
-        if not allowed:
-            self.factory.counters.packets_publish_auth_error += 1
+        if reason != SUCCESS:
             if self.client.options.acl_deny_action == "disconnect":
-                raise ProtocolError(NOT_AUTHORIZED, "publishing to this topic is not allowed")
-            connection.acknowledge(packet, NOT_AUTHORIZED, now)
+                raise ProtocolError(reason, "publishing to this topic is not allowed")
+            connection.acknowledge(packet, reason, now)
             return None
         connection.countMessage(packet.qos)
         message = connection.makeMessage(packet, now)
@@ -360,6 +339,7 @@ class MQTTFactory:
         self.wheel: TimerWheel = broker.wheel
         self.registry: SessionRegistry = broker.registry
         self.admissions: AdmissionControl = broker.admissions
+        self.publishing: Publishing = broker.publishing
         # A reactor that is not there yet can't be typed here: what it says of the time is all that is needed.
         clock: Any = broker.clock
         self.seconds: Callable[[], float] = clock.seconds

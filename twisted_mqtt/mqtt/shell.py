@@ -66,7 +66,6 @@ class ConnectionShell:
         "_cutAt",
         "_intake",
         "_parked",
-        "_publishes",
         "_state",
         "_throttle",
         "_waiting",
@@ -98,9 +97,8 @@ class ConnectionShell:
         self._congestedAt = 0.0
         # When it is cut if it has not gone by itself.
         self._cutAt = 0.0
-        # Where the listener limits them: bytes that came, messages published; and the call that ends a pause.
+        # Where the listener limits the bytes that come; and the call that ends a pause.
         self._intake: TokenBucket | None = None
-        self._publishes: TokenBucket | None = None
         self._throttle: Any = None
 
     # IProtocol
@@ -127,9 +125,7 @@ class ConnectionShell:
         profile = factory.profile
         if profile.byteRate is not None:
             self._intake = bucketOf(profile.byteRate, now)
-        if profile.publishRate is not None:
-            self._publishes = bucketOf(profile.publishRate, now)
-            self.connection.limited = True
+        self.connection.limited = client.limitRate(now)
         transport.registerProducer(self, True)
         self.factory.wheel.add(self, now + client.options.idle_timeout)
         factory.connected(self)
