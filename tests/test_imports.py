@@ -61,7 +61,10 @@ SEEN_BY_GATEWAYS = {
     # What a gateway that authenticates in a way of its own answers at client.authenticate.
     "twisted_mqtt.hooks.verdicts",
     # Ports, and layers between a port and a protocol, which serve any protocol.
-    *(f"twisted_mqtt.net.{name}" for name in ("endpoints", "peeridentity", "portoptions", "proxyprotocol")),
+    *(
+        f"twisted_mqtt.net.{name}"
+        for name in ("datagrams", "endpoints", "peeridentity", "portoptions", "proxyprotocol")
+    ),
     "twisted_mqtt.net.tls",
     "twisted_mqtt.net.websocket",
 }

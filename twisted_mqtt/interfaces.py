@@ -17,12 +17,12 @@ from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from msgspec import Struct
     from twisted.application.service import IService
     from twisted.internet.defer import Deferred
-    from twisted.internet.interfaces import IReactorTime
+    from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 
     from twisted_mqtt.base.timerwheel import TimerWheel
     from twisted_mqtt.base.waiting import Maybe
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from twisted_mqtt.broker.client import ClientInfo
     from twisted_mqtt.broker.retained import RetainedMessages
     from twisted_mqtt.broker.subscribing import Subscribing
+    from twisted_mqtt.config.schema_ports import DatagramSettings, PortSettings
     from twisted_mqtt.config.settings import Settings
+    from twisted_mqtt.config.values import Bind
     from twisted_mqtt.core.connection import Connection
     from twisted_mqtt.core.counters import Counters
     from twisted_mqtt.core.message import Message
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.router import Router
     from twisted_mqtt.core.subscription import Subscriber, Subscription
     from twisted_mqtt.hooks.points import Hooks
+    from twisted_mqtt.listeners.datagrams import DatagramHandler
+    from twisted_mqtt.net.tls.options import TLSOptions
     from twisted_mqtt.net.tls.psk import PreSharedKeys
 
 __all__ = [
@@ -51,6 +55,8 @@ __all__ = [
     "IExtension",
     "IExtensionMaker",
     "IGatewayMaker",
+    "IListening",
+    "INode",
     "IProgress",
     "IRefreshing",
     "ISession",
@@ -494,6 +500,117 @@ class IStore(Interface):
     def removeBan(kind, who):  # type: ignore[no-untyped-def]  # zope interfaces have no self
         """
         Somebody is let in again.
+        """
+
+
+class IListening(Interface):
+    """
+    A port, from before it is open until it is closed for good.
+    """
+
+    name: str = Attribute("Its name, unlike that of any other port of the node, such as 'tcp.external' or 'stomp.ssl'.")
+    protocol: str = Attribute("What is spoken: 'mqtt', 'stomp', 'coap', 'http', ...")
+    kind: str = Attribute("How it comes: 'tcp', 'ssl', 'ws', 'wss', 'unix', 'udp', 'dtls'.")
+    path: str = Attribute("The table of the configuration that it goes by, such as 'listener.tcp.external'.")
+    address: Bind = Attribute("Where it listens, or would listen.")
+    isOpen: bool = Attribute("Whether it listens.")
+    connections: int = Attribute("How many connections it has; they may outlive it.")
+
+    def figures() -> dict[str, int]:
+        """
+        What it has counted since it was made, and its limits, by name.
+        """
+
+    def start() -> Deferred[None]:
+        """
+        Listen, if it does not.
+
+        @return: fires when it does; fails with L{CannotListenError<twisted.internet.error.CannotListenError>} where the
+            address is taken, forbidden, or not ours.
+        """
+
+    def stop() -> Deferred[None]:
+        """
+        Listen no more, until L{start}. Open connections stay.
+
+        @return: fires when the port is closed. It does not fail.
+        """
+
+    def close() -> Deferred[None]:
+        """
+        Listen no more, for good: the node forgets it. Open connections stay.
+
+        @return: fires when the port is closed. It does not fail.
+        """
+
+    def reloadCertificates() -> bool | None:
+        """
+        Read the files of TLS again, without waiting until it is seen that they have changed. What is wrong with them is
+        logged, and those that were read before are used on.
+
+        @return: whether they can be used; L{None} where there are none.
+        """
+
+
+class INode(Interface):
+    """
+    The node: the process around the broker, as extensions see it.
+    """
+
+    ports: Mapping[str, IListening] = Attribute("Its ports by name: those of MQTT's listeners, and of extensions.")
+
+    def listen(
+        settings: PortSettings,
+        factory: IProtocolFactory,
+        name: str,
+        *,
+        path: str = "",
+        bind: Bind | None = None,
+        kind: str = "",
+        protocols: tuple[bytes, ...] = (),
+        tls: TLSOptions | None = None,
+        pending: int = 1048576,
+    ) -> Deferred[IListening]:
+        """
+        Open a port that takes connections: with access rules, limits, PROXY headers and TLS as its table says.
+
+        @param settings: its table.
+        @param factory: makes the protocols of its clients. Their transports have C{peerIdentity}, who the client is by
+            its certificate or key, where there is TLS.
+        @param name: unlike that of any other port; what comes before the first dot is the protocol: C{"stomp.ws"}.
+        @param path: the name of the table, for messages; C{""} where it is C{name}.
+        @param bind: where to listen, if not where the table says.
+        @param kind: see L{IListening}; C{""} for "tcp", or "ssl" with TLS.
+        @param protocols: what ALPN may agree on.
+        @param tls: what TLS does, if not what the table says: one with keys of TLS, a
+            L{TLSPortSettings<twisted_mqtt.config.schema_ports.TLSPortSettings>}, says it.
+        @param pending: how many bytes may wait for a connection before its producer is paused.
+
+        @return: fires with the port, which listens. It fails with
+            L{CannotListenError<twisted.internet.error.CannotListenError>} where the address can't be had,
+            L{TLSProblem<twisted_mqtt.net.tls.options.TLSProblem>} where keys or files of TLS can't be used, and
+            C{ValueError} where the name is taken or nothing says where to listen.
+        """
+
+    def listenDatagrams(
+        settings: DatagramSettings,
+        protocol: DatagramHandler,
+        name: str,
+        *,
+        path: str = "",
+        bind: Bind | None = None,
+        kind: str = "udp",
+        group: str | None = None,
+        shared: bool = False,
+        count: Callable[[], int] = ...,
+    ) -> Deferred[IListening]:
+        """
+        Open a port that takes datagrams, with access rules as its table says. See L{listen}.
+
+        @param protocol: takes what comes; one of Twisted's, or the layer of DTLS.
+        @param group: a multicast group that is heard too.
+        @param shared: whether other sockets will be opened for groups at the same port.
+        @param count: says how many clients there are, for C{connections}.
         """
 
 

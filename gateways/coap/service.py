@@ -20,10 +20,10 @@ from gateways.coap.settings import CoAPSettings
 from gateways.coap.transport.dtlscontext import DTLSContext
 from gateways.coap.transport.ports import Ports
 from gateways.coap.transport.stream import StreamFactory
-from gateways.datagrams import openGroup
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
 from twisted_mqtt.interfaces import IRefreshing
+from twisted_mqtt.net.datagrams import openGroup
 from twisted_mqtt.net.endpoints import tcpEndpoint
 from twisted_mqtt.net.portoptions import PortOptions, TransportOptions
 from twisted_mqtt.net.tls.options import TLSProblem, optionsOf

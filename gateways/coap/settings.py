@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from twisted_mqtt.config.forms import GROUP_LIST
 from twisted_mqtt.config.keys import Address, Alias, Duration, File, Flag, Positive, Size
-from twisted_mqtt.config.schema_listeners import PeerCertificate
+from twisted_mqtt.config.schema_ports import PeerCertificate
 from twisted_mqtt.config.values import MB, Bind
 
 

@@ -49,10 +49,10 @@ from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from gateways.datagrams import DatagramPort, SocketAddress, TwistedPort
     from gateways.mqttsn.settings import MQTTSNSettings
     from gateways.mqttsn.will import WillData
     from twisted_mqtt.core.message import Message
+    from twisted_mqtt.net.datagrams import DatagramPort, SocketAddress, TwistedPort
 
 # What only one that believes to be connected says: it learns that it is not. Nothing that a gateway might say is among
 # these, so that two gateways can't talk to each other for ever.

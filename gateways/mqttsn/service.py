@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from gateways.datagrams import isMulticast, openDatagrams
 from gateways.mqttsn.protocol import MQTTSNProtocol
 from gateways.mqttsn.settings import MQTTSNSettings
+from twisted_mqtt.net.datagrams import isMulticast, openDatagrams
 
 if TYPE_CHECKING:
     from twisted.application.service import IService

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from twisted_mqtt.config.forms import CIPHER_LIST, TLS_VERSION_LIST, URL_PATH
 from twisted_mqtt.config.keys import Address, Alias, Duration, File, Flag, Positive, Short, Size, Texts, Whole
-from twisted_mqtt.config.schema_listeners import PeerCertificate
+from twisted_mqtt.config.schema_ports import PeerCertificate
 from twisted_mqtt.config.values import KB, MB, Bind
 
 

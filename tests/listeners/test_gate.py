@@ -132,7 +132,8 @@ class GateTests(SynchronousTestCase):
         """
         A gate with a port that notes what it is told.
         """
-        gate = Gate(Within(self.events), listener(**keys), self.counters, self.clock, lambda: self.connections)
+        table = listener(**keys)
+        gate = Gate(Within(self.events), table, table.path, self.counters, self.clock, lambda: self.connections)
         gate.port = SimpleNamespace(
             pauseAccepting=lambda: self.events.append("rest"), resumeAccepting=lambda: self.events.append("go on")
         )

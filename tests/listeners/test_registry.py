@@ -73,7 +73,7 @@ class ListenersTests(SynchronousTestCase):
         """
         Whether a listener is this machine's alone, and lets clients without credentials in.
         """
-        return listener.factory.profile.onLoopback, listener.factory.profile.allowsAnonymous
+        return listener.clients.profile.onLoopback, listener.clients.profile.allowsAnonymous
 
     def test_handedOver(self) -> None:
         """
@@ -102,7 +102,7 @@ class ListenersTests(SynchronousTestCase):
         one: dict[str, object] = {"bind": "127.0.0.1:0"}
         other: dict[str, object] = {"bind": "127.0.0.1:0"}
         listeners = self.opened(tables(one=one, other=other))
-        before = {listener.factory.profile.limits for listener in listeners.opened.values()}
+        before = {listener.clients.profile.limits for listener in listeners.opened.values()}
         self.assertEqual(len(before), 1)
         changed = settingsFrom(
             {"listener": {"tcp": {"one": one, "other": other}}, "zone": {"external": {"max_inflight": 7}}}
@@ -110,7 +110,7 @@ class ListenersTests(SynchronousTestCase):
         listeners._broker.configure(changed)
         report = ReloadReport()
         self.successResultOf(listeners.reload(changed, report))
-        after = {listener.factory.profile.limits for listener in listeners.opened.values()}
+        after = {listener.clients.profile.limits for listener in listeners.opened.values()}
         self.assertEqual([[limits.maxInflight for limits in each] for each in (before, after)], [[32], [7]])
         self.assertEqual(len(report.done), 2)
         self.assertTrue(report.successful)
@@ -138,11 +138,11 @@ class ListenersTests(SynchronousTestCase):
         secure = {"bind": "127.0.0.1:0", "certfile": right.certfile, "keyfile": right.keyfile}
         listeners = self.opened(settingsFrom({"listener": {"ssl": {"external": secure}}}))
         listener = listeners.opened["ssl.external"]
-        before = (listener.factory.profile, listener.layers, listener.gate.wrapped, listener.listener)
+        before = (listener.clients.profile, listener.layers, listener.gate.wrapped, listener.listener)
         wrong = {**secure, "keyfile": other.keyfile, "max_publish_rate": "1,1s"}
         report = ReloadReport()
         self.successResultOf(listeners.reload(settingsFrom({"listener": {"ssl": {"external": wrong}}}), report))
         self.assertEqual(len(report.problems), 1)
-        after = (listener.factory.profile, listener.layers, listener.gate.wrapped, listener.listener)
+        after = (listener.clients.profile, listener.layers, listener.gate.wrapped, listener.listener)
         for one, another in zip(before, after, strict=True):
             self.assertIs(one, another)

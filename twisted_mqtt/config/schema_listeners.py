@@ -9,18 +9,14 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
-from twisted_mqtt.config.forms import CIPHER_LIST, MODE, PROTOCOL_VERSIONS, TLS_VERSION_LIST, URL_PATH
+from twisted_mqtt.config.forms import MODE, PROTOCOL_VERSIONS, URL_PATH
 from twisted_mqtt.config.grammar import choice, whole
 from twisted_mqtt.config.keys import (
     RESTART,
-    Access,
     Address,
-    Alias,
     Duration,
-    File,
     Flag,
     NoEffect,
-    Positive,
     Rate,
     Short,
     Size,
@@ -29,14 +25,38 @@ from twisted_mqtt.config.keys import (
     Whole,
     Window,
 )
-from twisted_mqtt.config.values import AccessRule, Bind
+from twisted_mqtt.config.schema_ports import (
+    CERTIFICATE_FILE,
+    KEY_FILE,
+    Acceptors,
+    AuthoritiesFile,
+    CertificateFile,
+    CertificateUsername,
+    Ciphers,
+    HandshakeTimeout,
+    HonorCipherOrder,
+    KeyFile,
+    MaxConnectionRate,
+    MaxConnections,
+    NoDelay,
+    ParametersFile,
+    PeerCertificate,
+    PortSettings,
+    PSKCiphers,
+    Renegotiate,
+    RequireCertificate,
+    ReuseAddress,
+    ReuseSessions,
+    RevocationFile,
+    TLSVersions,
+    Verify,
+)
+from twisted_mqtt.config.values import Bind
 
 _BUFFERS = "buffers above the kernel's grow and shrink by themselves"
 
-PeerCertificate = Annotated[Literal["cn", "dn", "crt"], "Which part of the client's certificate is its user name"]
 
-
-class Listener(Struct, frozen=True, kw_only=True):
+class Listener(PortSettings, frozen=True, kw_only=True):
     """
     What every kind of listener has.
 
@@ -48,10 +68,6 @@ class Listener(Struct, frozen=True, kw_only=True):
     listenerKind: str = ""
 
     zone: Annotated[str, "The zone whose options hold for its clients"] = "external"
-    max_connections: Annotated[
-        Positive, Alias("max_clients"), "Most connections at once; further ones are closed and counted"
-    ] = 102400
-    max_conn_rate: Annotated[Positive, "Most new connections a second; further ones wait"] = 1000
     rate_limit: Annotated[
         Rate | None,
         "Most bytes taken from one connection: `100KB,10s` is 100 KB in 10 seconds, `1024,4096` is 1024 a second "
@@ -60,24 +76,9 @@ class Listener(Struct, frozen=True, kw_only=True):
     max_publish_rate: Annotated[
         Window | None, "Most messages taken from one connection: `10,60` is 10 a minute. As the zone's `publish_limit`"
     ] = None
-    access: Annotated[
-        Access, "Which addresses may connect; the first rule that names the address decides, and none means no"
-    ] = (AccessRule(True),)
     allowed_protocol_versions: Annotated[
         tuple[int, ...], PROTOCOL_VERSIONS, "MQTT versions that are served: 3 is 3.1, 4 is 3.1.1"
     ] = (3, 4, 5)
-    acceptors: Annotated[Positive, "Connections accepted in one turn of the reactor"] = 8
-    proxy_protocol: Annotated[
-        Flag, "Whether a load balancer puts a PROXY header, version 1 or 2, before each connection"
-    ] = False
-    proxy_protocol_timeout: Annotated[Duration, "Time for that header to arrive"] = 3.0
-    backlog: Annotated[Positive, RESTART, "Connections waiting in the kernel to be accepted"] = 1024
-    send_timeout: Annotated[Duration, "How long a client may take nothing of what waits for it"] = 15.0
-    send_timeout_close: Annotated[Flag, "Whether such a client is disconnected"] = True
-    recbuf: Annotated[Size | None, RESTART, "Size of the kernel's receive buffer; `none` leaves it to the kernel"] = (
-        None
-    )
-    sndbuf: Annotated[Size | None, RESTART, "Size of the kernel's send buffer; `none` leaves it to the kernel"] = None
     buffer: Annotated[Size | None, NoEffect(_BUFFERS), "Size of the buffer above the kernel's"] = None
     tune_buffer: Annotated[Flag, NoEffect(_BUFFERS), "Whether that buffer follows the kernel's"] = False
     active_n: Annotated[
@@ -100,15 +101,13 @@ class TCPListener(Listener, frozen=True, kw_only=True):
     listenerKind: str = "tcp"
 
     bind: Annotated[Address, "Where to listen; a port alone means every IPv4 address, port 0 any free one"]
-    max_connections: Annotated[
-        Positive, Alias("max_clients"), "Most connections at once; further ones are closed and counted"
-    ] = 1024000
+    max_connections: MaxConnections = 1024000
     peer_cert_as_username: Annotated[
         PeerCertificate | None,
         "Which part of the client's certificate, passed on by a PROXY header of version 2, is its user name",
     ] = None
-    nodelay: Annotated[Flag, RESTART, "Send small packets at once (TCP_NODELAY)"] = True
-    reuseaddr: Annotated[Flag, RESTART, "Listen although old connections to the port linger (SO_REUSEADDR)"] = True
+    nodelay: NoDelay = True
+    reuseaddr: ReuseAddress = True
 
 
 class UNIXListener(Listener, frozen=True, kw_only=True):
@@ -128,37 +127,23 @@ class SecureListener(Listener, frozen=True, kw_only=True):
     """
 
     bind: Annotated[Address, "Where to listen; a port alone means every IPv4 address, port 0 any free one"]
-    peer_cert_as_username: Annotated[
-        PeerCertificate | None,
-        "Which part of the client's certificate is its user name: common name, whole subject, or the certificate; "
-        "needs `verify = verify_peer`",
-    ] = None
-    nodelay: Annotated[Flag, RESTART, "Send small packets at once (TCP_NODELAY)"] = True
-    reuseaddr: Annotated[Flag, RESTART, "Listen although old connections to the port linger (SO_REUSEADDR)"] = True
-    tls_versions: Annotated[
-        tuple[str, ...], TLS_VERSION_LIST, "TLS versions that are spoken: tlsv1, tlsv1.1, tlsv1.2, tlsv1.3"
-    ] = ("tlsv1.2", "tlsv1.3")
-    handshake_timeout: Annotated[Duration, "Time for the TLS handshake"] = 15.0
-    keyfile: Annotated[File, "The server's private key (PEM)"] = "etc/certs/key.pem"
-    certfile: Annotated[File, "The server's certificate and those between it and the root (PEM)"] = "etc/certs/cert.pem"
-    cacertfile: Annotated[File | None, "The authorities whose client certificates are accepted (PEM)"] = None
-    crlfile: Annotated[File | None, "Certificates that are revoked (PEM)"] = None
-    dhfile: Annotated[File | None, "Diffie-Hellman parameters (PEM), for clients without elliptic curves"] = None
-    verify: Annotated[
-        Literal["verify_none", "verify_peer"], "Whether clients are asked for a certificate, and it is checked"
-    ] = "verify_none"
-    fail_if_no_peer_cert: Annotated[Flag, "With `verify_peer`: whether a client without a certificate is refused"] = (
-        False
-    )
-    ciphers: Annotated[
-        tuple[str, ...], CIPHER_LIST, "Cipher suites up to TLS 1.2, best first; empty for OpenSSL's secure choice"
-    ] = ()
-    psk_ciphers: Annotated[
-        tuple[str, ...], CIPHER_LIST, "Cipher suites with pre-shared keys; not together with `ciphers`"
-    ] = ()
-    secure_renegotiate: Annotated[Flag, "Whether clients may renegotiate a connection"] = False
-    reuse_sessions: Annotated[Flag, "Whether a returning client may resume its TLS session"] = True
-    honor_cipher_order: Annotated[Flag, "Whether the server's order of cipher suites decides"] = True
+    peer_cert_as_username: CertificateUsername = None
+    nodelay: NoDelay = True
+    reuseaddr: ReuseAddress = True
+    tls_versions: TLSVersions = ("tlsv1.2", "tlsv1.3")
+    handshake_timeout: HandshakeTimeout = 15.0
+    keyfile: KeyFile = KEY_FILE
+    certfile: CertificateFile = CERTIFICATE_FILE
+    cacertfile: AuthoritiesFile = None
+    crlfile: RevocationFile = None
+    dhfile: ParametersFile = None
+    verify: Verify = "verify_none"
+    fail_if_no_peer_cert: RequireCertificate = False
+    ciphers: Ciphers = ()
+    psk_ciphers: PSKCiphers = ()
+    secure_renegotiate: Renegotiate = False
+    reuse_sessions: ReuseSessions = True
+    honor_cipher_order: HonorCipherOrder = True
 
 
 class TLSListener(SecureListener, frozen=True, kw_only=True):
@@ -168,8 +153,8 @@ class TLSListener(SecureListener, frozen=True, kw_only=True):
 
     listenerKind: str = "ssl"
 
-    max_conn_rate: Annotated[Positive, "Most new connections a second; further ones wait"] = 500
-    acceptors: Annotated[Positive, "Connections accepted in one turn of the reactor"] = 16
+    max_conn_rate: MaxConnectionRate = 500
+    acceptors: Acceptors = 16
 
 
 class Deflate(Struct, frozen=True, kw_only=True):
@@ -218,10 +203,8 @@ class WebSocketListener(TCPListener, frozen=True, kw_only=True):
 
     listenerKind: str = "ws"
 
-    max_connections: Annotated[
-        Positive, Alias("max_clients"), "Most connections at once; further ones are closed and counted"
-    ] = 102400
-    acceptors: Annotated[Positive, "Connections accepted in one turn of the reactor"] = 4
+    max_connections: MaxConnections = 102400
+    acceptors: Acceptors = 4
     mqtt_path: MQTTPath = "/mqtt"
     verify_protocol_header: VerifyHeader = True
     allowed_origins: Origins = ()
@@ -240,7 +223,7 @@ class SecureWebSocketListener(SecureListener, frozen=True, kw_only=True):
 
     listenerKind: str = "wss"
 
-    acceptors: Annotated[Positive, "Connections accepted in one turn of the reactor"] = 4
+    acceptors: Acceptors = 4
     mqtt_path: MQTTPath = "/mqtt"
     verify_protocol_header: VerifyHeader = True
     allowed_origins: Origins = ()

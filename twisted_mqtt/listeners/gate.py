@@ -1,5 +1,5 @@
 """
-The gate of a listener: how many connections it has, how fast they come, and what stands behind it.
+The gate of a port: how many connections it has, how fast they come, and what stands behind it.
 
 It is compiled, for every connection goes through it; L{twisted_mqtt.mqtt.implements} says what it provides.
 """
@@ -13,7 +13,7 @@ from twisted_mqtt.base.ratelimitedlog import RateLimitedLog, peerName
 from twisted_mqtt.base.ratelimits import TokenBucket
 
 if TYPE_CHECKING:
-    from twisted_mqtt.config.schema_listeners import AnyListener
+    from twisted_mqtt.config.schema_ports import PortSettings
     from twisted_mqtt.core.counters import Counters
 
 SHORTEST_REST: Final = 0.02
@@ -25,10 +25,11 @@ the poller twice.
 
 class Gate:
     """
-    The outermost factory of a listener. What stands behind it may be exchanged while its port listens.
+    The outermost factory of a port. What stands behind it may be exchanged while its port listens.
 
     @ivar wrapped: makes the protocols of connections that are let in.
     @ivar port: the listening port, which is told to rest when connections come too fast; L{None} until there is one.
+    @ivar accepted: how many connections were let in.
     @ivar refused: how many connections were one too many.
     @ivar rests: how often the port was told to rest.
     """
@@ -38,18 +39,22 @@ class Gate:
     def __init__(
         self,
         wrapped: Any,
-        listener: AnyListener,
+        settings: PortSettings,
+        path: str,
         counters: Counters,
         clock: Any,
         connections: Callable[[], int],
     ) -> None:
         """
         @param wrapped: provides C{IProtocolFactory}.
+        @param path: the table of the port, for the log.
         @param clock: provides C{IReactorTime}.
         @param connections: says how many are open.
         """
         self.wrapped = wrapped
+        self._path = path
         self.port: Any = None
+        self.accepted = 0
         self.refused = 0
         self.rests = 0
         self._counters = counters
@@ -58,22 +63,21 @@ class Gate:
         self._started = False
         self._resting: Any = None
         self._full = RateLimitedLog(clock.seconds)
-        self._use(listener)
+        self._use(settings)
 
-    def exchange(self, wrapped: Any, listener: AnyListener) -> None:
+    def exchange(self, wrapped: Any, settings: PortSettings) -> None:
         """
         Let those who come from now on into another factory, by other limits.
         """
         before, self.wrapped = self.wrapped, wrapped
-        self._use(listener)
+        self._use(settings)
         if self._started:
             wrapped.doStart()
             before.doStop()
 
-    def _use(self, listener: AnyListener) -> None:
-        rate = float(listener.max_conn_rate)
-        self._path = listener.path
-        self._most = listener.max_connections
+    def _use(self, settings: PortSettings) -> None:
+        rate = float(settings.max_conn_rate)
+        self._most = settings.max_connections
         self._bucket = TokenBucket(rate, rate, self._clock.seconds())
 
     # IProtocolFactory
@@ -112,6 +116,7 @@ class Gate:
                 most=self._most,
             )
             return None
+        self.accepted += 1
         return self.wrapped.buildProtocol(addr)
 
     def _rest(self, wait: float) -> None:

@@ -1,7 +1,7 @@
 """
-What stands between a port and the MQTT protocol.
+What stands between a port and the protocol that it is for, whatever that is.
 
-Each layer that a listener's table asks for is a protocol factory that wraps the next one, in a module of its own which
+Each layer that a port's table asks for is a protocol factory that wraps the next one, in a module of its own which
 knows nothing of the others; L{LAYERS} puts them in order.
 """
 
@@ -9,111 +9,89 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 
-from twisted_mqtt.config.schema_listeners import (
-    SecureWebSocketListener,
-    TLSListener,
-    WebSocketListener,
-)
 from twisted_mqtt.config.values import AccessRule
 from twisted_mqtt.net.addressrules import AccessFactory
 from twisted_mqtt.net.proxyprotocol import ProxyFactory
 from twisted_mqtt.net.tls.layer import TLSFactory
-from twisted_mqtt.net.tls.options import optionsOf
-from twisted_mqtt.net.websocket.factory import WebSocketFactory
 
 if TYPE_CHECKING:
-    from twisted_mqtt.broker.broker import Broker
-    from twisted_mqtt.broker.listenerprofile import ListenerProfile
-    from twisted_mqtt.config.schema_listeners import AnyListener
+    from twisted_mqtt.config.schema_ports import PortSettings
+    from twisted_mqtt.interfaces import IBroker
+    from twisted_mqtt.net.tls.options import TLSOptions
 
 _log = Logger()
 
 
 @dataclass(frozen=True)
-class Site:
+class PortSite:
     """
     What a layer may want to know of where it stands.
+
+    @ivar settings: the port's table.
+    @ivar path: the name of that table, such as C{"listener.tcp.external"}.
+    @ivar tls: L{None} for a port without TLS.
     """
 
-    listener: AnyListener
-    profile: ListenerProfile
-    broker: Broker
-    reactor: Any
+    settings: PortSettings
+    path: str
+    tls: TLSOptions | None
+    broker: IBroker
 
 
-Layer = Callable[[Any, Site], Any]
+Layer = Callable[[IProtocolFactory, PortSite], IProtocolFactory]
 
 
-def proxied(factory: Any, site: Site) -> Any:
+def proxied(factory: IProtocolFactory, site: PortSite) -> IProtocolFactory:
     """
     The layer of PROXY headers.
     """
-    listener, broker = site.listener, site.broker
-    if not listener.proxy_protocol:
+    settings, broker = site.settings, site.broker
+    if not settings.proxy_protocol:
         return factory
-    return ProxyFactory(factory, listener.path, listener.proxy_protocol_timeout, broker.wheel, broker.clock.seconds)
+    return ProxyFactory(factory, site.path, settings.proxy_protocol_timeout, broker.wheel, broker.clock.seconds)
 
 
-def admitted(factory: Any, site: Site) -> Any:
+def admitted(factory: IProtocolFactory, site: PortSite) -> IProtocolFactory:
     """
     The layer of access rules, which go by the address that a PROXY header tells.
     """
-    listener, broker = site.listener, site.broker
-    if listener.access == (AccessRule(True),):
+    settings, broker = site.settings, site.broker
+    if settings.access == (AccessRule(True),):
         return factory
-    return AccessFactory(factory, listener.path, listener.access, broker.counters, broker.clock.seconds)
+    return AccessFactory(factory, site.path, settings.access, broker.counters, broker.clock.seconds)
 
 
-def secured(factory: Any, site: Site) -> Any:
+def secured(factory: IProtocolFactory, site: PortSite) -> IProtocolFactory:
     """
     The layer of TLS.
     """
-    listener, broker = site.listener, site.broker
-    if not isinstance(listener, TLSListener | SecureWebSocketListener):
+    options, broker = site.tls, site.broker
+    if options is None:
         return factory
-    protocol = b"mqtt" if isinstance(listener, TLSListener) else b"http/1.1"
-    if listener.psk_ciphers and not broker.preSharedKeys:
-        _log.warn("{path}.psk_ciphers: nobody has keys; load psk_file, or no client comes in", path=listener.path)
-    options = optionsOf(listener, listener.path, (protocol,))
+    if options.pskCiphers and not broker.preSharedKeys:
+        _log.warn("{path}.psk_ciphers: nobody has keys; load psk_file, or no client comes in", path=site.path)
     return TLSFactory(factory, options, broker.preSharedKeys, broker.wheel, broker.clock.seconds)
 
 
-def framed(factory: Any, site: Site) -> Any:
-    """
-    The layer of WebSocket.
-    """
-    listener, broker = site.listener, site.broker
-    if not isinstance(listener, WebSocketListener | SecureWebSocketListener):
-        return factory
-    running = f"Node {broker.nodeName} is started"
-    return WebSocketFactory(
-        factory,
-        listener,
-        broker.wheel,
-        broker.clock,
-        site.profile.zone.idle_timeout,
-        lambda: None if broker.stopping else running,
-    )
-
-
-LAYERS: tuple[Layer, ...] = (proxied, admitted, secured, framed)
+LAYERS: tuple[Layer, ...] = (proxied, admitted, secured)
 """
 From the socket inwards. Each is called with the factory further in, and returns one around it, or that factory itself
-where the listener's table does not ask for the layer. It raises where it can't do what the table asks for.
+where the port's table does not ask for the layer. It raises where it can't do what the table asks for.
 """
 
 
-def layered(factory: Any, site: Site) -> list[Any]:
+def layered(factory: IProtocolFactory, site: PortSite) -> list[IProtocolFactory]:
     """
-    Put the layers of a listener around a factory.
+    Put the layers of a port around a factory.
 
-    @return: all its factories, from the socket inwards; each provides C{IProtocolFactory}.
+    @return: all its factories, from the socket inwards.
     """
-    factories: list[Any] = [factory]
+    factories = [factory]
     for layer in reversed(LAYERS):
         outer = layer(factories[0], site)
         if outer is not factories[0]:

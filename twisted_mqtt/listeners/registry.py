@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.config.schema_listeners import AnyListener
     from twisted_mqtt.config.settings import Settings
     from twisted_mqtt.core.limits import Limits
+    from twisted_mqtt.listeners.listening import StreamListening
     from twisted_mqtt.process.systemd import InheritedSocket
 
 _log = Logger()
@@ -157,8 +158,8 @@ class Listeners(Service):
             private = private and bind.isLoopback
             if bind != listener.bind:
                 _log.warn("{path}: the socket handed over is at {bind}", path=listener.path, bind=bind)
-        opening = OpenListener(self._broker, self._reactor, listener, self._limitsFor(listener), private)
-        await opening.open(None if inherited is None else inherited.socket)
+        opening = OpenListener(self._broker, self._reactor, listener, self._limitsFor(listener), private, self._forget)
+        await opening.start(None if inherited is None else inherited.socket)
         self.opened[opening.name] = opening
 
     async def _renew(self, name: str, listener: AnyListener, report: ReloadReport) -> None:
@@ -173,9 +174,9 @@ class Listeners(Service):
             # The new port first: where it can't be opened, the old one goes on.
             await self._open(listener)
             self.parting.append(known)
-            await known.close()
+            await known.stop()
             report.done.append(f"listener.{name}: now on {listener.bind}; its connections stay")
-        elif known.listener != listener or known.factory.profile.zone != self._broker.settings.zoneOf(listener):
+        elif known.listener != listener or known.clients.profile.zone != self._broker.settings.zoneOf(listener):
             known.change(listener, self._limitsFor(listener))
             report.done.append(f"listener.{name}: changed for connections that come from now on")
         else:
@@ -187,9 +188,14 @@ class Listeners(Service):
         report.restart.extend(f"listener.{name}.{key}" for key in self.opened[name].waiting)
 
     async def _part(self, name: str) -> None:
-        listener = self.opened.pop(name)
-        self.parting.append(listener)
-        await listener.close()
+        await self.opened[name].close()
+
+    def _forget(self, listener: StreamListening) -> None:
+        """
+        A listener is closed for good; its clients are still to be told when the broker stops.
+        """
+        if self.opened.get(listener.name) is listener:
+            self.parting.append(self.opened.pop(listener.name))
 
     def _limitsFor(self, listener: AnyListener) -> Limits:
         zone = self._broker.settings.zoneOf(listener)

@@ -45,7 +45,7 @@ async def sendAllAway(listeners: Listeners, clock: Any, seconds: float) -> int:
     """
     until = clock.seconds() + seconds
     sent = 0
-    for protocol in [protocol for listener in listeners.all for protocol in listener.factory.protocols]:
+    for protocol in [protocol for listener in listeners.all for protocol in listener.clients.protocols]:
         _sendAway(protocol)
         sent += 1
         if sent % AT_ONCE == 0:
@@ -54,7 +54,7 @@ async def sendAllAway(listeners: Listeners, clock: Any, seconds: float) -> int:
                 break
     waiting = True
     while any(listener.connections for listener in listeners.all):
-        if waiting and not any(listener.factory.protocols for listener in listeners.all):
+        if waiting and not any(listener.clients.protocols for listener in listeners.all):
             # Who is left has been told and need only close, or is in the middle of a handshake.
             waiting = False
             until = min(until, clock.seconds() + GRACE)
@@ -75,7 +75,7 @@ def _sendAway(protocol: ConnectionShell) -> None:
 def _cutOff(listeners: Listeners) -> int:
     left = sum(listener.connections for listener in listeners.all)
     for listener in listeners.all:
-        for protocol in list(listener.factory.protocols):
+        for protocol in list(listener.clients.protocols):
             protocol.transport.abortConnection()
     _log.warn("{left} connections have not ended in time and are cut off", left=left)
     return left

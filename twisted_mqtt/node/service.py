@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, DeferredLock, TimeoutError, maybeDe
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
+from zope.interface import implementer
 
 from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.broker.flapping import Flapping
@@ -23,10 +24,13 @@ from twisted_mqtt.config.reloadreport import ReloadReport
 from twisted_mqtt.config.schema_retainer import RetainerSettings
 from twisted_mqtt.extensions.gatewaymakers import gatewayMakers
 from twisted_mqtt.extensions.running import ALWAYS, Extensions
+from twisted_mqtt.interfaces import INode
+from twisted_mqtt.listeners.listening import PENDING
 from twisted_mqtt.listeners.registry import Listeners
 from twisted_mqtt.listeners.shutdown import sendAllAway
 from twisted_mqtt.monitoring.stats import Stats
 from twisted_mqtt.monitoring.systopics import SysTopics
+from twisted_mqtt.node.ports import Ports
 from twisted_mqtt.node.reload import Reload
 from twisted_mqtt.node.settings import RuntimeSettings
 from twisted_mqtt.process.logs import BrokerLog
@@ -38,9 +42,15 @@ from twisted_mqtt.stores.worker import ThreadWorker
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
+    from twisted.internet.interfaces import IProtocolFactory
     from twisted.python.threadpool import ThreadPool
 
+    from twisted_mqtt.config.schema_ports import DatagramSettings, PortSettings
     from twisted_mqtt.config.settings import Settings
+    from twisted_mqtt.config.values import Bind
+    from twisted_mqtt.interfaces import IListening
+    from twisted_mqtt.listeners.datagrams import DatagramHandler
+    from twisted_mqtt.net.tls.options import TLSOptions
 
 __all__ = ["BrokerService", "ProcessContext", "makeBrokerService", "makeStore", "storePath"]
 
@@ -70,12 +80,14 @@ class ProcessContext:
     openFiles: int | None = None
 
 
+@implementer(INode)
 class BrokerService(MultiService):
     """
     A broker with its listeners, extensions and topics about itself.
 
     @ivar broker: the L{Broker}.
     @ivar listeners: the L{Listeners}.
+    @ivar ports: the L{Ports}: those of the listeners and of extensions.
     @ivar extensions: the L{Extensions}.
     @ivar flapping: bans clients that connect again and again.
     @ivar gateways: the services of the gateways that run, by name.
@@ -105,6 +117,7 @@ class BrokerService(MultiService):
         self.broker = Broker(settings, reactor, store, retainer=settings.extension("retainer", RetainerSettings))
         MultiService.addService(self, self.broker)
         self.listeners = Listeners(self.broker, reactor, self._around.inherited)
+        self.ports = Ports(self.broker, reactor, self.listeners)
         self.flapping = Flapping(settings, self.broker.hooks, self.broker.bans, self.broker.kick, reactor.seconds)
         self.extensions = Extensions(self.broker, lambda name: self.settings.extensions.get(name))
         self.gatewayMakers = gatewayMakers()
@@ -114,6 +127,46 @@ class BrokerService(MultiService):
         self.ready: Deferred[BrokerService] = Deferred()
         self._reactor = reactor
         self.runtimeSettings = RuntimeSettings(lambda: self.settings, self._goBy, self._reloading.run, self._blocking)
+
+    def listen(
+        self,
+        settings: PortSettings,
+        factory: IProtocolFactory,
+        name: str,
+        *,
+        path: str = "",
+        bind: Bind | None = None,
+        kind: str = "",
+        protocols: tuple[bytes, ...] = (),
+        tls: TLSOptions | None = None,
+        pending: int = PENDING,
+    ) -> Deferred[IListening]:
+        """
+        See L{INode}.
+        """
+        return self.ports.listen(
+            settings, factory, name, path=path, bind=bind, kind=kind, protocols=protocols, tls=tls, pending=pending
+        )
+
+    def listenDatagrams(
+        self,
+        settings: DatagramSettings,
+        protocol: DatagramHandler,
+        name: str,
+        *,
+        path: str = "",
+        bind: Bind | None = None,
+        kind: str = "udp",
+        group: str | None = None,
+        shared: bool = False,
+        count: Callable[[], int] = lambda: 0,
+    ) -> Deferred[IListening]:
+        """
+        See L{INode}.
+        """
+        return self.ports.listenDatagrams(
+            settings, protocol, name, path=path, bind=bind, kind=kind, group=group, shared=shared, count=count
+        )
 
     def setServiceParent(self, parent: Any) -> None:
         """
@@ -174,6 +227,7 @@ class BrokerService(MultiService):
             self.gateways.clear()
             self.flapping.stop()
             await inTime("an extension", self.extensions.unloadAll)
+            await inTime("a port", lambda: Deferred.fromCoroutine(self.ports.closeAll()))
             await maybeDeferred(MultiService.stopService, self)
             self._notifier.stop()
             if self.log is not None:

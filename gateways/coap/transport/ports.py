@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from gateways.coap.transport.dtls import DTLSProtocol
 from gateways.coap.transport.dtlscontext import DTLSContext
-from gateways.datagrams import openDatagrams
+from twisted_mqtt.net.datagrams import openDatagrams
 
 if TYPE_CHECKING:
     from twisted_mqtt.config.values import Bind

@@ -1,5 +1,5 @@
 """
-Datagrams for gateways: one UDP socket, many datagrams in a turn, read by the broker's poller where there is one.
+Ports of datagrams: one UDP socket, many datagrams in a turn, read by the broker's poller where there is one.
 
 What is sent goes out at once; where the kernel takes no more, a bounded number of datagrams waits, and others are lost,
 as datagrams may be.
@@ -56,10 +56,12 @@ class DatagramPort:
     """
     A UDP socket under the broker's poller.
 
+    @ivar received: datagrams that have come.
     @ivar lost: datagrams that could not be sent.
     """
 
     def __init__(self, reactor: Any, opened: socket.socket, receiver: DatagramReceiver) -> None:
+        self.received = 0
         self.lost = 0
         self._poller = pollerOf(reactor)
         self._socket = opened
@@ -94,6 +96,7 @@ class DatagramPort:
                 return
             except OSError:  # what an earlier datagram of ours has met with, told by ICMP
                 continue
+            self.received += 1
             try:
                 take(bytes(view[:size]), address)
             except Exception:
@@ -160,9 +163,12 @@ class DatagramPort:
 class TwistedPort(DatagramProtocol):
     """
     The same under any reactor.
+
+    @ivar received: as of L{DatagramPort}, as is C{lost}.
     """
 
     def __init__(self, reactor: Any, opened: socket.socket, receiver: DatagramReceiver) -> None:
+        self.received = 0
         self.lost = 0
         self._receiver = receiver
         self._host: tuple[str, int] = opened.getsockname()[:2]
@@ -180,6 +186,7 @@ class TwistedPort(DatagramProtocol):
         """
         See L{DatagramProtocol}.
         """
+        self.received += 1
         self._receiver.datagramReceived(datagram, addr)
 
     def write(self, data: bytes, address: SocketAddress) -> None:

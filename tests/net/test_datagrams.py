@@ -15,9 +15,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import TestCase
 
-from gateways.datagrams import DatagramPort, TwistedPort, isMulticast, openDatagrams, openGroup
 from tests.kits.transport import PATIENCE
 from twisted_mqtt.config.values import Bind
+from twisted_mqtt.net.datagrams import DatagramPort, TwistedPort, isMulticast, openDatagrams, openGroup
 
 
 class Inbox:
@@ -227,7 +227,7 @@ def test_fullSocket(monkeypatch: pytest.MonkeyPatch) -> None:
         def modify(self, fileno: int, wanted: int) -> None:
             events.append(wanted)
 
-    monkeypatch.setattr("gateways.datagrams.pollerOf", lambda reactor: Poller())
+    monkeypatch.setattr("twisted_mqtt.net.datagrams.pollerOf", lambda reactor: Poller())
     full = FullSocket(2)
     port = DatagramPort(None, full, Inbox(1))  # type: ignore[arg-type]  # all that is asked of a socket here
     for number in range(5000):
