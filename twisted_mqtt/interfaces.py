@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 
+    from twisted_mqtt.base.threads import Threads
     from twisted_mqtt.base.timerwheel import TimerWheel
     from twisted_mqtt.base.waiting import Maybe
     from twisted_mqtt.broker.admission import Admission
@@ -188,6 +189,8 @@ class IBroker(Interface):
     counters: Counters = Attribute("What the broker counts.")
     settings: Settings = Attribute("The configuration.")
     clock: IReactorTime = Attribute("The time, and calls that come later.")
+    reactor: object = Attribute("The reactor, for endpoints and the like; adapt it to the interface that is needed.")
+    threads: Threads = Attribute("Threads for what blocks: C{threads.defer(function, ...)} returns a Deferred.")
     preSharedKeys: PreSharedKeys = Attribute("Where the keys for TLS and DTLS are looked up.")
     store = Attribute("The L{IStore}: what outlives the process.")
     alarms: Alarms = Attribute("What is wrong at present.")

@@ -154,3 +154,15 @@ def test_embedding(tmp_path: Path, name: str) -> None:
     with urllib.request.urlopen(f"http://127.0.0.1:{page[1]}/", timeout=PATIENCE) as answer:
         assert answer.read() == b"still here\n"
     program.stop(signal.SIGTERM)
+
+
+def test_crashDump(startBroker: StartBroker, tmp_path: Path) -> None:
+    """
+    A broker that dies of a fault leaves the stacks of its threads in the file of C{node.crash_dump}.
+    """
+    file = tmp_path / "crash.dump"
+    node = {"name": "test@127.0.0.1", "data_dir": str(tmp_path / "data"), "crash_dump": str(file)}
+    broker = startBroker({"node": node})
+    assert file.read_text() == ""
+    assert broker.end(signal.SIGABRT) == -signal.SIGABRT
+    assert "Fatal Python error: Aborted" in file.read_text()

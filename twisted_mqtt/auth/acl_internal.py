@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -59,8 +58,7 @@ class AclInternal:
 
         @return: fires when they hold; fails with L{ACLProblem} where they can't be used, and the old ones hold.
         """
-        reactor: Any = self._broker.clock
-        reading = deferToThreadPool(reactor, reactor.getThreadPool(), _read, self._broker.settings.acl_file)
+        reading = self._broker.threads.defer(_read, self._broker.settings.acl_file)
         return reading.addCallback(self._refreshed)
 
     def _refreshed(self, rules: Rules) -> None:

@@ -15,6 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from twisted_mqtt.base.threads import Threads
 from twisted_mqtt.base.timerwheel import TimerWheel
 from twisted_mqtt.base.waiting import Maybe, isDeferred, then
 from twisted_mqtt.broker.admission import Admission, AdmissionControl, expanded
@@ -80,6 +81,8 @@ class Broker(Service):
     @ivar subscriptions: subscribes for clients.
     @ivar publishing: lets clients publish, where the core does not do it by itself.
     @ivar watching: who is shown messages.
+    @ivar reactor: what C{clock} is, with all that it provides.
+    @ivar threads: for what blocks.
     @ivar outbox: collects the connections with output.
     @ivar hurry: says whether something waits that is not the network: while it does, a turn of the network ends with
         the socket at hand. May be called from any thread.
@@ -102,6 +105,8 @@ class Broker(Service):
         """
         self.settings = settings
         self.clock = clock
+        self.reactor: object = clock
+        self.threads = Threads(clock, settings.node.async_threads)
         self.nodeName = settings.node.name
         self.store = store
         self.counters = Counters()
@@ -192,6 +197,8 @@ class Broker(Service):
         self.wheel.stop()
         self.wills.stop()
         self.watching.stop()
+        # Who wants to wait for them has done so; one that hangs is to keep nobody.
+        self.threads.stop()
         closing: Deferred[None] = maybeDeferred(self.store.close)
         return closing.addBoth(self._closed)
 
@@ -243,6 +250,7 @@ class Broker(Service):
         Go by other settings. What a client was told when it connected goes on for it.
         """
         self.settings = settings
+        self.threads.most = settings.node.async_threads
         self.hooks.timeout = settings.resolveZone("external").hook_timeout
         self.router.strategy = STRATEGIES[settings.broker.shared_subscription_strategy]
         self._overload.configure(settings)

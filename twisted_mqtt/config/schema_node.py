@@ -60,8 +60,14 @@ class Node(Struct, frozen=True, kw_only=True):
         NOW,
         "Files and sockets that the process may have open, as far as the system allows",
     ] = None
-    async_threads: Annotated[int, whole(1, 1024), "Most threads for blocking work"] = 32
-    crash_dump: Annotated[str, "File for the stacks of all threads after a fatal fault; empty for none"] = ""
+    async_threads: Annotated[
+        int, NOW, whole(1, 1024), "Most threads for what blocks: files, and drivers of outside systems"
+    ] = 32
+    crash_dump: Annotated[
+        str,
+        "File to which the stacks of all threads are added when the process dies of a fault (SIGSEGV, SIGABRT, ...); "
+        "empty for none",
+    ] = ""
     heartbeat: Annotated[Flag, NoEffect("the systemd unit has a watchdog"), "Restart a node that hangs"] = True
     process_limit: Annotated[Positive, NoEffect(_ERLANG), "Most processes of the VM"] = 2048000
     dist_buffer_size: Annotated[Size, NoEffect(_ERLANG), "Bytes waiting for another node"] = 8 * MB

@@ -7,11 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredLock, TimeoutError, maybeDeferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from zope.interface import implementer
@@ -33,6 +32,7 @@ from twisted_mqtt.monitoring.systopics import SysTopics
 from twisted_mqtt.node.ports import Ports
 from twisted_mqtt.node.reload import Reload
 from twisted_mqtt.node.settings import RuntimeSettings
+from twisted_mqtt.process.crashdump import CrashDump
 from twisted_mqtt.process.logs import BrokerLog
 from twisted_mqtt.process.openfiles import SPARE
 from twisted_mqtt.process.systemd import InheritedSocket, Notifier
@@ -43,7 +43,6 @@ from twisted_mqtt.stores.worker import ThreadWorker
 if TYPE_CHECKING:
     from twisted.application.service import IService
     from twisted.internet.interfaces import IProtocolFactory
-    from twisted.python.threadpool import ThreadPool
 
     from twisted_mqtt.config.schema_ports import DatagramSettings, PortSettings
     from twisted_mqtt.config.settings import Settings
@@ -56,8 +55,6 @@ __all__ = ["BrokerService", "ProcessContext", "makeBrokerService", "makeStore", 
 
 _log = Logger()
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 # Names that EMQ X has for plug-ins which are parts of this broker: they may be named, and are there in any case.
 _OWN = ("retainer",)
@@ -111,6 +108,7 @@ class BrokerService(MultiService):
         self._around = ProcessContext() if process is None else process
         self._notifier = self._around.notifier or Notifier({}, reactor)
         self._reloading = DeferredLock()
+        self._crashDump = CrashDump()
         self.log = self._around.log
         if store is None:
             store = makeStore(settings, reactor)
@@ -126,7 +124,9 @@ class BrokerService(MultiService):
         self.systopics = SysTopics(self.broker, self.stats, settings.broker.sys_interval, settings.broker.sys_heartbeat)
         self.ready: Deferred[BrokerService] = Deferred()
         self._reactor = reactor
-        self.runtimeSettings = RuntimeSettings(lambda: self.settings, self._goBy, self._reloading.run, self._blocking)
+        self.runtimeSettings = RuntimeSettings(
+            lambda: self.settings, self._goBy, self._reloading.run, self.broker.threads.defer
+        )
 
     def listen(
         self,
@@ -184,6 +184,8 @@ class BrokerService(MultiService):
             _log.warn("{warning}", warning=warning)
         if self.log is not None:
             self.log.start()
+        if self.settings.node.crash_dump:
+            self._crashDump.start(self.settings.node.crash_dump)
         self._checkOpenFiles()
         MultiService.startService(self)
         # Not before the reactor runs: a signal that came between "listening" and that would find nobody to take it.
@@ -227,9 +229,11 @@ class BrokerService(MultiService):
             self.gateways.clear()
             self.flapping.stop()
             await inTime("an extension", self.extensions.unloadAll)
+            await inTime("a thread", self.broker.threads.stop)
             await inTime("a port", lambda: Deferred.fromCoroutine(self.ports.closeAll()))
             await maybeDeferred(MultiService.stopService, self)
             self._notifier.stop()
+            self._crashDump.stop()
             if self.log is not None:
                 self.log.stop()
 
@@ -266,7 +270,7 @@ class BrokerService(MultiService):
             _log.warn("reload: {why}", why=why)
             return ReloadReport(problems=[why])
         try:
-            settings = await self._blocking(self.runtimeSettings.read)
+            settings = await self.broker.threads.defer(self.runtimeSettings.read)
         except ConfigurationError as error:
             _log.error("the configuration can't be used, and nothing has changed:\n{error}", error=error)
             return ReloadReport(problems=[str(problem) for problem in error.problems])
@@ -286,10 +290,6 @@ class BrokerService(MultiService):
         if not self.broker.stopping:
             self._notifier.ready("serving clients")
         return report
-
-    def _blocking(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Deferred[_T]:
-        pool: ThreadPool = self._reactor.getThreadPool()
-        return deferToThreadPool(self._reactor, pool, function, *args, **kwargs)
 
     def _checkOpenFiles(self) -> None:
         """
