@@ -8,7 +8,7 @@ class cannot be decorated.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from zope.interface import Attribute, Interface, classImplements
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 
+    from twisted_mqtt.base.records import Records
     from twisted_mqtt.base.threads import Threads
     from twisted_mqtt.base.timerwheel import TimerWheel
     from twisted_mqtt.base.waiting import Maybe
@@ -31,13 +32,14 @@ if TYPE_CHECKING:
     from twisted_mqtt.broker.alarms import Alarms
     from twisted_mqtt.broker.bans import Bans
     from twisted_mqtt.broker.client import ClientInfo
-    from twisted_mqtt.broker.retained import RetainedMessages
+    from twisted_mqtt.broker.retained import PayloadReader, RetainedMessages
     from twisted_mqtt.broker.subscribing import Subscribing
     from twisted_mqtt.config.schema_ports import DatagramSettings, PortSettings
     from twisted_mqtt.config.settings import Settings
     from twisted_mqtt.config.values import Bind
     from twisted_mqtt.core.connection import Connection
     from twisted_mqtt.core.counters import Counters
+    from twisted_mqtt.core.journal import Journal
     from twisted_mqtt.core.message import Message
     from twisted_mqtt.core.outbox import Outbox
     from twisted_mqtt.core.packets import Connect, Subscribe, Unsubscribe
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.listeners.datagrams import DatagramHandler
     from twisted_mqtt.net.tls.options import TLSOptions
     from twisted_mqtt.net.tls.psk import PreSharedKeys
+    from twisted_mqtt.stores.rows import KeptSession
 
 __all__ = [
     "IBroker",
@@ -62,9 +65,13 @@ __all__ = [
     "IRefreshing",
     "ISession",
     "IStore",
+    "IStoreOwner",
     "ISubscriber",
     "IWatch",
+    "ITable",
 ]
+
+R = TypeVar("R")
 
 
 class IClient(Interface):
@@ -402,31 +409,94 @@ class IProgress(Interface):
     congested = Attribute("Whether so much waits to be written that publishers of QoS 1 and 2 have to wait too.")
 
 
+class ITable(Interface):
+    """
+    A table of a store: small records under names, all of them in memory, so that reading never waits.
+
+    A change is written with the next batch of the store, together with all other changes of the time and under the same
+    promise: once C{progress.committed} has reached what C{progress.sequence} was after the change, it survives a crash.
+    Whoever uses a table sees to it that it does not grow without a bound.
+    """
+
+    name: str = Attribute("What it is called.")
+    largest: int = Attribute("How many bytes a value has at most.")
+
+    def get(key: str) -> bytes | None:
+        """
+        The value of a key; None where there is none.
+        """
+
+    def put(key: str, value: bytes) -> None:
+        """
+        Set the value of a key.
+
+        @raise ValueError: the key is empty or longer than L{LONGEST_KEY<twisted_mqtt.stores.tables.LONGEST_KEY>}, or
+            not to be encoded in UTF-8; the value is larger than C{largest}.
+
+        @raise RuntimeError: the store is not open yet.
+        """
+
+    def remove(key: str) -> bool:
+        """
+        Remove a key; returns whether it was there.
+
+        @raise RuntimeError: the store is not open yet.
+        """
+
+    def items() -> list[tuple[str, bytes]]:
+        """
+        All keys and values of this moment, in no particular order.
+        """
+
+    def count() -> int:
+        """
+        How many keys there are.
+        """
+
+    def records(kind: type[R]) -> Records[R]:
+        """
+        The same table with typed records for values.
+
+        @param kind: a C{msgspec.Struct}, or another type that msgspec knows.
+        """
+
+
 class IStore(Interface):
     """
-    Keeps persistent sessions, their messages, retained messages, wills and bans.
+    Keeps persistent sessions, their messages, retained messages and wills, and tables of small records for everything
+    else.
 
     Its write methods are called in order from the reactor's thread; they return nothing, do not wait and do not raise:
     what can't be kept makes C{progress.broken} true.
     """
 
-    durable = Attribute("Whether anything survives the process.")
-    progress = Attribute("An L{IProgress}.")
-    journal = Attribute("A L{Journal<twisted_mqtt.core.journal.Journal>}, or None where it is not durable.")
-    delayed = Attribute("What had not come to its time when the store was opened: (number, message, when it is due).")
+    durable: bool = Attribute("Whether anything survives the process.")
+    progress: Progress = Attribute("An L{IProgress}.")
+    journal: Journal | None = Attribute("What sessions tell of their messages; None where it is not durable.")
 
-    def open(broker):  # type: ignore[no-untyped-def]  # zope interfaces have no self
+    def open(owner: IStoreOwner) -> Maybe[None]:
         """
-        Open the store and give the broker what it holds, through C{broker.restore...}.
+        Open the store, fill its tables, and give the owner what it holds.
 
-        @return: None, or a Deferred that fires when that is done and fails where the store can't be used.
+        @return: None, or a Deferred that fires when that is done and fails with
+            L{StoreError<twisted_mqtt.stores.schemas.StoreError>} where the store can't be used.
         """
 
-    def close() -> Deferred[None] | None:
+    def close() -> Maybe[None]:
         """
         Write what is left and close.
 
         @return: None, or a Deferred that fires when that is done. It does not fail.
+        """
+
+    def table(name: str, largest: int = 0) -> ITable:
+        """
+        The table of a name, the same each time. It can be asked for before the store is open, and is empty until then.
+
+        @param name: small letters, digits, and C{_ . / -}; at most 100 of them, a letter first.
+        @param largest: how many bytes a value may have, where that is more than 1 MiB.
+
+        @raise ValueError: the name is none.
         """
 
     def saveSession(session: Session) -> None:
@@ -463,7 +533,6 @@ class IStore(Interface):
         """
         A client has a will.
 
-        @param will: a L{Message<twisted_mqtt.core.message.Message>}.
         @param publishAt: when it is due, in seconds since the epoch; 0 while the client is connected.
         @param delay: for how many seconds it waits once the client is gone.
         """
@@ -473,19 +542,6 @@ class IStore(Interface):
         A client has no will any more.
         """
 
-    def saveDelayed(number, message, due):  # type: ignore[no-untyped-def]  # zope interfaces have no self
-        """
-        A message waits for its time.
-
-        @param number: greater than those before.
-        @param due: in seconds since the epoch.
-        """
-
-    def removeDelayed(number):  # type: ignore[no-untyped-def]  # zope interfaces have no self
-        """
-        A message waits no longer.
-        """
-
     def room() -> Deferred[None] | None:
         """
         Whether there is room for more to write.
@@ -493,16 +549,74 @@ class IStore(Interface):
         @return: None if there is, or a Deferred that fires when there is again. It does not fail.
         """
 
-    def saveBan(ban):  # type: ignore[no-untyped-def]  # zope interfaces have no self
-        """
-        Somebody is not let in; replaces what is kept for the same kind and name.
 
-        @param ban: a L{Ban<twisted_mqtt.broker.bans.Ban>}. When the store is opened, it goes to C{broker.bans.restore}.
+class IStoreOwner(Interface):
+    """
+    Whom a store works for: it takes over what the store holds when it is opened, and is told what becomes of the rest.
+
+    When the store is opened, the methods are called in the order in which they stand here, each as often as there is
+    something for it, and C{restored} last, before C{open} fires.
+    """
+
+    nodeName: str = Attribute("The name of the node.")
+
+    def retainedAreIn(source: PayloadReader) -> None:
+        """
+        The payloads of retained messages are in the store alone.
+
+        @param source: reads them.
         """
 
-    def removeBan(kind, who):  # type: ignore[no-untyped-def]  # zope interfaces have no self
+    def restoreSession(kept: KeptSession) -> Session | None:
         """
-        Somebody is let in again.
+        A session, its client away. The owner makes it, without a journal; None where it is not wanted any more.
+        """
+
+    def restoreSubscription(subscription: Subscription) -> None:
+        """
+        A subscription of a session that was restored. The session knows it already.
+        """
+
+    def restoreRetained(message: Message) -> None:
+        """
+        A retained message; without its payload where the store alone is to keep that.
+        """
+
+    def restoreWill(clientID: str, will: Message, publishAt: float, delay: float) -> None:
+        """
+        A will, as it was given to L{IStore.saveWill}.
+        """
+
+    def restored() -> None:
+        """
+        That was all.
+        """
+
+    def committed() -> None:
+        """
+        C{progress.committed} has grown: what waited for it may go out.
+        """
+
+    def retainedWritten(messages: list[Message]) -> None:
+        """
+        The payloads of these retained messages are in the store, which alone is to keep them.
+        """
+
+    def hurry(whether: bool) -> None:
+        """
+        Something waits that is not the network, or does no longer. May be called from any thread.
+        """
+
+    def storeFailed(text: str) -> None:
+        """
+        The store can't be written.
+
+        @param text: why, for a person.
+        """
+
+    def storeRecovered() -> None:
+        """
+        The store can be written again.
         """
 
 

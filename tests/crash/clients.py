@@ -153,13 +153,16 @@ class Client:
 class Publisher(Client):
     """
     Publishes one stream, some messages at a time; what is not acknowledged when the connection is lost goes out again.
+
+    @ivar prefix: stands before its topic, where the broker takes it away again.
     """
 
-    def __init__(self, stream: Stream, window: int, version: int, retain: bool = False) -> None:
+    def __init__(self, stream: Stream, window: int, version: int, retain: bool = False, prefix: str = "") -> None:
         super().__init__(f"publisher {stream.topic}", version)
         self.stream = stream
         self.window = window
         self.retain = retain
+        self.prefix = prefix
         self.publishing = False
         # By identifier: the number and, at QoS 2, whether PUBREC has come.
         self._unacknowledged: dict[int, tuple[int, bool]] = {}
@@ -196,7 +199,7 @@ class Publisher(Client):
             self.send(self._packet(packetID, stream.sent - 1, False))
 
     def _packet(self, packetID: int, number: int, dup: bool) -> Publish:
-        return Publish(self.stream.topic, b"%d" % number, self.stream.qos, self.retain, dup, packetID)
+        return Publish(self.prefix + self.stream.topic, b"%d" % number, self.stream.qos, self.retain, dup, packetID)
 
     def take(self, packet: Packet) -> None:
         """

@@ -64,6 +64,11 @@ class Suite:
                 [(1, 20, 4), (1, 1, 5), (1, 50, 5), (2, 10, 4), (2, 1, 5), (2, 20, 5)]
             )
         ]
+        # A delayed message is a record of a table until it is due: the acknowledgement promises that it comes, and that
+        # the record goes in the batch in which its subscribers get it.
+        for delay in (0, 1):
+            stream = checker.stream(f"crash/delayed/{delay}", 2)
+            self.publishers.append(Publisher(stream, 5, 4 + delay, prefix=f"$delayed/{delay}/"))
         for number in range(2):
             stream = checker.retained[f"retained/{number}"] = Stream(f"retained/{number}", 1)
             self.publishers.append(Publisher(stream, 2, 4 + number, retain=True))
@@ -79,6 +84,7 @@ class Suite:
             "listener": {"tcp": {"external": {"bind": "127.0.0.1:0"}}},
             "zone": {"external": {"max_mqueue_len": 0, "session_expiry_interval": "1d", "max_awaiting_rel": 1000}},
             "node": {"data_dir": str(self.folder / "data")},
+            "plugins": {"load": ["delayed_publish"]},
             "persistence": {"store": "sqlite", "commit": self.commit, "interval": self.interval},
             # Which of them it is may change with each start.
             "retainer": {"storage_type": ("disc", "disc_only")[self.rounds % 2]},

@@ -29,6 +29,8 @@ def test_nothingAcknowledgedIsLost(tmp_path: Path) -> None:
     counts = suite.checker.counts
     assert counts["QoS 1 deliveries promised"] > 100 and counts["QoS 2 deliveries promised"] > 100
     assert counts["retained values"] == 16
+    for delay in (0, 1):
+        assert suite.checker.streams[f"crash/delayed/{delay}"].sent > 10
 
 
 @pytest.mark.slow

@@ -9,11 +9,11 @@ from typing import Any
 from zope.interface.verify import verifyObject
 
 from tests.kits.wire import Peer
-from twisted_mqtt.broker.bans import Ban
 from twisted_mqtt.broker.broker import Broker
+from twisted_mqtt.broker.storeowner import StoreOwner
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, Publish
-from twisted_mqtt.interfaces import IProgress, IStore
+from twisted_mqtt.interfaces import IProgress, IStore, IStoreOwner, ITable
 from twisted_mqtt.mqtt.implements import MQTTFactory
 
 
@@ -43,6 +43,8 @@ class StoreTestsMixin:
         """
         assert verifyObject(IStore, self.store)
         assert verifyObject(IProgress, self.store.progress)
+        assert verifyObject(ITable, self.store.table("things"))
+        assert verifyObject(IStoreOwner, StoreOwner(self.broker))
 
     def test_committed(self) -> None:
         """
@@ -100,11 +102,9 @@ class StoreTestsMixin:
         store.saveWill("nobody", message, 0.0, 5.0)
         store.removeWill("nobody")
         store.removeWill("nobody")
-        store.saveBan(Ban("x", "clientid", "", "", 0.0, 0.0))
-        store.removeBan("clientid", "x")
-        store.removeBan("clientid", "x")
-        store.saveDelayed(1, message, 5.0)
-        store.removeDelayed(1)
-        store.removeDelayed(1)
+        table = store.table("things")
+        table.put("x", b"1")
+        assert table.remove("x")
+        assert not table.remove("x")
         self.clock.advance(1)
         assert store.progress.sequence == store.progress.committed

@@ -119,7 +119,7 @@ def test_survives(bed: Bed, crash: bool) -> None:
     bed.clock.advance(20)
     assert subscriber.payloads() == [b"3"]
     bed.clock.advance(1)
-    assert bed.rows("delayed") == 0
+    assert bed.rows("record") == 0
 
 
 def test_unloaded(bed: Bed) -> None:
@@ -134,4 +134,20 @@ def test_unloaded(bed: Bed) -> None:
     subscriber.expectNothing()
     load(bed)
     bed.clock.advance(0)
+    assert subscriber.payloads() == [b"1"]
+
+
+def test_notPublishedWhileTheStoreFails(bed: Bed) -> None:
+    """
+    What is due while the store can't be written, and would be refused, waits until it can.
+    """
+    load(bed)
+    publisher, subscriber = both(bed)
+    publisher.publish("$delayed/5/a", b"1", 1, 1).expectAck(PUBACK, 1)
+    bed.store.progress.broken = True
+    bed.clock.advance(7)
+    subscriber.expectNothing()
+    assert bed.broker.counters.messages_delayed == 1
+    bed.store.progress.broken = False
+    bed.clock.advance(1)
     assert subscriber.payloads() == [b"1"]

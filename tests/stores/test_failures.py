@@ -185,7 +185,7 @@ def test_laterSchema(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "store.db") as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    assert "later release (schema 99; this one knows 2)" in refusalOf(tmp_path)
+    assert "later release (schema 99; this one knows 3)" in refusalOf(tmp_path)
     with pytest.raises(StoreError, match="later release"):
         repair(tmp_path / "store.db")
     assert [path.name for path in tmp_path.glob("store.db*") if "lock" not in path.name] == ["store.db"]
@@ -198,11 +198,11 @@ def test_upgrade() -> None:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     files = list(schemas())
     assert upgrade(connection, files) == 0
-    later = [*files, (len(files) + 1, "ALTER TABLE ban ADD COLUMN note TEXT;")]
+    later = [*files, (len(files) + 1, "ALTER TABLE record ADD COLUMN note TEXT;")]
     assert upgrade(connection, later) == len(files)
     assert upgrade(connection, later) == len(later)
     with pytest.raises(sqlite3.OperationalError):
-        upgrade(connection, [*later, (len(later) + 1, "CREATE TABLE x (y); CREATE TABLE ban (z);")])
+        upgrade(connection, [*later, (len(later) + 1, "CREATE TABLE x (y); CREATE TABLE record (z);")])
     connection.rollback()
     assert upgrade(connection, later) == len(later)
     assert not connection.execute("SELECT * FROM sqlite_master WHERE name = 'x'").fetchall()
@@ -257,6 +257,7 @@ class FaultySuite(Suite):
                     "listener": {"tcp": {"external": {"bind": "127.0.0.1:0"}}},
                     "zone": {"external": {"max_mqueue_len": 0, "session_expiry_interval": "1d"}},
                     "node": {"data_dir": str(self.folder / "data")},
+                    "plugins": {"load": ["delayed_publish"]},
                 }
             )
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kits.stores import Bed
+from tests.kits.stores import START, Bed
 from tests.kits.wire import Peer, propertiesOf
 from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, Publish, Will
 
@@ -356,7 +356,8 @@ def test_subscriptionOptions(bed: Bed) -> None:
 
 def test_sessionExpiry(bed: Bed) -> None:
     """
-    The time in which the broker did not run counts; a session without an expiry is not kept.
+    The time in which the broker did not run counts for clients that were away. Who was connected when it was killed is
+    away from the new start on: that is when its time begins. A session without an expiry is not kept.
     """
     bed.client("long", expiry=100).lose()
     bed.client("short", expiry=10).lose()
@@ -364,7 +365,14 @@ def test_sessionExpiry(bed: Bed) -> None:
     bed.client("none", expiry=0)
     bed.restart(crash=True, pause=50)
     bed.clock.advance(1)
+    assert sorted(bed.broker.sessions) == ["connected", "long"]
+    # Killed again, it does not begin once more.
+    bed.restart(crash=True, pause=5)
+    bed.clock.advance(3)
+    assert sorted(bed.broker.sessions) == ["connected", "long"]
+    bed.clock.advance(2)
     assert sorted(bed.broker.sessions) == ["long"]
+    assert bed.broker.sessions["long"].expiresAt == START + 100
     bed.restart(pause=50)
     bed.clock.advance(1)
     assert sorted(bed.broker.sessions) == []
@@ -516,15 +524,24 @@ def test_queueLimitWithPages(tmp_path: Path) -> None:
 
 def test_willAfterCrash(bed: Bed) -> None:
     """
-    Who was connected when the broker was killed has gone without a word: its will comes, after its delay.
+    Who was connected when the broker was killed has gone without a word: its will comes, so long after the new start as
+    it is to be delayed, and not if its client comes back in time.
     """
-    bed.client("w", will=Will("wills", b"gone", 1, False, propertiesOf(willDelay=30)))
+    for clientID in ("w", "back"):
+        bed.client(clientID, will=Will("wills", clientID.encode(), 1, False, propertiesOf(willDelay=30)))
     bed.client("s").subscribe("wills")
-    bed.restart(crash=True, pause=10)
+    bed.clock.advance(120)
+    bed.restart(crash=True, pause=100)
     subscriber = bed.client("s")
+    bed.clock.advance(20)
+    bed.client("back")
+    # Killed again, the delay does not begin once more.
+    bed.restart(crash=True, pause=4)
+    subscriber = bed.client("s")
+    bed.clock.advance(5)
     subscriber.expectNothing()
-    bed.clock.advance(25)
-    assert subscriber.payloads() == [b"gone"]
+    bed.clock.advance(2)
+    assert subscriber.payloads() == [b"w"]
     bed.restart(crash=True)
     bed.clock.advance(100)
     assert bed.rows("will") == 0
@@ -558,7 +575,7 @@ def test_thereInSpiteOfAFailure(bed: Bed, plain: bool) -> None:
     batch, database = bed.store._writing, bed.store._database
     assert batch is not None and batch.isPlain is plain
     before = database._batch
-    database.apply(batch, bed.clock.seconds())
+    database.apply(batch)
     database._isInDoubt, database._batch = True, before
     bed.worker.release()
     publisher.expectAck(PUBACK, 1)

@@ -34,6 +34,7 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
     publisher = made.client("p")
     publisher.publish("t/2", b"3", 2, 9, contentType="x", retain=True).expectAck(PUBREC, 9)
     publisher.lose()
+    made.broker.bans.add("evil", "clientid", "test")
     made.clock.advance(1)
     yield made
     made.crash()
@@ -43,6 +44,7 @@ def assertWhole(bed: Bed) -> None:
     """
     Everything that the fixture has made is there.
     """
+    assert [(ban.who, ban.reason) for ban in bed.broker.bans.list()] == [("evil", "test")]
     for clientID in ("s", "other"):
         subscriber = bed.client(clientID)
         packets = [each for each in subscriber.receive() if isinstance(each, Publish)]
@@ -87,7 +89,7 @@ def test_exportAndImport(bed: Bed, tmp_path: Path) -> None:
     What was exported can be imported elsewhere, over what is there, more than once.
     """
     lines = tmp_path / "lines"
-    assert export(bed.path, lines).endswith("3 sessions, 6 messages, 1 retained messages")
+    assert export(bed.path, lines).endswith("3 sessions, 6 messages, 1 retained messages, 1 records")
     folder = second(tmp_path)
     other = Bed(folder)
     other.client("s").subscribe("something/else")
@@ -95,7 +97,7 @@ def test_exportAndImport(bed: Bed, tmp_path: Path) -> None:
         import_(other.path, lines)
     other.crash()
     for _ in range(2):
-        assert import_(other.path, lines).endswith("3 sessions, 1 retained messages")
+        assert import_(other.path, lines).endswith("3 sessions, 1 retained messages, 1 records")
     other.start()
     assert other.entries == 6
     assertWhole(other)

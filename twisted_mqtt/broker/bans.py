@@ -7,50 +7,14 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
-BanKind: TypeAlias = Literal["clientid", "username", "peerhost"]
+from twisted_mqtt.broker.banrecord import Ban, BanKind
+
+if TYPE_CHECKING:
+    from twisted_mqtt.base.records import Records
 
 KINDS: Final[tuple[BanKind, ...]] = ("clientid", "username", "peerhost")
-
-
-class Ban:
-    """
-    One entry; it is not changed once it stands.
-
-    @ivar who: the client identifier, user name or address.
-    @ivar kind: which of these it is; called C{as} outside.
-    @ivar reason: for a person.
-    @ivar by: who has banned them.
-    @ivar at: since when, in seconds since the epoch.
-    @ivar until: when it ends, in seconds since the epoch; 0 for never.
-    """
-
-    __slots__ = ("at", "by", "kind", "reason", "until", "who")
-
-    def __init__(self, who: str, kind: BanKind, reason: str, by: str, at: float, until: float) -> None:
-        self.who = who
-        self.kind: BanKind = kind
-        self.reason = reason
-        self.by = by
-        self.at = at
-        self.until = until
-
-    def asDict(self) -> dict[str, Any]:
-        """
-        The entry by the names that management shows.
-        """
-        return {
-            "who": self.who,
-            "as": self.kind,
-            "reason": self.reason,
-            "by": self.by,
-            "at": self.at,
-            "until": self.until,
-        }
-
-    def __repr__(self) -> str:
-        return f"<Ban of {self.kind} {self.who!r} until {self.until:.0f}>"
 
 
 class Bans:
@@ -58,12 +22,12 @@ class Bans:
     The bans of a broker.
     """
 
-    def __init__(self, store: Any, now: Callable[[], float]) -> None:
+    def __init__(self, records: Records[Ban], now: Callable[[], float]) -> None:
         """
-        @param store: provides L{IStore<twisted_mqtt.interfaces.IStore>}.
+        @param records: where they are kept, by kind and name.
         @param now: the time, in seconds since the epoch.
         """
-        self._store = store
+        self._records = records
         self._now = now
         self._tables: dict[BanKind, dict[str, Ban]] = {kind: {} for kind in KINDS}
         # (when, number, ban) of those that end; what was replaced meanwhile is found out when its time comes.
@@ -104,8 +68,8 @@ class Bans:
             # Else a slip of the pen would stand here as though it kept somebody out.
             ip_address(who)
         ban = Ban(normalised(kind, who), kind, reason, by, self._now() if at is None else at, until)
-        self.restore(ban)
-        self._store.saveBan(ban)
+        self._records.put(_keyOf(ban.kind, ban.who), ban)
+        self._set(ban)
         return ban
 
     def remove(self, kind: BanKind, who: str) -> bool:
@@ -115,13 +79,17 @@ class Bans:
         who = normalised(kind, who)
         if self._tables[kind].pop(who, None) is None:
             return False
-        self._store.removeBan(kind, who)
+        self._records.remove(_keyOf(kind, who))
         return True
 
-    def restore(self, ban: Ban) -> None:
+    def load(self) -> None:
         """
-        Take over an entry that the store has.
+        Take over what is kept; what is over goes with the first housekeeping.
         """
+        for _, ban in self._records.items():
+            self._set(ban)
+
+    def _set(self, ban: Ban) -> None:
         self._tables[ban.kind][ban.who] = ban
         if ban.until:
             self._count += 1
@@ -150,6 +118,10 @@ class Bans:
             ban = heapq.heappop(self._ending)[2]
             if self._tables[ban.kind].get(ban.who) is ban:
                 self.remove(ban.kind, ban.who)
+
+
+def _keyOf(kind: BanKind, who: str) -> str:
+    return f"{kind}:{who}"
 
 
 def normalised(kind: BanKind, who: str) -> str:

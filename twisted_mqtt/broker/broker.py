@@ -10,7 +10,7 @@ import random
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -20,6 +20,7 @@ from twisted_mqtt.base.timerwheel import TimerWheel
 from twisted_mqtt.base.waiting import Maybe, isDeferred, then
 from twisted_mqtt.broker.admission import Admission, AdmissionControl, expanded
 from twisted_mqtt.broker.alarms import Alarms
+from twisted_mqtt.broker.banrecord import Ban
 from twisted_mqtt.broker.bans import Bans
 from twisted_mqtt.broker.implements import ClientInfo
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
@@ -29,6 +30,7 @@ from twisted_mqtt.broker.publishing import Publishing
 from twisted_mqtt.broker.retained import RetainedMessages
 from twisted_mqtt.broker.safety import Safety
 from twisted_mqtt.broker.sessions import SessionRegistry
+from twisted_mqtt.broker.storeowner import StoreOwner
 from twisted_mqtt.broker.subscribing import Subscribing, SubscriptionService
 from twisted_mqtt.broker.watching import Watching
 from twisted_mqtt.broker.wills import Wills
@@ -61,7 +63,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.properties import Properties
     from twisted_mqtt.core.queue import Entry
     from twisted_mqtt.hooks.points import Answer
-    from twisted_mqtt.interfaces import IClient, ISession, IWatch
+    from twisted_mqtt.interfaces import IClient, ISession, IStore, IWatch
 
 _log = Logger()
 
@@ -94,12 +96,11 @@ class Broker(Service):
         self,
         settings: Settings,
         clock: IReactorTime,
-        store: Any,
+        store: IStore,
         chance: Callable[[], float] = random.random,
         retainer: RetainerSettings | None = None,
     ) -> None:
         """
-        @param store: provides L{IStore<twisted_mqtt.interfaces.IStore>}.
         @param chance: gives numbers from 0 to below 1.
         @param retainer: limits of retained messages.
         """
@@ -131,7 +132,7 @@ class Broker(Service):
         self.clients = self.registry.clients
         self.sessions = self.registry.sessions
         self.preSharedKeys = PreSharedKeys()
-        self.bans = Bans(self.store, clock.seconds)
+        self.bans = Bans(store.table("bans").records(Ban), clock.seconds)
         self.alarms = Alarms(self.nodeName, self.publish, clock.seconds)
         self._overload = OverloadGuard(self.clients, self.kick, self.counters, clock.seconds)
         self._overload.configure(settings)
@@ -178,8 +179,7 @@ class Broker(Service):
 
         @return: fires when the broker may let clients in; fails where the store can't be used.
         """
-        opening: Deferred[None] = maybeDeferred(self.store.open, self)
-        return opening
+        return _deferred(self.store.open(StoreOwner(self)))
 
     def stopService(self) -> Deferred[None]:
         """
@@ -199,8 +199,7 @@ class Broker(Service):
         self.watching.stop()
         # Who wants to wait for them has done so; one that hangs is to keep nobody.
         self.threads.stop()
-        closing: Deferred[None] = maybeDeferred(self.store.close)
-        return closing.addBoth(self._closed)
+        return _deferred(self.store.close()).addBoth(self._closed)
 
     def _closed(self, result: _T) -> _T:
         self._safety.stop()
@@ -499,3 +498,7 @@ def infoOf(who: IClient | ISession) -> ClientInfo:
     if not isinstance(client, ClientInfo):
         raise TypeError(f"{who!r} is neither a client nor a session")
     return client
+
+
+def _deferred(outcome: Maybe[None]) -> Deferred[None]:
+    return outcome if isDeferred(outcome) else succeed(None)

@@ -5,7 +5,7 @@ Publishes C{$delayed/<seconds>/<topic>} to C{<topic>} after so many seconds, eve
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred
@@ -13,14 +13,18 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_mqtt.config.keys import Whole
+from twisted_mqtt.core.codec import LARGEST
+from twisted_mqtt.core.message import Message
+from twisted_mqtt.core.properties import IN_PUBLISH, decodeProperties, encodeProperties
 from twisted_mqtt.core.topics import isReserved
 from twisted_mqtt.hooks.points import DROP
 from twisted_mqtt.interfaces import IExtension
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
 
-    from twisted_mqtt.core.message import Message
+    from twisted_mqtt.base.records import Records
     from twisted_mqtt.interfaces import IBroker
 
 _log = Logger()
@@ -28,6 +32,79 @@ _log = Logger()
 PREFIX: Final = "$delayed/"
 #: The longest delay, in seconds.
 LONGEST: Final = 4294967
+
+# After how many seconds it is looked again whether the store can be written.
+_RETRY: Final = 1.0
+
+# A message of the largest packet, with what is known of its publisher.
+_LARGEST: Final = LARGEST + (1 << 18)
+
+
+class Delayed(Struct, frozen=True, array_like=True):
+    """
+    A message that waits, as the store keeps it; what is added later comes last and has a default.
+
+    @ivar due: in seconds since the epoch.
+    @ivar properties: encoded as in a PUBLISH; empty for none.
+    """
+
+    due: float
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    system: bool
+    properties: bytes
+    timestamp: float
+    expiresAt: float
+    clientID: str
+    username: str | None
+    peerHost: str | None
+    protocol: str
+
+    @classmethod
+    def of(cls, message: Message, due: float) -> Delayed:
+        """
+        A message that is due at some time.
+        """
+        properties = message.properties
+        return cls(
+            due,
+            message.topic,
+            message.payload,
+            message.qos,
+            message.retain,
+            message.system,
+            b"" if properties is None else encodeProperties(properties, IN_PUBLISH),
+            message.timestamp,
+            message.expiresAt,
+            message.clientID,
+            message.username,
+            message.peerHost,
+            message.protocol,
+        )
+
+    def message(self) -> Message:
+        """
+        The message.
+        """
+        encoded = self.properties
+        properties = decodeProperties(encoded, 0, len(encoded), IN_PUBLISH)[0] if encoded else None
+        message = Message(
+            self.topic,
+            self.payload,
+            self.qos,
+            self.retain,
+            properties,
+            self.clientID,
+            self.timestamp,
+            self.expiresAt,
+            self.system,
+        )
+        message.username = self.username
+        message.peerHost = self.peerHost
+        message.protocol = self.protocol
+        return message
 
 
 class DelayedPublishSettings(Struct, frozen=True, kw_only=True):
@@ -46,21 +123,21 @@ class DelayedPublish:
 
     def __init__(self, settings: DelayedPublishSettings) -> None:
         self._most = settings.max_delayed_messages
-        # (when it is due, number, message): equal times keep their order.
-        self._waiting: list[tuple[float, int, Message]] = []
+        # When they are due, and by which number they are kept: equal times keep their order.
+        self._waiting: list[tuple[float, int]] = []
         self._number = 0
-        self._call: Any = None
+        self._call: IDelayedCall | None = None
+        self._records: Records[Delayed]
 
     def start(self, broker: IBroker) -> None:
         """
         Take over what waits, and listen for more.
         """
         self._broker = broker
-        store = broker.store
-        self._waiting = [(due, number, message) for number, message, due in store.delayed]
-        store.delayed = []
+        self._records = broker.store.table("delayed", _LARGEST).records(Delayed)
+        self._waiting = [(record.due, int(key)) for key, record in self._records.items()]
         heapq.heapify(self._waiting)
-        self._number = max((number for _, number, _ in self._waiting), default=0)
+        self._number = max((number for _, number in self._waiting), default=0)
         broker.hooks.messagePublish.add(self._published)
         self._count()
         self._schedule()
@@ -73,11 +150,10 @@ class DelayedPublish:
         if self._call is not None:
             self._call.cancel()
             self._call = None
-        self._broker.store.delayed = [(number, message, due) for due, number, message in sorted(self._waiting)]
         self._waiting = []
         self._count()
 
-    def _published(self, message: Message) -> Any:
+    def _published(self, message: Message) -> object:
         if not message.topic.startswith(PREFIX):
             return message
         seconds, _, topic = message.topic[len(PREFIX) :].partition("/")
@@ -92,9 +168,8 @@ class DelayedPublish:
             return DROP
         self._number += 1
         due = broker.clock.seconds() + int(seconds)
-        delayed = message.replace(topic=topic)
-        heapq.heappush(self._waiting, (due, self._number, delayed))
-        broker.store.saveDelayed(self._number, delayed, due)
+        self._records.put(str(self._number), Delayed.of(message.replace(topic=topic), due))
+        heapq.heappush(self._waiting, (due, self._number))
         self._count()
         self._schedule()
         return DROP
@@ -114,11 +189,19 @@ class DelayedPublish:
     def _due(self) -> None:
         self._call = None
         broker = self._broker
+        if broker.store.progress.broken:
+            # The broker would refuse those of QoS 1 and 2, and they were acknowledged.
+            self._call = broker.clock.callLater(_RETRY, self._due)
+            return
         now = broker.clock.seconds()
         while self._waiting and self._waiting[0][0] <= now:
-            _, number, message = heapq.heappop(self._waiting)
+            key = str(heapq.heappop(self._waiting)[1])
+            record = self._records.get(key)
+            if record is None:
+                continue
             # In one batch with what its subscribers get of it: published once, whenever the process ends.
-            broker.store.removeDelayed(number)
+            self._records.remove(key)
+            message = record.message()
             if message.expiresAt and message.expiresAt <= now:
                 broker.counters.messages_dropped += 1
                 broker.counters.messages_dropped_expired += 1

@@ -22,8 +22,8 @@ class Batch:
 
     @ivar sequence: of L{Progress} when it was closed.
     @ivar weight: what it takes in memory, roughly.
-    @ivar blob: properties and payloads of retained messages, wills and delayed ones, to which rows point by offset
-        (from 1) and length.
+    @ivar blob: properties and payloads of retained messages and wills, to which rows point by offset (from 1) and
+        length.
     @ivar alone: the retained messages in it that nobody else is to keep once they are written.
     """
 
@@ -44,8 +44,7 @@ class Batch:
         "received",
         "retained",
         "wills",
-        "delayed",
-        "bans",
+        "records",
         "alone",
         "_pieces",
         "_offset",
@@ -75,8 +74,8 @@ class Batch:
         self.received: list[tuple[object, ...]] = []
         self.retained: list[tuple[object, ...]] = []
         self.wills: list[tuple[object, ...]] = []
-        self.delayed: list[tuple[object, ...]] = []
-        self.bans: list[tuple[object, ...]] = []
+        # Of tables: table, key, value.
+        self.records: list[tuple[Any, ...]] = []
         self.alone: list[Message] = []
         self._pieces: list[bytes] = []
         self._offset: int = 1
@@ -107,8 +106,7 @@ class Batch:
             or self.received
             or self.retained
             or self.wills
-            or self.delayed
-            or self.bans
+            or self.records
         )
 
     def lay(self, piece: bytes) -> int:

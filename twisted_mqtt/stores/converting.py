@@ -1,5 +1,6 @@
 """
-From version 1 of the schema, a row for each message and entry, to version 2.
+What SQL can't do of an upgrade: from version 1 of the schema, a row for each message and entry, to version 2; and to
+version 3, in which bans and delayed messages are records.
 """
 
 from __future__ import annotations
@@ -141,3 +142,23 @@ def _packRuns(connection: sqlite3.Connection) -> None:
         run.add(row)
     if run is not None:
         run.write(connection)
+
+
+def moveRecords(connection: sqlite3.Connection) -> None:
+    """
+    Move what is in the tables C{ban} and C{delayed} to C{record}, as version 3 has it, and drop them.
+    """
+    encode = msgspec.msgpack.encode
+    put = "INSERT OR REPLACE INTO record VALUES (?, ?, ?)"
+    names = ("who", "kind", "reason", "by", "at", "until")
+    for row in connection.execute(f"SELECT {', '.join(names)} FROM ban").fetchall():
+        connection.execute(put, ("bans", f"{row[1]}:{row[0]}", encode(dict(zip(names, row, strict=True)))))
+    for number, due, flags, *row in connection.execute(
+        "SELECT number, due, flags, topic, payload, properties, "
+        "timestamp, expires_at, client, username, host, protocol FROM delayed"
+    ):
+        topic, payload, properties, *rest = row
+        record = [due, topic, payload, flags & 3, flags & 4 != 0, flags & 8 != 0, properties or b"", *rest]
+        connection.execute(put, ("delayed", str(number), encode(record)))
+    connection.execute("DROP TABLE ban")
+    connection.execute("DROP TABLE delayed")

@@ -45,8 +45,6 @@ _PARCEL_BYTES: Final = 8 << 20
 # From how many touched parcels and runs on they are looked at, and how many are made small in one transaction.
 _TOUCHED: Final = 64
 _TIDIED: Final = 16
-# For so many seconds the time need not be written again.
-_MARKED: Final = 10.0
 # The statements need UPDATE FROM.
 _OLDEST: Final = (3, 33, 0)
 
@@ -65,8 +63,6 @@ class Database:
         # The number of the last batch, in the file too: a batch whose commit has failed may be there nevertheless.
         self._batch = 0
         self._isInDoubt = False
-        # When that and the time were last written.
-        self._marked = 0.0
         self._logged = 0
         # Parcels and runs of which little may be left.
         self._touchedParcels: dict[int, None] = {}
@@ -173,34 +169,35 @@ class Database:
 
     # Writing
 
-    def apply(self, batch: Batch, now: float) -> None:
+    def apply(self, batch: Batch) -> None:
         """
         Write a batch: all of it, or nothing. After a failure the same batch may be tried again.
         """
         connection = self.connection
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        if batch.isPlain and not self._isInDoubt and 0.0 <= now - self._marked < _MARKED:
+        if batch.isPlain and not self._isInDoubt:
             # One statement is a transaction by itself, and asks for the interpreter's lock but once.
             self._isInDoubt = True
             self._insert(statements.PUT_RUNS, batch.runs)
             self._isInDoubt = False
         else:
-            self._applyMarked(batch, now)
+            self._applyMarked(batch)
         self._logged += len(batch.blob) + _BATCH_BYTES
         self._logged += sum(len(row[-2]) + len(row[-1]) for row in batch.runs)
         self._logged += sum(len(row[-1]) for row in batch.parcels)
+        self._logged += sum(len(row[-1]) for row in batch.records)
         self._touchedParcels.update(dict.fromkeys(batch.released))
         self._touchedRuns.update(dict.fromkeys(row[0] for row in batch.partly))
 
-    def _applyMarked(self, batch: Batch, now: float) -> None:
+    def _applyMarked(self, batch: Batch) -> None:
         connection = self.connection
         number = self._batch + 1
         connection.execute("BEGIN IMMEDIATE")
         try:
             if not (self._isInDoubt and self._isThere(batch, number)):
                 self._apply(batch)
-                connection.execute(statements.MARK, (self.node, number, now))
+                connection.execute(statements.MARK, (self.node, number))
             self._isInDoubt = True
             connection.execute("COMMIT")
         except BaseException:
@@ -209,7 +206,6 @@ class Database:
             raise
         self._isInDoubt = False
         self._batch = number
-        self._marked = now
 
     def _isThere(self, batch: Batch, number: int) -> bool:
         if batch.runs:
@@ -244,8 +240,8 @@ class Database:
         run(statements.PUT_SESSIONS, batch.sessions)
         self._put(statements.PUT_RETAINED, statements.DROP_RETAINED, batch.retained, 1, blob)
         self._put(statements.PUT_WILLS, statements.DROP_WILLS, batch.wills, 1, blob)
-        self._put(statements.PUT_DELAYED, statements.DROP_DELAYED, batch.delayed, 1, blob)
-        self._put(statements.PUT_BANS, statements.DROP_BANS, batch.bans, 2)
+        self._insert(statements.PUT_RECORDS, [row for row in batch.records if len(row) == 3])
+        self._insert(statements.DROP_RECORDS, [row for row in batch.records if len(row) == 2])
 
     def _put(self, put: str, drop: str, rows: list[tuple[object, ...]], key: int, blob: bytes | None = None) -> None:
         """

@@ -121,8 +121,7 @@ class Ledger:
         "_received",
         "_retained",
         "_wills",
-        "_delayed",
-        "_bans",
+        "_records",
     )
 
     def __init__(
@@ -158,8 +157,7 @@ class Ledger:
         self._received: dict[tuple[int, int], float] = {}
         self._retained: dict[str, Message | None] = {}
         self._wills: dict[str, tuple[Message, float, float] | None] = {}
-        self._delayed: dict[int, tuple[Message, float] | None] = {}
-        self._bans: dict[tuple[str, str], tuple[object, ...] | None] = {}
+        self._records: dict[tuple[str, str], bytes | None] = {}
 
     def startFrom(self, parcel: int, run: int, entry: int, session: int) -> None:
         """
@@ -272,12 +270,12 @@ class Ledger:
         self._sessions[session.stored] = session
         self.changed(True)
 
-    def removeSession(self, session: Session) -> None:
+    def removeSession(self, number: int) -> None:
         """
-        See L{IStore<twisted_mqtt.interfaces.IStore>}.
+        A session has ended, with all that belongs to it.
         """
-        self._sessions.pop(session.stored, None)
-        self._ended.append(session.stored)
+        self._sessions.pop(number, None)
+        self._ended.append(number)
         self.changed(True)
 
     def saveSubscription(self, session: Session, subscription: Subscription) -> None:
@@ -312,22 +310,14 @@ class Ledger:
         self._wills[clientID] = will
         self.changed(True)
 
-    def saveDelayed(self, number: int, delayed: tuple[Message, float] | None) -> None:
+    def saveRecord(self, table: str, key: str, value: bytes | None) -> None:
         """
-        A message waits for its time, or no longer.
-
-        @param delayed: the message and when it is due.
+        A table has a value for a key, or none any more.
         """
-        if delayed is not None:
-            self.weight += _MESSAGE_WEIGHT + len(delayed[0].payload)
-        self._delayed[number] = delayed
-        self.changed(True)
-
-    def saveBan(self, kind: str, who: str, ban: tuple[object, ...] | None) -> None:
-        """
-        Somebody is banned, or no longer.
-        """
-        self._bans[kind, who] = ban
+        self.weight += _ENTRY_WEIGHT
+        if value is not None:
+            self.weight += len(key) + len(value)
+        self._records[table, key] = value
         self.changed(True)
 
     def changed(self, urgent: bool) -> None:
@@ -382,15 +372,12 @@ class Ledger:
                 batch.alone.append(message)
         for clientID, will in self._wills.items():
             batch.wills.append((clientID,) if will is None else (clientID, *batch.columnsOf(will[0]), will[1], will[2]))
-        for number, delayed in self._delayed.items():
-            batch.delayed.append((number,) if delayed is None else (number, *batch.columnsOf(delayed[0]), delayed[1]))
-        for key, ban in self._bans.items():
-            batch.bans.append(key if ban is None else key + ban)
+        for key, value in self._records.items():
+            batch.records.append(key if value is None else (key[0], key[1], value))
         self._received = {}
         self._retained = {}
         self._wills = {}
-        self._delayed = {}
-        self._bans = {}
+        self._records = {}
         batch.finish()
         return batch
 

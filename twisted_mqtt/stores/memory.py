@@ -1,7 +1,7 @@
 """
 The store of a broker that keeps nothing beyond its process.
 
-What the broker holds in memory is all there is, so this store has nothing to do.
+What the broker holds in memory is all there is, so this store has nothing to do; its tables are in memory too.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from zope.interface import implementer
 
 from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.interfaces import IStore
+from twisted_mqtt.stores.tables import Table, Tables
 
 if TYPE_CHECKING:
     from twisted_mqtt.core.message import Message
     from twisted_mqtt.core.session import Session
     from twisted_mqtt.core.subscription import Subscription
+    from twisted_mqtt.interfaces import IStoreOwner
 
 
 @implementer(IStore)
@@ -30,9 +32,15 @@ class MemoryStore:
     def __init__(self) -> None:
         self.progress = Progress()
         self.journal = None
-        self.delayed: list[tuple[int, Message, float]] = []
+        self._tables = Tables()
 
-    def open(self, broker: object) -> None:
+    def table(self, name: str, largest: int = 0) -> Table:
+        """
+        See L{IStore}.
+        """
+        return self._tables.get(name, largest)
+
+    def open(self, owner: IStoreOwner) -> None:
         """
         There is nothing to open.
         """
@@ -82,27 +90,7 @@ class MemoryStore:
         The will was in memory.
         """
 
-    def saveDelayed(self, number: int, message: Message, due: float) -> None:
-        """
-        The message is in memory.
-        """
-
-    def removeDelayed(self, number: int) -> None:
-        """
-        The message was in memory.
-        """
-
     def room(self) -> None:
         """
         There is room.
-        """
-
-    def saveBan(self, ban: object) -> None:
-        """
-        The ban is in memory.
-        """
-
-    def removeBan(self, kind: str, who: str) -> None:
-        """
-        The ban was in memory.
         """

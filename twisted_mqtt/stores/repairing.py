@@ -16,15 +16,21 @@ from twisted_mqtt.stores.schemas import StoreError, checkOurs, schemas, upgrade
 if TYPE_CHECKING:
     from pathlib import Path
 
-_TABLES: Final = (
-    *("meta", "session", "subscription", "parcel", "run", "gone", "flight"),
-    *("received", "retained", "will", "delayed", "ban"),
-)
-# Of schema 1.
-_OLD_TABLES: Final = (
-    *("meta", "session", "subscription", "message", "entry"),
-    *("received", "retained", "will", "delayed", "ban"),
-)
+# The tables of each schema.
+_TABLES: Final = {
+    1: (
+        *("meta", "session", "subscription", "message", "entry"),
+        *("received", "retained", "will", "delayed", "ban"),
+    ),
+    2: (
+        *("meta", "session", "subscription", "parcel", "run", "gone", "flight"),
+        *("received", "retained", "will", "delayed", "ban"),
+    ),
+    3: (
+        *("meta", "session", "subscription", "parcel", "run", "gone", "flight"),
+        *("received", "retained", "will", "record"),
+    ),
+}
 
 
 def repair(path: Path) -> str:
@@ -42,14 +48,13 @@ def repair(path: Path) -> str:
     try:
         for suffix in _SUFFIXES:
             fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
-        version, files = _versionOf(path), list(schemas())
-        isOld = version == files[0][0]
+        version = _versionOf(path)
         target = sqlite3.connect(fresh, isolation_level=None)
         try:
-            upgrade(target, [file for file in files if not isOld or file[0] <= version])
-            saved, lost = _salvage(path, target, _OLD_TABLES if isOld else _TABLES)
+            upgrade(target, [file for file in schemas() if file[0] <= version])
+            saved, lost = _salvage(path, target, _TABLES[version])
             _mendSessions(target)
-            if isOld:
+            if version == 1:
                 target.executescript(_MEND_OLD)
             else:
                 _mendRuns(target)

@@ -4,7 +4,7 @@ From rows to what they stand for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -21,6 +21,30 @@ if TYPE_CHECKING:
 
     from twisted_mqtt.core.session import Session
     from twisted_mqtt.stores.page import Page, Part
+
+
+class KeptSession(NamedTuple):
+    """
+    A session as a store has it: its columns, and how many entries wait for it.
+
+    @ivar number: by which the store knows it.
+    @ivar expiry: for how many seconds it outlives its connection; 4294967295 for ever; -1 where it has ended, and what
+        waits for it is for others.
+    @ivar expiresAt: when it ends, in seconds since the epoch; 0 for never, or where its client was connected when the
+        process ended.
+    @ivar createdAt: when it began, in seconds since the epoch.
+    @ivar waiting: how many entries wait for it; L{None} where it has never had any.
+    """
+
+    number: int
+    clientID: str
+    username: str | None
+    mountpoint: str
+    expiry: int
+    expiresAt: float
+    createdAt: float
+    zone: str
+    waiting: int | None
 
 
 def messageOf(row: Sequence[Any]) -> Message:

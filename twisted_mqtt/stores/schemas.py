@@ -7,7 +7,7 @@ from __future__ import annotations
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
-from twisted_mqtt.stores.converting import pack
+from twisted_mqtt.stores.converting import moveRecords, pack
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,7 +31,7 @@ class StoreError(Exception):
 
 
 #: What SQL can't do of an upgrade, by its number: it is done after the file, in the same transaction.
-CONVERSIONS: Final[dict[int, Callable[[sqlite3.Connection], None]]] = {2: pack}
+CONVERSIONS: Final[dict[int, Callable[[sqlite3.Connection], None]]] = {2: pack, 3: moveRecords}
 
 
 def checkOurs(connection: sqlite3.Connection, path: Path) -> None:

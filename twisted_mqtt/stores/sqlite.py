@@ -8,7 +8,7 @@ batch, one transaction. So nothing waits for a timer, and the busier the broker,
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -22,16 +22,17 @@ from twisted_mqtt.stores.ledger import ENOUGH, FULL, LEISURELY, Ledger
 from twisted_mqtt.stores.loading import Contents, readContents, restore
 from twisted_mqtt.stores.rows import entriesOf, messageOf
 from twisted_mqtt.stores.schemas import REPAIR, StoreError
+from twisted_mqtt.stores.tables import Table, Tables
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from twisted.internet.interfaces import IReactorTime
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-    from twisted_mqtt.broker.bans import Ban
     from twisted_mqtt.core.message import Message
     from twisted_mqtt.core.session import Session
     from twisted_mqtt.core.subscription import Subscription
+    from twisted_mqtt.interfaces import IStoreOwner
     from twisted_mqtt.stores.batch import Batch
     from twisted_mqtt.stores.page import Page
     from twisted_mqtt.stores.worker import Worker
@@ -40,15 +41,10 @@ _log = Logger()
 
 #: For how many seconds what nobody waits for may wait for company.
 LEISURE: Final = 0.05
-#: At least once in so many seconds it is written that the broker runs.
-SEEN: Final = 60.0
 #: After how many seconds a batch that could not be written is tried again.
 RETRY: Final = 1.0
 #: So many bytes may gather beside the batch that is being written; then who publishes with QoS 1 and 2 has to wait.
 MOST_WAITING: Final = 32 << 20
-
-#: The name of the alarm.
-ALARM: Final = "store_failed"
 
 
 @implementer(IStore)
@@ -57,8 +53,6 @@ class SQLiteStore:
     Keeps everything in one SQLite file.
 
     @ivar journal: what sessions tell of their messages.
-    @ivar delayed: the messages that waited for their time when the store was opened: (number, message, when it is due),
-        in that order.
     """
 
     durable = True
@@ -80,24 +74,21 @@ class SQLiteStore:
         """
         self.progress = Progress()
         self.journal = Ledger(self.progress, commit == "always", self._wake, self._page, mostWaiting)
-        self.delayed: list[tuple[int, Message, float]] = []
+        self._tables = Tables(self.journal.saveRecord)
         self._database = Database(path)
-        self._clock: Any = clock
+        self._clock = clock
         self._worker = worker
         self._commit = commit
         self._delay = interval if commit == "interval" else 0.0
         self._keepsRetained = retained != "ram"
         self.journal.alone = retained == "disc_only"
-        self._broker: Any = None
+        self._owner: IStoreOwner
         # The batch that is being written, or is to be tried again.
         self._writing: Batch | None = None
-        self._call: Any = None
-        # When the time was last written; and the call that sees to it.
-        self._marked = 0.0
+        self._call: IDelayedCall | None = None
         # Whether a batch is handed over because one has been written: a worker that does its jobs at once must not make
         # that a recursion.
         self._nested = False
-        self._beating: Any = None
         # Asked for since the last batch was closed; and those to be read when that batch is written.
         self._pages: list[tuple[Session, int]] = []
         self._pagesNext: list[tuple[Session, int]] = []
@@ -111,14 +102,12 @@ class SQLiteStore:
 
     # Opening and closing
 
-    def open(self, broker: Any) -> Deferred[None]:
+    def open(self, owner: IStoreOwner) -> Deferred[None]:
         """
         See L{IStore}.
-
-        @return: fails with L{StoreError<twisted_mqtt.stores.database.StoreError>} where the store can't be used.
         """
-        self._broker = broker
-        self._database.node = broker.nodeName
+        self._owner = owner
+        self._database.node = owner.nodeName
         opened: Deferred[Contents] = Deferred()
 
         def read() -> Contents:
@@ -133,21 +122,21 @@ class SQLiteStore:
         return opened.addCallback(lambda contents: Deferred.fromCoroutine(self._restore(contents)))
 
     async def _restore(self, contents: Contents) -> None:
-        broker = self._broker
-        if self.journal.alone:
-            broker.retained.source = self
+        owner = self._owner
         self.journal.startFrom(*contents.numbers)
         self._inflight = contents.inflight
         self._wills = {row[-3] for row in contents.wills}
         self._open = True
-        if contents.node not in (None, broker.nodeName):
+        if contents.node not in (None, owner.nodeName):
             _log.warn(
                 "the store was written by the node {was}; it is now that of {name}",
                 was=contents.node,
-                name=broker.nodeName,
+                name=owner.nodeName,
             )
-        self.delayed = await restore(contents, broker, self, self._clock)
-        self._beat()
+        self._tables.fill(contents.records)
+        if self.journal.alone:
+            owner.retainedAreIn(self)
+        await restore(contents, owner, self, self._clock)
 
     def close(self) -> Deferred[None]:
         """
@@ -169,9 +158,6 @@ class SQLiteStore:
     def _shut(self) -> None:
         closing = self._closing
         self._open = False
-        beating, self._beating = self._beating, None
-        if beating is not None:
-            beating.cancel()
 
         def shut(_: object) -> None:
             self._worker.stop()
@@ -181,6 +167,12 @@ class SQLiteStore:
         self._worker.submit(self._database.close, shut)
 
     # What the broker tells
+
+    def table(self, name: str, largest: int = 0) -> Table:
+        """
+        See L{IStore}.
+        """
+        return self._tables.get(name, largest)
 
     def saveSession(self, session: Session) -> None:
         """
@@ -192,9 +184,17 @@ class SQLiteStore:
         """
         See L{IStore}.
         """
-        self._inflight.pop(session.stored, None)
-        self.journal.removeSession(session)
-        self.removeWill(session.clientID)
+        self.forget(session.stored, session.clientID)
+
+    def forget(self, number: int, clientID: str) -> None:
+        """
+        Remove a session and all that belongs to it.
+
+        @param number: by which the store knows it.
+        """
+        self._inflight.pop(number, None)
+        self.journal.removeSession(number)
+        self.removeWill(clientID)
 
     def saveSubscription(self, session: Session, subscription: Subscription) -> None:
         """
@@ -238,30 +238,6 @@ class SQLiteStore:
             self._wills.discard(clientID)
             self.journal.saveWill(clientID, None)
 
-    def saveDelayed(self, number: int, message: Message, due: float) -> None:
-        """
-        See L{IStore}.
-        """
-        self.journal.saveDelayed(number, (message, due))
-
-    def removeDelayed(self, number: int) -> None:
-        """
-        See L{IStore}.
-        """
-        self.journal.saveDelayed(number, None)
-
-    def saveBan(self, ban: Ban) -> None:
-        """
-        See L{IStore}.
-        """
-        self.journal.saveBan(ban.kind, ban.who, (ban.reason, ban.by, ban.at, ban.until))
-
-    def removeBan(self, kind: str, who: str) -> None:
-        """
-        See L{IStore}.
-        """
-        self.journal.saveBan(kind, who, None)
-
     def room(self) -> Deferred[None] | None:
         """
         See L{IStore}.
@@ -288,14 +264,14 @@ class SQLiteStore:
             delay = self._delay or (LEISURE if urgency == LEISURELY else 0.0)
             if urgency == ENOUGH and self.journal.waits:
                 # While the writer has this, what else is ready is read: else both would wait for each other in turns.
-                self._broker.hurry(True)
+                self._owner.hurry(True)
         if self._call is None:
             self._call = self._clock.callLater(delay, self._called)
         elif delay == 0.0:
             self._call.reset(0)
 
     def _called(self) -> None:
-        self._broker.hurry(False)
+        self._owner.hurry(False)
         self._call = None
         if self._writing is None:
             self._handOver()
@@ -323,29 +299,28 @@ class SQLiteStore:
             waiting, self._roomier = self._roomier, []
             for one in waiting:
                 one.callback(None)
-        if self._writing.isEmpty and self._clock.seconds() - self._marked < SEEN:
+        if self._writing.isEmpty:
             # All that it was about is settled already.
             self._written(None)
         else:
             self._write()
 
     def _write(self) -> None:
-        batch, now = self._writing, self._clock.seconds()
+        batch = self._writing
         if batch is not None:
-            self._marked = now
-            self._worker.submit(lambda: self._apply(batch, now), self._written)
+            self._worker.submit(lambda: self._apply(batch), self._written)
 
-    def _apply(self, batch: Batch, now: float) -> None:
+    def _apply(self, batch: Batch) -> None:
         """
         The writer's part, in its thread.
         """
-        self._database.apply(batch, now)
+        self._database.apply(batch)
         if self.journal.waits:
             # What is next, and the replies, need not wait until all that is ready has been read.
-            self._broker.hurry(True)
+            self._owner.hurry(True)
 
     def _written(self, result: object) -> None:
-        self._broker.hurry(False)
+        self._owner.hurry(False)
         batch = self._writing
         if isinstance(result, Failure):
             self._failed(result)
@@ -357,13 +332,13 @@ class SQLiteStore:
             if self.journal.waits:
                 self.progress.committed = batch.sequence
             if batch.alone:
-                self._broker.retained.written(batch.alone)
+                self._owner.retainedWritten(batch.alone)
         self._readPages()
         if self._database.isUntidy:
             self._worker.submit(self._database.tidy, self._tidied)
         if self._closing is not None:
             if self._commit == "always":
-                self._broker.router.committed()
+                self._owner.committed()
             self._handOver()
             return
         # What has come meanwhile is written at once, while the replies go out; what could wait has waited.
@@ -376,7 +351,7 @@ class SQLiteStore:
             finally:
                 self._nested = False
         if self._commit == "always":
-            self._broker.router.committed()
+            self._owner.committed()
         if self._writing is None and self._call is None and (self._pages or not self.journal.isEmpty):
             hurry = self._pages or self.progress.congested
             self._call = self._clock.callLater(0.0 if hurry else self._delay, self._called)
@@ -385,14 +360,6 @@ class SQLiteStore:
         if isinstance(result, Failure):
             # Nothing is lost by it but room, and where it is the disk that is full, the next batch will say so.
             _log.warn("tidying the store failed: {error}", error=result.getErrorMessage())
-
-    def _beat(self) -> None:
-        """
-        Note that the broker runs: sessions whose clients are connected end so long after the last such note, should it
-        be killed.
-        """
-        self._beating = self._clock.callLater(SEEN, self._beat)
-        self.journal.changed(False)
 
     def _failed(self, failure: Failure) -> None:
         """
@@ -410,13 +377,13 @@ class SQLiteStore:
             self.progress.broken = True
             text = f"the store can't be written: {failure.getErrorMessage()}"
             _log.critical("{text}; messages of QoS 1 and 2 are refused until it can", text=text)
-            self._broker.alarms.activate(ALARM, "critical", "The store can't be written", text)
+            self._owner.storeFailed(text)
         self._call = self._clock.callLater(RETRY, self._called)
 
     def _recovered(self) -> None:
         self.progress.broken = False
         _log.info("the store can be written again")
-        self._broker.alarms.deactivate(ALARM)
+        self._owner.storeRecovered()
 
     # Reading
 
@@ -454,7 +421,7 @@ class SQLiteStore:
         def read() -> Page:
             return database.page(stored, max(after, 0), last)
 
-        def done(result: Any) -> None:
+        def done(result: Page | Failure) -> None:
             if not isinstance(result, Failure):
                 try:
                     inflight, waiting = entriesOf(result, session)

@@ -126,16 +126,16 @@ PUT_WILLS: Final = (
     f"SELECT {_item(0)}, {_message(1)}, {_items(1 + _WIDTH, 2)} {_ROWS}"
 )
 DROP_WILLS: Final = f"DELETE FROM will WHERE owner IN (SELECT {_item(0)} {_ROWS})"
-PUT_DELAYED: Final = (
-    f"INSERT OR REPLACE INTO delayed (number, {_COLUMNS}, due) "
-    f"SELECT {_item(0)}, {_message(1)}, {_item(1 + _WIDTH)} {_ROWS}"
+#: Of these the rows are parameters, for their values are blobs, and a key may be anything.
+PUT_RECORDS: Final = (
+    "INSERT INTO record VALUES",
+    3,
+    "ON CONFLICT (name, key) DO UPDATE SET value = excluded.value",
 )
-DROP_DELAYED: Final = f"DELETE FROM delayed WHERE number IN (SELECT {_item(0)} {_ROWS})"
-PUT_BANS: Final = f"INSERT OR REPLACE INTO ban SELECT {_items(0, 6)} {_ROWS}"
-DROP_BANS: Final = f"DELETE FROM ban WHERE (kind, who) IN (SELECT {_items(0, 2)} {_ROWS})"
+DROP_RECORDS: Final = ("DELETE FROM record WHERE (name, key) IN (VALUES", 2, ")")
 
-#: Given a node, a batch and the time.
-MARK: Final = "INSERT OR REPLACE INTO meta VALUES ('node', ?1), ('batch', ?2), ('seen', ?3)"
+#: Given a node and a batch.
+MARK: Final = "INSERT OR REPLACE INTO meta VALUES ('node', ?1), ('batch', ?2)"
 
 #: The next runs of a session, given the entry after which to begin, and how many entries and bytes are enough: at least
 #: one run comes. One row: a JSON array of arrays; all blobs one after another; whether there are no more. Read row by
@@ -219,5 +219,4 @@ RETAINED_PAGE: Final = (
     "CROSS JOIN retained ON retained.topic = value"
 )
 WILLS: Final = f"SELECT {_COLUMNS}, owner, due, delay FROM will"
-DELAYED: Final = f"SELECT {_COLUMNS}, number, due FROM delayed ORDER BY due, number"
-BANS: Final = "SELECT kind, who, reason, by, at, until FROM ban"
+RECORDS: Final = "SELECT name, key, value FROM record"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import os
 import sqlite3
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -92,7 +91,8 @@ def _sync(path: Path) -> None:
 
 def export(path: Path, target: Path) -> str:
     """
-    Write sessions, with their subscriptions and what waits for them, and retained messages as JSON lines.
+    Write sessions, with their subscriptions and what waits for them, retained messages and the records of tables as
+    JSON lines.
 
     @return: what was done, in words.
     """
@@ -111,7 +111,7 @@ def export(path: Path, target: Path) -> str:
     finally:
         source.close()
     found = f"{counts['session']} sessions, {counts['message']} messages, {counts['retained']} retained messages"
-    return f"{target}: {found}"
+    return f"{target}: {found}, {counts['record']} records"
 
 
 def _lines(source: sqlite3.Connection) -> Iterator[dict[str, Any]]:
@@ -133,6 +133,8 @@ def _lines(source: sqlite3.Connection) -> Iterator[dict[str, Any]]:
             yield from _messagesOf(source, number, client, *run)
     for row in source.execute(statements.RETAINED):
         yield {"kind": "retained", **_describe(messageOf(row))}
+    for table, key, value in source.execute(statements.RECORDS):
+        yield {"kind": "record", "table": table, "key": key, "value": base64.b64encode(value).decode("ascii")}
 
 
 def _messagesOf(
@@ -208,7 +210,7 @@ def _messageFrom(line: dict[str, Any]) -> Message:
 def import_(path: Path, source: Path) -> str:
     """
     Read what L{export} has written into a store, which is made if there is none. A session takes the place of one of
-    the same client, a retained message that of its topic.
+    the same client, a retained message that of its topic, a record that of its key.
 
     @return: what was done, in words.
     """
@@ -232,7 +234,9 @@ def import_(path: Path, source: Path) -> str:
         raise StoreError(f"{source}: {error.strerror or error}") from error
     finally:
         database.close()
-    return f"{source}: {work.counts['session']} sessions, {work.counts['retained']} retained messages"
+    counts = work.counts
+    found = f"{counts['session']} sessions, {counts['retained']} retained messages, {counts['record']} records"
+    return f"{source}: {found}"
 
 
 class _Import:
@@ -262,6 +266,8 @@ class _Import:
         self.counts[kind] += 1
         if kind == "retained":
             self._ledger.saveRetained(line["topic"], _messageFrom(line))
+        elif kind == "record":
+            self._ledger.saveRecord(line["table"], line["key"], base64.b64decode(line["value"]))
         elif kind == "session":
             self._takeSession(line)
         elif kind == "message":
@@ -274,16 +280,14 @@ class _Import:
         Write what was taken.
         """
         if not self._ledger.isEmpty:
-            self._database.apply(self._ledger.close(), time.time())
+            self._database.apply(self._ledger.close())
 
     def _takeSession(self, line: dict[str, Any]) -> None:
         client = line["clientid"]
         session = _emptySession(client, line["mountpoint"], line["created_at"])
         known = self._known.get(client)
         if known is not None:
-            session.stored = known
-            self._ledger.removeSession(session)
-            session.stored = 0
+            self._ledger.removeSession(known)
         session.username = line["username"]
         session.zone = line["zone"]
         session.expiryInterval = line["expiry_interval"]

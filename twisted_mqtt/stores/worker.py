@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import threading
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from twisted.python.failure import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_T = TypeVar("_T")
 
 
 class Worker(Protocol):
@@ -19,7 +21,7 @@ class Worker(Protocol):
     Does jobs in order.
     """
 
-    def submit(self, job: Callable[[], Any], done: Callable[[Any], None]) -> None:
+    def submit(self, job: Callable[[], _T], done: Callable[[_T | Failure], None]) -> None:
         """
         Do a job when those before it are done.
 
@@ -44,7 +46,7 @@ class ThreadWorker:
         self._name = name
         self._thread: threading.Thread | None = None
 
-    def submit(self, job: Callable[[], Any], done: Callable[[Any], None]) -> None:
+    def submit(self, job: Callable[[], _T], done: Callable[[_T | Failure], None]) -> None:
         """
         See L{Worker}.
         """
@@ -64,7 +66,6 @@ class ThreadWorker:
     def _work(self) -> None:
         while (next_ := self._jobs.get()) is not None:
             job, done = next_
-            result: Any
             try:
                 result = job()
             except Exception:
@@ -77,11 +78,11 @@ class DirectWorker:
     Does each job at once, for tools and tests that have no reactor.
     """
 
-    def submit(self, job: Callable[[], Any], done: Callable[[Any], None]) -> None:
+    def submit(self, job: Callable[[], _T], done: Callable[[_T | Failure], None]) -> None:
         """
         See L{Worker}.
         """
-        result: Any
+        result: _T | Failure
         try:
             result = job()
         except Exception:

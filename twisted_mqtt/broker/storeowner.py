@@ -1,0 +1,169 @@
+"""
+The broker as its store sees it: takes over what the store holds at the start, and hears what becomes of the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from zope.interface import implementer
+
+from twisted_mqtt.broker.client import ClientInfo
+from twisted_mqtt.broker.listenerprofile import ListenerProfile
+from twisted_mqtt.broker.redispatch import LEFT
+from twisted_mqtt.core.session import NEVER, Session
+from twisted_mqtt.core.topics import splitShare
+from twisted_mqtt.interfaces import IStoreOwner
+
+if TYPE_CHECKING:
+    from twisted_mqtt.broker.broker import Broker
+    from twisted_mqtt.broker.retained import PayloadReader
+    from twisted_mqtt.core.message import Message
+    from twisted_mqtt.core.subscription import Subscription
+    from twisted_mqtt.stores.rows import KeptSession
+
+#: The name of the alarm of a store that can't be written.
+ALARM: Final = "store_failed"
+
+
+@implementer(IStoreOwner)
+class StoreOwner:
+    """
+    What a broker does for its store.
+
+    What was connected when the process ended has been cut off by that: its session ends, and its will comes, so long
+    after the new start as they would have after the loss of the connection. When the old process ended nobody knows.
+    """
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self.nodeName = broker.nodeName
+        self._profiles: dict[str, ListenerProfile] = {}
+        # Sessions that had ended, and left something for others.
+        self._left: list[Session] = []
+
+    # At the start
+
+    def retainedAreIn(self, source: PayloadReader) -> None:
+        """
+        See L{IStoreOwner}.
+        """
+        self._broker.retained.source = source
+
+    def restoreSession(self, kept: KeptSession) -> Session | None:
+        """
+        See L{IStoreOwner}.
+        """
+        if kept.expiry == 0:
+            # It was to end with its connection, and that has ended with the process.
+            return None
+        broker = self._broker
+        profile = self._profileOf(kept.zone)
+        session = Session(
+            kept.clientID, profile.limits, broker.counters, broker.switches, broker, kept.createdAt, kept.mountpoint
+        )
+        session.username = kept.username
+        session.zone = kept.zone
+        session.expiryInterval = kept.expiry
+        if kept.expiry not in (NEVER, LEFT):
+            session.expiresAt = kept.expiresAt or broker.now() + kept.expiry
+        client = ClientInfo(profile, None)
+        client.clientID = kept.clientID
+        client.username = kept.username
+        client.mountpoint = kept.mountpoint
+        client.expiryInterval = kept.expiry
+        session.info = client
+        if kept.expiry == LEFT:
+            self._left.append(session)
+        else:
+            broker.registry.restore(session)
+        return session
+
+    def restoreSubscription(self, subscription: Subscription) -> None:
+        """
+        See L{IStoreOwner}.
+        """
+        self._broker.router.tree.add(subscription, splitShare(subscription.topicFilter)[0])
+
+    def restoreRetained(self, message: Message) -> None:
+        """
+        See L{IStoreOwner}. What is too old goes with the first housekeeping.
+        """
+        self._broker.retained.restore(message)
+
+    def restoreWill(self, clientID: str, will: Message, publishAt: float, delay: float) -> None:
+        """
+        See L{IStoreOwner}.
+        """
+        broker = self._broker
+        session = broker.sessions.get(clientID)
+        if session is None:
+            # Its session ended in the batch that was lost with the process, or has just been found to have ended.
+            broker.store.removeWill(clientID)
+            return
+        now = broker.now()
+        if not publishAt:
+            if session.expiryInterval != NEVER:
+                delay = min(delay, session.expiryInterval)  # [MQTT-3.1.3-9]
+            publishAt = now + delay
+            broker.store.saveWill(clientID, will, publishAt, delay)
+        # Not before the others are here, who may want to hear it.
+        broker.wills.delay(session, will, max(0.0, publishAt - now))
+
+    def restored(self) -> None:
+        """
+        See L{IStoreOwner}.
+        """
+        broker = self._broker
+        left, self._left = self._left, []
+        for session in left:
+            # They were members until now to know their groups.
+            for subscription in session.subscriptions.values():
+                share = splitShare(subscription.topicFilter)[0]
+                broker.router.tree.remove(subscription.matching, session, share)
+            if session.queue is None:
+                broker.store.removeSession(session)
+            else:
+                broker.registry.restore(session)
+        broker.bans.load()
+
+    def _profileOf(self, zone: str) -> ListenerProfile:
+        profile = self._profiles.get(zone)
+        if profile is None:
+            settings = self._broker.settings
+            # A zone that the configuration has no more is replaced by that of most clients.
+            profile = ListenerProfile("", settings.resolveZone(zone if zone in settings.zone else "external"))
+            self._profiles[zone] = profile
+        return profile
+
+    # While it runs
+
+    def committed(self) -> None:
+        """
+        See L{IStoreOwner}.
+        """
+        self._broker.router.committed()
+
+    def retainedWritten(self, messages: list[Message]) -> None:
+        """
+        See L{IStoreOwner}.
+        """
+        self._broker.retained.written(messages)
+
+    def hurry(self, whether: bool) -> None:
+        """
+        See L{IStoreOwner}.
+        """
+        self._broker.hurry(whether)
+
+    def storeFailed(self, text: str) -> None:
+        """
+        See L{IStoreOwner}.
+        """
+        self._broker.alarms.activate(ALARM, "critical", "The store can't be written", text)
+
+    def storeRecovered(self) -> None:
+        """
+        See L{IStoreOwner}.
+        """
+        self._broker.alarms.deactivate(ALARM)
