@@ -51,13 +51,15 @@ class StompError(Exception):
     @ivar message: what goes into the C{message} header: short.
     @ivar detail: what goes into the body.
     @ivar frame: the frame, where it is not whole and its headers are known; else L{None}.
+    @ivar isTooBig: whether it is larger than the limits.
     """
 
-    def __init__(self, message: str, detail: str = "", frame: Frame | None = None) -> None:
+    def __init__(self, message: str, detail: str = "", frame: Frame | None = None, isTooBig: bool = False) -> None:
         super().__init__(message)
         self.message: str = message
         self.detail: str = detail
         self.frame: Frame | None = frame
+        self.isTooBig: bool = isTooBig
 
 
 class FrameLimits:
@@ -244,7 +246,7 @@ class StompParser:
             if size - self._start > _LONGEST_COMMAND + 1:
                 raise StompError("malformed frame", "this is no STOMP command")
         elif size - self._line > limits.maxHeaderLength + 1:
-            raise StompError("header too long", f"a header may have {limits.maxHeaderLength} bytes")
+            raise StompError("header too long", f"a header may have {limits.maxHeaderLength} bytes", None, True)
         if size - self._start > limits.maxHead:
             raise self._headTooLong()
 
@@ -279,7 +281,7 @@ class StompParser:
                 line = line[:-1]
             size = len(line) if isASCII else len(line.encode("utf-8"))
             if size > longest:
-                raise StompError("header too long", f"a header may have {longest} bytes")
+                raise StompError("header too long", f"a header may have {longest} bytes", None, True)
             name, colon, value = line.partition(":")
             if not colon or not name:
                 raise StompError("malformed frame", f"this is no header: {line[:80]!r}")
@@ -315,13 +317,12 @@ class StompParser:
         self._head = b""
 
     def _tooLong(self, frame: Frame) -> StompError:
-        return StompError("body too long", f"a body may have {self._limits.maxBodyLength} bytes", frame)
+        return StompError("body too long", f"a body may have {self._limits.maxBodyLength} bytes", frame, True)
 
     def _headTooLong(self) -> StompError:
         limits = self._limits
-        return StompError(
-            "headers too long", f"a frame may have {limits.maxHeaders} headers of {limits.maxHeaderLength} bytes"
-        )
+        detail = f"a frame may have {limits.maxHeaders} headers of {limits.maxHeaderLength} bytes"
+        return StompError("headers too long", detail, None, True)
 
 
 def unescape(text: str, version: int) -> str:

@@ -4,7 +4,13 @@ A transport for protocols whose client gets messages instead of a stream.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IAddress
+
+    from twisted_mqtt.net.peeridentity import PeerIdentity
+    from twisted_mqtt.net.roles import Producer
 
 
 class Messenger(Protocol):
@@ -17,9 +23,11 @@ class Messenger(Protocol):
         Send one message.
         """
 
-    def end(self) -> None:
+    def end(self, isTooBig: bool) -> None:
         """
         Send what is left, and close.
+
+        @param isTooBig: whether that is because the client has sent more than is taken.
         """
 
     def abort(self) -> None:
@@ -32,7 +40,7 @@ class Messenger(Protocol):
         Take no further messages from the client, or do so again.
         """
 
-    def setProducer(self, producer: Any) -> None:
+    def setProducer(self, producer: Producer | None) -> None:
         """
         Whom to tell when the client takes no more, and when it does again; L{None} for nobody.
         """
@@ -43,12 +51,18 @@ class MessageTransport:
     What the protocol writes to. C{sendMessage} is what tells it that this is no stream.
 
     @ivar disconnecting: whether the protocol has asked for the end.
+    @ivar isTooBig: whether the client has sent more than is taken, which is why the protocol asks for the end.
     @ivar peerIdentity: who the client is by its certificate; L{None} if it has shown none.
     @ivar cookie: what the client's browser has sent for one; L{None} for nothing.
     """
 
     def __init__(
-        self, messenger: Messenger, peer: Any, host: Any, peerIdentity: Any = None, cookie: str | None = None
+        self,
+        messenger: Messenger,
+        peer: IAddress,
+        host: IAddress,
+        peerIdentity: PeerIdentity | None = None,
+        cookie: str | None = None,
     ) -> None:
         """
         @param peer: the client's address.
@@ -58,6 +72,7 @@ class MessageTransport:
         self._peer = peer
         self._host = host
         self.disconnecting = False
+        self.isTooBig = False
         self.peerIdentity = peerIdentity
         self.cookie = cookie
 
@@ -87,7 +102,7 @@ class MessageTransport:
         """
         if not self.disconnecting:
             self.disconnecting = True
-            self._messenger.end()
+            self._messenger.end(self.isTooBig)
 
     def abortConnection(self) -> None:
         """
@@ -96,19 +111,19 @@ class MessageTransport:
         self.disconnecting = True
         self._messenger.abort()
 
-    def getPeer(self) -> Any:
+    def getPeer(self) -> IAddress:
         """
         The client's address.
         """
         return self._peer
 
-    def getHost(self) -> Any:
+    def getHost(self) -> IAddress:
         """
         The address that it has connected to.
         """
         return self._host
 
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
+    def registerProducer(self, producer: Producer, streaming: bool) -> None:
         """
         Pause and resume a producer as the client reads.
         """

@@ -232,6 +232,8 @@ class StompProtocol:
                 if outcome is not None and self._wait(outcome):
                     return
         except StompError as error:
+            if error.isTooBig and self._sendMessage is not None:
+                self.transport.isTooBig = True
             session.failed(error)
 
     def _wait(self, outcome: Deferred[Any]) -> bool:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from twisted_mqtt.config.forms import CIPHER_LIST, TLS_VERSION_LIST, URL_PATH
 from twisted_mqtt.config.keys import Address, Alias, Duration, File, Flag, Positive, Short, Size, Texts, Whole
+from twisted_mqtt.config.schema_listeners import Compress, Deflate, DeflateOptions
 from twisted_mqtt.config.schema_ports import PeerCertificate
 from twisted_mqtt.config.values import KB, MB, Bind
 
@@ -109,6 +110,8 @@ class StompWeb(Struct, frozen=True, kw_only=True):
     ] = None
     path: Annotated[str, URL_PATH, "Path of WebSocket, and of SockJS below it"] = "/stomp"
     allowed_origins: Annotated[Texts, "Web pages that may connect, such as `https://example.org`; empty for all"] = ()
+    compress: Compress = False
+    deflate_opts: DeflateOptions = Deflate()
     heartbeat: Annotated[Duration, "How often a silent SockJS connection gets a heart-beat"] = 25.0
     disconnect_delay: Annotated[Duration, "How long a SockJS session waits for its client's next request"] = 5.0
     response_limit: Annotated[Size, "Bytes after which a streaming answer of SockJS ends; the client asks again"] = (

@@ -17,7 +17,8 @@ from gateways.stomp.sockjsframes import BrokenMessages, messagesOf
 from gateways.stomp.sockjssession import SockJSSession
 
 if TYPE_CHECKING:
-    from gateways.stomp.websocket import StompWebSocketFactory
+    from gateways.stomp.websocket import StompSocketFactory
+    from twisted_mqtt.net.websocket.origins import Origins
 
 _JAVASCRIPT: Final = b"application/javascript; charset=UTF-8"
 _JSON: Final = b"application/json; charset=UTF-8"
@@ -99,9 +100,10 @@ class SockJSResource(Resource):
 
     isLeaf = True
 
-    def __init__(self, factory: StompWebSocketFactory) -> None:
+    def __init__(self, factory: StompSocketFactory, origins: Origins) -> None:
         Resource.__init__(self)
         self._factory = factory
+        self._origins = origins
         self._table = factory.table
         self._path = factory.table.path.rstrip("/")
         self._sessions: dict[str, SockJSSession] = {}
@@ -123,7 +125,7 @@ class SockJSResource(Resource):
             return self._say(request, 404, b"not found\n")
         origin = request.getHeader("origin")
         channel: Any = request.channel
-        if not self._factory.allowsOrigin(origin, channel.transport):
+        if not self._origins.allows(origin, channel.transport.getHost()):
             return self._say(request, 403, b"the origin of this page is not allowed\n")
         request.setHeader(b"access-control-allow-origin", (origin or "*").encode("latin-1", "replace"))
         request.setHeader(b"vary", b"Origin")
@@ -170,10 +172,10 @@ class SockJSResource(Resource):
         page = _IFRAME.format(url=self._table.client_url.replace('"', "%22").replace("<", "%3C")).encode()
         tag = b'"%b"' % hashlib.sha256(page).hexdigest()[:32].encode()
         request.setHeader(b"cache-control", b"public, max-age=%d" % _A_YEAR)
-        origins = self._factory.origins
-        if origins:
+        allowed = self._origins.allowed
+        if allowed:
             # Whoever may show it speaks through it.
-            request.setHeader(b"content-security-policy", f"frame-ancestors {' '.join(origins)}".encode())
+            request.setHeader(b"content-security-policy", f"frame-ancestors {' '.join(allowed)}".encode())
         if request.setETag(tag) is not None:
             return b""
         return self._say(request, 200, page, _HTML)

@@ -10,6 +10,11 @@ from typing import Final
 OPEN: Final = b"o"
 HEARTBEAT: Final = b"h"
 
+GO_AWAY: Final = (3000, "Go away!")
+"""
+Why a session has ended, in most cases: code and reason.
+"""
+
 # U+2028 and such are no part of JSON that JavaScript of old takes, and some servers between eat control characters:
 # whatever is not ASCII is escaped.
 _encode: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode

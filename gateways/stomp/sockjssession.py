@@ -12,12 +12,12 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
 from gateways.stomp.messagetransport import MessageTransport
-from gateways.stomp.sockjsframes import HEARTBEAT, OPEN, closeFrame, messageFrame
+from gateways.stomp.sockjsframes import GO_AWAY, HEARTBEAT, OPEN, closeFrame, messageFrame
 
 if TYPE_CHECKING:
-    from gateways.stomp.websocket import StompWebSocketFactory
+    from gateways.stomp.websocket import StompSocketFactory
+    from twisted_mqtt.net.roles import Producer
 
-_GO_AWAY: Final = (3000, "Go away!")
 _STILL_OPEN: Final = (2010, "Another connection still open")
 
 
@@ -44,7 +44,7 @@ class SockJSSession:
 
     def __init__(
         self,
-        factory: StompWebSocketFactory,
+        factory: StompSocketFactory,
         peer: Any,
         host: Any,
         identity: Any,
@@ -96,7 +96,7 @@ class SockJSSession:
         The client waits for frames.
         """
         if self._answer is not None or self._lost:
-            answer.frame(closeFrame(*(_GO_AWAY if self._lost else _STILL_OPEN)))
+            answer.frame(closeFrame(*(GO_AWAY if self._lost else _STILL_OPEN)))
             answer.finish()
             return
         self._setTimer(None)
@@ -161,7 +161,7 @@ class SockJSSession:
             self._congested = True
             self._producer.pauseProducing()
 
-    def end(self) -> None:
+    def end(self, isTooBig: bool) -> None:
         """
         Send what is left, and that it is over.
         """
@@ -190,7 +190,7 @@ class SockJSSession:
         if not paused and self._unread:
             self._reactor.callLater(0, self._read)
 
-    def setProducer(self, producer: Any) -> None:
+    def setProducer(self, producer: Producer | None) -> None:
         """
         Whom to tell when the client does not read.
         """
@@ -209,7 +209,7 @@ class SockJSSession:
             self._waitingBytes = 0
             more = answer.frame(messageFrame(messages))
         if self._over and more:
-            answer.frame(closeFrame(*_GO_AWAY))
+            answer.frame(closeFrame(*GO_AWAY))
             self._end(answer)
             # The protocol above is in the middle of something.
             self._reactor.callLater(0, self._lose, ConnectionDone())
@@ -243,7 +243,7 @@ class SockJSSession:
     def _setTimer(self, delay: float | None, action: Callable[[], None] | None = None) -> None:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        self._timer = None if delay is None else self._reactor.callLater(delay, action)
+        self._timer = None if delay is None or action is None else self._reactor.callLater(delay, action)
 
     def _lose(self, reason: Exception) -> None:
         if self._lost:

@@ -1,5 +1,5 @@
 """
-What speaks HTTP: it looks at the first request of a connection, and gives it to WebSocket or to SockJS.
+STOMP's HTTP listener: WebSocket, and SockJS over plain HTTP.
 """
 
 from __future__ import annotations
@@ -7,24 +7,26 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.protocol import Factory
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.server import Request, Site
 
 from gateways.stomp.sockjs import SockJSResource
-from gateways.stomp.websocket import StompWebSocketFactory
+from gateways.stomp.websocket import SUB_PROTOCOLS, StompSocketFactory
+from twisted_mqtt.net.websocket.autobahnprivate import BEST, Ways
+from twisted_mqtt.net.websocket.connection import WebSocketConnection
+from twisted_mqtt.net.websocket.factory import WebSocketFactory
+from twisted_mqtt.net.websocket.options import DeflateOptions, MessageEndpoint, PortOptions, WebSocketOptions
+from twisted_mqtt.net.websocket.origins import Origins
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IAddress
-    from twisted.python.failure import Failure
+    from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
 
     from gateways.stomp.protocol import StompFactory
     from gateways.stomp.settings import StompWeb
+    from twisted_mqtt.net.websocket.http import Request as WebRequest
+    from twisted_mqtt.net.websocket.transport import MessageFactory
 
-# The head of a first request is no longer than this.
-_LONGEST_HEAD: Final = 16384
 _TOO_LARGE: Final = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-_UPGRADE: Final = re.compile(rb"^upgrade:[ \t]*websocket[ \t]*\r$", re.IGNORECASE | re.MULTILINE)
 
 
 class _QuietSite(Site):
@@ -85,103 +87,82 @@ class _LimitedRequest(Request):
             transport.loseConnection()
 
 
-class _Door:
+class WebFactory(WebSocketFactory):
     """
-    A connection whose client has not shown yet what it wants. Then it passes everything on.
-    """
-
-    def __init__(self, factory: WebFactory, address: Any) -> None:
-        self._factory = factory
-        self._address = address
-        self._head = b""
-        self._inner: Any = None
-        self._timer: Any = None
-        self.transport: Any = None
-
-    def makeConnection(self, transport: Any) -> None:
-        """
-        The connection is there.
-        """
-        self.transport = transport
-        self._factory.connections += 1
-        self._timer = self._factory.reactor.callLater(self._factory.patience, self._tooLate)
-
-    def dataReceived(self, data: bytes) -> None:
-        """
-        Bytes have come.
-        """
-        if self._inner is not None:
-            self._inner.dataReceived(data)
-            return
-        # Only as much again as the end of the head may be split over.
-        seen = max(0, len(self._head) - 3)
-        self._head += data
-        end = self._head.find(b"\r\n\r\n", seen)
-        if end < 0 and len(self._head) <= _LONGEST_HEAD:
-            return
-        self._cancel()
-        head, self._head = self._head, b""
-        self._inner = self._factory.choose(head[: end + 2] if end >= 0 else head, self._address)
-        self._inner.makeConnection(self.transport)
-        self._inner.dataReceived(head)
-
-    def connectionLost(self, reason: Failure) -> None:
-        """
-        The connection is gone.
-        """
-        self._cancel()
-        self._factory.connections -= 1
-        if self._inner is not None:
-            self._inner.connectionLost(reason)
-
-    def _cancel(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _tooLate(self) -> None:
-        self._timer = None
-        self.transport.abortConnection()
-
-
-class WebFactory(Factory):
-    """
-    Makes the connections of an HTTP listener.
-
-    @ivar connections: how many there are.
-    @ivar patience: in how many seconds a client must have said what it wants.
+    Makes the connections of an HTTP listener: each begins with a request, which is for WebSocket or for SockJS.
     """
 
-    noisy = False
-
-    def __init__(self, stomp: StompFactory, table: StompWeb, reactor: Any, secure: bool = False) -> None:
+    def __init__(
+        self,
+        stomp: StompFactory,
+        table: StompWeb,
+        reactor: IReactorTime,
+        secure: bool = False,
+        ways: Ways = BEST,
+    ) -> None:
         """
         @param stomp: makes the protocols above.
         @param secure: whether there is TLS below.
         """
-        self.reactor = reactor
-        self.patience = stomp.profile.zone.idle_timeout
-        self.connections = 0
-        self._gateway = stomp.gateway
-        self._plain = StompWebSocketFactory(stomp, table, reactor, framed=False, secure=secure)
-        self._framed = StompWebSocketFactory(stomp, table, reactor, framed=True, secure=secure)
-        self._resource = SockJSResource(self._framed)
-        site: Any = _QuietSite
-        self._site: Any = site(self._resource, requestFactory=self._requestClass(), timeout=60, reactor=reactor)
-        path = re.escape(table.path.rstrip("/").encode())
-        # What is below the path: nothing or "websocket" for STOMP as it is, server and session before it for SockJS.
-        self._isPlain = re.compile(rb"GET %b(/|/websocket)?(\?\S*)? " % path)
-        self._isFramed = re.compile(rb"GET %b/[^/.\s]+/[^/.\s]+/websocket(\?\S*)? " % path)
-
-    def _requestClass(self) -> type[Request]:
-        limits = self._gateway.frameLimits
+        gateway = self._gateway = stomp.gateway
+        origins = Origins(table.allowed_origins, "https" if secure else "http")
+        limits = gateway.frameLimits
+        # As JSON a byte may take six.
         largest = 6 * (limits.maxHead + limits.maxBodyLength) + 1024
-        return type("LimitedRequest", (_LimitedRequest,), {"largest": largest})
+        framed = StompSocketFactory(stomp, table, reactor, framed=True)
+        self._resource = SockJSResource(framed, origins)
+        request = type("LimitedRequest", (_LimitedRequest,), {"largest": largest})
+        site: Any = _QuietSite  # its own is untyped
+        self._site: Site = site(self._resource, requestFactory=request, timeout=60, reactor=reactor)
+        WebSocketFactory.__init__(
+            self,
+            PortOptions(name=stomp.profile.name, handshakeTimeout=stomp.profile.zone.idle_timeout, origins=origins),
+            self.endpointsOf(table, largest, StompSocketFactory(stomp, table, reactor, framed=False), framed),
+            gateway.broker.wheel,
+            reactor,
+            self._otherwise,
+            lambda: bool(gateway.broker.stopping),
+            ways,
+        )
+
+    def endpointsOf(
+        self, table: StompWeb, largest: int, plain: MessageFactory, framed: MessageFactory
+    ) -> list[MessageEndpoint]:
+        """
+        What is below the path: nothing or "websocket" for STOMP as it is, server and session before it for SockJS.
+
+        @param largest: how many bytes a message may have.
+        """
+        path = re.escape(table.path.rstrip("/"))
+        paths = ((rf"{path}(/|/websocket)?", plain), (rf"{path}/[^/.\s]+/[^/.\s]+/websocket", framed))
+        opts = table.deflate_opts
+        deflate = DeflateOptions.named(
+            opts.level,
+            opts.strategy,
+            opts.mem_level,
+            opts.server_context_takeover,
+            opts.client_context_takeover,
+            opts.server_max_window_bits,
+            opts.client_max_window_bits,
+        )
+        return [
+            MessageEndpoint(
+                WebSocketOptions(
+                    path=re.compile(pattern),
+                    subProtocols=SUB_PROTOCOLS,
+                    largest=largest,
+                    deflate=deflate if table.compress else None,
+                ),
+                factory,
+            )
+            for pattern, factory in paths
+        ]
 
     def doStart(self) -> None:
         """
         A port begins to listen.
         """
+        super().doStart()
         self._site.doStart()
 
     def doStop(self) -> None:
@@ -190,23 +171,19 @@ class WebFactory(Factory):
         """
         self._resource.stop()
         self._site.doStop()
+        super().doStop()
 
-    def buildProtocol(self, addr: IAddress | None) -> Any:
+    def buildProtocol(self, addr: IAddress | None) -> WebSocketConnection | None:
         """
         A connection, unless there are too many. SockJS takes two for each client.
         """
         gateway = self._gateway
         if gateway.broker.stopping or self.connections >= 2 * gateway.settings.listener.max_clients:
             return None
-        return _Door(self, addr)
+        return super().buildProtocol(addr)
 
-    def choose(self, head: bytes, address: Any) -> Any:
+    def _otherwise(self, request: WebRequest, here: IAddress) -> IProtocolFactory:
         """
-        Who answers a connection that begins with this request.
+        What is not for WebSocket is for SockJS.
         """
-        if _UPGRADE.search(head):
-            if self._isPlain.match(head):
-                return self._plain.buildProtocol(address)
-            if self._isFramed.match(head):
-                return self._framed.buildProtocol(address)
-        return self._site.buildProtocol(address)
+        return self._site

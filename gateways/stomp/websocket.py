@@ -1,128 +1,98 @@
 """
-STOMP over WebSocket, plain and in the framing of SockJS. Autobahn speaks WebSocket.
+STOMP over WebSocket, plain and in the framing of SockJS: what stands between the layer of WebSocket and the protocol.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
-
-from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
-from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
-from twisted.internet.error import ConnectionDone
-from twisted.python.failure import Failure
+from typing import TYPE_CHECKING, Final
 
 from gateways.stomp.messagetransport import MessageTransport
-from gateways.stomp.sockjsframes import BrokenMessages, closeFrame, messageFrame, messagesOf
+from gateways.stomp.sockjsframes import GO_AWAY, HEARTBEAT, OPEN, BrokenMessages, closeFrame, messageFrame, messagesOf
+from twisted_mqtt.net.websocket.frames import INVALID_PAYLOAD, NORMAL, PROTOCOL_ERROR, TOO_BIG, UNSUPPORTED_DATA, isUTF8
 
 if TYPE_CHECKING:
-    from gateways.stomp.protocol import StompFactory
-    from gateways.stomp.settings import StompWeb
+    from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+    from twisted.python.failure import Failure
 
-# The best first.
+    from gateways.stomp.protocol import StompFactory, StompProtocol
+    from gateways.stomp.settings import StompWeb
+    from twisted_mqtt.net.roles import Producer
+    from twisted_mqtt.net.websocket.transport import WebSocketTransport
+
 SUB_PROTOCOLS: Final = ("v12.stomp", "v11.stomp", "v10.stomp")
 
-# RFC 6455 7.4.1
-_NORMAL: Final = 1000
-_UNSUPPORTED: Final = 1003
+# What an ERROR frame calls them.
+_NAMES: Final = {
+    PROTOCOL_ERROR: "WebSocket protocol error",
+    UNSUPPORTED_DATA: "malformed message",
+    INVALID_PAYLOAD: "malformed message",
+    TOO_BIG: "message too big",
+}
 
-# What SockJS says when a session has ended.
-GO_AWAY: Final = (3000, "Go away!")
 
-
-class StompWebSocket(WebSocketServerProtocol):
+class StompSocket:
     """
-    One WebSocket.
-
-    @ivar framed: whether it is one of SockJS.
+    One WebSocket whose messages are STOMP: a
+    L{MessageReceiver<twisted_mqtt.net.websocket.transport.MessageReceiver>} for the layer of WebSocket, and the
+    L{Messenger<gateways.stomp.messagetransport.Messenger>} of the protocol above.
     """
 
-    factory: StompWebSocketFactory
-    transport: Any
-    framed = False
-    _upper: Any = None
-    _lower: MessageTransport | None = None
-    _producer: Any = None
-    _beat: Any = None
-    _cookie: str | None = None
+    transport: WebSocketTransport
 
-    # From autobahn
+    def __init__(self, factory: StompSocketFactory, upper: StompProtocol) -> None:
+        self._factory = factory
+        self._upper = upper
+        self._lower: MessageTransport | None = None
+        self._hasProducer = False
+        # Why the layer is closing the connection, where it is.
+        self._failure: tuple[int, str] | None = None
 
-    def onConnect(self, request: ConnectionRequest) -> str | None:
-        """
-        Nothing is wrong with the handshake.
+    # From the layer of WebSocket
 
-        @return: the sub-protocol to be spoken.
-        """
-        factory = self.factory
-        if not factory.allowsOrigin(request.headers.get("origin"), self.transport):
-            raise ConnectionDeny(403, "the origin of this page is not allowed")
-        self._upper = factory.stomp.buildProtocol(self.transport.getPeer())
-        if self._upper is None:
-            raise ConnectionDeny(503, "no further client is taken")
-        self._cookie = request.headers.get("cookie")
-        return next((name for name in SUB_PROTOCOLS if name in request.protocols), None)
-
-    def onOpen(self) -> None:
+    def makeConnection(self, transport: WebSocketTransport) -> None:
         """
         The handshake is done.
         """
-        transport = self.transport
-        identity = getattr(transport, "peerIdentity", None)
-        lower = MessageTransport(self, transport.getPeer(), transport.getHost(), identity, self._cookie)
-        self._lower = lower
-        if self.framed:
-            self._sendText(b"o")
-            self._beat = self.factory.reactor.callLater(self.factory.table.heartbeat, self._heartbeat)
-        self._upper.makeConnection(lower)
+        self.transport = transport
+        self._lower = MessageTransport(
+            self, transport.getPeer(), transport.getHost(), transport.peerIdentity, transport.cookie
+        )
+        self._upper.makeConnection(self._lower)
 
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+    def messageReceived(self, payload: bytes, isText: bool) -> None:
         """
         A message has come.
         """
-        upper = self._upper
-        if upper is None or self._lower is None or self._lower.disconnecting:
-            return
-        if not self.framed:
-            upper.dataReceived(payload)
-            return
-        try:
-            messages = messagesOf(payload)
-        except BrokenMessages:
-            self.sendClose(_UNSUPPORTED, "Broken JSON encoding.")
-            return
-        for message in messages:
-            upper.dataReceived(message)
+        self._upper.dataReceived(payload)
 
-    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+    def failing(self, code: int, reason: str) -> None:
+        """
+        The client has sent what WebSocket does not allow: STOMP tells it so in its own way first.
+        """
+        self._failure = (code, reason)
+        self._upper.session.fail(_NAMES.get(code, "closed"), reason)
+
+    def connectionLost(self, reason: Failure) -> None:
         """
         The connection is gone.
         """
-        if self._beat is not None:
-            self._beat.cancel()
-            self._beat = None
-        upper, self._upper = self._upper, None
-        if upper is not None and self._lower is not None:
+        if self._lower is not None:
             self._lower.disconnecting = True
-            upper.connectionLost(Failure(ConnectionDone()))
+            self._upper.connectionLost(reason)
 
     # For the protocol above: Messenger
 
     def send(self, wire: bytes) -> None:
         """
-        Send one message.
+        Send one message. A browser makes a string of text; what is none must not be said to be.
         """
-        if self.framed:
-            self._sendText(messageFrame([wire]))
-        else:
-            self._sendText(wire)
+        self.transport.sendMessage(wire, isUTF8(wire))
 
-    def end(self) -> None:
+    def end(self, isTooBig: bool) -> None:
         """
         Close.
         """
-        if self.framed:
-            self._sendText(closeFrame(*GO_AWAY))
-        self.sendClose(_NORMAL)
+        self.transport.closeWith(TOO_BIG if isTooBig else NORMAL, "")
 
     def abort(self) -> None:
         """
@@ -136,89 +106,108 @@ class StompWebSocket(WebSocketServerProtocol):
         """
         if paused:
             self.transport.pauseProducing()
-        elif not getattr(self.transport, "disconnecting", False):
+        else:
             self.transport.resumeProducing()
 
-    def setProducer(self, producer: Any) -> None:
+    def setProducer(self, producer: Producer | None) -> None:
         """
         Whom to tell when the client does not read.
         """
-        if self._producer is not None:
+        if self._hasProducer:
             self.transport.unregisterProducer()
-        self._producer = producer
+        self._hasProducer = producer is not None
         if producer is not None:
             self.transport.registerProducer(producer, True)
 
-    def _sendText(self, payload: bytes) -> None:
-        # A browser makes a string of text; what is none must not be said to be.
+
+class SockJSSocket(StompSocket):
+    """
+    The same in the framing of SockJS.
+    """
+
+    _beat: IDelayedCall | None = None
+
+    def makeConnection(self, transport: WebSocketTransport) -> None:
+        """
+        The handshake is done.
+        """
+        transport.sendMessage(OPEN, True)
+        self._beatLater()
+        super().makeConnection(transport)
+
+    def messageReceived(self, payload: bytes, isText: bool) -> None:
+        """
+        A message has come.
+        """
         try:
-            payload.decode("utf-8")
-        except UnicodeDecodeError:
-            WebSocketServerProtocol.sendMessage(self, payload, True)
-        else:
-            WebSocketServerProtocol.sendMessage(self, payload, False)
+            messages = messagesOf(payload)
+        except BrokenMessages:
+            self.transport.fail(UNSUPPORTED_DATA, "Broken JSON encoding.")
+            return
+        for message in messages:
+            self._upper.dataReceived(message)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        The connection is gone.
+        """
+        if self._beat is not None:
+            self._beat.cancel()
+            self._beat = None
+        super().connectionLost(reason)
+
+    def send(self, wire: bytes) -> None:
+        """
+        Send one message.
+        """
+        self.transport.sendMessage(messageFrame([wire]), True)
+
+    def end(self, isTooBig: bool) -> None:
+        """
+        Say that the session is over, and close.
+        """
+        self.transport.sendMessage(closeFrame(*(self._failure or GO_AWAY)), True)
+        super().end(isTooBig)
+
+    def _beatLater(self) -> None:
+        self._beat = self._factory.reactor.callLater(self._factory.table.heartbeat, self._heartbeat)
 
     def _heartbeat(self) -> None:
-        self._sendText(b"h")
-        self._beat = self.factory.reactor.callLater(self.factory.table.heartbeat, self._heartbeat)
+        self.transport.sendMessage(HEARTBEAT, True)
+        self._beatLater()
 
 
-class SockJSWebSocket(StompWebSocket):
+class StompSocketFactory:
     """
-    One WebSocket of SockJS.
-    """
-
-    framed = True
-
-
-class StompWebSocketFactory(WebSocketServerFactory):
-    """
-    Makes the WebSockets of a listener.
+    Makes the sockets of a listener.
 
     @ivar stomp: makes the protocols above.
-    @ivar origins: of the pages that may connect; none for all.
+    @ivar table: C{[stomp.ws]}.
+    @ivar reactor: calls when SockJS is to beat.
     """
 
-    noisy = False
-
-    def __init__(self, stomp: StompFactory, table: StompWeb, reactor: Any, framed: bool, secure: bool = False) -> None:
+    def __init__(self, stomp: StompFactory, table: StompWeb, reactor: IReactorTime, framed: bool) -> None:
         """
         @param framed: whether for SockJS.
-        @param secure: whether there is TLS below.
         """
-        WebSocketServerFactory.__init__(self, protocols=list(SUB_PROTOCOLS), server="", reactor=reactor)
-        self.protocol = SockJSWebSocket if framed else StompWebSocket
         self.stomp = stomp
         self.table = table
-        limits = stomp.gateway.frameLimits
-        # As JSON a byte may take six.
-        largest = 6 * (limits.maxHead + limits.maxBodyLength) + 1024
-        WebSocketServerFactory.setProtocolOptions(
-            self,
-            maxMessagePayloadSize=largest,
-            maxFramePayloadSize=largest,
-            openHandshakeTimeout=stomp.profile.zone.idle_timeout,
-            closeHandshakeTimeout=1.0,
-            allowNullOrigin=True,
-            # It is the port that sets it.
-            tcpNoDelay=False,
-        )
-        self._secure = secure
-        self.origins = [origin.lower().rstrip("/") for origin in table.allowed_origins]
+        self.reactor = reactor
+        self._socket = SockJSSocket if framed else StompSocket
 
-    def allowsOrigin(self, origin: str | None, transport: Any) -> bool:
+    def doStart(self) -> None:
         """
-        Whether a page may connect. What is no browser does not say where it comes from.
-
-        A page of the gateway's own may: that is the iframe of SockJS, which in turn only pages that may connect can
-        show. It is known by the address of the socket; a name is no proof, for its owner can let it mean any address.
-
-        @param transport: the connection that it has come by.
+        Nothing.
         """
-        if origin is None or not self.origins or origin.lower() in self.origins:
-            return True
-        here = transport.getHost()
-        host = f"[{here.host}]" if ":" in here.host else here.host
-        scheme, usual = ("https", 443) if self._secure else ("http", 80)
-        own = f"{scheme}://{host}" if here.port == usual else f"{scheme}://{host}:{here.port}"
-        return origin.lower() == own
+
+    def doStop(self) -> None:
+        """
+        Nothing.
+        """
+
+    def buildProtocol(self, address: IAddress | None) -> StompSocket | None:
+        """
+        A socket, or L{None} where no further client is taken.
+        """
+        upper = self.stomp.buildProtocol(address)
+        return None if upper is None else self._socket(self, upper)

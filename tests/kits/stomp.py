@@ -27,13 +27,15 @@ class Kit:
     A broker and its STOMP gateway.
     """
 
-    def __init__(self, zone: dict[str, Any] | None = None, store: Any = None, **stomp: Any) -> None:
+    def __init__(self, zone: dict[str, Any] | None = None, store: Any = None, clock: Any = None, **stomp: Any) -> None:
         """
+        @param clock: a reactor, where not all is in memory.
         @param zone: keys of the zone.
         @param stomp: keys of the gateway's table.
         """
-        self.clock = Clock()
-        self.clock.advance(NOW)
+        self.clock = clock or Clock()
+        if clock is None:
+            self.clock.advance(NOW)
         settings = settingsFrom({"zone": {"external": zone or {}}, "stomp": stomp})
         self.broker = Broker(settings, self.clock, store or MemoryStore(), chance=lambda: 0.0)
         self.broker.startService()

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import struct
 import zlib
+from re import Pattern
 from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -18,8 +20,11 @@ from twisted.python.failure import Failure
 from twisted_mqtt.base.timerwheel import TimerWheel
 from twisted_mqtt.config.schema_listeners import WebSocketListener
 from twisted_mqtt.config.values import Bind
-from twisted_mqtt.net.websocket.connection import WebSocketConnection
+from twisted_mqtt.listeners.websocket import webSocketFactory
+from twisted_mqtt.net.websocket.autobahnprivate import BEST, Ways
 from twisted_mqtt.net.websocket.factory import WebSocketFactory
+from twisted_mqtt.net.websocket.options import MessageEndpoint, Otherwise, PortOptions, WebSocketOptions
+from twisted_mqtt.net.websocket.transport import WebSocketTransport
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
@@ -122,21 +127,12 @@ def deflate(payload: bytes) -> bytes:
     return (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\x00\x00\xff\xff")
 
 
-class Info:
-    """
-    What is known of a client.
-    """
-
-    wsCookie: str | None = None
-
-
 class Upper(Protocol):
     """
     Stands for the protocol inside WebSocket, and notes what it is told.
     """
 
     def __init__(self) -> None:
-        self.client = Info()
         self.chunks: list[bytes] = []
         self.lost: Failure | None = None
         self.pauseAfter: int | None = None
@@ -159,6 +155,52 @@ class Upper(Protocol):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # a default nobody uses
         """
         See C{IProtocol}.
+        """
+        assert self.lost is None
+        self.lost = reason
+
+
+class MessageUpper:
+    """
+    The same for a protocol that gets messages.
+    """
+
+    transport: WebSocketTransport
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[bytes, bool]] = []
+        self.failures: list[tuple[int, str]] = []
+        self.lost: Failure | None = None
+        self.pauseAfter: int | None = None
+        # What is sent when the connection fails.
+        self.lastWord: bytes | None = None
+
+    def makeConnection(self, transport: WebSocketTransport) -> None:
+        """
+        See L{twisted_mqtt.net.websocket.transport.MessageReceiver}.
+        """
+        self.transport = transport
+
+    def messageReceived(self, payload: bytes, isText: bool) -> None:
+        """
+        See L{twisted_mqtt.net.websocket.transport.MessageReceiver}.
+        """
+        self.messages.append((payload, isText))
+        if self.pauseAfter is not None and len(self.messages) >= self.pauseAfter:
+            self.transport.pauseProducing()
+
+    def failing(self, code: int, reason: str) -> None:
+        """
+        See L{twisted_mqtt.net.websocket.transport.MessageReceiver}.
+        """
+        self.failures.append((code, reason))
+        if self.lastWord is not None:
+            self.transport.sendMessage(self.lastWord, True)
+            self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        See L{twisted_mqtt.net.websocket.transport.MessageReceiver}.
         """
         assert self.lost is None
         self.lost = reason
@@ -198,19 +240,37 @@ class Site:
     A listener with its clock, and the protocols above.
     """
 
-    def __init__(self, status: str | None = "Node test is started", **keys: Any) -> None:
+    def __init__(self, ways: Ways = BEST, above: Any = None, **keys: Any) -> None:
+        """
+        @param above: makes the protocols above, if they are not L{Upper}s.
+        @param keys: of the listener's table.
+        """
         self.clock = Clock()
         self.clock.advance(1000.0)
         self.wheel = TimerWheel(self.clock)
         self.uppers: list[Upper] = []
-        self.stopping = False
+        # Whether no client is taken, and whether that is because the node stops.
+        self.full = self.stopping = False
         wrapped = Factory()
         wrapped.buildProtocol = self._build  # type: ignore[assignment,method-assign]  # it may return nothing
-        listener = WebSocketListener(bind=Bind("127.0.0.1", 0), name="test", **keys)
-        self.factory = WebSocketFactory(wrapped, listener, self.wheel, self.clock, 15.0, lambda: status)
+        self.factory = self._factory(
+            above or wrapped, WebSocketListener(bind=Bind("127.0.0.1", 0), name="test", **keys), ways
+        )
+
+    def _factory(self, wrapped: Any, listener: WebSocketListener, ways: Ways) -> WebSocketFactory:
+        return webSocketFactory(
+            listener,
+            wrapped,
+            self.wheel,
+            self.clock,
+            15.0,
+            "Node test is started",
+            lambda: self.stopping,
+            ways,
+        )
 
     def _build(self, address: object) -> Upper | None:
-        if self.stopping:
+        if self.full or self.stopping:
             return None
         self.uppers.append(Upper())
         return self.uppers[-1]
@@ -231,13 +291,68 @@ class Site:
         return peer
 
 
+class MessageSite(Site):
+    """
+    A port whose protocols get messages, which may have 100,000 bytes if nothing else is said.
+    """
+
+    def __init__(
+        self,
+        ways: Ways = BEST,
+        otherwise: Otherwise | None = None,
+        paths: tuple[str | Pattern[str], ...] = (),
+        **keys: Any,
+    ) -> None:
+        """
+        @param paths: instead of C{/mqtt}: several.
+        @param keys: of L{WebSocketOptions}.
+        """
+        self._otherwise = otherwise
+        self._paths = paths or ("/mqtt",)
+        self._keys = {"largest": 100_000, "subProtocols": ("mqtt",), **keys}
+        self.receivers: list[MessageUpper] = []
+        # How often ports have begun and ceased to listen.
+        self.starts = self.stops = 0
+        super().__init__(ways)
+
+    def _factory(self, wrapped: Any, listener: WebSocketListener, ways: Ways) -> WebSocketFactory:
+        endpoints = [MessageEndpoint(WebSocketOptions(path=path, **self._keys), self) for path in self._paths]
+        options = PortOptions(name="test")
+        return WebSocketFactory(
+            options, endpoints, self.wheel, self.clock, self._otherwise, lambda: self.stopping, ways
+        )
+
+    def doStart(self) -> None:
+        """
+        See L{twisted_mqtt.net.websocket.transport.MessageFactory}.
+        """
+        self.starts += 1
+
+    def doStop(self) -> None:
+        """
+        See L{twisted_mqtt.net.websocket.transport.MessageFactory}.
+        """
+        self.stops += 1
+
+    def buildProtocol(self, address: IAddress) -> MessageUpper | None:
+        """
+        See L{twisted_mqtt.net.websocket.transport.MessageFactory}.
+        """
+        if self.full:
+            return None
+        self.receivers.append(MessageUpper())
+        return self.receivers[-1]
+
+
 class Peer:
     """
     A client.
     """
 
     def __init__(self, site: Site) -> None:
-        self.connection: WebSocketConnection = site.factory.buildProtocol(None)
+        connection = site.factory.buildProtocol(None)
+        assert connection is not None
+        self.connection = connection
         self.lower = Lower(peerAddress=IPv4Address("TCP", "192.0.2.7", 40001))
         self.connection.makeConnection(self.lower)
         self._site = site
@@ -247,8 +362,16 @@ class Peer:
         """
         The protocol that serves it.
         """
-        assert isinstance(self.connection.upper, Upper)
-        return self.connection.upper
+        assert isinstance(self.connection.stream, Upper)
+        return self.connection.stream
+
+    @property
+    def receiver(self) -> MessageUpper:
+        """
+        The same where it gets messages.
+        """
+        assert isinstance(self.connection.receiver, MessageUpper)
+        return self.connection.receiver
 
     def send(self, data: bytes, each: int | None = None) -> bytes:
         """

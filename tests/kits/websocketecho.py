@@ -1,85 +1,133 @@
 """
-An echo on the WebSocket layer of the broker, for the test suite of the protocol: C{python -m tests.kits.websocketecho}.
+An echo on the layer of WebSocket, for the test suite of the protocol: C{python -m tests.kits.websocketecho mqtt}, with
+the options of a listener of MQTT, or C{stomp}, with those of the gateway and beside what it serves by plain HTTP.
 
-What MQTT has no use for, messages as units and text, is added here; everything else is the layer's own.
+It takes messages as units, text and binary, as the suite does; what a listener of MQTT does with a message, which means
+nothing there, is in C{tests/net/websocket}.
 """
 
-from autobahn.twisted.websocket import WebSocketServerProtocol
-from twisted.internet.interfaces import IReactorCore
-from twisted.internet.protocol import Factory, Protocol
+from __future__ import annotations
 
+import sys
+from dataclasses import replace
+from typing import Any
+
+from twisted.internet.protocol import Factory
+
+from gateways.stomp.web import WebFactory
+from tests.kits.stomp import Kit
 from twisted_mqtt.base.timerwheel import TimerWheel
 from twisted_mqtt.config.schema_listeners import Deflate, WebSocketListener
 from twisted_mqtt.config.values import Bind
+from twisted_mqtt.listeners.websocket import endpointOf, portOptionsOf
 from twisted_mqtt.net.endpoints import tcpEndpoint
-from twisted_mqtt.net.websocket.connection import WebSocketConnection
 from twisted_mqtt.net.websocket.factory import WebSocketFactory
-from twisted_mqtt.net.websocket.frames import BINARY
+from twisted_mqtt.net.websocket.options import MessageEndpoint, WebSocketOptions
+from twisted_mqtt.net.websocket.transport import MessageFactory, WebSocketTransport
 
-TEXT = 0x81
+# More than the largest message of the suite.
+LARGEST = 32 << 20
 
 
-class EchoConnection(WebSocketConnection):
+class Echo:
     """
     Sends every message back as it was.
     """
 
-    def received(self, payloads: list[bytes]) -> None:
+    def makeConnection(self, transport: WebSocketTransport) -> None:
         """
-        Whole binary messages.
+        See L{twisted_mqtt.net.websocket.transport.MessageReceiver}.
         """
-        for payload in payloads:
-            self._echo(BINARY, payload)
+        self.transport = transport
 
-    def onMessageBegin(self, isBinary: bool) -> None:
+    def messageReceived(self, payload: bytes, isText: bool) -> None:
         """
-        A message that autobahn reads, text or binary.
+        See L{twisted_mqtt.net.websocket.transport.MessageReceiver}.
         """
-        WebSocketServerProtocol.onMessageBegin(self, isBinary)
-        self._pieces: list[bytes] = []
+        self.transport.sendMessage(payload, isText)
 
-    def onMessageFrameData(self, payload: bytes) -> None:
+    def failing(self, code: int, reason: str) -> None:
         """
-        A part of it.
+        See L{twisted_mqtt.net.websocket.transport.MessageReceiver}.
         """
-        self._pieces.append(payload)
 
-    def onMessageEnd(self) -> None:
+    def connectionLost(self, reason: object) -> None:
         """
-        All of it has come.
+        See L{twisted_mqtt.net.websocket.transport.MessageReceiver}.
         """
-        self._echo(BINARY if self.message_is_binary else TEXT, b"".join(self._pieces))
-
-    def _echo(self, first: int, payload: bytes) -> None:
-        if self.state == self.STATE_OPEN:
-            assert self.upperTransport is not None
-            self.upperTransport.writeMessage(first, payload)
 
 
-class EchoFactory(WebSocketFactory):
+class EchoFactory:
     """
-    Makes L{EchoConnection}s.
+    Makes L{Echo}es.
     """
 
-    connection = EchoConnection
+    def doStart(self) -> None:
+        """
+        See L{twisted_mqtt.net.websocket.transport.MessageFactory}.
+        """
+
+    def doStop(self) -> None:
+        """
+        See L{twisted_mqtt.net.websocket.transport.MessageFactory}.
+        """
+
+    def buildProtocol(self, address: object) -> Echo:
+        """
+        See L{twisted_mqtt.net.websocket.transport.MessageFactory}.
+        """
+        return Echo()
 
 
-def echoFactory(reactor: IReactorCore) -> EchoFactory:
+def echoing(options: WebSocketOptions) -> MessageEndpoint:
     """
-    An echo that clients need no sub-protocol for, and may compress.
+    An endpoint that echoes, with the options of another. The suite's client takes uncompressed messages for text where
+    compression was agreed upon: all are compressed.
+    """
+    assert options.deflate is not None
+    return MessageEndpoint(replace(options, deflate=replace(options.deflate, worthwhile=0)), EchoFactory())
+
+
+class EchoWebFactory(WebFactory):
+    """
+    The HTTP listener of the STOMP gateway with an echo.
+    """
+
+    def endpointsOf(
+        self, table: Any, largest: int, plain: MessageFactory, framed: MessageFactory
+    ) -> list[MessageEndpoint]:
+        """
+        Its endpoints, which echo.
+        """
+        return [echoing(endpoint.options) for endpoint in super().endpointsOf(table, largest, plain, framed)]
+
+
+def mqttEcho(reactor: Any) -> WebSocketFactory:
+    """
+    An echo with the options of a listener of MQTT that needs no sub-protocol.
     """
     listener = WebSocketListener(
         bind=Bind("127.0.0.1", 0),
-        mqtt_path="/",
+        mqtt_path="/echo",
         verify_protocol_header=False,
         compress=True,
         deflate_opts=Deflate(level="best_speed"),
+        max_frame_size=LARGEST,
     )
-    wheel = TimerWheel(reactor)
-    factory = EchoFactory(Factory.forProtocol(Protocol), listener, wheel, reactor, 15.0, lambda: "echo")
-    # The suite's client takes uncompressed messages for text where compression was agreed upon.
-    factory.deflate.worthwhile = 0
-    return factory
+    endpoint = echoing(endpointOf(listener, Factory()).options)
+    return WebSocketFactory(portOptionsOf(listener, 15.0), [endpoint], TimerWheel(reactor), reactor)
+
+
+def stompEcho(reactor: Any) -> WebSocketFactory:
+    """
+    An echo with the options of the STOMP gateway.
+    """
+    ws = {"path": "/echo", "compress": True, "deflate_opts": {"level": "best_speed"}}
+    kit = Kit(clock=reactor, frame={"max_body_length": LARGEST}, ws=ws)
+    return EchoWebFactory(kit.factory, kit.gateway.settings.ws, reactor)
+
+
+ECHOES = {"mqtt": mqttEcho, "stomp": stompEcho}
 
 
 def main() -> None:
@@ -88,11 +136,11 @@ def main() -> None:
     """
     from twisted.internet import reactor
 
-    def listening(port: object) -> None:
-        print(f"listening on port {port.getHost().port}", flush=True)  # type: ignore[attr-defined]  # an IListeningPort
+    def listening(port: Any) -> None:
+        print(f"listening on port {port.getHost().port}", flush=True)
 
-    tcpEndpoint(reactor, 0, "127.0.0.1").listen(echoFactory(reactor)).addCallback(listening)
-    reactor.run()
+    tcpEndpoint(reactor, 0, "127.0.0.1").listen(ECHOES[sys.argv[1]](reactor)).addCallback(listening)
+    reactor.run()  # type: ignore[attr-defined]  # a module that stands for the reactor
 
 
 if __name__ == "__main__":

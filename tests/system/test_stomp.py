@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.kits.certificates import Authority
+from tests.kits.websocket import TEXT, frame, frames, request
 from tests.system.conftest import configuration
 from tests.system.paho_peer import V5, VERSIONS, Peer, propertiesOf
 from tests.system.process import PATIENCE, Broker, Program, startTwistd
@@ -198,6 +199,61 @@ def test_asInTheSpecification(gateway: Broker, name: str) -> None:
         assert answer.startswith(b"CONNECTED\nversion:1.2\n")
         assert answer.endswith(b"RECEIPT\nreceipt-id:1\n\n\0")
         assert mqtt.receive().payload == b"hello"
+
+
+@pytest.mark.parametrize(
+    "wrong, code",
+    [
+        (frame(b"SEND\ndestination:a\n\n" + b"x" * 112_100 + b"\0", TEXT), 1009),
+        (frame(b"SEND\ndestination:a\n\n" + b"x" * 200_000 + b"\0", TEXT), 1009),
+        (frame(b"SEND\ndestination:a\n\n\xff\0", TEXT), 1007),
+        (frame(b"SEND\ndestination:a\n\n\0", TEXT, mask=None), 1002),
+        (frame(b"SEND\ndestination:a\n\n\0", TEXT, reserved=2), 1002),
+    ],
+    ids=["too long", "too big", "no UTF-8", "unmasked", "reserved"],
+)
+@pytest.mark.parametrize("path", ["/stomp", "/stomp/000/s/websocket"])
+def test_webSocketFaults(gateway: Broker, wrong: bytes, code: int, path: str) -> None:
+    """
+    A client over WebSocket that breaks its rules gets an ERROR frame, and the code for it.
+    """
+    data = talk(gateway, path, wrong)
+    written = frames(data)
+    if path == "/stomp":
+        assert written[-2][1].startswith(b"ERROR\n")
+    else:
+        # A body that is too long for STOMP is no JSON here, which is found out first.
+        code = 1003 if len(wrong) < 112_144 and code == 1009 else code
+        assert any(payload.startswith(b'a["ERROR') for _, payload in written)
+    assert written[-1][1][:2] == code.to_bytes(2, "big")
+
+
+def test_brokenSockJS(gateway: Broker) -> None:
+    """
+    A message of SockJS that is no JSON ends its session, and nothing is raised.
+    """
+    written = frames(talk(gateway, "/stomp/000/s/websocket", frame(b"nonsense", TEXT)))
+    assert written[-2] == (0x81, b'c[1003,"Broken JSON encoding."]')
+    assert written[-1] == (0x88, b"\x03\xebBroken JSON encoding.")
+    assert "Traceback" not in gateway.text
+
+
+def talk(gateway: Broker, path: str, data: bytes) -> bytes:
+    """
+    Shake hands, send bytes, and read what comes until the end.
+    """
+    with socket.create_connection((gateway.host, gateway.ports["stomp.ws"]), PATIENCE) as opened:
+        opened.sendall(request(path, Sec_WebSocket_Protocol="v12.stomp"))
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            more = opened.recv(4096)
+            assert more, answer
+            answer += more
+        assert answer.startswith(b"HTTP/1.1 101 "), answer
+        opened.sendall(data)
+        while more := opened.recv(65536):
+            answer += more
+        return answer.partition(b"\r\n\r\n")[2]
 
 
 def test_oneByteAtATime(gateway: Broker) -> None:

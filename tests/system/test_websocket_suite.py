@@ -1,5 +1,6 @@
 """
-The Autobahn test suite of WebSocket, as C{kosoku} brings it, against an echo on the broker's own layer.
+The Autobahn test suite of WebSocket, as C{kosoku} brings it, against an echo on the layer of WebSocket: as MQTT uses
+it, and as STOMP does.
 
 Compression takes minutes where every size of message has its turn, so that the longer cases of groups 12 and 13 run
 only if C{WEBSOCKET_SUITE=all} says so: C{make websocket-suite}.
@@ -32,16 +33,17 @@ PLAIN = {"1.*": 16, "2.*": 11, "3.*": 7, "4.*": 10, "5.*": 20, "6.*": 145, "7.*"
 COMPRESSED = {f"12.{data}": 18 for data in range(1, 6)} | {f"13.{offer}": 18 for offer in range(1, 8)}
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="module", params=["mqtt", "stomp"])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """
-    Where the echo listens.
+    Where the echo listens, with the options of either user of the layer.
     """
     folder: Path = tmp_path_factory.mktemp("echo")
-    program = Program([sys.executable, "-m", "tests.kits.websocketecho"], ROOT, {**fromTree(), "TMPDIR": str(folder)})
+    command = [sys.executable, "-m", "tests.kits.websocketecho", request.param]
+    program = Program(command, ROOT, {**fromTree(), "TMPDIR": str(folder)})
     try:
         (match,) = program.waitFor(r"listening on port (\d+)")
-        yield f"ws://127.0.0.1:{match[1]}/"
+        yield f"ws://127.0.0.1:{match[1]}/echo"
     finally:
         program.end()
     assert "Traceback" not in program.text, program.text

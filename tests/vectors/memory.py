@@ -18,7 +18,7 @@ from twisted_mqtt.config.schema_listeners import WebSocketListener
 from twisted_mqtt.config.values import Bind
 from twisted_mqtt.core.topics import matches
 from twisted_mqtt.hooks.points import ALLOW, DENY, STOP, AuthResult, Challenge
-from twisted_mqtt.net.websocket.factory import WebSocketFactory
+from twisted_mqtt.listeners.websocket import webSocketFactory
 from twisted_mqtt.testing.broker import makeBroker
 
 # A settled broker has nothing more to do now; this many turns are more than any packet takes.
@@ -101,7 +101,8 @@ class MemoryBench:
         self._transport: Callable[[], StringTransport] = StringTransport
         if webSocket or vector.webSocket:
             listener = WebSocketListener(bind=Bind("127.0.0.1", 0), name="vectors")
-            self._factory = WebSocketFactory(factory, listener, self.broker.wheel, self._clock, 15.0, lambda: "")
+            wheel, clock = self.broker.wheel, self._clock
+            self._factory = webSocketFactory(listener, factory, wheel, clock, 15.0, "", lambda: False)
             self._transport = Lower
         for name, value in vector.hooks.items():
             _HOOKS[name](self.broker, value)

@@ -18,9 +18,9 @@ from twisted_mqtt.config.schema_listeners import (
     WebSocketListener,
 )
 from twisted_mqtt.listeners.listening import StreamListening
+from twisted_mqtt.listeners.websocket import webSocketFactory
 from twisted_mqtt.mqtt.implements import MQTTFactory
 from twisted_mqtt.net.tls.options import TLSOptions, optionsOf
-from twisted_mqtt.net.websocket.factory import WebSocketFactory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,14 +109,14 @@ class OpenListener(StreamListening):
         if not isinstance(listener, WebSocketListener | SecureWebSocketListener):
             return clients
         broker = self._mqtt
-        running = f"Node {broker.nodeName} is started"
-        return WebSocketFactory(
-            clients,
+        return webSocketFactory(
             listener,
+            clients,
             broker.wheel,
             broker.clock,
             self.clients.profile.zone.idle_timeout,
-            lambda: None if broker.stopping else running,
+            f"Node {broker.nodeName} is started",
+            lambda: broker.stopping,
         )
 
     def _profileFor(self, name: str, listener: AnyListener, limits: Limits) -> ListenerProfile:

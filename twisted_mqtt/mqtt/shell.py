@@ -118,6 +118,8 @@ class ConnectionShell:
             peer = transport.getPeer()
             client.peerHost = getattr(peer, "host", None)
             client.peerPort = getattr(peer, "port", 0)
+            # Hooks may know a user by what its browser has sent with the handshake of WebSocket.
+            client.wsCookie = getattr(transport, "cookie", None)
         client.sockPort = factory.portOf(transport)
         identity = getattr(transport, "peerIdentity", None)
         if identity is not None:

@@ -500,8 +500,7 @@ def test_broker() -> None:
     clock = Clock()
     clock.advance(1000.0)
     broker, factory = makeBroker(clock, allow_anonymous=True)
-    site = Site(proxy_address_header="X-Forwarded-For", proxy_port_header="X-Forwarded-Port")
-    site.factory.wrapped = factory
+    site = Site(above=factory, proxy_address_header="X-Forwarded-For", proxy_port_header="X-Forwarded-Port")
     peer = site.accept()
     answer = peer.send(request(Cookie="session=1", X_Forwarded_For="198.51.100.9", X_Forwarded_Port="777"))
     assert b" 101 " in answer
@@ -509,7 +508,7 @@ def test_broker() -> None:
     peer.send(frame(_CONNECT[5:]))
     clock.advance(0)
     assert frames(peer.lower.taken()) == [(0x82, b"\x20\x02\x00\x00")]
-    client = peer.connection.upper.client
+    client = peer.connection.stream.client  # type: ignore[union-attr]  # an MQTT connection
     assert (client.clientID, client.peerHost, client.peerPort) == ("c", "198.51.100.9", 777)
     assert client.wsCookie == "session=1"
     # Two pings in one message: both are answered, in one.

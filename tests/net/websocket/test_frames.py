@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.kits.websocket import BINARY, PING, deflate, frame, frames, inflate
-from twisted_mqtt.config.schema_listeners import Deflate
-from twisted_mqtt.net.websocket.deflate import DeflateOptions, framer
+from twisted_mqtt.config.schema_listeners import Deflate as Table
+from twisted_mqtt.listeners.websocket import deflateOptions
+from twisted_mqtt.net.websocket.deflate import Deflate
 from twisted_mqtt.net.websocket.frames import HELD_AT_MOST, frameHeader, takeFrames, unmaskAsNumber
 
 _WHOLE = 0x82
@@ -90,12 +91,12 @@ def test_header(length: int) -> None:
         assert frames(header + bytes(length)) == [(_WHOLE, bytes(length))]
 
 
-def make(forgets: bool = False, bits: int = 15, **keys: Any) -> tuple[DeflateOptions, Any]:
+def make(forgets: bool = False, bits: int = 15, **keys: Any) -> tuple[Deflate, Any]:
     """
     The options of a listener, and what makes the frames of one connection.
     """
-    options = DeflateOptions(Deflate(**keys))
-    return options, framer(options, bits, forgets)
+    deflate = Deflate(deflateOptions(Table(**keys)))
+    return deflate, deflate.framer(bits, forgets)
 
 
 TEXT = b"the quick brown fox jumps over the lazy dog, again and again; " * 20
@@ -130,8 +131,8 @@ def test_shared() -> None:
     """
     The same message for many is compressed once, unless their windows differ.
     """
-    options, one = make(forgets=True)
-    other, narrow = framer(options, 15, True), framer(options, 9, True)
+    compression, one = make(forgets=True)
+    other, narrow = compression.framer(15, True), compression.framer(9, True)
     made = one(_WHOLE, TEXT)
     assert other(_WHOLE, bytes(bytearray(TEXT))) is made
     assert narrow(_WHOLE, TEXT) is not made

@@ -9,7 +9,15 @@ import pytest
 
 from tests.kits.websocket import ACCEPT, Peer, Site, frame, frames, request
 from twisted_mqtt.config.schema_listeners import Deflate
-from twisted_mqtt.net.websocket.http import HEAD_AT_MOST, BadRequest, forwardedAddress, isHTTP, parseRequest, response
+from twisted_mqtt.net.websocket.http import (
+    HEAD_AT_MOST,
+    Answer,
+    BadRequest,
+    forwardedAddress,
+    isHTTP,
+    parseRequest,
+    response,
+)
 
 
 def headers(answer: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -150,8 +158,17 @@ def test_stopping() -> None:
     """
     site = Site()
     site.stopping = True
-    _, status, _, _ = ask(site, request())
-    assert status == 503
+    _, status, _, body = ask(site, request())
+    assert status == 503 and b"stopping" in body
+
+
+def test_full() -> None:
+    """
+    Nor does one that takes no further clients.
+    """
+    site = Site()
+    site.full = True
+    assert ask(site, request())[1] == 503
 
 
 def test_stopped() -> None:
@@ -164,13 +181,13 @@ def test_stopped() -> None:
     early.send(request()[:20])
     site.factory.doStop()
     assert not early.lower.disconnecting
-    site.factory.status = lambda: None
+    site.stopping = True
     site.factory.doStop()
     assert early.lower.taken().startswith(b"HTTP/1.1 503 ") and early.lower.disconnecting
     assert not done.lower.disconnecting
     early.lose()
     done.lose()
-    assert site.factory.greeting == set()
+    assert site.factory.asking == set() and site.factory.connections == 0
 
 
 def test_path() -> None:
@@ -241,7 +258,9 @@ def test_statusStopping() -> None:
     """
     A node that stops says so, and gets no more clients.
     """
-    _, status, _, body = ask(Site(status=None), b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n")
+    site = Site()
+    site.stopping = True
+    _, status, _, body = ask(site, b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n")
     assert (status, body) == (503, b"stopping\n")
 
 
@@ -300,8 +319,8 @@ def test_cookie() -> None:
     """
     The cookies of the handshake are the client's.
     """
-    assert Site().open(Cookie="a=b; c=d").upper.client.wsCookie == "a=b; c=d"
-    assert Site().open().upper.client.wsCookie is None
+    assert Site().open(Cookie="a=b; c=d").upper.transport.cookie == "a=b; c=d"  # type: ignore[union-attr]
+    assert Site().open().upper.transport.cookie is None  # type: ignore[union-attr]
 
 
 # Compression
@@ -364,8 +383,8 @@ def test_response() -> None:
     """
     Nothing that is not ASCII gets into a header of ours, and no body where there may be none.
     """
-    assert response(204).endswith(b"\r\n\r\n") and b"Content-" not in response(204)
-    assert b"X: ?" in response(400, headers=[("X", "\u20ac")])
+    assert response(Answer(204)).endswith(b"\r\n\r\n") and b"Content-" not in response(Answer(204))
+    assert b"X: ?" in response(Answer(400, headers=(("X", "\u20ac"),)))
 
 
 def test_forwardedAddress() -> None:

@@ -1,48 +1,60 @@
 """
-One WebSocket connection, between a port and the protocol above it, which sees a plain transport.
+One connection of a WebSocket port, between the port and the protocol above it.
 
 Autobahn shakes hands, and reads what is rare: control frames, fragments, compressed messages, faults. It takes some
-9 us a frame, however; whole binary messages, which is nearly all that clients send, are therefore taken out of the
-stream before it sees them, for 0.8 us each, and what is written is framed here too.
+9 us a frame, however; whole messages, which is nearly all that clients send, are therefore taken out of the stream
+before it sees them, for 0.8 us each, and what is written is framed here too.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, cast
 
-from autobahn.twisted.websocket import WebSocketServerProtocol
-from autobahn.util import encode_truncate
-from autobahn.websocket import USES_NVX
-from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
-from autobahn.websocket.xormasker import create_xor_masker  # type: ignore[attr-defined]  # from where it is, native or not
+from twisted.internet.interfaces import IProtocol
+from zope.interface import implementer
 
-from twisted_mqtt.net.websocket.deflate import framer
-from twisted_mqtt.net.websocket.frames import takeFrames, unmaskAsNumber
+from twisted_mqtt.net.websocket.autobahnconnection import AutobahnFactory
+from twisted_mqtt.net.websocket.frames import (
+    BINARY,
+    CLOSE,
+    GOING_AWAY,
+    NORMAL,
+    PING,
+    TEXT,
+    UNSUPPORTED_DATA,
+    closeFrame,
+    frameHeader,
+    frameLength,
+    serverFrames,
+    takeFrames,
+)
 from twisted_mqtt.net.websocket.http import (
     HEAD_AT_MOST,
+    Answer,
     BadRequest,
-    Headers,
     Request,
     isHTTP,
     parseRequest,
+    refusalIn,
     response,
 )
-from twisted_mqtt.net.websocket.transport import Framer, WebSocketTransport
+from twisted_mqtt.net.websocket.options import MessageEndpoint, StreamEndpoint
+from twisted_mqtt.net.websocket.transport import WebSocketTransport
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IProtocolFactory, ITransport
     from twisted.python.failure import Failure
 
+    from twisted_mqtt.net.roles import Receiver
+    from twisted_mqtt.net.websocket.autobahnconnection import AutobahnConnection
     from twisted_mqtt.net.websocket.factory import WebSocketFactory
+    from twisted_mqtt.net.websocket.transport import Carrier, MessageReceiver
 
-STATUS_PATH: Final = "/status"
-"""
-Where load balancers ask whether the node runs.
-"""
-
-# RFC 6455 7.4.1
-NORMAL: Final = 1000
-GOING_AWAY: Final = 1001
-UNSUPPORTED_DATA: Final = 1003
+# What becomes of a connection, in order.
+ASKING: Final = 0  # its request has not come in full
+OPEN: Final = 1  # it speaks WebSocket
+HANDED_OVER: Final = 2  # or something else, which another protocol speaks
+CLOSED: Final = 3  # nothing is read any more
 
 # Autobahn copies what it has not consumed with every frame, and inflates at once what it is given: a thousand times as
 # much, at worst.
@@ -50,228 +62,269 @@ _AT_ONCE: Final = 16384
 _COMPRESSED_AT_ONCE: Final = 1024
 
 
-def _unmaskNatively(mask: bytes, masked: bytes) -> bytes:
-    unmasked: bytes = create_xor_masker(mask, len(masked)).process(masked)
-    return unmasked
-
-
-# Without its extension module autobahn unmasks byte by byte.
-_unmask: Final = _unmaskNatively if USES_NVX else unmaskAsNumber
-
-
-class _Quiet:
-    """
-    Autobahn's log: strangers' faults are no warnings, and formatting for nobody takes longer than the rest.
-    """
-
-    def debug(self, *_: object, **__: object) -> None:
-        """
-        Say nothing.
-        """
-
-    info = warn = error = debug
-
-
-class WebSocketConnection(WebSocketServerProtocol):
+@implementer(IProtocol)
+class WebSocketConnection:
     """
     One connection.
 
+    @ivar state: what has become of it.
     @ivar upper: the protocol above; L{None} before the handshake is done, and at the end.
-    @ivar upperTransport: its transport.
     @ivar bucket: see L{Timed<twisted_mqtt.base.timerwheel.Timed>}.
     """
 
-    log = _Quiet()
-    factory: WebSocketFactory
-    transport: Any
-    upper: Any = None
-    upperTransport: WebSocketTransport | None = None
-    bucket = 0
-    # What autobahn has agreed upon with the client.
-    _perMessageCompress: Any
-    # The frame that autobahn is in the middle of.
-    current_frame: Any
-    _head = b""
-    _held = b""
-    _lastReceived = 0.0
+    __slots__ = (
+        "_atOnce",
+        "_autobahn",
+        "_failure",
+        "_head",
+        "_held",
+        "_inMessage",
+        "_isText",
+        "_lastReceived",
+        "_largest",
+        "_left",
+        "_other",
+        "_pieces",
+        "_pinged",
+        "_served",
+        "_takesMessages",
+        "_upperTransport",
+        "bucket",
+        "factory",
+        "state",
+        "stream",
+        "receiver",
+        "transport",
+    )
+
+    transport: Carrier
+
+    def __init__(self, factory: WebSocketFactory) -> None:
+        self.factory = factory
+        self.state = ASKING
+        self.bucket = 0
+        # Of what speaks above, one at most.
+        self.stream: Receiver | None = None
+        self.receiver: MessageReceiver | None = None
+        self._other: Receiver | None = None
+        self._upperTransport: WebSocketTransport | None = None
+        self._autobahn: AutobahnConnection | None = None
+        self._served: AutobahnFactory | None = None
+        self._takesMessages = False
+        self._largest = 0
+        self._atOnce = _AT_ONCE
+        self._head = b""
+        # What has come and was not taken: the beginning of a frame, or all that comes while nobody takes it.
+        self._held = b""
+        # How much of the frame that autobahn reads has not come; and whether its message goes on after it.
+        self._left = 0
+        self._inMessage = False
+        # The message that it reads, where messages are delivered whole.
+        self._isText = False
+        self._pieces: list[bytes] = []
+        # Why the connection is closed, where that is the fault of the client.
+        self._failure: tuple[int, str] | None = None
+        self._lastReceived = 0.0
+        self._pinged = 0.0
 
     # IProtocol, for the transport below
 
-    def connectionMade(self) -> None:
+    def makeConnection(self, transport: ITransport) -> None:
         """
         The connection is there; the client speaks first.
         """
-        super().connectionMade()
+        self.transport = cast("Carrier", transport)
         factory = self.factory
-        factory.greeting.add(self)
-        factory.wheel.add(self, factory.seconds() + factory.handshakeTimeout)
+        factory.connections += 1
+        factory.asking.add(self)
+        factory.wheel.add(self, factory.seconds() + factory.options.handshakeTimeout)
+
+    def connectionMade(self) -> None:
+        """
+        Nothing: L{makeConnection} has done it.
+        """
 
     def dataReceived(self, data: bytes) -> None:
         """
         Bytes have come.
         """
-        if self.state == self.STATE_OPEN:
-            if self.factory.idleTimeout:
+        state = self.state
+        if state == OPEN:
+            if self._lastReceived:
                 self._lastReceived = self.factory.seconds()
             self._receive(data)
-        elif self.state == self.STATE_CONNECTING:
-            self._shakeHands(data)
+        elif state == ASKING:
+            self._ask(data)
+        elif self._other is not None:
+            self._other.dataReceived(data)
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # a default nobody uses
+    def connectionLost(self, reason: Failure) -> None:
         """
         The connection is gone.
         """
-        self.factory.wheel.remove(self)
-        self.factory.greeting.discard(self)
+        factory = self.factory
+        factory.connections -= 1
+        factory.wheel.remove(self)
+        factory.asking.discard(self)
+        self.state = CLOSED
         self._held = self._head = b""
-        super().connectionLost(reason)
-        upper, self.upper = self.upper, None
-        transport = self.upperTransport
+        self._pieces = []
+        # They point at each other: cut, they are freed at once instead of being garbage that has to be found.
+        autobahn, self._autobahn = self._autobahn, None
+        if autobahn is not None:
+            autobahn.ended(reason)
+        transport = self._upperTransport
         if transport is not None:
             transport.disconnecting = True
+        uppers = (self._other, self.stream, self.receiver)
+        self._other = self.stream = self.receiver = None
+        for upper in uppers:
             if upper is not None:
                 upper.connectionLost(reason)
+
+    # Deadlines
 
     def due(self, now: float) -> float:
         """
         See L{twisted_mqtt.base.timerwheel.Timed}.
         """
-        if self.state == self.STATE_CONNECTING:
+        if self.state == ASKING:
             self.factory.refused(self, "the handshake took too long")
             self.transport.abortConnection()
             return 0.0
-        if self.state != self.STATE_OPEN or not self.factory.idleTimeout:
+        if self.state != OPEN or self._served is None:
             return 0.0
-        deadline = self._lastReceived + self.factory.idleTimeout
-        if deadline > now:
-            return deadline
-        self.close(GOING_AWAY, "idle")
-        return 0.0
+        options = self._served.options
+        deadlines: list[float] = []
+        if options.idleTimeout:
+            end = self._lastReceived + options.idleTimeout
+            if end <= now:
+                self.close(GOING_AWAY, "idle")
+                return 0.0
+            deadlines.append(end)
+        if options.pingInterval:
+            ping = max(self._lastReceived, self._pinged) + options.pingInterval
+            if ping <= now:
+                self._pinged = now
+                self.transport.write(frameHeader(PING, 0))
+                ping = now + options.pingInterval
+            deadlines.append(ping)
+        return min(deadlines, default=0.0)
 
-    # The handshake
+    # The request
 
-    def _shakeHands(self, data: bytes) -> None:
+    def _ask(self, data: bytes) -> None:
         # Only as much again as the end of the head may be split over.
         seen = max(0, len(self._head) - 3)
         self._head += data
         end = self._head.find(b"\r\n\r\n", seen)
         if end < 0:
             if not isHTTP(self._head):
-                self.answer(400, "this port speaks WebSocket")
+                self.answer(Answer(400, "this port speaks WebSocket"))
             elif len(self._head) > HEAD_AT_MOST:
-                self.answer(431)
+                self.answer(Answer(431))
             return
         head, rest = self._head[: end + 4], self._head[end + 4 :]
         self._head = b""
         if len(head) > HEAD_AT_MOST:
-            self.answer(431)
+            self.answer(Answer(431))
             return
         try:
             request = parseRequest(head)
         except BadRequest as error:
-            self.answer(400, str(error))
+            self.answer(Answer(400, str(error)))
             return
-        if not self._mayUpgrade(request):
-            return
-        self.upper = self.factory.wrapped.buildProtocol(self.transport.getPeer())
-        if self.upper is None:
-            self.answer(503, "the broker is stopping")
-            return
-        self._dataReceived(head)
-        # Its answer has been sent, since nobody is waited for.
-        if self.state == self.STATE_OPEN:
-            self._open(request)
-            if rest:
-                self._receive(rest)
-
-    def _mayUpgrade(self, request: Request) -> bool:
-        """
-        Answer a request, unless it may become a WebSocket.
-        """
-        factory = self.factory
-        origin = request.headers.get("origin")
-        headers = factory.crossOrigin(origin)
-        if request.path == STATUS_PATH and not request.wantsUpgrade:
-            self._tellStatus(request, headers)
-        elif request.path != factory.mqttPath:
-            self.answer(404, headers=headers)
-        elif not request.wantsUpgrade:
-            upgrade = [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
-            self.answer(426, "this is for WebSocket", upgrade, request.method != "HEAD")
-        elif not factory.allowsOrigin(origin):
-            self.answer(403, "the origin of this page is not allowed")
+        outcome = self.factory.decide(request, self.transport.getHost())
+        if isinstance(outcome, Answer):
+            self.answer(outcome)
+        elif isinstance(outcome, AutobahnFactory):
+            self._shakeHands(outcome, request, head, rest)
         else:
-            return True
-        return False
+            self._handOver(outcome, head + rest)
 
-    def _tellStatus(self, request: Request, headers: Headers) -> None:
-        if request.method == "OPTIONS":
-            self.answer(204, headers=[*headers, ("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")])
-        elif request.method in ("GET", "HEAD"):
-            text = self.factory.status()
-            # A health check is no refusal.
-            self._end(response(503 if text is None else 200, text or "stopping", headers, request.method == "GET"))
+    def _shakeHands(self, served: AutobahnFactory, request: Request, head: bytes, rest: bytes) -> None:
+        """
+        Let autobahn answer a handshake.
+        """
+        endpoint = served.endpoint
+        peer = self.transport.getPeer()
+        if isinstance(endpoint, MessageEndpoint):
+            self.receiver = endpoint.factory.buildProtocol(peer)
         else:
-            self.answer(405, headers=[("Allow", "GET, HEAD, OPTIONS")])
+            self.stream = endpoint.factory.buildProtocol(peer)
+        if self.stream is None and self.receiver is None:
+            self.answer(
+                Answer(503, "the broker is stopping" if self.factory.stopping() else "no more clients are taken")
+            )
+            return
+        self._served = served
+        made = self._autobahn = served.connection(self.transport, self)
+        served.receive(made, head)
+        answer = made.outlet.taken()
+        # It is there, since nobody was waited for.
+        if not made.opened:
+            self.answer(refusalIn(answer))
+            return
+        self.transport.write(answer)
+        served.forget(made)
+        self._open(served, request)
+        if rest and self.state == OPEN:
+            self._receive(rest)
 
-    def onConnect(self, request: ConnectionRequest) -> str | None:
-        """
-        Autobahn has found nothing wrong with the handshake.
-
-        @return: the sub-protocol to be spoken.
-        """
-        factory = self.factory
-        chosen = factory.choose(request.protocols)
-        if chosen is None and factory.needsProtocol:
-            raise ConnectionDeny(400, "Sec-WebSocket-Protocol has to offer mqtt")
-        return chosen
-
-    def _open(self, request: Request) -> None:
+    def _open(self, served: AutobahnFactory, request: Request) -> None:
         """
         The handshake is done.
         """
-        factory = self.factory
-        self.http_request_data = b""
+        factory, options = self.factory, served.options
         factory.wheel.remove(self)
-        factory.greeting.discard(self)
-        if factory.idleTimeout:
+        factory.asking.discard(self)
+        self.state = OPEN
+        self._largest = served.largest
+        wait = min(options.idleTimeout or options.pingInterval, options.pingInterval or options.idleTimeout)
+        if wait:
             self._lastReceived = factory.seconds()
-            factory.wheel.add(self, self._lastReceived + factory.idleTimeout)
-        upper = self.upper
-        transport = WebSocketTransport(self.transport, self, factory.forwarded(request.headers), self._framer())
-        self.upperTransport = transport
-        if "cookie" in request.headers:
-            # Hooks may know a user by it.
-            upper.client.wsCookie = request.headers["cookie"]
-        upper.makeConnection(transport)
+            factory.wheel.add(self, self._lastReceived + wait)
+        framer = served.framer()
+        if framer is not None:
+            self._atOnce = _COMPRESSED_AT_ONCE
+        transport = WebSocketTransport(
+            self.transport, self, factory.forwarded(request.headers), framer, request.headers.get("cookie")
+        )
+        self._upperTransport = transport
+        if self.receiver is not None:
+            self._takesMessages = True
+            self.receiver.makeConnection(transport)
+        elif self.stream is not None:
+            self.stream.makeConnection(transport)
 
-    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Headers | None = None) -> None:
+    def _handOver(self, factory: IProtocolFactory, data: bytes) -> None:
         """
-        Autobahn has found something wrong with the handshake.
+        It is no WebSocket: another protocol takes the connection over.
         """
-        self.answer(code, reason, responseHeaders)
+        other = factory.buildProtocol(self.transport.getPeer())
+        if other is None:
+            self.answer(Answer(503))
+            return
+        self.factory.wheel.remove(self)
+        self.factory.asking.discard(self)
+        self.state = HANDED_OVER
+        self._other = other
+        other.makeConnection(cast("ITransport", self.transport))
+        other.dataReceived(data)
 
-    def answer(self, code: int, text: str = "", headers: Headers | None = None, withBody: bool = True) -> None:
+    def answer(self, answer: Answer) -> None:
         """
-        Refuse a handshake, in HTTP.
+        Answer in HTTP, and close.
         """
-        self.upper = None
-        self.factory.refused(self, f"{code} {text}".rstrip())
-        self._end(response(code, text, headers, withBody))
+        self.stream = self.receiver = None
+        self.factory.asking.discard(self)
+        if answer.isRefusal:
+            self.factory.refused(self, f"{answer.code} {answer.text}".rstrip())
+        self.state = CLOSED
+        self.transport.write(response(answer))
+        self.transport.loseConnection()
 
-    def _end(self, answer: bytes) -> None:
-        self.factory.greeting.discard(self)
-        self.transport.write(answer)
-        self.dropConnection()
-
-    def _framer(self) -> Framer | None:
-        agreed = self._perMessageCompress
-        if agreed is None:
-            return None
-        options = self.factory.deflate
-        return framer(options, agreed.server_max_window_bits, agreed.server_no_context_takeover)
-
-    # Messages
+    # What comes in
 
     def _receive(self, data: bytes) -> None:
         """
@@ -280,61 +333,100 @@ class WebSocketConnection(WebSocketServerProtocol):
         if self._held:
             data = self._held + data
             self._held = b""
-        transport = self.upperTransport
-        assert transport is not None
-        while data and self.state == self.STATE_OPEN:
-            if self.current_frame is None and not self.inside_message:
-                if self.data:
-                    data, self.data = self.data + data, b""
-                payloads, end, partial = takeFrames(data, self.factory.largest, _unmask)
-                data = data[end:]
-                if payloads:
-                    self.received(payloads)
-                    continue
-                if partial:
-                    self.data = data
-                    return
+        transport, served = self._upperTransport, self._served
+        assert transport is not None and served is not None
+        while data and self.state == OPEN:
             if transport.paused:
                 self._held = data
                 return
-            size = _AT_ONCE if self._perMessageCompress is None else _COMPRESSED_AT_ONCE
-            # The end of a frame that autobahn has begun; what follows may be ours again.
+            if not self._left:
+                if not self._inMessage:
+                    first = TEXT if data[0] == TEXT and self._takesMessages else BINARY
+                    payloads, end, partial = takeFrames(data, self._largest, served.unmask, first)
+                    data = data[end:]
+                    if payloads:
+                        self._deliver(payloads, first == TEXT)
+                        continue
+                    if partial:
+                        self._held = data
+                        return
+                self._left = frameLength(data)
+                if not self._left:
+                    self._held = data
+                    return
+                # Control frames may stand in the middle of a message; other frames say whether it goes on.
+                if not data[0] & 0x08:
+                    self._inMessage = data[0] < 0x80
+            size = min(self._atOnce, self._left)
             piece, data = data[:size], data[size:]
-            self._dataReceived(piece)
+            self._left -= len(piece)
+            self._handToAutobahn(piece)
 
-    def received(self, payloads: list[bytes]) -> None:
+    def _handToAutobahn(self, piece: bytes) -> None:
         """
-        Deliver the payloads of messages. Where one ends and the next begins means nothing to MQTT.
+        Let autobahn read a frame, or a piece of one, and do as it says.
         """
-        data = payloads[0] if len(payloads) == 1 else b"".join(payloads)
-        if data and self.upper is not None:
-            self.upper.dataReceived(data)
+        made, served = self._autobahn, self._served
+        assert made is not None and served is not None
+        served.receive(made, piece)
+        written = made.outlet.taken()
+        if not written or self.state != OPEN:
+            return
+        for first, payload in serverFrames(written):
+            if first != CLOSE:
+                self.transport.write(frameHeader(first, len(payload)) + payload)
+                continue
+            code = int.from_bytes(payload[:2], "big")
+            if code == NORMAL:
+                # The answer to a good-bye of the client.
+                self.close(NORMAL)
+            else:
+                self.fail(code, payload[2:].decode("utf-8", "replace"))
+            return
 
-    def onMessageBegin(self, isBinary: bool) -> None:
+    def _deliver(self, payloads: list[bytes], isText: bool) -> None:
         """
-        A message begins that autobahn reads.
+        Deliver whole messages. Where one ends and the next begins means nothing in a stream.
         """
-        super().onMessageBegin(isBinary)
-        if not isBinary:
-            # [MQTT-6.0.0-1]
-            self._fail_connection(UNSUPPORTED_DATA, "MQTT is binary")
+        stream = self.stream
+        if stream is not None:
+            data = payloads[0] if len(payloads) == 1 else b"".join(payloads)
+            if data:
+                stream.dataReceived(data)
+            return
+        for payload in payloads:
+            if self.receiver is None or self.state != OPEN:
+                return
+            self.receiver.messageReceived(payload, isText)
 
-    def onMessageFrameData(self, payload: bytes) -> None:
+    def messageBegins(self, isText: bool) -> None:
         """
-        A part of it has come.
+        See L{twisted_mqtt.net.websocket.autobahnconnection.Owner}.
         """
-        if self.state == self.STATE_OPEN:
-            self.received([payload])
+        self._isText = isText
+        self._pieces = []
+        endpoint = None if self._served is None else self._served.endpoint
+        if isText and isinstance(endpoint, StreamEndpoint):
+            self.fail(UNSUPPORTED_DATA, endpoint.noText)
 
-    def onMessageFrameEnd(self) -> None:
+    def messagePiece(self, payload: bytes) -> None:
         """
-        Nothing: it has been delivered as it came.
+        See L{twisted_mqtt.net.websocket.autobahnconnection.Owner}.
         """
+        if self.state != OPEN or not payload:
+            return
+        if self._takesMessages:
+            self._pieces.append(payload)
+        elif self.stream is not None:
+            self.stream.dataReceived(payload)
 
-    def onMessageEnd(self) -> None:
+    def messageEnds(self) -> None:
         """
-        Nothing, as above.
+        See L{twisted_mqtt.net.websocket.autobahnconnection.Owner}.
         """
+        pieces, self._pieces = self._pieces, []
+        if self._takesMessages:
+            self._deliver([b"".join(pieces)], self._isText)
 
     def resumed(self) -> None:
         """
@@ -344,41 +436,39 @@ class WebSocketConnection(WebSocketServerProtocol):
             self.factory.reactor.callLater(0, self._deliverHeld)
 
     def _deliverHeld(self) -> None:
-        transport = self.upperTransport
+        transport = self._upperTransport
         if self._held and transport is not None and not transport.paused:
             self._receive(b"")
 
     # The end
 
-    def closeNormally(self) -> None:
+    def fail(self, code: int, reason: str) -> None:
         """
-        The protocol above has nothing more to say.
+        The client has sent what it may not (RFC 6455 7.1.7): the protocol above may say a last thing.
         """
-        self.close(NORMAL)
+        if self.state != OPEN or self._failure is not None:
+            return
+        self._failure = (code, reason)
+        self.factory.refused(self, f"{code} {reason}".rstrip())
+        if self.receiver is not None:
+            self.receiver.failing(code, reason)
+        self.close(code, reason)
 
     def close(self, code: int, reason: str = "") -> None:
         """
         Say why, and close. The client's own good-bye is not waited for: the transport reads until the client closes.
         """
-        transport = self.upperTransport
+        if self.state != OPEN:
+            return
+        if self._failure is not None:
+            code, reason = self._failure
+        self.state = CLOSED
+        self._held = b""
+        self.transport.write(closeFrame(code, reason))
+        transport = self._upperTransport
         if transport is not None:
             transport.disconnecting = True
-        if self.state == self.STATE_OPEN:
-            self.sendCloseFrame(code, encode_truncate(reason, 123) if reason else None)
-        self.dropConnection()
-
-    def dropConnection(self, abort: bool = False) -> None:
-        """
-        Close the transport below, by whoever's wish.
-        """
-        if self.upperTransport is not None:
-            self.upperTransport.disconnecting = True
-        super().dropConnection(abort)
-
-    def _fail_connection(self, code: int = GOING_AWAY, reason: str = "") -> None:
-        # Where autobahn ends all that is wrong. Its own way is either to drop the connection without telling why, or to
-        # go on reading for the sake of an answer.
-        if self.state != self.STATE_CLOSED:
-            self.failedByMe = True
-            self.factory.refused(self, f"{code} {reason}")
-            self.close(code, reason)
+            if transport.isFed:
+                # The transport below would wait for more.
+                transport.unregisterProducer()
+        self.transport.loseConnection()

@@ -1,139 +1,133 @@
 """
-MQTT over WebSocket (MQTT 5.0 section 6): what a listener's table says about the connections of its port.
+WebSocket below other protocols, and beside others that speak HTTP: what holds for the connections of a port.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-from autobahn.twisted.websocket import WebSocketServerFactory
+from twisted.internet.interfaces import IProtocolFactory
+from zope.interface import implementer
 
-from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
+from twisted_mqtt.base.ratelimitedlog import RateLimitedLog, peerName
+from twisted_mqtt.net.websocket.autobahnconnection import AutobahnFactory
+from twisted_mqtt.net.websocket.autobahnprivate import BEST, Ways
 from twisted_mqtt.net.websocket.connection import WebSocketConnection
-from twisted_mqtt.net.websocket.deflate import DeflateOptions
-from twisted_mqtt.net.websocket.http import Headers, forwardedAddress
+from twisted_mqtt.net.websocket.http import Answer, forwardedAddress
 
 if TYPE_CHECKING:
+    from twisted.internet.address import IPv4Address, IPv6Address
+    from twisted.internet.interfaces import IAddress, IReactorTime
+
     from twisted_mqtt.base.timerwheel import TimerWheel
-    from twisted_mqtt.config.schema_listeners import SecureWebSocketListener, WebSocketListener
-
-SUB_PROTOCOLS: Final = ("mqtt", "mqttv3.1", "mqttv3.1.1")
-"""
-The registered name, and those that came before it.
-"""
+    from twisted_mqtt.net.websocket.http import Request
+    from twisted_mqtt.net.websocket.options import Endpoint, Otherwise, PortOptions
 
 
-class WebSocketFactory(WebSocketServerFactory):
+@implementer(IProtocolFactory)
+class WebSocketFactory:
     """
-    Puts WebSocket below the protocols of another factory.
+    Makes the connections of a port.
 
-    @ivar wrapped: makes the protocols above.
-    @ivar greeting: the connections that have not shaken hands yet.
+    @ivar options: what holds for all of them.
+    @ivar wheel: asks for their deadlines.
+    @ivar seconds: the clock of the wheel.
+    @ivar stopping: whether nobody is let in any more, for the node stops.
+    @ivar connections: how many there are.
+    @ivar asking: those whose request has not come in full.
     @ivar refusals: how many handshakes and connections have ended by a fault.
-    @ivar largest: how many bytes a message may have; 0 for any number.
     """
 
     noisy = False
-    connection: ClassVar[type[WebSocketConnection]] = WebSocketConnection
 
     def __init__(
         self,
-        wrapped: Any,
-        listener: WebSocketListener | SecureWebSocketListener,
+        options: PortOptions,
+        endpoints: Iterable[Endpoint],
         wheel: TimerWheel,
-        reactor: Any,
-        handshakeTimeout: float,
-        status: Callable[[], str | None],
+        reactor: IReactorTime,
+        otherwise: Otherwise | None = None,
+        stopping: Callable[[], bool] = lambda: False,
+        ways: Ways = BEST,
     ) -> None:
         """
-        @param wrapped: provides C{IProtocolFactory}.
-        @param reactor: provides C{IReactorTime}, and is the clock of the wheel.
-        @param status: says that the node runs; L{None} where it does not.
+        @param endpoints: the paths that speak WebSocket; of several for one path the first counts.
+        @param reactor: the clock of the wheel.
+        @param otherwise: who answers all other requests.
+        @param ways: how autobahn is used.
         """
-        WebSocketServerFactory.__init__(self, server="", reactor=reactor)
-        self.wrapped = wrapped
+        self.options = options
         self.wheel = wheel
-        self.seconds: Callable[[], float] = reactor.seconds
-        self.handshakeTimeout = handshakeTimeout
-        self.status = status
-        self.greeting: set[WebSocketConnection] = set()
+        self.reactor = reactor
+        self.seconds = reactor.seconds
+        self.stopping = stopping
+        self.connections = 0
+        self.asking: set[WebSocketConnection] = set()
         self.refusals = 0
-        self.mqttPath = listener.mqtt_path
-        self.needsProtocol = listener.verify_protocol_header
-        self.idleTimeout = listener.idle_timeout
-        self.largest = listener.max_frame_size
-        self.deflate = DeflateOptions(listener.deflate_opts)
-        self._listener = listener
-        self._origins = [origin.lower().rstrip("/") for origin in listener.allowed_origins]
+        self._served = [AutobahnFactory(endpoint, reactor, ways) for endpoint in endpoints]
+        self._otherwise = otherwise
         self._refused = RateLimitedLog(self.seconds)
-        WebSocketServerFactory.setProtocolOptions(
-            self,
-            # Time is the wheel's, and the end ours.
-            openHandshakeTimeout=0,
-            closeHandshakeTimeout=0,
-            maxMessagePayloadSize=listener.max_frame_size,
-            perMessageCompressionAccept=self.deflate.accept if listener.compress else None,
-            allowNullOrigin=True,
-        )
-        # Autobahn copies its options to each connection, and formats them for a log that nobody reads: 2 KB and 0.1 ms.
-        # A class that has them is left alone. It sets TCP_NODELAY by one of them, which the port has done.
-        names = self.connection.CONFIG_ATTRS
-        options = {name: getattr(self, name) for name in names if name != "tcpNoDelay"}
-        options["perMessageCompressionAccept"] = staticmethod(options["perMessageCompressionAccept"])
-        self.protocol: Any = type("WebSocketConnection", (self.connection,), {**options, "CONFIG_ATTRS": []})
+
+    def buildProtocol(self, addr: IAddress | None) -> WebSocketConnection | None:
+        """
+        A connection. A subclass may return L{None} where no further one is taken.
+        """
+        return WebSocketConnection(self)
 
     def doStart(self) -> None:
         """
         A port begins to listen.
         """
-        self.wrapped.doStart()
+        for served in self._served:
+            served.endpoint.factory.doStart()
 
     def doStop(self) -> None:
         """
-        A port has stopped. If that is because the node stops, those who are still shaking hands are sent away: the
-        protocols above do not know of them yet.
+        A port has stopped. If that is because the node stops, those who are still asking are sent away: the protocols
+        above do not know of them yet.
         """
-        if self.status() is None:
-            for connection in list(self.greeting):
-                connection.answer(503, "the broker is stopping")
-        self.wrapped.doStop()
+        if self.stopping():
+            for connection in list(self.asking):
+                connection.answer(Answer(503, "the broker is stopping"))
+        for served in self._served:
+            served.endpoint.factory.doStop()
 
-    def allowsOrigin(self, origin: str | None) -> bool:
+    def decide(self, request: Request, here: IAddress) -> AutobahnFactory | IProtocolFactory | Answer:
         """
-        Whether a page may connect. What is no browser does not say where it comes from.
-        """
-        if origin is None or not self._origins:
-            return True
-        origin = origin.lower()
-        return any(fnmatchcase(origin, allowed) for allowed in self._origins)
+        What becomes of a request: a WebSocket, the connection of another protocol, or an answer.
 
-    def crossOrigin(self, origin: str | None) -> Headers:
+        @param here: the address that the client has connected to.
         """
-        The headers that let a page of another origin read an answer.
-        """
-        if not self._origins:
-            return [("Access-Control-Allow-Origin", "*")]
-        if origin is None or not self.allowsOrigin(origin):
-            return [("Vary", "Origin")]
-        return [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]
+        origins = self.options.origins
+        origin = request.headers.get("origin")
+        served = next((served for served in self._served if served.options.isAt(request.path)), None)
+        if served is not None and request.wantsWebSocket:
+            if not origins.allows(origin, here):
+                return Answer(403, "the origin of this page is not allowed", tuple(origins.headers(origin, here)))
+            return served
+        if self._otherwise is not None:
+            other = self._otherwise(request, here)
+            if other is not None:
+                return other
+        headers = origins.headers(origin, here)
+        if served is None:
+            return Answer(404, headers=tuple(headers))
+        if request.wantsUpgrade:
+            # Autobahn says what is wrong with it.
+            return served
+        headers = [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"), *headers]
+        return Answer(426, "this is for WebSocket", tuple(headers), request.method != "HEAD")
 
-    def choose(self, offered: list[str]) -> str | None:
-        """
-        The first sub-protocol of those offered that is ours.
-        """
-        return next((name for name in offered if name in SUB_PROTOCOLS), None)
-
-    def forwarded(self, headers: dict[str, str]) -> Any:
+    def forwarded(self, headers: dict[str, str]) -> IPv4Address | IPv6Address | None:
         """
         The address of a client as the proxy before it says; L{None} where it doesn't, or is not asked.
         """
-        listener = self._listener
-        if listener.proxy_address_header is None:
+        options = self.options
+        if options.addressHeader is None:
             return None
-        port = headers.get(listener.proxy_port_header.lower(), "") if listener.proxy_port_header else ""
-        return forwardedAddress(headers.get(listener.proxy_address_header.lower(), ""), port)
+        port = headers.get(options.portHeader.lower(), "") if options.portHeader else ""
+        return forwardedAddress(headers.get(options.addressHeader.lower(), ""), port)
 
     def refused(self, connection: WebSocketConnection, reason: str) -> None:
         """
@@ -141,8 +135,8 @@ class WebSocketFactory(WebSocketServerFactory):
         """
         self.refusals += 1
         self._refused.info(
-            "{path}: {peer} refused: {reason}",
-            path=self._listener.path,
-            peer=connection.transport.getPeer(),
+            "{name}: {peer} refused: {reason}",
+            name=self.options.name,
+            peer=peerName(connection.transport.getPeer()),
             reason=reason,
         )

@@ -5,6 +5,7 @@ What a WebSocket port says in HTTP: enough for a handshake to begin, a health ch
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Final
@@ -23,6 +24,23 @@ _CONTROL: Final = re.compile("[\\x00-\\x08\\x0a-\\x1f\\x7f]")
 Headers = list[tuple[str, str]]
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """
+    What a request gets that becomes no WebSocket.
+
+    @ivar text: for a person.
+    @ivar withBody: whether it may have one: the answer to HEAD may not.
+    @ivar isRefusal: whether it counts as one, and is logged.
+    """
+
+    code: int
+    text: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    withBody: bool = True
+    isRefusal: bool = True
+
+
 class BadRequest(Exception):
     """
     What came is not HTTP.
@@ -33,6 +51,7 @@ class Request:
     """
     The head of a request.
 
+    @ivar method: such as C{"GET"}.
     @ivar path: of the resource, without a query.
     @ivar headers: by their names in lower case; values of repeated ones joined by commas.
     """
@@ -50,6 +69,13 @@ class Request:
         Whether it asks for another protocol.
         """
         return "upgrade" in self.headers
+
+    @property
+    def wantsWebSocket(self) -> bool:
+        """
+        Whether that is WebSocket.
+        """
+        return "websocket" in (word.strip().lower() for word in self.headers.get("upgrade", "").split(","))
 
 
 def isHTTP(data: bytes) -> bool:
@@ -87,22 +113,34 @@ def parseRequest(head: bytes) -> Request:
     return Request(words[0], target, headers)
 
 
-def response(code: int, text: str = "", headers: Headers | None = None, withBody: bool = True) -> bytes:
+def response(answer: Answer) -> bytes:
     """
-    An answer, after which the connection is closed.
-
-    @param text: for a person.
-    @param withBody: whether it may have one: the answer to HEAD may not.
+    An answer as bytes. The connection is closed after it.
     """
-    body = f"{text or HTTPStatus(code).phrase}\n".encode()
-    lines = [f"HTTP/1.1 {code} {HTTPStatus(code).phrase}", "Connection: close", "Cache-Control: no-store"]
+    code, withBody = answer.code, answer.withBody
+    phrase = HTTPStatus(code).phrase
+    body = f"{answer.text or phrase}\n".encode()
+    lines = [f"HTTP/1.1 {code} {phrase}", "Connection: close", "Cache-Control: no-store"]
     if code != HTTPStatus.NO_CONTENT:
         lines += ["Content-Type: text/plain; charset=utf-8", f"Content-Length: {len(body)}"]
     else:
         withBody = False
-    lines += [f"{name}: {value}" for name, value in headers or ()]
+    lines += [f"{name}: {value}" for name, value in answer.headers]
     head = "\r\n".join([*lines, "", ""]).encode("iso-8859-1", "replace")
     return head + body if withBody else head
+
+
+def refusalIn(data: bytes) -> Answer:
+    """
+    What autobahn has written to refuse a handshake, which is no complete answer: status, reason and headers.
+    """
+    lines = data.decode("utf-8", "replace").split("\r\n")
+    words = lines[0].split(" ", 2)
+    code = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+    if code not in HTTPStatus.__members__.values():
+        return Answer(400)
+    headers = [line.partition(": ") for line in lines[1:] if ": " in line]
+    return Answer(code, words[2] if len(words) > 2 else "", tuple((name, value) for name, _, value in headers))
 
 
 def forwardedAddress(host: str, port: str) -> IPv4Address | IPv6Address | None:
