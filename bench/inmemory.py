@@ -80,7 +80,7 @@ class InMemory:
     """
 
     def __init__(self) -> None:
-        settings = readSettings(None, {"MQTTBROKER_ZONE__EXTERNAL__MAX_INFLIGHT": "1000"})
+        settings = readSettings(None, {"MQTTBROKER__ZONE__EXTERNAL__MAX_INFLIGHT": "1000"})
         self.clock = Clock()
         self.broker = Broker(settings, self.clock, MemoryStore())
         self.broker.startService()

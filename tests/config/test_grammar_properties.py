@@ -98,7 +98,9 @@ trees = st.recursive(
     max_leaves=12,
 )
 environments = st.dictionaries(
-    st.lists(st.sampled_from(NAMES), min_size=1, max_size=4).map(lambda words: "MQTTBROKER_" + "__".join(words).upper())
+    st.lists(st.sampled_from(NAMES), min_size=1, max_size=4).map(
+        lambda words: "MQTTBROKER__" + "__".join(words).upper()
+    )
     | st.sampled_from(["EMQX_TCP_PORT", "EMQX_NODE_NAME", "EMQX_WSS_PORT"]),
     st.text() | st.sampled_from(["1883", "on"]),
     max_size=3,

@@ -33,7 +33,7 @@ def test_place() -> None:
     The file stands beside the main one; a broker without one has it among its data.
     """
     assert overridesOf("/etc/broker.toml", {}) == "/etc/broker.overrides.toml"
-    assert overridesOf(None, {"MQTTBROKER_NODE__DATA_DIR": "/data"}) == "/data/overrides.toml"
+    assert overridesOf(None, {"MQTTBROKER__NODE__DATA_DIR": "/data"}) == "/data/overrides.toml"
 
 
 def test_written(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_layers(tmp_path: Path) -> None:
         str(tmp_path / "b.overrides.toml"),
         {("zone", "external", "max_inflight"): 2, ("zone", "external", "max_mqueue_len"): 2},
     )
-    settings = readSettings(main, {"MQTTBROKER_ZONE__EXTERNAL__MAX_INFLIGHT": "3"})
+    settings = readSettings(main, {"MQTTBROKER__ZONE__EXTERNAL__MAX_INFLIGHT": "3"})
     zone = settings.zone["external"]
     assert (zone.max_inflight, zone.max_mqueue_len, zone.idle_timeout) == (3, 2, 1.0)
     places = settings.origin.places

@@ -285,10 +285,10 @@ class TestEnvironment:
             tmp_path,
             "[zone.external]\nmax_inflight = 1\nmax_mqueue_len = 7\n",
             {
-                "MQTTBROKER_ZONE__EXTERNAL__MAX_INFLIGHT": "64",
-                "MQTTBROKER_ALLOW_ANONYMOUS": "off",
-                "MQTTBROKER_MQTT__MAX_PACKET_SIZE": "2KB",
-                "MQTTBROKER_PLUGINS__LOAD": "stomp,emqx_sn",
+                "MQTTBROKER__ZONE__EXTERNAL__MAX_INFLIGHT": "64",
+                "MQTTBROKER__ALLOW_ANONYMOUS": "off",
+                "MQTTBROKER__MQTT__MAX_PACKET_SIZE": "2KB",
+                "MQTTBROKER__PLUGINS__LOAD": "stomp,emqx_sn",
                 "UNRELATED": "x",
             },
         )
@@ -304,7 +304,10 @@ class TestEnvironment:
         settings = read(
             tmp_path,
             '[listener.tcp.MyOwn]\nbind = "127.0.0.1:0"\n',
-            {"MQTTBROKER_LISTENER__TCP__MYOWN__ACCEPTORS": "3", "MQTTBROKER_LISTENER__WS__EXTRA__BIND": "127.0.0.1:0"},
+            {
+                "MQTTBROKER__LISTENER__TCP__MYOWN__ACCEPTORS": "3",
+                "MQTTBROKER__LISTENER__WS__EXTRA__BIND": "127.0.0.1:0",
+            },
         )
         assert settings.listener.tcp["MyOwn"].acceptors == 3
         assert list(settings.listener.ws) == ["extra"]
@@ -313,7 +316,7 @@ class TestEnvironment:
         """
         Without a file, a variable changes the default listeners and leaves them otherwise.
         """
-        settings = readSettings(None, {"MQTTBROKER_LISTENER__TCP__EXTERNAL__BIND": "127.0.0.1:0"})
+        settings = readSettings(None, {"MQTTBROKER__LISTENER__TCP__EXTERNAL__BIND": "127.0.0.1:0"})
         assert [str(listener.bind) for listener in settings.listener] == ["127.0.0.1:0", "127.0.0.1:8083"]
 
     @pytest.mark.parametrize("external", ['external = "0.0.0.0:0"', "external.bind = 0"])
@@ -322,9 +325,9 @@ class TestEnvironment:
         A variable may set a key of a table that the file has as a single value, or the other way round.
         """
         text = f"[listener.tcp]\n{external}\n"
-        inner = read(tmp_path, text, {"MQTTBROKER_LISTENER__TCP__EXTERNAL__ACCEPTORS": "3"}).listener.tcp["external"]
+        inner = read(tmp_path, text, {"MQTTBROKER__LISTENER__TCP__EXTERNAL__ACCEPTORS": "3"}).listener.tcp["external"]
         assert (str(inner.bind), inner.acceptors) == ("0.0.0.0:0", 3)
-        single = read(tmp_path, text, {"MQTTBROKER_LISTENER__TCP__EXTERNAL": "127.0.0.1:7"}).listener.tcp["external"]
+        single = read(tmp_path, text, {"MQTTBROKER__LISTENER__TCP__EXTERNAL": "127.0.0.1:7"}).listener.tcp["external"]
         assert str(single.bind) == "127.0.0.1:7"
 
     def test_shortFormAndItsKey(self, tmp_path: Path) -> None:
@@ -334,7 +337,7 @@ class TestEnvironment:
         short = '[listener.tcp]\nexternal = "127.0.0.1:1"\n'
         long = '[listener.tcp.external]\nbind = "127.0.0.1:1"\n'
         for text in (short, long):
-            for variable in ("MQTTBROKER_LISTENER__TCP__EXTERNAL", "MQTTBROKER_LISTENER__TCP__EXTERNAL__BIND"):
+            for variable in ("MQTTBROKER__LISTENER__TCP__EXTERNAL", "MQTTBROKER__LISTENER__TCP__EXTERNAL__BIND"):
                 listener = read(tmp_path, text, {variable: "127.0.0.1:7"}).listener.tcp["external"]
                 assert listener.bind == Bind("127.0.0.1", 7), (text, variable)
 
@@ -343,24 +346,47 @@ class TestEnvironment:
         A variable may replace one item of a list, however the file writes the list.
         """
         text = '[listener.tcp.external]\naccess = ["deny 10.0.0.1", "allow all"]\n'
-        settings = read(tmp_path, text, {"MQTTBROKER_LISTENER__TCP__EXTERNAL__ACCESS__1": "deny 10.0.0.2"})
+        settings = read(tmp_path, text, {"MQTTBROKER__LISTENER__TCP__EXTERNAL__ACCESS__1": "deny 10.0.0.2"})
         assert [str(rule) for rule in settings.listener.tcp["external"].access] == ["deny 10.0.0.2/32", "allow all"]
 
-    def test_kubernetesIsNoConfiguration(self) -> None:
+    @pytest.mark.parametrize(
+        "service", ["MQTTBROKER", "MQTTBROKER_WS", "MQTTBROKER_METRICS", "MQTTBROKER_0", "EMQX_TCP"]
+    )
+    def test_kubernetesIsNoConfiguration(self, service: str) -> None:
         """
-        What a cluster sets beside a service called "mqttbroker" is not taken for keys.
+        What a cluster sets for a service, whatever it is called, is not taken for keys; one line says so.
+        """
+        links = {
+            f"{service}_SERVICE_HOST": "10.0.0.1",
+            f"{service}_SERVICE_PORT": "1883",
+            f"{service}_SERVICE_PORT_MQTT": "1883",
+            f"{service}_PORT": "tcp://10.0.0.1:1883",
+            f"{service}_PORT_1883_TCP": "tcp://10.0.0.1:1883",
+            f"{service}_PORT_1883_TCP_PROTO": "tcp",
+            f"{service}_PORT_1883_TCP_PORT": "1883",
+            f"{service}_PORT_1883_TCP_ADDR": "10.0.0.1",
+        }
+        settings = readSettings(None, links)
+        [warning] = settings.warnings
+        assert "services of Kubernetes" in warning
+        settings.warnings.clear()
+        assert settings == readSettings(None, {})
+
+    def test_oldForm(self) -> None:
+        """
+        A variable with one underscore after its first word still sets its key, and is warned of; the present form holds
+        where there are both.
         """
         settings = readSettings(
-            None,
-            {
-                "MQTTBROKER_SERVICE_HOST": "10.0.0.1",
-                "MQTTBROKER_SERVICE_PORT": "1883",
-                "MQTTBROKER_SERVICE_PORT_MQTT": "1883",
-                "MQTTBROKER_PORT": "tcp://10.0.0.1:1883",
-                "MQTTBROKER_PORT_1883_TCP_ADDR": "10.0.0.1",
-            },
+            None, {"MQTTBROKER_ACL_NOMATCH": "deny", "MQTTBROKER_ZONE__EXTERNAL__MAX_INFLIGHT": "3"}
         )
-        assert settings == readSettings(None, {})
+        assert (settings.acl_nomatch, settings.zone["external"].max_inflight) == ("deny", 3)
+        assert [warning.partition(";")[0] for warning in settings.warnings] == [
+            "MQTTBROKER_ACL_NOMATCH: write MQTTBROKER__ACL_NOMATCH",
+            "MQTTBROKER_ZONE__EXTERNAL__MAX_INFLIGHT: write MQTTBROKER__ZONE__EXTERNAL__MAX_INFLIGHT",
+        ]
+        both = {"MQTTBROKER__ACL_NOMATCH": "allow", "MQTTBROKER_ACL_NOMATCH": "deny"}
+        assert readSettings(None, both).acl_nomatch == "allow"
 
     def test_variablesOfEMQX(self) -> None:
         """
@@ -574,7 +600,7 @@ def test_settingsFromLeavesItsArgumentAlone() -> None:
         "listener": {"tcp": {"external": {}}},
     }
     before = repr(tables)
-    settingsFrom(tables, {"MQTTBROKER_ZONE__EXTERNAL__MAX_INFLIGHT": "6"})
+    settingsFrom(tables, {"MQTTBROKER__ZONE__EXTERNAL__MAX_INFLIGHT": "6"})
     assert repr(tables) == before
 
 

@@ -58,7 +58,7 @@ def test_meansTheDefaults() -> None:
     """
     What the shipped file does not comment out is what holds without it, but for the gateways that it starts.
     """
-    assert readSettings(FILE, {}) == readSettings(None, {"MQTTBROKER_PLUGINS__LOAD": "stomp,mqttsn,coap,lwm2m"})
+    assert readSettings(FILE, {}) == readSettings(None, {"MQTTBROKER__PLUGINS__LOAD": "stomp,mqttsn,coap,lwm2m"})
 
 
 def test_commentedKeysAreKnown(installed: Path) -> None:

@@ -76,15 +76,15 @@ def test_saysAllAtOnce(here: Path) -> None:
         [listener.ws.external]
         mqtt_path = "x"
         """,
-        {"MQTTBROKER_NODE__NAME": "x", "MQTTBROKER_NODE__NAM": "y"},
+        {"MQTTBROKER__NODE__NAME": "x", "MQTTBROKER__NODE__NAM": "y"},
     )
     assert [(problem.file, problem.line, problem.key) for problem in error.problems] == [
         ("broker.toml", 2, "nonsense"),
         ("broker.toml", 4, "zone.external.max_inflight"),
         ("broker.toml", 6, "listener.tcp.external.zone"),
         ("broker.toml", 8, "listener.ws.external.mqtt_path"),
-        ("environment variable MQTTBROKER_NODE__NAM", None, "node.nam"),
-        ("environment variable MQTTBROKER_NODE__NAME", None, "node.name"),
+        ("environment variable MQTTBROKER__NODE__NAM", None, "node.nam"),
+        ("environment variable MQTTBROKER__NODE__NAME", None, "node.name"),
     ]
     assert [problem.value for problem in error.problems] == [1, "many", "externl", "x", "y", "x"]
 
@@ -125,9 +125,9 @@ def test_environmentIsNamed(here: Path) -> None:
     """
     A problem of an environment variable names it, and nothing else.
     """
-    error = refusal("", {"MQTTBROKER_ZONE__EXTERNAL__MAX_INFLIGHT": "many"})
+    error = refusal("", {"MQTTBROKER__ZONE__EXTERNAL__MAX_INFLIGHT": "many"})
     assert str(error) == (
-        "environment variable MQTTBROKER_ZONE__EXTERNAL__MAX_INFLIGHT: "
+        "environment variable MQTTBROKER__ZONE__EXTERNAL__MAX_INFLIGHT: "
         'zone.external.max_inflight = "many": must be a whole number from 1 to 65535'
     )
 
@@ -136,5 +136,5 @@ def test_misspeltVariable(here: Path) -> None:
     """
     A variable for a key that does not exist is refused like the key.
     """
-    error = refusal("", {"MQTTBROKER_ZONE__EXTERNAL__MAX_INFLIGT": "64"})
+    error = refusal("", {"MQTTBROKER__ZONE__EXTERNAL__MAX_INFLIGT": "64"})
     assert str(error).endswith('there is no such key; the nearest is "max_inflight"')

@@ -146,14 +146,14 @@ def test_restart(main: Path) -> None:
         ({"acl_nomatch": "deny", "zone.external.max_inflight": "many"}, "max_inflight"),
         ({"zone.external.max_inflihgt": 5}, 'the nearest is "max_inflight"'),
         ({"listener.tcp.other.bind": "127.0.0.1:8083"}, "8083"),
-        ({"node.name": "n@1"}, "environment variable MQTTBROKER_NODE__NAME"),
+        ({"node.name": "n@1"}, "environment variable MQTTBROKER__NODE__NAME"),
     ],
 )
 def test_refused(main: Path, values: dict[str, object], message: str) -> None:
     """
     Where one value does not pass, nothing changes and nothing is kept; the error says which and why.
     """
-    node = Node(readSettings(main, {"MQTTBROKER_NODE__NAME": "n@2"}))
+    node = Node(readSettings(main, {"MQTTBROKER__NODE__NAME": "n@2"}))
     with pytest.raises(ConfigurationError, match=message):
         result(node.settings.change(values))
     assert node.applied == []

@@ -16,7 +16,7 @@ from tests.system.paho_peer import Peer
 from tests.system.process import PATIENCE, ROOT, Broker, fromTree, toml, twistdCommand
 
 # Any free port in place of the one that an example names.
-ANY_PORT = {"MQTTBROKER_LISTENER__TCP__EXTERNAL__BIND": "127.0.0.1:0"}
+ANY_PORT = {"MQTTBROKER__LISTENER__TCP__EXTERNAL__BIND": "127.0.0.1:0"}
 
 
 def passOneMessage(broker: Broker, name: str) -> None:
@@ -147,7 +147,7 @@ def test_embedding(tmp_path: Path, name: str) -> None:
     The embedding example serves MQTT and its own page in one process.
     """
     command: list[str | Path] = [sys.executable, ROOT / "docs" / "embedding.py"]
-    program = Broker(command, tmp_path, {**fromTree(), **ANY_PORT, "MQTTBROKER_NODE__DATA_DIR": str(tmp_path)})
+    program = Broker(command, tmp_path, {**fromTree(), **ANY_PORT, "MQTTBROKER__NODE__DATA_DIR": str(tmp_path)})
     program.started(1)
     (page,) = program.waitFor(r"Site starting on (\d+)")
     passOneMessage(program, name)

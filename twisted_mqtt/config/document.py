@@ -35,12 +35,13 @@ A key `zone.external.max_inflight` stands under `[zone.external]`, or is written
 known: a misspelt one is refused, and the message names the nearest. File names are relative to the folder in which
 the broker is started.
 
-An environment variable overrides a key of the file: `MQTTBROKER_` and the key in capitals, with two underscores for
-each dot.
+An environment variable overrides a key of the file: `MQTTBROKER__` and the key in capitals, with two underscores for
+each dot. (`MQTTBROKER_` with one underscore is still read, with a warning. Variables that Kubernetes makes for services,
+such as `MQTTBROKER_WS_SERVICE_HOST`, are passed over.)
 
-    MQTTBROKER_ZONE__EXTERNAL__MAX_INFLIGHT=64
-    MQTTBROKER_LISTENER__TCP__EXTERNAL__BIND=0.0.0.0:1883
-    MQTTBROKER_LISTENER__TCP__EXTERNAL__ACCESS__1="allow 10.0.0.0/8"
+    MQTTBROKER__ZONE__EXTERNAL__MAX_INFLIGHT=64
+    MQTTBROKER__LISTENER__TCP__EXTERNAL__BIND=0.0.0.0:1883
+    MQTTBROKER__LISTENER__TCP__EXTERNAL__ACCESS__1="allow 10.0.0.0/8"
 
 What is changed while the broker runs, by management or by a program (`node.settings.change`), is kept in an overrides
 file beside the main one: `mqttbroker.overrides.toml` beside `mqttbroker.toml`, or `overrides.toml` in `node.data_dir`

@@ -14,15 +14,23 @@ from typing import Any
 from twisted_mqtt.config.origin import Place
 from twisted_mqtt.config.problems import Problem
 
-PREFIX = "MQTTBROKER_"
+PREFIX = "MQTTBROKER__"
+"""
+What variables begin with that set a key.
+"""
+
+_OLD_PREFIX = "MQTTBROKER_"
 
 #: The key under which a single value waits that stood, or was put by the environment, where a table is.
 SINGLE = ""
 
 Path = tuple[str, ...]
 
-# What Kubernetes puts into the environment of every container beside a service called "mqttbroker".
-_KUBERNETES = re.compile(r"(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+# What Kubernetes (and Docker's links) put into the environment of every container for each service, such as one that
+# is called "mqttbroker-ws" or "emqx-tcp".
+_SERVICE_LINK = re.compile(
+    r"[A-Z]\w*?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?|(?P<url>PORT))"
+)
 
 _WORD = r"""(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)"""
 _DOTTED = rf"{_WORD}(?:\s*\.\s*{_WORD})*"
@@ -130,15 +138,26 @@ class Source:
         """
         Put the values of environment variables over those of the file.
         """
+        links = [variable for variable in sorted(environ) if isServiceLink(variable, environ[variable])]
+        environ = {variable: value for variable, value in environ.items() if variable not in links}
+        if links:
+            more = f" and {len(links) - 1} more" if len(links) > 1 else ""
+            self.warnings.append(f"{links[0]}{more}: passed over, they tell of services of Kubernetes, not of keys")
         for variable, path in _EMQX_KEYS.items():
             if variable in environ:
                 self._put(path, environ[variable], _variable(variable))
         for variable, kind in _EMQX_PORTS.items():
             if variable in environ:
                 self._putPort(kind, environ[variable], variable)
+        # The old form first, so that the other holds where a key has both.
         for variable in sorted(environ):
-            rest = variable[len(PREFIX) :]
-            if variable.startswith(PREFIX) and rest and not _KUBERNETES.fullmatch(rest):
+            rest = variable.removeprefix(_OLD_PREFIX)
+            if variable.startswith(_OLD_PREFIX) and not variable.startswith(PREFIX) and rest:
+                self.warnings.append(f"{variable}: write {PREFIX}{rest}; the form with one underscore will go")
+                self._put(tuple(rest.split("__")), environ[variable], _variable(variable))
+        for variable in sorted(environ):
+            rest = variable.removeprefix(PREFIX)
+            if variable.startswith(PREFIX) and rest:
                 self._put(tuple(rest.split("__")), environ[variable], _variable(variable))
 
     def _put(self, words: Path, value: object, place: Place, other: Callable[[str], str] = str.lower) -> None:
@@ -204,7 +223,16 @@ def spokenTo(environ: Mapping[str, str]) -> dict[str, str]:
     The variables of an environment that may set keys.
     """
     ours = _EMQX_KEYS.keys() | _EMQX_PORTS.keys()
-    return {name: value for name, value in environ.items() if name.startswith(PREFIX) or name in ours}
+    return {name: value for name, value in environ.items() if name.startswith(_OLD_PREFIX) or name in ours}
+
+
+def isServiceLink(variable: str, value: str) -> bool:
+    """
+    Whether a variable of the environment tells of a service of Kubernetes.
+    """
+    found = _SERVICE_LINK.fullmatch(variable)
+    # A key may be called "port", but its value is no URL.
+    return found is not None and (found["url"] is None or "://" in value)
 
 
 def splitKey(dotted: str) -> Path:
