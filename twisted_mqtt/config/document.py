@@ -36,8 +36,8 @@ known: a misspelt one is refused, and the message names the nearest. File names 
 the broker is started.
 
 An environment variable overrides a key of the file: `MQTTBROKER__` and the key in capitals, with two underscores for
-each dot. (`MQTTBROKER_` with one underscore is still read, with a warning. Variables that Kubernetes makes for services,
-such as `MQTTBROKER_WS_SERVICE_HOST`, are passed over.)
+each dot. (`MQTTBROKER_` with one underscore is still read, with a warning. Variables that Kubernetes makes for
+services, such as `MQTTBROKER_WS_SERVICE_HOST`, are passed over.)
 
     MQTTBROKER__ZONE__EXTERNAL__MAX_INFLIGHT=64
     MQTTBROKER__LISTENER__TCP__EXTERNAL__BIND=0.0.0.0:1883
