@@ -34,6 +34,9 @@ _WARM_UP: Final = 0.7
 _PATIENCE: Final = 1.0
 _TOKEN: Final = 4
 _ACK_HEAD: Final = (0x60 | _TOKEN).to_bytes(1, "big")
+# Empty messages: a confirmable one asks whether somebody is there, and is reset (RFC 7252 4.3).
+_PING_HEAD: Final = b"\x40\x00"
+_RESET_HEAD: Final = b"\x70\x00"
 _FIRST: Final = 0x4000
 
 
@@ -316,6 +319,9 @@ def notifications(port: int, pid: int, path: str, trigger: Asker, observers: int
                         continue
                     opened, token = entry
                     data = opened.recv(2048)
+                    if len(data) == 4 and data[:2] == _PING_HEAD:
+                        opened.send(_RESET_HEAD + data[2:])
+                        continue
                     if data[4:8] != token or data[1] != CONTENT:
                         raise LoadError(f"expected a notification, received {data[:40].hex()}")
                     if data[0] >> 4 & 3 == CON:

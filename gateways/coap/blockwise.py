@@ -228,9 +228,11 @@ class Slicer:
         self._streams = streams
         self._bodies: Generations[Key, _Body] = Generations(lifetime, most, mostBytes)
 
-    def following(self, request: CoAPMessage, address: object) -> CoAPMessage | None:
+    def following(self, request: CoAPMessage, address: object, largest: int = 16 << LARGEST) -> CoAPMessage | None:
         """
         The block of a body that was begun before, L{None} where the request doesn't ask for one.
+
+        @param largest: how many bytes of payload a message may have.
         """
         block = self._blockOf(request)
         if block is None or block.number == 0:
@@ -238,7 +240,7 @@ class Slicer:
         if block.exponent > LARGEST:
             return diagnostic(BAD_OPTION, "Block2: a reserved size")
         body = self._bodies.get(keyOf(request, address))
-        return None if body is None else _slice(body.response, block, body.etag)
+        return None if body is None else _slice(body.response, _smaller(block, largest), body.etag)
 
     def cut(
         self, request: CoAPMessage, address: object, response: CoAPMessage, largest: int, now: float
@@ -249,16 +251,14 @@ class Slicer:
         @param largest: how many bytes of payload a message may have.
         """
         block = self._blockOf(request)
-        exponent = exponentFor(largest)
         if block is not None and block.exponent > LARGEST:
             return diagnostic(BAD_OPTION, "Block2: a reserved size")
         if block is None:
             if len(response.payload) <= largest:
                 return response
-            block = Block(0, False, exponent)
-        elif block.exponent > exponent:
-            # In larger blocks counted, it is another one of ours.
-            block = Block(block.start >> (exponent + 4), False, exponent)
+            block = Block(0, False, exponentFor(largest))
+        else:
+            block = _smaller(block, largest)
         etag = valueOf(response.options, ETAG) or blake2b(response.payload, digest_size=4).digest()
         if len(response.payload) > block.start + block.size:
             self._bodies.put(keyOf(request, address), _Body(response, etag), now, len(response.payload))
@@ -269,6 +269,14 @@ class Slicer:
         if block is None or block.exponent <= LARGEST or not self._streams:
             return block
         return Block(block.number, block.more, LARGEST)
+
+
+def _smaller(block: Block, largest: int) -> Block:
+    """
+    The block that begins where another one does, of at most so many bytes.
+    """
+    exponent = exponentFor(largest)
+    return Block(block.start >> (exponent + 4), False, exponent) if block.exponent > exponent else block
 
 
 def _slice(response: CoAPMessage, block: Block, etag: bytes) -> CoAPMessage:

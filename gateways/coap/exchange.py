@@ -2,6 +2,10 @@
 Types, message IDs and tokens: acknowledgements, retransmission, duplicates, and which response belongs to which request
 (RFC 7252 4 and 5.2 to 5.3). What a message says is nobody's business here.
 
+An address may be forged (RFC 7252 11.3). Until its owner has acknowledged, reset or echoed something that was sent
+there, it gets no more than L{Parameters.amplification} times the bytes that have come from it: a response that is
+longer gives way to one that asks for an Echo (RFC 9175 2.4), and what is sent unasked waits for the answer to a ping.
+
 Time is an argument, and one timer is enough: L{Exchanges.nextDeadline} says when L{Exchanges.expire} is to be called.
 """
 
@@ -10,13 +14,15 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Hashable
+from hashlib import blake2b
+from hmac import compare_digest
 from random import Random
 from typing import Any, Final, Protocol, TypeAlias
 
-from gateways.coap.codes import EMPTY, isRequest, isResponse
+from gateways.coap.codes import EMPTY, UNAUTHORIZED, isRequest, isResponse, isSuccess
 from gateways.coap.generations import Generations
 from gateways.coap.message import ACK, CON, NON, RST, CoAPMessage, MessageError, decode, encode, encodeEmpty
-from gateways.coap.options import NO_RESPONSE, uintOf, understand
+from gateways.coap.options import ECHO, NO_RESPONSE, OBSERVE, Option, uintOf, understand, valueOf
 from gateways.coap.parameters import Parameters
 
 Address: TypeAlias = tuple[Any, ...]
@@ -31,6 +37,13 @@ TIMED_OUT: Final = 2
 DROPPED: Final = 3  # it was never sent, or the peer is forgotten
 
 Ended: TypeAlias = Callable[[int, float], None]
+
+_PING_LENGTH: Final = 4
+_ECHO_LENGTH: Final = 6
+# What an address may have left over from its requests for what is sent to it unasked; and what it has that has sent
+# nothing for so long that nobody remembers: a ping with its repetitions.
+_MOST_CREDIT: Final = 8192
+_LEAST_CREDIT: Final = 5 * _PING_LENGTH
 
 
 class Upper(Protocol):
@@ -146,11 +159,14 @@ class _OutgoingMessage:
 class _PeerQueue:
     """
     The confirmable messages to one peer.
+
+    @ivar probing: whether one of those on their way is a ping, whose answer the others wait for.
     """
 
-    __slots__ = ("flying", "waiting")
+    __slots__ = ("flying", "waiting", "probing")
 
     def __init__(self) -> None:
+        self.probing = False
         self.flying: dict[int, _OutgoingMessage] = {}
         self.waiting: deque[_OutgoingMessage] = deque()
 
@@ -166,11 +182,14 @@ class Exchanges:
         upper: Upper,
         parameters: Parameters,
         random: Random,
+        vouched: bool = False,
     ) -> None:
         """
         @param transmit: sends a datagram.
         @param random: where message IDs and tokens begin, and how timeouts are spread.
+        @param vouched: whether the layer below knows that no address is forged.
         """
+        self._vouched = vouched
         self._transmit = transmit
         self._upper = upper
         self.parameters = parameters
@@ -179,6 +198,9 @@ class Exchanges:
         self._seen: Generations[Hashable, _Seen] = Generations(lifetime, remembered, parameters.rememberedBytes)
         self._messageIDs: Generations[Address, int] = Generations(lifetime, remembered)
         self._verified: Generations[Address, bool] = Generations(lifetime, remembered)
+        # How many bytes may still go to addresses that are not.
+        self._credit: Generations[Address, int] = Generations(lifetime, remembered)
+        self._secret = random.getrandbits(128).to_bytes(16, "big")
         # What is to be told of a reset of a message that nobody acknowledges.
         self._told: Generations[tuple[Address, int], Ended] = Generations(lifetime, remembered)
         self._lanes: dict[Address, _PeerQueue] = {}
@@ -231,6 +253,9 @@ class Exchanges:
         self._seen.put(key, seen, now, 100)
         incoming = Incoming(address, len(datagram), message, seen)
         message.options, wrong = understand(message.options)
+        options = message.options
+        if options and options[-1][0] >= ECHO:
+            self._takeEcho(options, address, now)
         if wrong is None:
             self._upper.requested(message, incoming, now)
         elif message.type == CON:
@@ -293,6 +318,8 @@ class Exchanges:
                     told(RESET, now)
             return None
         self._verified.put(address, True, now)
+        if outgoing.message.code == EMPTY:
+            lane.probing = False
         self._advance(address, lane, now)
         if outgoing.ended is not None:
             outgoing.ended(how, now)
@@ -316,18 +343,30 @@ class Exchanges:
             return
         silent = not incoming.settle(response)
         response.token = incoming.token
+        address = incoming.address
+        verified = self._vouched or self._verified.get(address) is not None
+        credit = incoming.size * self.parameters.amplification
         if incoming.type == CON and not incoming._acked:
             if silent:
                 data = encodeEmpty(ACK, incoming.messageID)
             else:
                 response.type, response.messageID = ACK, incoming.messageID
                 data = encode(response)
+                if not verified and len(data) > credit - _PING_LENGTH:
+                    most = self.allowance(incoming, response)
+                    data = data if len(data) <= most else self._shorter(response, address, most)
             incoming._entry.reply = data
             self._seen.weigh(len(data))
-            self._transmit(data, incoming.address)
+            if not verified:
+                self._grant(address, credit - len(data), now)
+            self._transmit(data, address)
         elif not silent:
+            if not verified:
+                if incoming.type != CON and len(encode(response)) > credit:
+                    response = decode(self._shorter(response, address, credit))
+                self._grant(address, credit, now)
             # A separate response is as reliable as its request (RFC 7252 5.2.2, 5.2.3).
-            self.send(incoming.address, response, incoming.type == CON, None, now)
+            self.send(address, response, incoming.type == CON, None, now)
 
     def ignore(self, incoming: Incoming) -> None:
         """
@@ -354,10 +393,10 @@ class Exchanges:
                 return
             lane = self._lanes[address] = _PeerQueue()
         # What is not confirmable waits too: it must not overtake.
-        if lane.waiting or len(lane.flying) >= self.parameters.nstart:
+        if lane.waiting or lane.probing or len(lane.flying) >= self.parameters.nstart:
             if len(lane.waiting) >= self.parameters.maxWaiting:
                 dropped = lane.waiting.popleft()
-                self._drop(dropped, now)
+                self._end(dropped, DROPPED, now)
             lane.waiting.append(outgoing)
         elif confirmable:
             self._launch(outgoing, lane, now)
@@ -409,7 +448,64 @@ class Exchanges:
         """
         Whether a peer has lately shown that it receives what is sent there.
         """
-        return self._verified.get(address) is not None
+        return self._vouched or self._verified.get(address) is not None
+
+    def allowance(self, incoming: Incoming, response: CoAPMessage) -> int:
+        """
+        How many bytes may answer a request whose sender has not shown that it is where it says.
+        """
+        most = incoming.size * self.parameters.amplification
+        # Before the first notification there may have to be a ping.
+        return most if uintOf(response.options, OBSERVE) is None else most - _PING_LENGTH
+
+    def came(self, address: Address, size: int, now: float) -> None:
+        """
+        So many bytes have come from an address by another road: an answer may go there.
+        """
+        if not self.isVerified(address):
+            self._grant(address, size * self.parameters.amplification, now)
+
+    def _grant(self, address: Address, size: int, now: float) -> None:
+        credit = (self._credit.get(address) or 0) + size
+        self._credit.put(address, min(credit, _MOST_CREDIT), now)
+
+    def _affords(self, address: Address, size: int, now: float) -> bool:
+        """
+        Whether so many bytes may go to an address unasked; they count as sent.
+        """
+        if self._vouched or self._verified.get(address) is not None:
+            return True
+        credit = self._credit.get(address)
+        if credit is None:
+            credit = _LEAST_CREDIT if size == _PING_LENGTH else 0
+        left = credit - size
+        if left < 0:
+            return False
+        self._credit.put(address, left, now)
+        return True
+
+    def _shorter(self, response: CoAPMessage, address: Address, most: int) -> bytes:
+        """
+        What is said instead of a response that is too long for who has sent so little: the beginning of a diagnostic;
+        instead of a success, that it is to ask again with an Echo.
+        """
+        short = CoAPMessage(response.code, response.options, b"", response.token, response.type, response.messageID)
+        room = most - len(encode(short)) - 1
+        if not isSuccess(response.code) and room >= 0:
+            short.payload = response.payload[:room].decode("utf-8", "ignore").encode("utf-8")
+            return encode(short)
+        short.code, short.options = UNAUTHORIZED, [(ECHO, self._echoOf(address))]
+        if len(encode(short)) > most:
+            short.options = []
+        return encode(short)
+
+    def _echoOf(self, address: Address) -> bytes:
+        return blake2b(repr(address).encode("utf-8"), digest_size=_ECHO_LENGTH, key=self._secret).digest()
+
+    def _takeEcho(self, options: list[Option], address: Address, now: float) -> None:
+        echo = valueOf(options, ECHO)
+        if echo is not None and compare_digest(echo, self._echoOf(address)):
+            self._verified.put(address, True, now)
 
     def forget(self, address: Address, now: float) -> None:
         """
@@ -418,23 +514,26 @@ class Exchanges:
         lane = self._lanes.pop(address, None)
         if lane is not None:
             for outgoing in [*lane.flying.values(), *lane.waiting]:
-                self._drop(outgoing, now)
+                self._end(outgoing, DROPPED, now)
             lane.flying.clear()
         self._verified.pop(address)
         for token in list(self._awaiting.get(address, ())):
             self._fail(address, token, DROPPED, now)
 
-    def _drop(self, outgoing: _OutgoingMessage, now: float) -> None:
+    def _end(self, outgoing: _OutgoingMessage, how: int, now: float) -> None:
+        """
+        Tell whoever has sent a message that it has not been received.
+        """
         if outgoing.ended is not None:
-            outgoing.ended(DROPPED, now)
+            outgoing.ended(how, now)
         if isRequest(outgoing.message.code):
-            self._fail(outgoing.address, outgoing.message.token, DROPPED, now)
+            self._fail(outgoing.address, outgoing.message.token, how, now)
 
     def _advance(self, address: Address, lane: _PeerQueue, now: float) -> None:
         """
         Send what waits, as far as it may be sent.
         """
-        while lane.waiting and len(lane.flying) < self.parameters.nstart:
+        while lane.waiting and not lane.probing and len(lane.flying) < self.parameters.nstart:
             outgoing = lane.waiting.popleft()
             if outgoing.message.type == CON:
                 self._launch(outgoing, lane, now)
@@ -445,21 +544,33 @@ class Exchanges:
 
     def _launch(self, outgoing: _OutgoingMessage, lane: _PeerQueue, now: float) -> None:
         parameters = self.parameters
-        message = outgoing.message
-        message.messageID = self._nextMessageID(outgoing.address, now)
-        lane.flying[message.messageID] = outgoing
+        message, address = outgoing.message, outgoing.address
+        message.messageID = self._nextMessageID(address, now)
         outgoing.data = encode(message)
+        # With all its repetitions, or else one that is lost would be lost for good.
+        if not self._affords(address, len(outgoing.data) * (parameters.maxRetransmit + 1), now):
+            # RFC 7252 4.3: whoever is there resets a ping.
+            lane.waiting.appendleft(outgoing)
+            lane.probing = True
+            outgoing = _OutgoingMessage(address, CoAPMessage(EMPTY, messageID=message.messageID), None)
+            message = outgoing.message
+            outgoing.data = encode(message)
+            self._affords(address, _PING_LENGTH, now)
+        lane.flying[message.messageID] = outgoing
         outgoing.timeout = parameters.ackTimeout * self._random.uniform(1.0, parameters.ackRandomFactor)
         outgoing.sent = 1
         self._push(now + outgoing.timeout, outgoing)
-        self._transmit(outgoing.data, outgoing.address)
+        self._transmit(outgoing.data, address)
 
     def _transmitOnce(self, outgoing: _OutgoingMessage, now: float) -> None:
         message, address = outgoing.message, outgoing.address
         message.messageID = self._nextMessageID(address, now)
+        data = encode(message)
+        if not self._affords(address, len(data), now):
+            return  # lost, as what is not confirmable may be
         if outgoing.ended is not None:
             self._told.put((address, message.messageID), outgoing.ended, now)
-        self._transmit(encode(message), address)
+        self._transmit(data, address)
 
     def _nextMessageID(self, address: Address, now: float) -> int:
         last = self._messageIDs.get(address)
@@ -500,15 +611,20 @@ class Exchanges:
             outgoing.sent += 1
             outgoing.timeout *= 2
             self._push(now + outgoing.timeout, outgoing)
-            self._transmit(outgoing.data, address)
+            if outgoing.message.code != EMPTY or self._affords(address, _PING_LENGTH, now):
+                self._transmit(outgoing.data, address)
             return
         lane = self._lanes[address]
         del lane.flying[outgoing.message.messageID]
+        if outgoing.message.code == EMPTY:
+            # Nobody is there for any of those that wait.
+            waiting, lane.waiting, lane.probing = lane.waiting, deque(), False
+            for each in waiting:
+                self._end(each, TIMED_OUT, now)
+            self._advance(address, lane, now)
+            return
         # Before the next is sent: whoever hears of it may want nothing more to be sent.
-        if outgoing.ended is not None:
-            outgoing.ended(TIMED_OUT, now)
-        if isRequest(outgoing.message.code):
-            self._fail(address, outgoing.message.token, TIMED_OUT, now)
+        self._end(outgoing, TIMED_OUT, now)
         self._advance(address, lane, now)
 
     def _isOver(self, due: _OutgoingMessage | Incoming) -> bool:

@@ -38,11 +38,14 @@ class Endpoint(Protocol):
         See L{Exchanges.send<gateways.coap.exchange.Exchanges.send>}; the timer is seen to.
         """
 
-    def cut(self, request: CoAPMessage, address: Address, response: CoAPMessage, size: int, now: float) -> CoAPMessage:
+    def cut(self, request: CoAPMessage, address: Address, response: CoAPMessage, now: float) -> CoAPMessage:
         """
-        What goes out for a response: itself, or its first block.
+        What goes out for a notification: itself, or its first block.
+        """
 
-        @param size: the length of the datagram that asked for it; 0 where none did.
+    def room(self, incoming: Incoming) -> int:
+        """
+        How many bytes of payload the response to a request may have.
         """
 
     def isVerified(self, address: Address) -> bool:

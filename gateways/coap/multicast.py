@@ -79,9 +79,8 @@ class Discovery:
         # One answer for each host at a time, and not too many at all: who asks need not be who is answered.
         if payload is None or host in self._waiting or len(self._waiting) >= _MOST_WAITING:
             return
-        token = decode(datagram).token
         self._waiting[host] = self._reactor.callLater(
-            self._random.uniform(0.0, self._leisure), self._answer, address, token, payload
+            self._random.uniform(0.0, self._leisure), self._answer, address, datagram, payload
         )
 
     def _answerTo(self, datagram: bytes, address: Address) -> bytes | None:
@@ -112,7 +111,10 @@ class Discovery:
         # RFC 6690 4.1: whose links do not fit is silent.
         return payload if 0 < len(payload) <= _MOST_BYTES else None
 
-    def _answer(self, address: Address, token: bytes, payload: bytes) -> None:
+    def _answer(self, address: Address, datagram: bytes, payload: bytes) -> None:
         self._waiting.pop(address[0], None)
+        token = decode(datagram).token
         response = CoAPMessage(CONTENT, [uintOption(CONTENT_FORMAT, LINK_FORMAT)], payload, token)
-        self._endpoint.send(address, response, False, None, self._reactor.seconds())
+        now = self._reactor.seconds()
+        self._endpoint.exchanges.came(address, len(datagram), now)
+        self._endpoint.send(address, response, False, None, now)

@@ -12,6 +12,8 @@ class Parameters:
     @ivar processingDelay: how long a request waits for its response before it is acknowledged without.
     @ivar nstart: how many confirmable messages may be on their way to a peer.
     @ivar maxWaiting: how many messages may wait for those.
+    @ivar amplification: how many times the bytes that came from an address may go there, before it has been shown that
+        its owner wants them (RFC 7252 11.3).
     @ivar remembered: how many messages are remembered, to know them when they come again; and how many peers.
     """
 
@@ -26,6 +28,7 @@ class Parameters:
         maxWaiting: int = 200,
         remembered: int = 50_000,
         rememberedBytes: int = 16 << 20,
+        amplification: int = 3,
     ) -> None:
         self.ackTimeout = ackTimeout
         self.ackRandomFactor = ackRandomFactor
@@ -33,6 +36,7 @@ class Parameters:
         self.nstart = nstart
         self.processingDelay = processingDelay
         self.maxWaiting = maxWaiting
+        self.amplification = amplification
         self.remembered = remembered
         self.rememberedBytes = rememberedBytes
         # RFC 7252 4.8.2, with PROCESSING_DELAY as it says: ACK_TIMEOUT.

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.logger import Logger
 
-from gateways.coap.codes import INTERNAL_SERVER_ERROR
+from gateways.coap.codes import CONTENT, INTERNAL_SERVER_ERROR
 from gateways.coap.exchange import Address, Awaiting, Ended, Exchanges, Incoming
-from gateways.coap.message import CoAPMessage
+from gateways.coap.message import CoAPMessage, encode
+from gateways.coap.options import ETAG, SIZE2, without
 from gateways.coap.serving import Bodies, refusal, take, withBlock
 
 if TYPE_CHECKING:
@@ -22,12 +23,9 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-_UNVERIFIED_FACTOR: Final = 3
-_UNVERIFIED_BYTES: Final = 256
-"""
-Who has not shown that it is where it says gets at most this much payload, or that many times the size of its request
-(RFC 7252 11.3).
-"""
+# Header, content format, age, Block2, Size2, ETag, the marker: what a response may have beside its token and payload.
+_OVERHEAD: Final = 32
+_PLAIN: Final = CoAPMessage(CONTENT)
 
 
 class ResourceServer(Protocol):
@@ -73,7 +71,7 @@ class CoAPProtocol:
         self._gateway = gateway
         self._reactor = reactor
         self._secure = secure
-        self.exchanges = Exchanges(self._write, self, gateway.parameters, SystemRandom())
+        self.exchanges = Exchanges(self._write, self, gateway.parameters, SystemRandom(), secure)
         self._bodies = Bodies(gateway)
         self._blockSize: int = gateway.settings.block_size
         self._timer: Any = None
@@ -197,20 +195,41 @@ class CoAPProtocol:
         """
         now: float = self._reactor.seconds()
         response = withBlock(request, response)
-        self.exchanges.respond(incoming, self.cut(request, incoming.address, response, incoming.size, now), now)
+        largest, most = self._blockSize, 0
+        if response.payload and not self.exchanges.isVerified(incoming.address):
+            most = self.exchanges.allowance(incoming, response)
+            if len(response.payload) + _OVERHEAD + len(incoming.token) > most and not _fits(incoming, response, most):
+                largest = self._room(incoming, most)
+        response = self._bodies.cut(request, incoming.address, response, largest, now)
+        if most and len(response.payload) == 16 and not _fits(incoming, response, most):
+            # What can be done without; the rest is done by who sends it.
+            response = response.replace(without(response.options, SIZE2, ETAG))
+        self.exchanges.respond(incoming, response, now)
         self._arm()
 
-    def cut(self, request: CoAPMessage, address: Address, response: CoAPMessage, size: int, now: float) -> CoAPMessage:
+    def room(self, incoming: Incoming) -> int:
         """
         See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """
-        largest = self._blockSize
-        if len(response.payload) > _UNVERIFIED_BYTES and not self._secure and not self.exchanges.isVerified(address):
-            largest = min(largest, max(_UNVERIFIED_BYTES, _UNVERIFIED_FACTOR * size))
-        return self._bodies.cut(request, address, response, largest, now)
+        if self.exchanges.isVerified(incoming.address):
+            return self._blockSize
+        return self._room(incoming, self.exchanges.allowance(incoming, _PLAIN))
+
+    def _room(self, incoming: Incoming, most: int) -> int:
+        return max(16, min(self._blockSize, most - _OVERHEAD - len(incoming.token)))
+
+    def cut(self, request: CoAPMessage, address: Address, response: CoAPMessage, now: float) -> CoAPMessage:
+        """
+        See L{Endpoint<gateways.coap.gateway.Endpoint>}.
+        """
+        return self._bodies.cut(request, address, response, self._blockSize, now)
 
     def isVerified(self, address: Address) -> bool:
         """
         See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """
         return self.exchanges.isVerified(address)
+
+
+def _fits(incoming: Incoming, response: CoAPMessage, most: int) -> bool:
+    return len(encode(response)) + len(incoming.token) <= most

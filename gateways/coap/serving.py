@@ -35,12 +35,14 @@ class Bodies:
         self._assembler = Assembler(self.longest, lifetime, streams=streams)
         self._slicer = Slicer(lifetime, streams=streams)
 
-    def take(self, message: CoAPMessage, address: Address, now: float) -> CoAPMessage:
+    def take(self, message: CoAPMessage, address: Address, largest: int, now: float) -> CoAPMessage:
         """
         A request with its whole body, or the response to it where something is missing or wrong, or where it asks for
         another block: codes tell them apart.
+
+        @param largest: how many bytes of payload the response may have.
         """
-        following = self._slicer.following(message, address)
+        following = self._slicer.following(message, address, largest)
         return self._assembler.take(message, address, now) if following is None else following
 
     def cut(
@@ -73,7 +75,7 @@ def take(
         if _isForProxy(options):
             endpoint.respond(incoming, diagnostic(PROXYING_NOT_SUPPORTED, "this is no proxy"), now)
             return
-        whole = bodies.take(message, incoming.address, now)
+        whole = bodies.take(message, incoming.address, endpoint.room(incoming), now)
         if isResponse(whole.code):
             endpoint.respond(incoming, whole, now)
             return

@@ -431,7 +431,7 @@ class CoAPClient:
         if message.expiresAt:
             options.append(uintOption(MAX_AGE, max(0, int(message.expiresAt - now))))
         response = CoAPMessage(CONTENT, options, message.payload)
-        response = self._endpoint.cut(observation.request, self.address, response, 0, now)
+        response = self._endpoint.cut(observation.request, self.address, response, now)
         response.token = token = observation.request.token
         ended = _Notification(self, token, delivery).ended
         self._endpoint.send(self.address, response, confirmable, ended, now)

@@ -4,9 +4,9 @@ Wills of MQTT-SN: given in a dialogue, changed or deleted at any time (6.3, 6.4)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from twisted_mqtt.base.waiting import then
+from twisted_mqtt.base.waiting import Maybe, then
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import Will
 from twisted_mqtt.core.reasons import NOT_AUTHORIZED, SUCCESS, TOPIC_NAME_INVALID
@@ -14,6 +14,8 @@ from twisted_mqtt.core.topics import isReserved, isTopicName
 
 if TYPE_CHECKING:
     from gateways.mqttsn.packets import SNWillTopic
+    from twisted_mqtt.broker.client import ClientInfo
+    from twisted_mqtt.interfaces import IBroker
 
 
 class WillData:
@@ -48,17 +50,17 @@ class WillData:
         return Will(self.topic, self.payload, self.qos, self.retain, None)
 
 
-def changeWill(broker: Any, info: Any, will: WillData | None) -> Any:
+def changeWill(broker: IBroker, info: ClientInfo, will: WillData | None) -> Maybe[int]:
     """
     Give a client that is in another will, or none.
 
-    @param broker: provides L{IBroker<twisted_mqtt.interfaces.IBroker>}.
     @param info: of the client.
 
     @return: a reason code, or a Deferred of it; from 0x80 on it keeps the will it had.
     """
     if will is None:
-        return _set(broker, info, None)
+        broker.setWill(info, None)
+        return SUCCESS
     limits = info.limits
     if not isTopicName(will.topic) or will.qos > limits.maxQoS:
         return TOPIC_NAME_INVALID
@@ -67,22 +69,12 @@ def changeWill(broker: Any, info: Any, will: WillData | None) -> Any:
     return then(broker.authorize(info, "publish", will.topic), _allowed, broker, info, will)
 
 
-def _allowed(allowed: bool, broker: Any, info: Any, will: WillData) -> int:
+def _allowed(allowed: bool, broker: IBroker, info: ClientInfo, will: WillData) -> int:
     if not allowed:
         return NOT_AUTHORIZED
     message = Message(info.mountpoint + will.topic, will.payload, will.qos, will.retain, None, info.clientID)
     message.username = info.username
     message.peerHost = info.peerHost
     message.protocol = info.protocol
-    return _set(broker, info, message)
-
-
-def _set(broker: Any, info: Any, message: Message | None) -> int:
-    info.will = message
-    session = info.session
-    if session is not None and session.journal is not None:
-        if message is None:
-            session.journal.removeWill(info.clientID)
-        else:
-            session.journal.saveWill(info.clientID, message, 0.0)
+    broker.setWill(info, message)
     return SUCCESS

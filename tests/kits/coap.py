@@ -18,14 +18,16 @@ class Side:
     One end: answers requests as C{serve} says, and keeps what happened.
     """
 
-    def __init__(self, network: "Network", own: Address, serve: Callable[[CoAPMessage], CoAPMessage | None]) -> None:
+    def __init__(
+        self, network: "Network", own: Address, serve: Callable[[CoAPMessage], CoAPMessage | None], vouched: bool
+    ) -> None:
         self.network = network
         self.serve = serve
         self.requests: list[CoAPMessage] = []
         self.refusals: list[int] = []
         self.pending: list[Incoming] = []
         self.exchanges = Exchanges(
-            lambda datagram, address: network.carry(own, address, datagram), self, Parameters(), Random(1)
+            lambda datagram, address: network.carry(own, address, datagram), self, Parameters(), Random(1), vouched
         )
 
     def requested(self, request: CoAPMessage, incoming: Incoming, now: float) -> None:
@@ -85,12 +87,15 @@ class Network:
     @ivar log: all that was sent.
     """
 
-    def __init__(self, serve: Callable[[CoAPMessage], CoAPMessage | None]) -> None:
+    def __init__(self, serve: Callable[[CoAPMessage], CoAPMessage | None], vouched: bool = True) -> None:
+        """
+        @param vouched: whether neither side has to show that it is where it says.
+        """
         self.now = 1000.0
         self.fate: Callable[[bytes], list[float]] = lambda datagram: [0.01]
         self.log: list[tuple[Address, bytes]] = []
         self._flying: list[tuple[float, int, Address, Address, bytes]] = []
-        self.sides = {A: Side(self, A, serve), B: Side(self, B, serve)}
+        self.sides = {A: Side(self, A, serve, vouched), B: Side(self, B, serve, vouched)}
 
     def carry(self, source: Address, target: Address, datagram: bytes) -> None:
         """

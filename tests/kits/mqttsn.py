@@ -24,6 +24,7 @@ from gateways.mqttsn.packets import (
 )
 from gateways.mqttsn.protocol import MQTTSNProtocol
 from gateways.mqttsn.settings import MQTTSNSettings, PredefinedTopics
+from tests.kits.stores import Bed
 from tests.kits.wire import Peer
 from twisted_mqtt.testing.broker import makeBroker
 
@@ -48,15 +49,25 @@ class World:
     A broker with the gateway.
     """
 
-    def __init__(self, zone: dict[str, Any] | None = None, topics: dict[int, str] | None = None, **keys: Any) -> None:
+    def __init__(
+        self,
+        zone: dict[str, Any] | None = None,
+        topics: dict[int, str] | None = None,
+        bed: Bed | None = None,
+        **keys: Any,
+    ) -> None:
         """
         @param zone: keys of the zone.
         @param topics: predefined ones.
+        @param bed: of a broker with a store on disk.
         @param keys: of the gateway's table.
         """
-        self.clock = Clock()
-        self.clock.advance(1_000_000)
-        self.broker, self.factory = makeBroker(self.clock, **(zone or {}))
+        if bed is None:
+            self.clock = Clock()
+            self.clock.advance(1_000_000)
+            self.broker, self.factory = makeBroker(self.clock, **(zone or {}))
+        else:
+            self.clock, self.broker, self.factory = bed.clock, bed.broker, bed.factory
         self.net = Net()
         self.gateway = MQTTSNProtocol(
             self.broker, MQTTSNSettings(predefined=PredefinedTopics(topic=topics or {}), **keys)

@@ -181,7 +181,7 @@ class Swarm:
 
     def hear(self, heard: Callable[[int, Datagram], bool], count: int) -> None:
         """
-        Hand on what comes, each message once, until C{heard} has said so many times that it counts.
+        Hand on what comes, each message once, until C{heard} has said so many times that it counts. Pings are answered.
         """
         deadline = time.monotonic() + PATIENCE
         while count > 0:
@@ -190,6 +190,9 @@ class Swarm:
             for fileno, _ in ready:
                 number = self._numbers[fileno]
                 message = parsed(self._sockets[number].recv(65536))
+                if message.type == CON and message.code == EMPTY:
+                    self.send(number, Datagram(RST, EMPTY, message.mid))
+                    continue
                 before = self._replies.get((number, message.mid)) if message.type == CON else None
                 if before is None:
                     count -= heard(number, message)

@@ -232,6 +232,12 @@ class Broker(Service):
         """
         self.registry.setExpiry(infoOf(client), interval)
 
+    def setWill(self, client: ClientInfo, will: Message | None) -> None:
+        """
+        See L{twisted_mqtt.interfaces.IBroker}.
+        """
+        self.registry.setWill(client, will)
+
     def kick(self, clientID: str, reason: int, text: str = "") -> bool:
         """
         Send a client away; returns whether it was connected.

@@ -23,6 +23,8 @@ from twisted_mqtt.core.session import NEVER, Events, Session, Switches
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from twisted_mqtt.core.message import Message
+
 _log = Logger()
 
 
@@ -196,6 +198,14 @@ class SessionRegistry:
         if session is not None:
             client.expiryInterval = session.expiryInterval = interval
             self._persist(session, client)
+
+    def setWill(self, client: ClientInfo, will: Message | None) -> None:
+        """
+        Give a client that is in another will, or none.
+        """
+        client.will = will
+        if client.session is not None:
+            self._persist(client.session, client)
 
     def sendAway(self, client: ClientInfo, reason: int, text: str = "") -> None:
         """

@@ -222,14 +222,23 @@ class CoAPConnection:
         See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """
         now: float = self._clock.seconds()
-        self.respond(incoming, self.cut(request, self.address, withBlock(request, response), 0, now), now)
+        self.respond(incoming, self.cut(request, self.address, withBlock(request, response), now), now)
 
-    def cut(self, request: CoAPMessage, address: Address, response: CoAPMessage, size: int, now: float) -> CoAPMessage:
+    def cut(self, request: CoAPMessage, address: Address, response: CoAPMessage, now: float) -> CoAPMessage:
         """
         See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """
-        largest = max(16, self._largest - _OVERHEAD)
-        return self._factory.bodies.cut(request, address, response, largest, now)
+        return self._factory.bodies.cut(request, address, response, self._room, now)
+
+    def room(self, incoming: Incoming) -> int:
+        """
+        See L{Endpoint<gateways.coap.gateway.Endpoint>}.
+        """
+        return self._room
+
+    @property
+    def _room(self) -> int:
+        return max(16, self._largest - _OVERHEAD)
 
     def send(self, address: Address, message: CoAPMessage, confirmable: bool, ended: Ended | None, now: float) -> None:
         """

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateways.coap.codes import CONTENT, GET
+from gateways.coap.codes import CONTENT, EMPTY, GET
 from gateways.coap.exchange import ACKNOWLEDGED, DROPPED, RESET, TIMED_OUT
 from gateways.coap.generations import Generations
 from gateways.coap.message import ACK, CON, NON, RST, CoAPMessage, decode, encode, encodeEmpty
@@ -221,16 +221,20 @@ def test_notificationReset() -> None:
 
 def test_acknowledgedShowsWhereItIs() -> None:
     """
-    A peer that has acknowledged a message is where it says.
+    A peer that has acknowledged a message is where it says, be it a ping.
     """
-    network = Network(content)
+    network = Network(content, vouched=False)
     heard: list[int] = []
     b = network.sides[B]
     b.exchanges.send(A, CoAPMessage(CONTENT), True, lambda how, now: heard.append(how), network.now)
     assert not b.exchanges.isVerified(A)
+    ping = decode(network.log[-1][1])
+    assert (ping.type, ping.code) == (CON, EMPTY)
+    b.exchanges.receive(encodeEmpty(RST, ping.messageID), A, network.now)
+    assert heard == []
+    assert b.exchanges.isVerified(A)
     b.exchanges.receive(encodeEmpty(ACK, decode(network.log[-1][1]).messageID), A, network.now)
     assert heard == [ACKNOWLEDGED]
-    assert b.exchanges.isVerified(A)
 
 
 @pytest.mark.parametrize("confirmable", [True, False])

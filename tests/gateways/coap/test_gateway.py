@@ -14,14 +14,16 @@ from twisted.internet.task import Clock
 
 from gateways.client import GatewayClient
 from gateways.coap.blockwise import Block, blockOf
-from gateways.coap.codes import DELETE, FETCH, GET, POST, PUT, codeText
+from gateways.coap.codes import CONTENT, DELETE, EMPTY, FETCH, GET, POST, PUT, codeText
 from gateways.coap.exchange import Address
 from gateways.coap.gateway import CoAPGateway
 from gateways.coap.message import ACK, CON, NON, RST, CoAPMessage, decode, encode, encodeEmpty
 from gateways.coap.options import (
     ACCEPT,
+    BLOCK1,
     BLOCK2,
     CONTENT_FORMAT,
+    ECHO,
     IF_MATCH,
     IF_NONE_MATCH,
     LOCATION_PATH,
@@ -36,6 +38,7 @@ from gateways.coap.options import (
     stringsOf,
     uintOf,
     uintOption,
+    valueOf,
 )
 from gateways.coap.protocol import CoAPProtocol
 from gateways.coap.pubsub import PubSubTopics
@@ -91,6 +94,7 @@ class Kit:
         self.published: list[Message] = []
         self.broker.hooks["message.publish"].add(self._keep)
         self._number = 0
+        self.sizes: list[int] = []
         self.local = GatewayClient(self.broker, factory.profile, self, "stomp", "127.0.0.1")
         self.local.connect("local")
 
@@ -132,7 +136,9 @@ class Kit:
         every += stringOptions(URI_QUERY, query.split("&")) if query else []
         self._number += 1
         message = CoAPMessage(code, [*every, *(options or [])], payload, token, type, self._number)
-        self.endpoint.datagramReceived(encode(message), address)
+        datagram = encode(message)
+        self.sizes.append(len(datagram))
+        self.endpoint.datagramReceived(datagram, address)
 
     def ask(self, *args: Any, **keys: Any) -> CoAPMessage:
         """
@@ -152,11 +158,24 @@ class Kit:
 
     def notified(self) -> list[CoAPMessage]:
         """
-        What has been sent since the last call.
+        What has been sent since the last call. Pings are answered.
         """
         self.clock.advance(0)
-        sent, self.port.sent = self.port.sent, []
-        return [message for message, _ in sent]
+        messages: list[CoAPMessage] = []
+        while self.port.sent:
+            message, address = self.port.sent.pop(0)
+            if message.type == CON and message.code == EMPTY:
+                self.acknowledge(message, RST, address)
+            else:
+                messages.append(message)
+        return messages
+
+    def verify(self, address: Address = PEER) -> None:
+        """
+        Have a peer show that it is where it says.
+        """
+        self.endpoint.exchanges.send(address, CoAPMessage(CONTENT), True, None, self.clock.seconds())
+        self.acknowledge(self.notified()[-1], ACK, address)
 
     def acknowledge(self, message: CoAPMessage, type: int = ACK, address: Address = PEER) -> None:
         """
@@ -402,12 +421,12 @@ def test_largeNotification(kit: Kit) -> None:
     """
     kit.observe("/mqtt/a?c=me")
     kit.notified()
-    body = bytes(range(250)) * 2
+    body = bytes(range(256)) * 8
     kit.local.publish("a", body, 1)
     (first,) = kit.notified()
-    assert blockOf(first.options, BLOCK2) == Block(0, True, 4)
+    assert blockOf(first.options, BLOCK2) == Block(0, True, 6)
     kit.acknowledge(first)
-    second = kit.ask(GET, "/mqtt/a?c=me", options=[Block(1, False, 4).option(BLOCK2)], token=b"u")
+    second = kit.ask(GET, "/mqtt/a?c=me", options=[Block(1, False, 6).option(BLOCK2)], token=b"u")
     assert first.payload + second.payload == body
     assert uintOf(second.options, OBSERVE) is None
 
@@ -441,6 +460,7 @@ def test_silentObserver(kit: Kit) -> None:
     """
     An observer that acknowledges nothing is not told any more.
     """
+    kit.verify()
     kit.observe("/mqtt/a?c=me")
     kit.notified()
     kit.local.publish("a", b"x", 1)
@@ -572,21 +592,110 @@ def test_discovery(kit: Kit, query: str, expected: int) -> None:
     assert response.payload.count(b"</") == expected
 
 
-def test_amplification(kit: Kit) -> None:
+# Whatever a forged request may be, from the shortest.
+FORGED: list[tuple[int, str, list[Option], bytes]] = [
+    (GET, "", [], b""),
+    (GET, "/x", [], b""),
+    (GET, "/ps", [], b""),
+    (GET, "/ps/big", [], b""),
+    (GET, "/ps/big", [Block(3, False, 6).option(BLOCK2)], b""),
+    (GET, "/ps/big", [(OBSERVE, b"")], b""),
+    (GET, "/ps/+", [(OBSERVE, b"")], b""),
+    (GET, "/.well-known/core", [], b""),
+    (GET, "/mqtt/a", [], b""),
+    (GET, "/mqtt/a?c=m", [(OBSERVE, b"")], b""),
+    (GET, "/mqtt/#?c=m", [(OBSERVE, b"")], b""),
+    (GET, "/mqtt/a?c=m", [(9, b"")], b""),
+    (GET, "", [(PROXY_SCHEME, b"x")], b""),
+    (PUT, "/mqtt/a?c=m", [], b""),
+    (PUT, "/ps/a", [Block(3, True, 0).option(BLOCK1)], bytes(16)),
+    (POST, "/ps", [uintOption(CONTENT_FORMAT, 40)], b"<a>"),
+    (DELETE, "/ps/big", [], b""),
+    (31, "", [], b""),
+]
+
+
+@pytest.mark.parametrize("type", [CON, NON])
+@pytest.mark.parametrize("token", [b"", b"12345678"])
+def test_amplification(type: int, token: bytes) -> None:
     """
-    Who has not shown that it is where it says gets small blocks; who has acknowledged something, large ones.
+    RFC 7252 11.3: an address that has not answered gets at most three times the bytes that have come from it, whatever
+    was asked, in whatever order, and whatever is published afterwards.
     """
-    body = bytes(5000)
-    kit.local.publish("big", body, 1, True)
+    everything = [[forged] for forged in FORGED] + [FORGED, FORGED[::-1]]
+    for requests in everything:
+        kit = Kit()
+        kit.local.publish("big", bytes(5000), 1, True)
+        kit.notified()
+        came = 0
+        for code, uri, options, payload in requests:
+            kit.send(code, uri, payload, options, token=token, type=type)
+            came += kit.sizes[-1]
+        kit.local.publish("a", bytes(500), 1)
+        kit.local.publish("big", bytes(600), 0)
+        for _ in range(300):
+            kit.clock.advance(1)
+        assert sum(len(encode(message)) for message, _ in kit.port.sent) <= 3 * came, requests
+
+
+def test_amplificationByGarbage(kit: Kit) -> None:
+    """
+    What is answered to datagrams that are no requests is no longer than they are.
+    """
+    for datagram in (b"\x40\x00\x12\x34", b"\x40\x00\x12\x34x", b"\x49\x01\x12\x34", b"\x40\x45\x12\x34"):
+        kit.endpoint.datagramReceived(datagram, PEER)
+        assert len(encode(kit.port.sent.pop()[0])) <= len(datagram)
+
+
+def test_shownByAcknowledging(kit: Kit) -> None:
+    """
+    Who has acknowledged something gets blocks of the size that is configured; who has not, such as may be sent.
+    """
+    kit.local.publish("big", bytes(5000), 1, True)
     first = kit.ask(GET, "/ps/big?c=me")
-    assert blockOf(first.options, BLOCK2) == Block(0, True, 4)
-    kit.observe("/mqtt/x?c=me")
-    kit.notified()
-    kit.local.publish("x", b"", 1)
-    kit.acknowledge(kit.notified()[0])
+    assert blockOf(first.options, BLOCK2) == Block(0, True, 0)
+    kit.verify()
     assert blockOf(kit.ask(GET, "/ps/big?c=me").options, BLOCK2) == Block(0, True, 6)
     last = kit.ask(GET, "/ps/big?c=me", options=[Block(4, False, 6).option(BLOCK2)])
     assert len(last.payload) == 5000 - 4096
+
+
+def test_shownByEcho(kit: Kit) -> None:
+    """
+    RFC 9175 2.4: where nothing of a value may be sent, 4.01 asks for an Echo; whoever returns that is where it says,
+    and nobody else is.
+    """
+    kit.local.publish("a", bytes(5000), 1, True)
+    refused = kit.ask(GET, "", token=b"")
+    assert codeText(refused.code) == "4.01"
+    echo = valueOf(refused.options, ECHO)
+    assert echo is not None
+    other = kit.ask(GET, "/ps/a", options=[(ECHO, echo)], address=OTHER, token=b"")
+    assert not kit.endpoint.exchanges.isVerified(OTHER) and len(other.payload) <= 16
+    assert len(kit.ask(GET, "/ps/a", options=[(ECHO, bytes(6))], token=b"").payload) <= 16
+    assert len(kit.ask(GET, "/ps/a", options=[(ECHO, echo)], token=b"").payload) == 1024
+
+
+def test_notifiedAfterPing(kit: Kit) -> None:
+    """
+    An observer that has sent too little for a notification is asked first whether it is there; one that does not say
+    so is not told anything any more.
+    """
+    kit.observe("/mqtt/a?c=me")
+    kit.notified()
+    kit.local.publish("a", bytes(500), 1)
+    kit.clock.advance(0)
+    ((ping, _),) = kit.port.sent
+    assert (ping.type, ping.code) == (CON, EMPTY)
+    (notification,) = kit.notified()
+    assert len(notification.payload) == 500
+    kit.acknowledge(notification)
+    kit.observe("/mqtt/b?c=you", address=OTHER)
+    kit.notified()
+    kit.local.publish("b", bytes(500), 1)
+    for _ in range(110):
+        kit.clock.advance(1)
+    assert kit.broker.stats()["subscriptions"] == 1
 
 
 def test_credentialsChange(kit: Kit) -> None:
