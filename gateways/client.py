@@ -8,21 +8,23 @@ session behind it is the same.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from twisted_mqtt.base.waiting import then
-from twisted_mqtt.broker.client import ClientInfo
+from twisted_mqtt.base.waiting import Maybe, then
+from twisted_mqtt.broker.implements import ClientInfo
 from twisted_mqtt.core.link import Link
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import VERSION_5, Connect, Subscribe, SubscriptionRequest, Unsubscribe, Will
 from twisted_mqtt.core.properties import Properties
-from twisted_mqtt.core.reasons import (
-    SUCCESS,
-    UNSPECIFIED_ERROR,
-)
+from twisted_mqtt.core.reasons import NOT_AUTHORIZED, SUCCESS, TOPIC_NAME_INVALID, UNSPECIFIED_ERROR
+from twisted_mqtt.core.topics import isTopicName
 
 if TYPE_CHECKING:
+    from twisted_mqtt.broker.admission import Admission
     from twisted_mqtt.broker.listenerprofile import ListenerProfile
+    from twisted_mqtt.broker.subscribing import Subscribing
+    from twisted_mqtt.core.session import Session
+    from twisted_mqtt.interfaces import IBroker
 
 
 class GatewaySession(Protocol):
@@ -63,7 +65,7 @@ class GatewayClient:
 
     def __init__(
         self,
-        broker: Any,
+        broker: IBroker,
         profile: ListenerProfile,
         owner: GatewaySession,
         protocol: str,
@@ -73,7 +75,6 @@ class GatewayClient:
         patient: bool = False,
     ) -> None:
         """
-        @param broker: provides L{IBroker<twisted_mqtt.interfaces.IBroker>}.
         @param protocol: C{"stomp"}, C{"mqtt-sn"}, C{"coap"} or C{"lwm2m"}.
         @param patient: whether a message that comes before its time (C{publish_limit}, or a store that is behind) waits
             for that: for who reads from a stream, and can leave the rest in it. A datagram is refused instead.
@@ -87,7 +88,7 @@ class GatewayClient:
         self.open = False
 
     @property
-    def session(self) -> Any:
+    def session(self) -> Session | None:
         """
         The session, while the client is in.
         """
@@ -105,7 +106,7 @@ class GatewayClient:
         receiveMaximum: int | None = None,
         protoName: str = "",
         protoVersion: int = VERSION_5,
-    ) -> Any:
+    ) -> Maybe[Admission]:
         """
         Ask to be let in.
 
@@ -114,8 +115,8 @@ class GatewayClient:
         @param receiveMaximum: how many QoS 1 and 2 messages may be on their way to the client.
         @param protoName: what hooks are told.
 
-        @return: an L{Admission<twisted_mqtt.broker.admission.Admission>}, or a Deferred of one, which does not fail.
-            With a reason below 0x80 the client is in; C{begin} is to be called when it has been told so.
+        @return: what has been decided, or a Deferred of it, which does not fail. With a reason below 0x80 the client is
+            in; C{begin} is to be called when it has been told so.
         """
         properties = Properties()
         properties.sessionExpiry = sessionExpiry
@@ -133,7 +134,7 @@ class GatewayClient:
         )
         return then(self._broker.connect(self.info, request, self.link), self._admitted, protoVersion)
 
-    def begin(self) -> Any:
+    def begin(self) -> Maybe[None]:
         """
         The client has been told that it is in: deliver what waits for it.
 
@@ -148,7 +149,7 @@ class GatewayClient:
         qos: int = 0,
         retain: bool = False,
         properties: Properties | None = None,
-    ) -> Any:
+    ) -> Maybe[int]:
         """
         Publish for the client, if it may publish at present and access rules let it.
 
@@ -176,12 +177,11 @@ class GatewayClient:
         retainAsPublished: bool = False,
         retainHandling: int = 0,
         identifier: int | None = None,
-    ) -> Any:
+    ) -> Maybe[Subscribing]:
         """
         Subscribe for the client, if access rules let it. Retained messages come with L{sendRetained}.
 
-        @return: a L{Subscribing<twisted_mqtt.broker.subscribing.Subscribing>}, whose C{reasons[0]} says how it went, or
-            a Deferred of it.
+        @return: what has been done, whose C{reasons[0]} says how it went, or a Deferred of it.
 
         @raise ProtocolError: the filter is malformed.
         """
@@ -192,13 +192,13 @@ class GatewayClient:
         request = SubscriptionRequest(topicFilter, qos, noLocal, retainAsPublished, retainHandling)
         return self._broker.subscribeClient(self.info, Subscribe(1, [request], properties))
 
-    def sendRetained(self, subscribing: Any) -> None:
+    def sendRetained(self, subscribing: Subscribing) -> None:
         """
         The client has been told of its subscription: deliver the retained messages that it asks for.
         """
         subscribing.deliverRetained()
 
-    def unsubscribe(self, topicFilter: str) -> Any:
+    def unsubscribe(self, topicFilter: str) -> Maybe[list[int]]:
         """
         Unsubscribe.
 
@@ -246,7 +246,7 @@ class GatewayClient:
         session.giveUp(packetID, "", self._broker.clock.seconds())
         return True
 
-    def publishLast(self, topic: str, payload: bytes) -> Any:
+    def publishLast(self, topic: str, payload: bytes) -> Maybe[int]:
         """
         Publish what a gateway has to say for a client that is being sent away, if access rules let it.
 
@@ -255,6 +255,34 @@ class GatewayClient:
         # Who goes is not limited any more.
         self.info.publishes = None
         return self._broker.publishAs(self.info, topic, payload)
+
+    def changeWill(self, will: Will | None) -> Maybe[int]:
+        """
+        Give the client another will, or none, if access rules let it.
+
+        @return: a reason code, or a Deferred of it; from 0x80 on it keeps the will it had. The change is safe when
+            C{link.whenSafe} says so.
+        """
+        if will is None:
+            self._broker.setWill(self.info, None)
+            return SUCCESS
+        limits = self.info.limits
+        if not isTopicName(will.topic) or will.qos > limits.maxQoS:
+            return TOPIC_NAME_INVALID
+        if will.topic.startswith("$SYS/") or (will.retain and not limits.retainAvailable):
+            return NOT_AUTHORIZED
+        return then(self._broker.authorize(self.info, "publish", will.topic), self._willAllowed, will)
+
+    def _willAllowed(self, allowed: bool, will: Will) -> int:
+        if not allowed:
+            return NOT_AUTHORIZED
+        info = self.info
+        message = Message(info.mountpoint + will.topic, will.payload, will.qos, will.retain, None, info.clientID)
+        message.username = info.username
+        message.peerHost = info.peerHost
+        message.protocol = info.protocol
+        self._broker.setWill(info, message)
+        return SUCCESS
 
     def setExpiry(self, seconds: int) -> None:
         """
@@ -288,7 +316,7 @@ class GatewayClient:
         self.link.closed = True
         self._owner.sentAway(reason, text)
 
-    def _admitted(self, admission: Any, protoVersion: int) -> Any:
+    def _admitted(self, admission: Admission, protoVersion: int) -> Admission:
         self.info.protoVersion = protoVersion
         self.open = admission.reason == SUCCESS
         return admission

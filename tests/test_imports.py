@@ -69,7 +69,12 @@ SEEN_BY_GATEWAYS = {
     "twisted_mqtt.net.websocket",
 }
 # The one module that joins a gateway's client to the broker sees what that takes.
-SEEN_BY_GATEWAY_CLIENT = {"twisted_mqtt.broker.client", "twisted_mqtt.core.link"}
+SEEN_BY_GATEWAY_CLIENT = {"twisted_mqtt.broker.implements", "twisted_mqtt.core.link"}
+# What it hands on to the gateways; all of them name the types.
+NAMED_BY_GATEWAYS = {
+    *(f"twisted_mqtt.broker.{name}" for name in ("admission", "client", "subscribing")),
+    "twisted_mqtt.core.session",
+}
 SEEN_BY_ONE_GATEWAY = {"lwm2m": {"coap"}}
 
 # Part of the standard library, and still not for a core that does no I/O and keeps no time.
@@ -149,6 +154,7 @@ def allowed(module: str, name: str, forTypes: bool = False) -> bool:
         return True
     if module.split(".")[0] == "gateways":
         seen = SEEN_BY_GATEWAYS | (SEEN_BY_GATEWAY_CLIENT if module == "gateways.client" else set())
+        seen |= NAMED_BY_GATEWAYS if forTypes else set()
         return any(name == part or name.startswith(part + ".") for part in seen)
     if ours[1] == "__version__":
         return True

@@ -236,6 +236,12 @@ class IBroker(Interface):
         Change for how many seconds a client's session outlives its connection.
         """
 
+    def setWill(client: IClient, will: Message | None) -> None:
+        """
+        Give a client that is in another will, or none; it is kept with the session where that is kept. Access rules are
+        not asked.
+        """
+
     def publish(message: Message) -> Maybe[int]:
         """
         Publish a message of the broker's own, or of an extension's. Nobody is asked whether it may be, but for hooks at

@@ -19,7 +19,7 @@ from gateways.lwm2m.commands import CommandError, NotJSON, observing, parseComma
 from gateways.lwm2m.contact import Contact
 from gateways.lwm2m.downlink import AUTOMATIC, QueuedCommand, repeated
 from gateways.lwm2m.identities import provenKey, provenName
-from twisted_mqtt.base.waiting import then
+from twisted_mqtt.base.waiting import Maybe, then
 from twisted_mqtt.core.reasons import (
     KEEP_ALIVE_TIMEOUT,
     NORMAL_DISCONNECTION,
@@ -381,7 +381,7 @@ class Device(Contact):
             self.client.lost(reason)
         else:
             self.client.setExpiry(0)
-            unsubscribing = None
+            unsubscribing: Maybe[list[int]] = []
             if self.client.session is not None and self.client.session.subscriptions:
                 unsubscribing = self.client.unsubscribe(self._gateway.topic(self, self.settings.topics.command))
             then(unsubscribing, lambda _: self.client.lost(reason))

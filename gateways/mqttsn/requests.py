@@ -34,7 +34,7 @@ from gateways.mqttsn.packets import (
     SNWillTopic,
 )
 from gateways.mqttsn.registry import TopicRegistry
-from gateways.mqttsn.will import WillData, changeWill
+from gateways.mqttsn.will import WillData
 from twisted_mqtt.core.reasons import TOPIC_FILTER_INVALID, ProtocolError
 from twisted_mqtt.core.topics import hasWildcard, isTopicName, splitShare
 
@@ -240,7 +240,7 @@ class Requests(Conversation):
             will = WillData(packet.topic, b"", packet.qos, packet.retain)
         else:
             will = self._will.withTopic(packet)
-        self._then(changeWill(self._site.broker, self.info, will), self._willChanged, WILLTOPICRESP, will)
+        self._changeWill(WILLTOPICRESP, will)
 
     def _willMessageUpdate(self, packet: SNPacket, now: float) -> None:
         if self.state == CONNECTING:
@@ -249,7 +249,11 @@ class Requests(Conversation):
             self._answer(SNPacket(WILLMSGRESP, code=NOT_SUPPORTED))
             return
         will = self._will.withPayload(packet.data)
-        self._then(changeWill(self._site.broker, self.info, will), self._willChanged, WILLMSGRESP, will)
+        self._changeWill(WILLMSGRESP, will)
+
+    def _changeWill(self, kind: int, will: WillData | None) -> None:
+        changed = self._client.changeWill(None if will is None else will.asWill())
+        self._then(changed, self._willChanged, kind, will)
 
     def _willChanged(self, reason: int, kind: int, will: WillData | None) -> None:
         if reason < 0x80:

@@ -70,9 +70,10 @@ class Receiving:
         @param resumed: whether its session was there already.
         """
         self._version = version
-        if not resumed:
+        session = self._session.client.session
+        if not resumed or session is None:
             return
-        for topicFilter, subscription in self._session.client.session.subscriptions.items():
+        for topicFilter, subscription in session.subscriptions.items():
             for number in subscription.identifiers or ():
                 self._asleep[number] = topicFilter
         self._last = max(self._asleep, default=0)

@@ -329,7 +329,7 @@ class StompSession:
                 return self._receipt(frame)
         outcome = self.client.publish(sending.topic, frame.body, sending.qos, sending.retain, properties)
         # To be asked of every message: whether it is an int is found out four times as fast.
-        if outcome.__class__ is not int:
+        if not isinstance(outcome, int):
             return outcome.addCallback(self._published, sending, frame)
         if outcome >= 0x80 or sending.receipt is not None:
             self._published(outcome, sending, frame)

@@ -232,11 +232,11 @@ class Broker(Service):
         """
         self.registry.setExpiry(infoOf(client), interval)
 
-    def setWill(self, client: ClientInfo, will: Message | None) -> None:
+    def setWill(self, client: IClient, will: Message | None) -> None:
         """
         See L{twisted_mqtt.interfaces.IBroker}.
         """
-        self.registry.setWill(client, will)
+        self.registry.setWill(infoOf(client), will)
 
     def kick(self, clientID: str, reason: int, text: str = "") -> bool:
         """

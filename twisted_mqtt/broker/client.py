@@ -16,6 +16,8 @@ from twisted_mqtt.core.session import Session
 from twisted_mqtt.net.peeridentity import PeerIdentity
 
 if TYPE_CHECKING:
+    # That ClientInfo provides IClient, mypy remembers only of modules that it looks at together.
+    import twisted_mqtt.broker.implements  # noqa: F401
     from twisted_mqtt.config.schema_mqtt import Zone
 
 
