@@ -233,7 +233,7 @@ class GatewayClient:
         @return: whether it did; not where it did not come so, or nobody else is there.
         """
         session = self.info.session
-        entry = None if session is None else session.inflight.get(packetID)
+        entry = None if session is None else session.inflight.entries.get(packetID)
         if session is None or entry is None or entry.share is None:
             return False
         others = [member.subscriber for member in entry.share.members.values() if member.subscriber is not session]

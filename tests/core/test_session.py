@@ -7,10 +7,11 @@ from __future__ import annotations
 import pytest
 
 from tests.kits.core import Client, Core, Kept, limitsWith, numbered
+from twisted_mqtt.core.events import DELIVER, DISCARD, WAIT
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL
 from twisted_mqtt.core.queue import Entry
-from twisted_mqtt.core.session import DELIVER, DISCARD, WAIT, Session
+from twisted_mqtt.core.session import Session
 
 
 @pytest.fixture
@@ -129,7 +130,7 @@ def test_tooLargeWhenSentAgain(core: Core) -> None:
     core.switches.dropped = True
     client.connect(maxOut=3)
     assert client.publishes() == []
-    assert client.session.inflight == {}
+    assert client.session.inflight.entries == {}
     assert [event[3] for event in core.told.events] == ["too_large"] * 4
 
 

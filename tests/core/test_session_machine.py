@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.kits.core import Client, Core, SlowJournal, limitsWith
+from twisted_mqtt.core.events import DELIVER, WAIT
 from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, Ack, Publish
 from twisted_mqtt.core.queue import Entry
-from twisted_mqtt.core.session import DELIVER, WAIT, Session
+from twisted_mqtt.core.session import Session
 
 
 class SessionMachine(RuleBasedStateMachine):
@@ -266,9 +267,9 @@ class SessionMachine(RuleBasedStateMachine):
         if not hasattr(self, "client"):
             return
         session = self.client.session
-        entries = list(session.inflight.items())
+        entries = list(session.inflight.entries.items())
         assert all(packetID == entry.packetID and 0 < packetID < 65536 for packetID, entry in entries)
-        resend = 0 if session._resend is None else len(session._resend)
+        resend = 0 if session.inflight.resend is None else len(session.inflight.resend)
         if self.online:
             assert len(entries) - resend <= max(self.window, 0)
 
@@ -310,8 +311,8 @@ class SessionMachine(RuleBasedStateMachine):
                 break
         self.promises()
         session = self.client.session
-        assert session.inflight == {} and session.queueLength == 0 and not self.unreleased and not self.sending
-        assert not session.awaiting
+        assert session.inflight.entries == {} and session.queueLength == 0 and not self.unreleased and not self.sending
+        assert not session.unreleased
         assert self.got[2] == self.published[2]
         assert sorted(set(self.got[1])) == self.published[1]
         assert self.heard[2] == self.outgoing[2]

@@ -35,6 +35,7 @@ from twisted_mqtt.broker.subscribing import Subscribing, SubscriptionService
 from twisted_mqtt.broker.watching import Watching
 from twisted_mqtt.broker.wills import Wills
 from twisted_mqtt.core.counters import Counters
+from twisted_mqtt.core.events import DELIVER, DISCARD, WAIT, Switches
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.outbox import Outbox
 from twisted_mqtt.core.reasons import (
@@ -44,7 +45,7 @@ from twisted_mqtt.core.reasons import (
     SUCCESS,
 )
 from twisted_mqtt.core.router import Router
-from twisted_mqtt.core.session import DELIVER, DISCARD, WAIT, Session, Switches
+from twisted_mqtt.core.session import Session
 from twisted_mqtt.core.subscription import STRATEGIES, Subscriber, Subscription
 from twisted_mqtt.core.topics import splitShare
 from twisted_mqtt.hooks.points import DROP, HookPoint, Hooks
@@ -431,7 +432,7 @@ class Broker(Service):
 
     def delivering(self, session: Session, entry: Entry) -> int:
         """
-        See L{twisted_mqtt.core.session.Events}.
+        See L{twisted_mqtt.core.events.Events}.
         """
         outcome = self.hooks.messageDelivered.fold(session.info, entry.message)
         if isDeferred(outcome):
@@ -450,13 +451,13 @@ class Broker(Service):
 
     def acked(self, session: Session, message: Message) -> None:
         """
-        See L{twisted_mqtt.core.session.Events}.
+        See L{twisted_mqtt.core.events.Events}.
         """
         self.hooks.messageAcked.run(session.info, message)
 
     def dropped(self, session: Session | None, message: Message, reason: str) -> None:
         """
-        See L{twisted_mqtt.core.session.Events}.
+        See L{twisted_mqtt.core.events.Events}.
         """
         self.hooks.messageDropped.run(message, None if session is None else session.info, reason)
 

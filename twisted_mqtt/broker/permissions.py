@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted_mqtt.base.waiting import then
 from twisted_mqtt.core.counters import Counters
-from twisted_mqtt.core.session import Switches
+from twisted_mqtt.core.events import Switches
 from twisted_mqtt.hooks.verdicts import ALLOW, DENY
 
 if TYPE_CHECKING:

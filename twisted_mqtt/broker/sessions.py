@@ -16,9 +16,10 @@ from twisted_mqtt.broker.redispatch import LEFT, Redispatch
 from twisted_mqtt.broker.wills import Wills
 from twisted_mqtt.core.connection import Connection
 from twisted_mqtt.core.counters import Counters
+from twisted_mqtt.core.events import Events, Switches
 from twisted_mqtt.core.reasons import SESSION_TAKEN_OVER
 from twisted_mqtt.core.router import Router
-from twisted_mqtt.core.session import NEVER, Events, Session, Switches
+from twisted_mqtt.core.session import NEVER, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -279,7 +280,7 @@ class SessionRegistry:
         if left:
             self._router.redispatch(left, session)
         if self._switches.dropped:
-            for entry in [*session.inflight.values(), *(session.queue.entries() if session.queue else ())]:
+            for entry in [*session.inflight.entries.values(), *(session.queue.entries() if session.queue else ())]:
                 self._events.dropped(session, entry.message, "session_terminated")
         self._wills.sessionEnded(session)
         if how == "discarded":

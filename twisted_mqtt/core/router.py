@@ -7,10 +7,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from twisted_mqtt.core.counters import Counters
+from twisted_mqtt.core.events import Events, Switches
 from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.queue import Entry
-from twisted_mqtt.core.session import Events, Switches
 from twisted_mqtt.core.subscription import RANDOM, SharedGroup
 from twisted_mqtt.core.tree import SubscriptionTree
 

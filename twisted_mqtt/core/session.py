@@ -4,10 +4,12 @@ What survives a connection: subscriptions, messages in flight and waiting, packe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from twisted_mqtt.core.backlog import Backlog, Retained
 from twisted_mqtt.core.counters import Counters
+from twisted_mqtt.core.events import DISCARD, WAIT, Events, Switches
+from twisted_mqtt.core.inflight import Inflight, Unreleased
 from twisted_mqtt.core.journal import Journal
 from twisted_mqtt.core.limits import Limits
 from twisted_mqtt.core.message import Message
@@ -28,54 +30,6 @@ IN_MEMORY: Final = 128
 # And no more than this is left unread in the store once it has been dropped.
 _DROPPED: Final = 256
 
-# What a deliver hook says of a message.
-DELIVER: Final = 0
-DISCARD: Final = 1
-WAIT: Final = 2
-
-
-class Switches:
-    """
-    What all sessions and connections of a broker look at: which hook points have callbacks, so that the core asks
-    nobody where nobody listens, and the time.
-    """
-
-    __slots__ = ("publish", "acl", "delivered", "acked", "dropped", "aclGeneration", "now")
-
-    def __init__(self) -> None:
-        self.publish: bool = False
-        self.acl: bool = False
-        self.delivered: bool = False
-        self.acked: bool = False
-        self.dropped: bool = False
-        # Grows when what was allowed before may be so no more.
-        self.aclGeneration: int = 0
-        # The time, as the core was last told it, in seconds since the epoch.
-        self.now: float = 0.0
-
-
-class Events(Protocol):
-    """
-    Who is told what happens to a session's messages; asked only where L{Switches} say so.
-    """
-
-    def delivering(self, session: Session, entry: Entry) -> int:
-        """
-        A message is about to be sent. The entry's message may be exchanged.
-
-        @return: L{DELIVER}, L{DISCARD}, or L{WAIT}: then L{Session.decided} is called later.
-        """
-
-    def acked(self, session: Session, message: Message) -> None:
-        """
-        The client has acknowledged a message.
-        """
-
-    def dropped(self, session: Session | None, message: Message, reason: str) -> None:
-        """
-        A message will not reach a client.
-        """
-
 
 class Session:
     """
@@ -85,8 +39,8 @@ class Session:
     @ivar expiryInterval: for how many seconds it outlives its connection; L{NEVER} for ever.
     @ivar expiresAt: when it ends, while there is no connection; 0 while there is one or for ever.
     @ivar subscriptions: by the filter as the client named it.
-    @ivar inflight: messages on their way to the client, by packet identifier, in the order of sending.
-    @ivar awaiting: QoS 2 packet identifiers of the client whose PUBREL has not come, and since when.
+    @ivar inflight: messages of QoS 1 and 2 on their way to the client.
+    @ivar unreleased: QoS 2 messages of the client whose PUBREL has not come; L{None} before the first.
     @ivar window: how many messages may be in flight on the present connection.
     @ivar journal: where it is kept, or L{None} for one that ends with its connection or with the process.
     @ivar mountpoint: the prefix of all its topics; empty for none.
@@ -108,15 +62,13 @@ class Session:
         "subscriptions",
         "inflight",
         "queue",
-        "awaiting",
+        "unreleased",
         "window",
         "mountpoint",
         "username",
         "info",
         "shut",
         "zone",
-        "_nextID",
-        "_resend",
         "_backlog",
         "_held",
         "_filling",
@@ -155,14 +107,11 @@ class Session:
         # Whether it has ended: nothing is delivered to it any more.
         self.shut: bool = False
         self.subscriptions: dict[str, Subscription] = {}
-        self.inflight: dict[int, Entry] = {}
+        self.inflight: Inflight = Inflight()
         self.queue: MessageQueue | None = None
-        self.awaiting: dict[int, float] | None = None
+        self.unreleased: Unreleased | None = None
         self.window: int = 0
         self.deliveries: int = 0
-        self._nextID: int = 1
-        # In flight before the connection was lost, and to be sent again before anything new.
-        self._resend: list[Entry] | None = None
         # The retained messages that are still to come.
         self._backlog: Backlog | None = None
         # The entry that a deliver hook has not decided on yet.
@@ -225,10 +174,10 @@ class Session:
         elif (
             connection is not None
             and subscription.plain
-            and len(self.inflight) < self.window
+            and len(self.inflight.entries) < self.window
             and connection.room > 0
             and (self.queue is None or (self.queue.length == 0 and not self.queue.dormant))
-            and self._resend is None
+            and self.inflight.resend is None
             and self._held is None
             and self._backlog is None
             and not self.switches.delivered
@@ -308,10 +257,9 @@ class Session:
             return
         if queue.last < 0:
             queue.last = 0
-            for entry in inflight:
-                self.inflight[entry.packetID] = entry
+            self.inflight.restore(inflight)
             if inflight and self.connection is not None:
-                self._resend = list(reversed(self.inflight.values()))
+                self.inflight.startResending()
         for entry in queue.fill(waiting, complete):
             self._discard(entry)
             self._drop(entry.message, "queue_full")
@@ -337,7 +285,11 @@ class Session:
             self._refused(entry)
         elif self.shut:
             self._drop(entry.message, "session_terminated")
-        elif connection is None or self._resend is not None or (entry.qos and len(self.inflight) >= self.window):
+        elif (
+            connection is None
+            or self.inflight.resend is not None
+            or (entry.qos and len(self.inflight.entries) >= self.window)
+        ):
             # The client has gone meanwhile. If it is back already, what it is sent again comes first.
             self._requeue(entry)
         else:
@@ -350,7 +302,7 @@ class Session:
         """
         PUBACK has come.
         """
-        entry = self.inflight.get(packetID)
+        entry = self.inflight.entries.get(packetID)
         if entry is None or entry.qos != 1:
             self.counters.packets_puback_missed += 1
             return
@@ -358,7 +310,7 @@ class Session:
         self.counters.messages_acked += 1
         if self.switches.acked:
             self.events.acked(self, entry.message)
-        if self.queue is not None or self._backlog is not None or self._resend is not None:
+        if self.queue is not None or self._backlog is not None or self.inflight.resend is not None:
             self.refill(now)
 
     def giveUp(self, packetID: int, reason: str, now: float) -> None:
@@ -367,9 +319,10 @@ class Session:
 
         @param reason: why it is dropped; empty where another client gets it.
         """
-        entry = self.inflight.pop(packetID, None)
+        entry = self.inflight.entries.get(packetID)
         if entry is None:
             return
+        self.inflight.remove(entry)
         if reason:
             self._drop(entry.message, reason)
         self._discard(entry)
@@ -381,7 +334,7 @@ class Session:
 
         @return: the reason code of the PUBREL to send, or -1 for none.
         """
-        entry = self.inflight.get(packetID)
+        entry = self.inflight.entries.get(packetID)
         if entry is None or entry.qos != 2:
             self.counters.packets_pubrec_missed += 1
             # A client that was told before a crash of ours, say, can finish its side.
@@ -406,12 +359,12 @@ class Session:
         """
         PUBCOMP has come.
         """
-        entry = self.inflight.get(packetID)
+        entry = self.inflight.entries.get(packetID)
         if entry is None or not entry.released:
             self.counters.packets_pubcomp_missed += 1
             return
         self._settled(entry)
-        if self.queue is not None or self._backlog is not None or self._resend is not None:
+        if self.queue is not None or self._backlog is not None or self.inflight.resend is not None:
             self.refill(now)
 
     # QoS 2 from the client
@@ -420,19 +373,23 @@ class Session:
         """
         Whether a QoS 2 message with this identifier was taken and its PUBREL has not come ([MQTT-4.3.3-10]).
         """
-        awaiting = self.awaiting
-        return awaiting is not None and packetID in awaiting
+        unreleased = self.unreleased
+        return unreleased is not None and packetID in unreleased.since
 
     def hasRoom(self, now: float) -> bool:
         """
         Whether another QoS 2 message of the client can be remembered; those whose PUBREL is overdue make room.
         """
         limit = self.limits.maxAwaitingRel
-        awaiting = self.awaiting
-        if not limit or awaiting is None or len(awaiting) < limit:
+        unreleased = self.unreleased
+        if not limit or unreleased is None or len(unreleased.since) < limit:
             return True
-        self._forgetReceived(now)
-        return len(awaiting) < limit
+        timeout = self.limits.awaitRelTimeout
+        if timeout > 0.0:
+            for packetID in unreleased.forgetOverdue(now - timeout):
+                if self.journal is not None:
+                    self.journal.completed(self, packetID)
+        return len(unreleased.since) < limit
 
     def receive(self, packetID: int, now: float) -> bool:
         """
@@ -442,21 +399,27 @@ class Session:
         """
         if not self.hasRoom(now):
             return False
-        awaiting = self.awaiting
-        if awaiting is None:
-            awaiting = self.awaiting = {}
-        awaiting[packetID] = now
+        self.restoreReceived(packetID, now)
         journal = self.journal
         if journal is not None:
             journal.received(self, packetID, now)
         return True
 
+    def restoreReceived(self, packetID: int, since: float) -> None:
+        """
+        A QoS 2 message of the client was taken at that time, and its PUBREL has not come; the journal knows it already.
+        """
+        unreleased = self.unreleased
+        if unreleased is None:
+            unreleased = self.unreleased = Unreleased()
+        unreleased.since[packetID] = since
+
     def release(self, packetID: int) -> bool:
         """
         PUBREL has come; returns whether its message was known.
         """
-        awaiting = self.awaiting
-        if awaiting is None or awaiting.pop(packetID, None) is None:
+        unreleased = self.unreleased
+        if unreleased is None or unreleased.since.pop(packetID, None) is None:
             self.counters.packets_pubrel_missed += 1
             return False
         journal = self.journal
@@ -496,8 +459,7 @@ class Session:
             if not queue.loading:
                 self._page(queue)
             return
-        if self.inflight:
-            self._resend = list(reversed(self.inflight.values()))
+        self.inflight.startResending()
         self.refill(now)
 
     def restore(self, waiting: int) -> None:
@@ -518,7 +480,7 @@ class Session:
         The client is gone.
         """
         self.connection = None
-        self._resend = None
+        self.inflight.resend = None
         self._putAside()
         self.expiresAt = 0.0 if self.expiryInterval == NEVER else now + self.expiryInterval
         queue = self.queue
@@ -535,16 +497,10 @@ class Session:
 
         @param group: of this group only.
         """
-        found: list[Entry] = []
-        for entry in list(self.inflight.values()):
-            if entry.share is not None and (group is None or entry.share is group) and entry.qos == 1:
-                found.append(entry)
-                del self.inflight[entry.packetID]
+        found = self.inflight.takeShared(group)
         queue = self.queue
         if queue is not None:
             found.extend(queue.takeShared(group))
-        if self._resend is not None:
-            self._resend = [entry for entry in self._resend if entry.packetID in self.inflight] or None
         journal = self.journal
         if journal is not None:
             for entry in found:
@@ -555,20 +511,18 @@ class Session:
 
     def _fill(self, connection: Connection, now: float) -> None:
         # Retransmissions first; then retained messages, which are older than what has come since; then what waits.
+        inflight = self.inflight
         while connection.room > 0 and self._held is None:
-            resend = self._resend
-            if resend is not None:
-                if len(self.inflight) - len(resend) >= self.window:
+            if inflight.resend is not None:
+                again = inflight.nextToResend(self.window)
+                if again is None:
                     break
-                entry = resend.pop()
-                if not resend:
-                    self._resend = None
-                self._sendAgain(entry, connection, now)
+                self._sendAgain(again, connection, now)
                 continue
             queue = self.queue
             backlog = self._backlog
             if backlog is not None:
-                if len(self.inflight) >= self.window or backlog.isReading:
+                if len(inflight.entries) >= self.window or backlog.isReading:
                     break
                 taken = backlog.take(self.limits.upgradeQoS)
                 if backlog.isEmpty:
@@ -580,7 +534,7 @@ class Session:
                     self.journal.queued(self, entry)
             elif queue is not None and queue.ready:
                 # With a full window only QoS 0 may pass: order is promised per topic and QoS.
-                next_ = queue.pop() if len(self.inflight) < self.window else queue.popQoS0()
+                next_ = queue.pop() if len(inflight.entries) < self.window else queue.popQoS0()
                 if next_ is None:
                     break
                 entry = next_
@@ -592,11 +546,7 @@ class Session:
         """
         The client is done with a message that was in flight.
         """
-        del self.inflight[entry.packetID]
-        resend = self._resend
-        if resend is not None:
-            # It may have got it on its last connection, and answers before it was sent again.
-            self._resend = [other for other in resend if other is not entry] or None
+        self.inflight.remove(entry)
         journal = self.journal
         if journal is not None:
             journal.settled(self, entry)
@@ -729,13 +679,8 @@ class Session:
         if qos == 0:
             connection.sendEncoded(message, 0, 0, entry.retain, False, entry.identifiers, now)
             return
-        packetID = self._nextID
         inflight = self.inflight
-        while packetID in inflight:
-            packetID = packetID + 1 if packetID < 0xFFFF else 1
-        self._nextID = packetID + 1 if packetID < 0xFFFF else 1
-        entry.packetID = packetID
-        inflight[packetID] = entry
+        packetID = inflight.add(entry)
         journal = self.journal
         if journal is not None:
             # Before it is sent: one of QoS 2 goes out only when its identifier is safe, for after a crash it must not
@@ -746,7 +691,7 @@ class Session:
         else:
             fits = connection.sendEncoded(message, qos, packetID, entry.retain, False, entry.identifiers, now)
         if not fits:  # [MQTT-3.1.2-25]: as if it had been delivered
-            del inflight[packetID]
+            inflight.remove(entry)
             if journal is not None:
                 journal.settled(self, entry)
 
@@ -757,7 +702,7 @@ class Session:
         message = self._seen(entry.message)
         fits = connection.sendEncoded(message, entry.qos, entry.packetID, entry.retain, True, entry.identifiers, now)
         if not fits:
-            del self.inflight[entry.packetID]
+            self.inflight.remove(entry)
             self._discard(entry)
 
     def _drop(self, message: Message, reason: str) -> None:
@@ -777,15 +722,3 @@ class Session:
             counters.messages_dropped += 1
         if self.switches.dropped:
             self.events.dropped(self, message, reason)
-
-    def _forgetReceived(self, now: float) -> None:
-        timeout = self.limits.awaitRelTimeout
-        awaiting = self.awaiting
-        if timeout <= 0.0 or awaiting is None:
-            return
-        for packetID, since in list(awaiting.items()):
-            if since + timeout > now:
-                break
-            del awaiting[packetID]
-            if self.journal is not None:
-                self.journal.completed(self, packetID)

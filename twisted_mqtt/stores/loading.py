@@ -151,9 +151,7 @@ class _Restoring:
         """
         session = self._sessions.get(row[0])
         if session is not None:
-            if session.awaiting is None:
-                session.awaiting = {}
-            session.awaiting[row[1]] = row[2]
+            session.restoreReceived(row[1], row[2])
 
     def retained(self, row: tuple[Any, ...]) -> None:
         """

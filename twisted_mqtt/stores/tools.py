@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from twisted_mqtt.core.counters import Counters
+from twisted_mqtt.core.events import Switches
 from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.limits import Limits
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import IN_PUBLISH, encodeProperties
 from twisted_mqtt.core.queue import Entry
-from twisted_mqtt.core.session import Session, Switches
+from twisted_mqtt.core.session import Session
 from twisted_mqtt.stores import statements
 from twisted_mqtt.stores.database import Database
 from twisted_mqtt.stores.ledger import Ledger

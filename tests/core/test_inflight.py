@@ -1,0 +1,71 @@
+"""
+Tests of L{twisted_mqtt.core.inflight}.
+"""
+
+from __future__ import annotations
+
+from twisted_mqtt.core.inflight import Inflight, Unreleased
+from twisted_mqtt.core.message import Message
+from twisted_mqtt.core.queue import Entry
+
+
+def entryOf(qos: int = 1) -> Entry:
+    """
+    An entry of a message.
+    """
+    return Entry(Message("t", b"", qos), qos, False, None, None)
+
+
+def test_identifiersAreReusedLast() -> None:
+    """
+    Packet identifiers are given in turn from 1 to 65535, and those that are in use are left out.
+    """
+    inflight = Inflight()
+    kept = entryOf()
+    assert inflight.add(kept) == 1
+    for expected in range(2, 65536):
+        entry = entryOf()
+        assert inflight.add(entry) == expected
+        inflight.remove(entry)
+    assert inflight.add(entryOf()) == 2
+    assert len(inflight) == 2
+
+
+def test_resendingKeepsOrderAndWindow() -> None:
+    """
+    What was in flight is sent again in the order of sending, as far as the window has room for it.
+    """
+    inflight = Inflight()
+    entries = [entryOf() for _ in range(4)]
+    for entry in entries:
+        inflight.add(entry)
+    inflight.startResending()
+    assert inflight.nextToResend(2) is entries[0]
+    assert inflight.nextToResend(2) is entries[1]
+    assert inflight.nextToResend(2) is None
+    inflight.remove(entries[0])
+    assert inflight.nextToResend(2) is entries[2]
+
+
+def test_acknowledgedBeforeItIsSentAgain() -> None:
+    """
+    What the client acknowledges before it was sent again is not sent again.
+    """
+    inflight = Inflight()
+    entries = [entryOf() for _ in range(2)]
+    for entry in entries:
+        inflight.add(entry)
+    inflight.startResending()
+    inflight.remove(entries[0])
+    assert inflight.nextToResend(9) is entries[1]
+    assert inflight.resend is None and inflight.nextToResend(9) is None
+
+
+def test_overdueIdentifiers() -> None:
+    """
+    Identifiers whose PUBREL is overdue are forgotten, the others stay.
+    """
+    unreleased = Unreleased()
+    unreleased.since = {7: 1.0, 8: 2.0, 9: 3.0}
+    assert unreleased.forgetOverdue(2.0) == [7, 8]
+    assert unreleased.since == {9: 3.0}

@@ -1,0 +1,61 @@
+"""
+What the core asks and tells the broker about a session's messages, and the switches that say whether it has to.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from twisted_mqtt.core.message import Message
+
+if TYPE_CHECKING:
+    from twisted_mqtt.core.queue import Entry
+    from twisted_mqtt.core.session import Session
+
+# What a deliver hook says of a message.
+DELIVER: Final = 0
+DISCARD: Final = 1
+WAIT: Final = 2
+
+
+class Switches:
+    """
+    What all sessions and connections of a broker look at: which hook points have callbacks, so that the core asks
+    nobody where nobody listens, and the time.
+    """
+
+    __slots__ = ("publish", "acl", "delivered", "acked", "dropped", "aclGeneration", "now")
+
+    def __init__(self) -> None:
+        self.publish: bool = False
+        self.acl: bool = False
+        self.delivered: bool = False
+        self.acked: bool = False
+        self.dropped: bool = False
+        # Grows when what was allowed before may be so no more.
+        self.aclGeneration: int = 0
+        # The time, as the core was last told it, in seconds since the epoch.
+        self.now: float = 0.0
+
+
+class Events(Protocol):
+    """
+    Who is told what happens to a session's messages; asked only where L{Switches} say so.
+    """
+
+    def delivering(self, session: Session, entry: Entry) -> int:
+        """
+        A message is about to be sent. The entry's message may be exchanged.
+
+        @return: L{DELIVER}, L{DISCARD}, or L{WAIT}: then C{session.decided} is called later.
+        """
+
+    def acked(self, session: Session, message: Message) -> None:
+        """
+        The client has acknowledged a message.
+        """
+
+    def dropped(self, session: Session | None, message: Message, reason: str) -> None:
+        """
+        A message will not reach a client.
+        """

@@ -1,0 +1,128 @@
+"""
+What a session has in flight: messages of QoS 1 and 2 on their way to the client, and QoS 2 messages of the client that
+are not released yet (4.3, 4.4).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from twisted_mqtt.core.queue import Entry
+from twisted_mqtt.core.subscription import SharedGroup
+
+_LAST_ID: Final = 0xFFFF
+
+
+class Inflight:
+    """
+    Messages of QoS 1 and 2 that were sent to the client and that it has not finished acknowledging.
+
+    @ivar entries: by packet identifier, in the order of sending.
+    @ivar resend: those that were sent on an earlier connection and are to be sent again before anything new, the next
+        one last; L{None} if there are none.
+    @ivar nextID: the packet identifier that is tried first for the next message.
+    """
+
+    __slots__ = ("entries", "resend", "nextID")
+
+    def __init__(self) -> None:
+        self.entries: dict[int, Entry] = {}
+        self.resend: list[Entry] | None = None
+        self.nextID: int = 1
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def add(self, entry: Entry) -> int:
+        """
+        Give an entry a packet identifier that is not in use ([MQTT-2.2.1-3]); returns it.
+        """
+        packetID = self.nextID
+        entries = self.entries
+        while packetID in entries:
+            packetID = packetID + 1 if packetID < _LAST_ID else 1
+        self.nextID = packetID + 1 if packetID < _LAST_ID else 1
+        entry.packetID = packetID
+        entries[packetID] = entry
+        return packetID
+
+    def restore(self, entries: list[Entry]) -> None:
+        """
+        Take over entries that have their packet identifiers, in the order of sending.
+        """
+        for entry in entries:
+            self.entries[entry.packetID] = entry
+
+    def remove(self, entry: Entry) -> None:
+        """
+        The client is done with an entry.
+        """
+        del self.entries[entry.packetID]
+        resend = self.resend
+        if resend is not None:
+            # The client may have got it on its last connection, and answer before it was sent again.
+            self.resend = [other for other in resend if other is not entry] or None
+
+    def startResending(self) -> None:
+        """
+        The client is back: everything has to be sent again, in the same order ([MQTT-4.4.0-1]).
+        """
+        if self.entries:
+            self.resend = list(reversed(self.entries.values()))
+
+    def nextToResend(self, window: int) -> Entry | None:
+        """
+        Take the next entry that has to be sent again; L{None} where the window has no room for it.
+        """
+        resend = self.resend
+        if resend is None or len(self.entries) - len(resend) >= window:
+            return None
+        entry = resend.pop()
+        if not resend:
+            self.resend = None
+        return entry
+
+    def takeShared(self, group: SharedGroup | None) -> list[Entry]:
+        """
+        Take out what came through shared subscriptions at QoS 1: another member may get it. A QoS 2 message stays with
+        its receiver ([MQTT-4.8.2-5]).
+
+        @param group: of this group only; L{None} for all.
+        """
+        found: list[Entry] = []
+        for entry in list(self.entries.values()):
+            if entry.share is not None and (group is None or entry.share is group) and entry.qos == 1:
+                found.append(entry)
+                del self.entries[entry.packetID]
+        if self.resend is not None:
+            self.resend = [entry for entry in self.resend if entry.packetID in self.entries] or None
+        return found
+
+
+class Unreleased:
+    """
+    Packet identifiers of QoS 2 messages of the client whose PUBREL has not come ([MQTT-4.3.3-10]).
+
+    @ivar since: when each was received, in seconds since the epoch, the oldest first.
+    """
+
+    __slots__ = ("since",)
+
+    def __init__(self) -> None:
+        self.since: dict[int, float] = {}
+
+    def __len__(self) -> int:
+        return len(self.since)
+
+    def forgetOverdue(self, until: float) -> list[int]:
+        """
+        Forget those received at C{until} or before; returns their packet identifiers.
+        """
+        overdue: list[int] = []
+        for packetID, since in self.since.items():
+            if since > until:
+                break
+            overdue.append(packetID)
+        for packetID in overdue:
+            del self.since[packetID]
+        return overdue
