@@ -92,6 +92,7 @@ class IClient(Interface):
     zone: str = Attribute("The name of its zone.")
     listener: str = Attribute("The name of its listener, such as 'tcp.external'.")
     mountpoint: str = Attribute("The prefix of all its topics, or ''.")
+    topicTree: str = Attribute("The name of the topic tree that it is in, or '' for the default one.")
     isSuperuser: bool = Attribute("Whether no access rule applies to it.")
     anonymous: bool = Attribute("Whether it was let in without credentials.")
     cn: str | None = Attribute("The common name of its certificate, or None.")
@@ -533,19 +534,24 @@ class IStore(Interface):
     def removeRetained(topic: str) -> None:
         """
         A topic has no retained message any more.
+
+        @param topic: with its topic tree: L{scoped<twisted_mqtt.core.topics.scoped>}.
         """
 
-    def saveWill(clientID: str, will: Message, publishAt: float, delay: float) -> None:
+    def saveWill(key: str, will: Message, publishAt: float, delay: float) -> None:
         """
         A client has a will.
 
+        @param key: the C{key} of its session: its client identifier, with its topic tree if not the default one.
         @param publishAt: when it is due, in seconds since the epoch; 0 while the client is connected.
         @param delay: for how many seconds it waits once the client is gone.
         """
 
-    def removeWill(clientID: str) -> None:
+    def removeWill(key: str) -> None:
         """
         A client has no will any more.
+
+        @param key: see L{saveWill}.
         """
 
     def room() -> Deferred[None] | None:
@@ -588,7 +594,7 @@ class IStoreOwner(Interface):
         A retained message; without its payload where the store alone is to keep that.
         """
 
-    def restoreWill(clientID: str, will: Message, publishAt: float, delay: float) -> None:
+    def restoreWill(key: str, will: Message, publishAt: float, delay: float) -> None:
         """
         A will, as it was given to L{IStore.saveWill}.
         """

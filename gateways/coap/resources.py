@@ -238,14 +238,17 @@ def _valueOf(request: CoAPRequest, client: CoAPClient, topic: str) -> Message | 
     """
     The retained message of a topic, perhaps without what is on disk alone.
     """
-    return _fresh(request.gateway.broker.retained.get(client.client.info.mountpoint + topic), request)
+    info = client.client.info
+    return _fresh(request.gateway.broker.retained.get(info.mountpoint + topic, info.topicTree), request)
 
 
 def _fetch(request: CoAPRequest, client: CoAPClient, topic: str) -> Any:
     """
     The whole retained message of a topic, or L{None}, or a L{Deferred} of it.
     """
-    return then(request.gateway.broker.retained.fetch(client.client.info.mountpoint + topic), _fresh, request)
+    info = client.client.info
+    fetched = request.gateway.broker.retained.fetch(info.mountpoint + topic, info.topicTree)
+    return then(fetched, _fresh, request)
 
 
 def _fresh(value: Message | None, request: CoAPRequest) -> Message | None:

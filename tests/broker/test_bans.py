@@ -203,7 +203,7 @@ def watcherOf(broker: Broker) -> Flapping:
     """
     A watcher for clients of a broker.
     """
-    return Flapping(broker.settings, broker.hooks, broker.bans, broker.kick, broker.clock.seconds)
+    return Flapping(broker.settings, broker.hooks, broker.bans, broker.registry.sendAway, broker.clock.seconds)
 
 
 class FlappingTests(SynchronousTestCase):

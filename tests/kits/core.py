@@ -156,7 +156,7 @@ class Kept:
         self.asked: list[tuple[list[Message], Callable[[list[Message], int], None]]] | None = [] if held else None
         self.sizes: list[int] = []
 
-    def match(self, topicFilter: str) -> list[Message]:
+    def match(self, topicFilter: str, topicTree: str = "") -> list[Message]:
         """
         See L{Retained<twisted_mqtt.core.backlog.Retained>}.
         """

@@ -95,4 +95,5 @@ class Client:
         self.connectedAt = 1554047291.7
         self.expiryInterval = 0
         self.mountpoint = ""
+        self.topicTree = ""
         self.__dict__.update(changed)

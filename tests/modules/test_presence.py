@@ -93,6 +93,14 @@ class PresenceTests(SynchronousTestCase):
         for reason, text in ((KEEP_ALIVE_TIMEOUT, "keepalive_timeout"), ("kicked", "kicked")):
             self.assertEqual(json.loads(self.disconnect(reason).payload)["reason"], text)
 
+    def test_topicTree(self) -> None:
+        """
+        A client that is not in the default topic tree is shown with its tree, for there it is not alone in its name.
+        """
+        for message in (self.connect(topicTree="plant"), self.disconnect(0, topicTree="plant")):
+            self.assertEqual(json.loads(message.payload)["topic_tree"], "plant")
+            self.assertEqual(message.topicTree, "")
+
     def test_noUsername(self) -> None:
         """
         A client without a user name is told of all the same.

@@ -263,6 +263,7 @@ class Admission:
             except ProtocolError as error:
                 return self._refuse(error.reason)
             message = Message(topic, will.payload, will.qos, will.retain, properties, client.clientID)
+            message.topicTree = client.topicTree
             message.username = client.username
             message.peerHost = client.peerHost
             message.protocol = client.protocol

@@ -47,7 +47,7 @@ from twisted_mqtt.core.reasons import (
 from twisted_mqtt.core.router import Router
 from twisted_mqtt.core.session import Session
 from twisted_mqtt.core.subscription import STRATEGIES, Subscriber, Subscription
-from twisted_mqtt.core.topics import splitShare
+from twisted_mqtt.core.topics import scoped, splitShare
 from twisted_mqtt.hooks.points import DROP, HookPoint, Hooks
 from twisted_mqtt.interfaces import IBroker
 from twisted_mqtt.net.tls.psk import PreSharedKeys
@@ -135,7 +135,7 @@ class Broker(Service):
         self.preSharedKeys = PreSharedKeys()
         self.bans = Bans(store.table("bans").records(Ban), clock.seconds)
         self.alarms = Alarms(self.nodeName, self.publish, clock.seconds)
-        self._overload = OverloadGuard(self.clients, self.kick, self.counters, clock.seconds)
+        self._overload = OverloadGuard(self.clients, self.registry.sendAway, self.counters, clock.seconds)
         self._overload.configure(settings)
         self.outbox = Outbox(self._flushLater)
         self.hurry: Callable[[bool], None] = lambda whether: None
@@ -239,17 +239,21 @@ class Broker(Service):
         """
         self.registry.setWill(infoOf(client), will)
 
-    def kick(self, clientID: str, reason: int, text: str = "") -> bool:
+    def kick(self, clientID: str, reason: int, text: str = "", topicTree: str = "") -> bool:
         """
         Send a client away; returns whether it was connected.
-        """
-        return self.registry.kick(clientID, reason, text)
 
-    def endSession(self, clientID: str) -> bool:
+        @param topicTree: the topic tree that it is in.
+        """
+        return self.registry.kick(scoped(topicTree, clientID), reason, text)
+
+    def endSession(self, clientID: str, topicTree: str = "") -> bool:
         """
         End the session of a client that is not connected; returns whether there was one.
+
+        @param topicTree: the topic tree that it is in.
         """
-        return self.registry.end(clientID)
+        return self.registry.end(scoped(topicTree, clientID))
 
     def configure(self, settings: Settings) -> None:
         """
@@ -274,8 +278,8 @@ class Broker(Service):
         self.registry.expire(now)
         self.bans.expire(now)
         self._overload.check()
-        for topic in self.retained.expire(now):
-            self.store.removeRetained(topic)
+        for key in self.retained.expire(now):
+            self.store.removeRetained(key)
 
     # Messages
 
@@ -303,7 +307,7 @@ class Broker(Service):
             if message.payload:
                 self.store.putRetained(message)
             else:
-                self.store.removeRetained(message.topic)
+                self.store.removeRetained(scoped(message.topicTree, message.topic))
         return SUCCESS if self.router.route(message) else NO_MATCHING_SUBSCRIBERS
 
     def account(
@@ -467,18 +471,20 @@ class Broker(Service):
         """
         See L{IBroker}.
         """
-        tree = self.router.tree
+        trees = self.router.allTrees()
+        subscriptions = sum(tree.count for tree in trees)
+        filters = sum(tree.filterCount for tree in trees)
         connections = len(self.clients)
         return {
             "connections": connections,
             "channels": connections,
             "sessions": len(self.sessions),
-            "suboptions": tree.count,
-            "subscribers": tree.count,
-            "subscriptions": tree.count,
-            "subscriptions.shared": tree.sharedCount,
-            "topics": tree.filterCount,
-            "routes": tree.filterCount,
+            "suboptions": subscriptions,
+            "subscribers": subscriptions,
+            "subscriptions": subscriptions,
+            "subscriptions.shared": sum(tree.sharedCount for tree in trees),
+            "topics": filters,
+            "routes": filters,
             "retained": len(self.retained),
         }
 

@@ -13,6 +13,7 @@ from twisted_mqtt.core.limits import Limits
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.session import Session
+from twisted_mqtt.core.topics import scoped
 from twisted_mqtt.net.peeridentity import PeerIdentity
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class ClientInfo:
     One connected client. Hooks are given it as C{ClientInfo} and as C{ConnInfo} alike.
 
     @ivar profile: the listener and zone that it came by.
+    @ivar topicTree: the topic tree that it is in, empty for the default one: its listener's, unless what authenticates
+        it has said otherwise. It does not change once the client has its session.
     @ivar shell: its L{IClientShell<twisted_mqtt.interfaces.IClientShell>}.
     @ivar will: what is published if it goes without a word, or L{None}.
     @ivar willDelay: how long that waits, in seconds.
@@ -67,6 +70,7 @@ class ClientInfo:
         "session",
         "shell",
         "sockPort",
+        "topicTree",
         "username",
         "will",
         "willDelay",
@@ -86,6 +90,7 @@ class ClientInfo:
         self.profile = profile
         self.shell = shell
         self.protocol = protocol
+        self.topicTree = profile.topicTree
         self.peerHost = peerHost
         self.peerPort = peerPort
         self.sockPort = sockPort
@@ -119,6 +124,13 @@ class ClientInfo:
         # What access rules have said lately: (action, topic) -> (allowed, until).
         self.aclCache: dict[tuple[str, str], tuple[bool, float]] | None = None
         self.aclGeneration = 0
+
+    @property
+    def key(self) -> str:
+        """
+        Its client identifier with its topic tree: what it is known by among the clients of all topic trees.
+        """
+        return scoped(self.topicTree, self.clientID)
 
     @property
     def zone(self) -> str:

@@ -36,16 +36,16 @@ class Flapping:
         settings: Settings,
         hooks: Hooks,
         bans: Bans,
-        kick: Callable[[str, int, str], bool],
+        sendAway: Callable[[ClientInfo, int, str], None],
         seconds: Callable[[], float],
     ) -> None:
         """
-        @param kick: sends the client with an identifier away, for a reason code and a text.
+        @param sendAway: sends a client away, for a reason code and a text.
         @param seconds: the time, in seconds since the epoch.
         """
         self._hooks = hooks
         self._bans = bans
-        self._kick = kick
+        self._sendAway = sendAway
         self._seconds = seconds
         self._policy = settings.flapping_detect_policy
         # When each has connected, lately; who has done so last stands last.
@@ -116,4 +116,4 @@ class Flapping:
             reason=reason,
             seconds=policy.banned,
         )
-        self._kick(client.clientID, CONNECTION_RATE_EXCEEDED, reason)
+        self._sendAway(client, CONNECTION_RATE_EXCEEDED, reason)

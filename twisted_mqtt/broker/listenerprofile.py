@@ -55,6 +55,7 @@ class ListenerProfile:
     @ivar usernamePart: which part of a client's certificate is its user name: C{"cn"}, C{"dn"}, C{"crt"}, L{None}.
     @ivar sendTimeout: for how many seconds a client may take nothing of what waits for it; 0 for ever.
     @ivar byteRate: how many bytes are taken from a connection; L{None} for any number.
+    @ivar topicTree: the topic tree that its clients are in; empty for the default one.
     @ivar publishRate: how many messages are taken from a connection; L{None} for any number.
     """
 
@@ -66,6 +67,7 @@ class ListenerProfile:
         "onLoopback",
         "publishRate",
         "sendTimeout",
+        "topicTree",
         "usernamePart",
         "versions",
         "zone",
@@ -82,6 +84,7 @@ class ListenerProfile:
         usernamePart: str | None = None,
         byteRate: RateLimit | None = None,
         publishRate: RateLimit | None = None,
+        topicTree: str = "",
     ) -> None:
         self.name = name
         self.zone = zone
@@ -92,6 +95,7 @@ class ListenerProfile:
         self.sendTimeout = sendTimeout
         self.usernamePart = usernamePart
         self.byteRate = byteRate
+        self.topicTree = topicTree
         # A listener's own limit comes before that of its zone.
         self.publishRate = zone.publish_limit if publishRate is None else publishRate
 

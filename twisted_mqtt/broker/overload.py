@@ -26,17 +26,17 @@ class OverloadGuard:
     def __init__(
         self,
         clients: Mapping[str, ClientInfo],
-        kick: Callable[[str, int, str], bool],
+        sendAway: Callable[[ClientInfo, int, str], None],
         counters: Counters,
         seconds: Callable[[], float],
     ) -> None:
         """
         @param clients: those that are connected, by client identifier.
-        @param kick: sends the client with an identifier away, for a reason code and a text.
+        @param sendAway: sends a client away, for a reason code and a text.
         @param seconds: the time, in seconds.
         """
         self._clients = clients
-        self._kick = kick
+        self._sendAway = sendAway
         self._counters = counters
         self._closed = RateLimitedLog(seconds)
         self._wanted = False
@@ -64,7 +64,7 @@ class OverloadGuard:
         self._closed.info("{client} is sent away: {excess}", client=repr(client.clientID), excess=excess)
         transport: Any = getattr(client.shell, "transport", None)
         stuck = pendingBytes(client)
-        self._kick(client.clientID, QUOTA_EXCEEDED, excess)
+        self._sendAway(client, QUOTA_EXCEEDED, excess)
         if stuck:
             # It does not read: waiting until it has been told would keep what it is to be rid of.
             transport.abortConnection()

@@ -161,6 +161,7 @@ class Publishing:
         else:
             connection.countMessage(qos)
         message = Message(topic, payload, qos, retain, properties, client.clientID)
+        message.topicTree = client.topicTree
         message.username = client.username
         message.peerHost = client.peerHost
         message.protocol = client.protocol

@@ -47,7 +47,7 @@ class Redispatch:
         """
         Pass on what a session has left that has just ended. After a crash L{resume} goes on with it.
         """
-        self._store.removeWill(session.clientID)
+        self._store.removeWill(session.key)
         for topicFilter, subscription in list(session.subscriptions.items()):
             if subscription.share is None:
                 del session.subscriptions[topicFilter]

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from twisted_mqtt.base.waiting import Maybe
 from twisted_mqtt.config.schema_retainer import RetainerSettings
 from twisted_mqtt.core.message import Message
+from twisted_mqtt.core.topics import scoped, unscoped
 from twisted_mqtt.core.tree import RetainedTree
 
 if TYPE_CHECKING:
@@ -55,49 +57,65 @@ class RetainedMessages:
         self.accepting = True
         self.source: PayloadReader | None = None
         self._counters = counters
+        # Those of the default topic tree, and of the others by name.
         self._tree = RetainedTree()
+        self._trees: dict[str, RetainedTree] = {}
         # Topics of the broker's own messages, which do not count against the limit.
         self._own: set[str] = set()
-        # (when, topic) of those that expire; what was replaced meanwhile is found out when its time comes.
+        # (when, topic with its topic tree) of those that expire; what was replaced meanwhile is found out when its time
+        # comes.
         self._expiring: list[tuple[float, str]] = []
 
     def __len__(self) -> int:
-        return self._tree.count
+        return self._tree.count + sum([tree.count for tree in self._trees.values()])
 
     @property
     def bytes(self) -> int:
         """
         The length of all payloads in memory together.
         """
-        return self._tree.bytes
+        return self._tree.bytes + sum([tree.bytes for tree in self._trees.values()])
 
-    def topics(self) -> list[str]:
+    def topics(self, topicTree: str = "") -> list[str]:
         """
-        The topics that have a retained message.
+        The topics of a topic tree that have a retained message.
         """
-        return self._tree.topics()
+        tree = self._treeOf(topicTree)
+        return [] if tree is None else tree.topics()
 
-    def get(self, topic: str) -> Message | None:
+    def get(self, topic: str, topicTree: str = "") -> Message | None:
         """
         The retained message of a topic; without payload and properties where these are on disk alone.
         """
-        return self._tree.get(topic)
+        tree = self._treeOf(topicTree)
+        return None if tree is None else tree.get(topic)
 
-    def fetch(self, topic: str) -> Any:
+    def fetch(self, topic: str, topicTree: str = "") -> Maybe[Message | None]:
         """
         The retained message of a topic, wherever it is.
 
         @return: the message, or L{None}, or a L{Deferred} of it that fails where it can't be read.
         """
-        message = self._tree.get(topic)
+        message = self.get(topic, topicTree)
         source = self.source
         if message is None or message.payload or source is None:
             return message
-        return source.readRetained([topic]).addCallback(self._fetched, message)
+        return source.readRetained([scoped(topicTree, topic)]).addCallback(self._fetched, message)
 
-    def _fetched(self, result: tuple[dict[str, Message], int], stub: Message) -> Any:
+    def _fetched(self, result: tuple[dict[str, Message], int], stub: Message) -> Maybe[Message | None]:
         # Another may have taken its place meanwhile.
-        return result[0].get(stub.topic) if self._tree.get(stub.topic) is stub else self.fetch(stub.topic)
+        if not self._holds(stub):
+            return self.fetch(stub.topic, stub.topicTree)
+        return result[0].get(scoped(stub.topicTree, stub.topic))
+
+    def _treeOf(self, topicTree: str) -> RetainedTree | None:
+        return self._trees.get(topicTree) if topicTree else self._tree
+
+    def _holds(self, message: Message) -> bool:
+        """
+        Whether this very message is the retained one of its topic.
+        """
+        return self.get(message.topic, message.topicTree) is message
 
     def read(self, messages: list[Message], done: Callable[[list[Message], int], None]) -> None:
         """
@@ -111,14 +129,15 @@ class RetainedMessages:
         def haveRead(result: tuple[dict[str, Message], int]) -> None:
             found, count = result
             # Who asks has subscribed before what has taken a message's place since, and gets that itself.
-            same = [message.topic for message in messages[:count] if self._tree.get(message.topic) is message]
-            done([found[topic] for topic in same if topic in found], count)
+            same = [scoped(message.topicTree, message.topic) for message in messages[:count] if self._holds(message)]
+            done([found[key] for key in same if key in found], count)
 
         def failed(failure: Any) -> None:
             _log.failure("Reading {count} retained messages failed", failure, count=len(messages))
             done([], len(messages))
 
-        source.readRetained([message.topic for message in messages]).addCallbacks(haveRead, failed).addErrback(
+        keys = [scoped(message.topicTree, message.topic) for message in messages]
+        source.readRetained(keys).addCallbacks(haveRead, failed).addErrback(
             lambda failure: _log.failure("Delivering retained messages failed", failure)
         )
 
@@ -127,8 +146,9 @@ class RetainedMessages:
         These messages are in C{source} now: memory keeps that there is one, and until when.
         """
         for message in messages:
-            if self._tree.get(message.topic) is message:
-                self._tree.put(stubOf(message))
+            tree = self._treeOf(message.topicTree)
+            if tree is not None and tree.get(message.topic) is message:
+                tree.put(stubOf(message))
 
     def put(self, message: Message) -> bool:
         """
@@ -139,17 +159,19 @@ class RetainedMessages:
         """
         topic = message.topic
         if not message.payload:
-            return self.remove(topic)
+            return self.remove(topic, message.topicTree)
         if not self.accepting:
             return False
         limits = self.limits
         if not message.system:
             if limits.max_payload_size and len(message.payload) > limits.max_payload_size:
                 return False
-            full = limits.max_retained_messages and self._tree.count - len(self._own) >= limits.max_retained_messages
-            if full and (topic in self._own or self._tree.get(topic) is None):
+            full = limits.max_retained_messages and len(self) - len(self._own) >= limits.max_retained_messages
+            own = not message.topicTree and topic in self._own
+            if full and (own or self.get(topic, message.topicTree) is None):
                 return False
-            self._own.discard(topic)
+            if own:
+                self._own.discard(topic)
         else:
             self._own.add(topic)
         self.restore(message)
@@ -161,13 +183,17 @@ class RetainedMessages:
 
         @param message: without payload where that is in C{source}.
         """
-        topic = message.topic
-        self._tree.put(message)
-        self._counters.messages_retained = self._tree.count
+        topicTree = message.topicTree
+        tree = self._tree
+        if topicTree:
+            other = self._trees.get(topicTree)
+            tree = self._trees[topicTree] = RetainedTree() if other is None else other
+        tree.put(message)
+        self._counters.messages_retained = len(self)
         expiresAt = self.expiryOf(message)
         if expiresAt:
-            heapq.heappush(self._expiring, (expiresAt, topic))
-            if len(self._expiring) > 2 * self._tree.count + _SLACK:
+            heapq.heappush(self._expiring, (expiresAt, scoped(topicTree, message.topic)))
+            if len(self._expiring) > 2 * len(self) + _SLACK:
                 self._sweep()
 
     def _sweep(self) -> None:
@@ -175,25 +201,34 @@ class RetainedMessages:
         Forget the times of messages that were replaced or removed: whoever does that all the time must not make the
         process grow.
         """
-        times = {topic: self.expiryOf(message) for topic in self.topics() if (message := self.get(topic)) is not None}
-        self._expiring = [(expiresAt, topic) for topic, expiresAt in times.items() if expiresAt]
+        self._expiring = [
+            (expiresAt, scoped(topicTree, topic))
+            for topicTree in ("", *self._trees)
+            for topic in self.topics(topicTree)
+            if (message := self.get(topic, topicTree)) is not None and (expiresAt := self.expiryOf(message))
+        ]
         heapq.heapify(self._expiring)
 
-    def remove(self, topic: str) -> bool:
+    def remove(self, topic: str, topicTree: str = "") -> bool:
         """
         Forget the message of a topic; returns whether there was one.
         """
-        if self._tree.remove(topic) is None:
+        tree = self._treeOf(topicTree)
+        if tree is None or tree.remove(topic) is None:
             return False
-        self._own.discard(topic)
-        self._counters.messages_retained = self._tree.count
+        if not topicTree:
+            self._own.discard(topic)
+        elif tree.count == 0:
+            del self._trees[topicTree]
+        self._counters.messages_retained = len(self)
         return True
 
-    def match(self, topicFilter: str) -> list[Message]:
+    def match(self, topicFilter: str, topicTree: str = "") -> list[Message]:
         """
         The messages for a new subscription. The list must not be changed.
         """
-        return self._tree.match(topicFilter)
+        tree = self._treeOf(topicTree)
+        return [] if tree is None else tree.match(topicFilter)
 
     def expiryOf(self, message: Message) -> float:
         """
@@ -207,17 +242,19 @@ class RetainedMessages:
 
     def expire(self, now: float) -> list[str]:
         """
-        Forget what is too old; returns the topics.
+        Forget what is too old; returns the topics, each with its topic tree:
+        L{scoped<twisted_mqtt.core.topics.scoped>}.
         """
         gone: list[str] = []
         while self._expiring and self._expiring[0][0] <= now:
-            topic = heapq.heappop(self._expiring)[1]
-            message = self._tree.get(topic)
+            key = heapq.heappop(self._expiring)[1]
+            topicTree, topic = unscoped(key)
+            message = self.get(topic, topicTree)
             if message is not None:
                 expiresAt = self.expiryOf(message)
                 if expiresAt and expiresAt <= now:
-                    self.remove(topic)
-                    gone.append(topic)
+                    self.remove(topic, topicTree)
+                    gone.append(key)
         return gone
 
 
@@ -225,4 +262,6 @@ def stubOf(message: Message) -> Message:
     """
     What is in memory of a message that is on disk alone.
     """
-    return Message(message.topic, b"", message.qos, True, None, "", message.timestamp, message.expiresAt)
+    stub = Message(message.topic, b"", message.qos, True, None, "", message.timestamp, message.expiresAt)
+    stub.topicTree = message.topicTree
+    return stub

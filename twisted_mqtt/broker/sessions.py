@@ -37,8 +37,9 @@ class SessionRegistry:
     """
     The clients and the sessions of a broker.
 
-    @ivar clients: those that are connected, by client identifier.
-    @ivar sessions: all that live, by client identifier.
+    @ivar clients: those that are connected, by client identifier; where they are not in the default topic tree, by that
+        of L{scoped<twisted_mqtt.core.topics.scoped>}.
+    @ivar sessions: all that live, likewise.
     @ivar now: the time, in seconds since the epoch.
     """
 
@@ -79,17 +80,17 @@ class SessionRegistry:
 
         @return: whether it had one.
         """
-        clientID = client.clientID
+        key = client.key
         client.connection = connection
         client.window = window
-        old = self.clients.get(clientID)
-        session = self.sessions.get(clientID)
+        old = self.clients.get(key)
+        session = self.sessions.get(key)
         if old is not None:
             goesOn = not cleanStart and session is not None and session.expiryInterval > 0
             if goesOn and old.willDelay:
                 old.will = None  # the session goes on before its time ([MQTT-3.1.3-9])
             self.sendAway(old, SESSION_TAKEN_OVER)
-            session = self.sessions.get(clientID)
+            session = self.sessions.get(key)
             if session is not None:
                 self._counters.session_takeovered += 1
                 self._hooks.sessionTakeovered.run(old, session)
@@ -102,9 +103,16 @@ class SessionRegistry:
         present = session is not None
         if session is None:
             session = Session(
-                clientID, client.limits, self._counters, self._switches, self._events, now, client.mountpoint
+                client.clientID,
+                client.limits,
+                self._counters,
+                self._switches,
+                self._events,
+                now,
+                client.mountpoint,
+                client.topicTree,
             )
-            self.sessions[clientID] = session
+            self.sessions[key] = session
         else:
             self._wills.cancel(session)
             session.useLimits(client.limits)
@@ -115,7 +123,7 @@ class SessionRegistry:
         # From here on it does not expire, though nothing goes out before the client has been told that it is in.
         session.expiresAt = 0.0
         client.session = session
-        self.clients[clientID] = client
+        self.clients[key] = client
         self._persist(session, client)
         # A point that nobody listens at costs a test, which counts where many connect.
         if present:
@@ -152,8 +160,9 @@ class SessionRegistry:
             return
         client.session = None
         now = client.disconnectedAt = self.now()
-        if self.clients.get(client.clientID) is client:
-            del self.clients[client.clientID]
+        key = client.key
+        if self.clients.get(key) is client:
+            del self.clients[key]
         if client.connection is not None:
             client.connection.lost(now)
         # A client that goes before its session was attached has left no connection there to notice it.
@@ -171,22 +180,26 @@ class SessionRegistry:
         if self._passesOn:
             self._passOn(session)
 
-    def kick(self, clientID: str, reason: int, text: str = "") -> bool:
+    def kick(self, key: str, reason: int, text: str = "") -> bool:
         """
         Send a client away; returns whether it was connected.
+
+        @param key: its C{key}: the client identifier, with the topic tree if that is not the default one.
         """
-        client = self.clients.get(clientID)
+        client = self.clients.get(key)
         if client is None:
             return False
         self.sendAway(client, reason, text)
         return True
 
-    def end(self, clientID: str) -> bool:
+    def end(self, key: str) -> bool:
         """
         End the session of a client that is not connected; returns whether there was one.
+
+        @param key: its C{key}.
         """
-        session = self.sessions.get(clientID)
-        if session is None or clientID in self.clients:
+        session = self.sessions.get(key)
+        if session is None or key in self.clients:
             return False
         self._endSession(session, "terminated", "kicked")
         return True
@@ -204,6 +217,8 @@ class SessionRegistry:
         """
         Give a client that is in another will, or none.
         """
+        if will is not None:
+            will.topicTree = client.topicTree
         client.will = will
         if client.session is not None:
             self._persist(client.session, client)
@@ -226,7 +241,7 @@ class SessionRegistry:
         if session.expiryInterval == LEFT:
             self._redispatch.resume(session)
         else:
-            self.sessions[session.clientID] = session
+            self.sessions[session.key] = session
             self._endLater(session)
 
     def _persist(self, session: Session, client: ClientInfo) -> None:
@@ -241,9 +256,9 @@ class SessionRegistry:
         if session.journal is not None:
             self._store.saveSession(session)
             if client.will is not None:
-                self._store.saveWill(client.clientID, client.will, 0.0, client.willDelay)
+                self._store.saveWill(session.key, client.will, 0.0, client.willDelay)
             else:
-                self._store.removeWill(client.clientID)
+                self._store.removeWill(session.key)
 
     def _endLater(self, session: Session) -> None:
         if session.expiryInterval != NEVER:
@@ -265,11 +280,14 @@ class SessionRegistry:
         if session.shut:
             return
         session.shut = True
-        if self.sessions.get(session.clientID) is session:
-            del self.sessions[session.clientID]
+        key = session.key
+        if self.sessions.get(key) is session:
+            del self.sessions[key]
         for subscription in session.subscriptions.values():
             share = subscription.share
-            self._router.tree.remove(subscription.matching, session, None if share is None else share.name)
+            self._router.unsubscribe(
+                session.topicTree, subscription.matching, session, None if share is None else share.name
+            )
         left = session.undelivered()
         leaves = self._redispatch.leaves(session)
         if not leaves:

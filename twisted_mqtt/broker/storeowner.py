@@ -12,7 +12,7 @@ from twisted_mqtt.broker.client import ClientInfo
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.broker.redispatch import LEFT
 from twisted_mqtt.core.session import NEVER, Session
-from twisted_mqtt.core.topics import splitShare
+from twisted_mqtt.core.topics import splitShare, unscoped
 from twisted_mqtt.interfaces import IStoreOwner
 
 if TYPE_CHECKING:
@@ -59,8 +59,16 @@ class StoreOwner:
             return None
         broker = self._broker
         profile = self._profileOf(kept.zone)
+        topicTree, clientID = unscoped(kept.key)
         session = Session(
-            kept.clientID, profile.limits, broker.counters, broker.switches, broker, kept.createdAt, kept.mountpoint
+            clientID,
+            profile.limits,
+            broker.counters,
+            broker.switches,
+            broker,
+            kept.createdAt,
+            kept.mountpoint,
+            topicTree,
         )
         session.username = kept.username
         session.zone = kept.zone
@@ -68,7 +76,8 @@ class StoreOwner:
         if kept.expiry not in (NEVER, LEFT):
             session.expiresAt = kept.expiresAt or broker.now() + kept.expiry
         client = ClientInfo(profile, None)
-        client.clientID = kept.clientID
+        client.clientID = clientID
+        client.topicTree = topicTree
         client.username = kept.username
         client.mountpoint = kept.mountpoint
         client.expiryInterval = kept.expiry
@@ -83,7 +92,9 @@ class StoreOwner:
         """
         See L{IStoreOwner}.
         """
-        self._broker.router.tree.add(subscription, splitShare(subscription.topicFilter)[0])
+        session = subscription.session
+        topicTree = "" if session is None else session.topicTree
+        self._broker.router.subscribe(topicTree, subscription, splitShare(subscription.topicFilter)[0])
 
     def restoreRetained(self, message: Message) -> None:
         """
@@ -91,22 +102,22 @@ class StoreOwner:
         """
         self._broker.retained.restore(message)
 
-    def restoreWill(self, clientID: str, will: Message, publishAt: float, delay: float) -> None:
+    def restoreWill(self, key: str, will: Message, publishAt: float, delay: float) -> None:
         """
         See L{IStoreOwner}.
         """
         broker = self._broker
-        session = broker.sessions.get(clientID)
+        session = broker.sessions.get(key)
         if session is None:
             # Its session ended in the batch that was lost with the process, or has just been found to have ended.
-            broker.store.removeWill(clientID)
+            broker.store.removeWill(key)
             return
         now = broker.now()
         if not publishAt:
             if session.expiryInterval != NEVER:
                 delay = min(delay, session.expiryInterval)  # [MQTT-3.1.3-9]
             publishAt = now + delay
-            broker.store.saveWill(clientID, will, publishAt, delay)
+            broker.store.saveWill(key, will, publishAt, delay)
         # Not before the others are here, who may want to hear it.
         broker.wills.delay(session, will, max(0.0, publishAt - now))
 
@@ -120,7 +131,7 @@ class StoreOwner:
             # They were members until now to know their groups.
             for subscription in session.subscriptions.values():
                 share = splitShare(subscription.topicFilter)[0]
-                broker.router.tree.remove(subscription.matching, session, share)
+                broker.router.unsubscribe(session.topicTree, subscription.matching, session, share)
             if session.queue is None:
                 broker.store.removeSession(session)
             else:

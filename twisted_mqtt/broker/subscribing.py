@@ -106,12 +106,14 @@ class SubscriptionService:
             return NO_SUBSCRIPTION_EXISTED
         session.forgetRetained(topicFilter, self.clock.seconds())
         share = subscription.share
-        self.router.tree.remove(subscription.matching, session, None if share is None else share.name)
+        self.router.unsubscribe(
+            session.topicTree, subscription.matching, session, None if share is None else share.name
+        )
         # The same filter with and without $local/ has one place in the tree.
         plain = topicFilter.removeprefix(LOCAL)
         other = session.subscriptions.get(LOCAL + plain if plain == topicFilter else plain)
         if other is not None and other.share is None:
-            self.router.tree.add(other)
+            self.router.subscribe(session.topicTree, other)
         if session.journal is not None:
             self.store.removeSubscription(session, topicFilter)
         self.hooks.sessionUnsubscribed.run(client, topicFilter, subscription)
@@ -275,7 +277,7 @@ class Subscribing:
             client.mountpoint + matching,
             session,
         )
-        new = service.router.tree.add(subscription, group)
+        new = service.router.subscribe(session.topicTree, subscription, group)
         session.subscriptions[request.topicFilter] = subscription
         if session.journal is not None:
             service.store.saveSubscription(session, subscription)

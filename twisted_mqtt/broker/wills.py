@@ -50,7 +50,7 @@ class Wills:
         client.will = None
         if will is None:
             if session.journal is not None:
-                self._store.removeWill(client.clientID)
+                self._store.removeWill(session.key)
             return
         delay = client.willDelay
         if session.expiryInterval != NEVER:
@@ -61,7 +61,7 @@ class Wills:
         else:
             self.delay(session, will, delay)
             if session.journal is not None:
-                self._store.saveWill(client.clientID, will, self._clock.seconds() + delay, delay)
+                self._store.saveWill(session.key, will, self._clock.seconds() + delay, delay)
 
     def delay(self, session: Session, will: Message, seconds: float) -> None:
         """
@@ -110,7 +110,7 @@ class Wills:
 
     def _forget(self, session: Session) -> None:
         if session.journal is not None:
-            self._store.removeWill(session.clientID)
+            self._store.removeWill(session.key)
 
     def _publish(self, will: Message) -> None:
         outcome = self._publishMessage(will)

@@ -65,6 +65,20 @@ def parseSocketPath(value: object) -> Bind:
     return Bind(path=path)
 
 
+def parseTopicTree(value: object) -> str:
+    """
+    The name of a topic tree; one slash at its end is left out.
+    """
+    name = text(value).removesuffix("/")
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise Unfit from None
+    if len(name) > 128 or any(character < " " or character in "+#\x7f" for character in name):
+        raise Unfit
+    return name
+
+
 def parseMode(value: object) -> int:
     """
     File permissions from octal digits.
@@ -330,6 +344,9 @@ REWRITE_RULE = Grammar(
 NODE_NAME = Grammar("name@host", 'a name and a host, such as "mqttbroker@127.0.0.1"', parseNodeName)
 GROUP_LIST = listOf(Grammar("multicast address", 'the address of a group, such as "224.0.1.187"', parseGroup))
 FILE = Grammar("file", "the name of a file", parseReadableFile)
+TOPIC_TREE = Grammar(
+    "topic tree", "a name of at most 128 characters, without + # and control characters", parseTopicTree
+)
 URL_PATH = Grammar("URL path", 'a path that begins with a slash, such as "/mqtt"', parseURLPath)
 HEX = Grammar("hexadecimal", "an even number of hexadecimal digits", parseHex)
 SERVER_URI = Grammar("URI", 'a URI such as "coap://192.0.2.1:5783" or "coaps://lwm2m.example"', parseServerURI)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
-from twisted_mqtt.config.forms import MODE, PROTOCOL_VERSIONS, URL_PATH
+from twisted_mqtt.config.forms import MODE, PROTOCOL_VERSIONS, TOPIC_TREE, URL_PATH
 from twisted_mqtt.config.grammar import choice, whole
 from twisted_mqtt.config.keys import (
     RESTART,
@@ -81,6 +81,12 @@ class Listener(PortSettings, frozen=True, kw_only=True):
     ] = (3, 4, 5)
     buffer: Annotated[Size | None, NoEffect(_BUFFERS), "Size of the buffer above the kernel's"] = None
     tune_buffer: Annotated[Flag, NoEffect(_BUFFERS), "Whether that buffer follows the kernel's"] = False
+    topic_tree: Annotated[
+        str,
+        TOPIC_TREE,
+        "The topic tree of its clients. What is published in one tree is not delivered in another, and the same client "
+        "identifier may be in use in each; empty is the default tree, the only one with `$SYS`",
+    ] = ""
     active_n: Annotated[
         Whole, NoEffect("each ready socket is read once a turn"), "Packets a socket hands over before it is asked again"
     ] = 100

@@ -23,8 +23,10 @@ class Retained(Protocol):
     The retained messages of a broker.
     """
 
-    def match(self, topicFilter: str) -> list[Message]:
+    def match(self, topicFilter: str, topicTree: str = "") -> list[Message]:
         """
+        @param topicTree: in this topic tree.
+
         @return: those that match a filter, as a list that nobody changes. What has no payload is on disk alone.
         """
 
@@ -46,12 +48,24 @@ class Backlog:
     @ivar overtaken: topics of which nothing is wanted any more.
     """
 
-    __slots__ = ("isReading", "overtaken", "_retained", "_arrived", "_waiting", "_matched", "_taken", "_asked", "_read")
+    __slots__ = (
+        "isReading",
+        "overtaken",
+        "_retained",
+        "_arrived",
+        "_waiting",
+        "_matched",
+        "_taken",
+        "_asked",
+        "_read",
+        "_topicTree",
+    )
 
-    def __init__(self, retained: Retained, arrived: Callable[[Backlog], None]) -> None:
+    def __init__(self, retained: Retained, arrived: Callable[[Backlog], None], topicTree: str = "") -> None:
         self.isReading: bool = False
         self.overtaken: set[str] | None = None
         self._retained: Retained = retained
+        self._topicTree: str = topicTree
         self._arrived: Callable[[Backlog], None] = arrived
         # The subscriptions, by filter, oldest first; and of the first of them the messages and how many of those have
         # gone. Only one such list is held at a time, however many filters wait.
@@ -75,7 +89,7 @@ class Backlog:
         """
         self.remove(subscription.topicFilter)
         if not self._waiting:
-            matched = self._retained.match(subscription.matching)
+            matched = self._retained.match(subscription.matching, self._topicTree)
             if not matched:
                 return
             self._matched = matched
@@ -106,7 +120,7 @@ class Backlog:
         else:
             matched = self._matched
             if matched is None:
-                matched = self._matched = self._retained.match(subscription.matching)
+                matched = self._matched = self._retained.match(subscription.matching, self._topicTree)
                 self._taken = 0
             if self._taken >= len(matched):
                 self.remove(topicFilter)

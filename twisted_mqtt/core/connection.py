@@ -71,6 +71,7 @@ class Connection(Sender):
         "username",
         "peerHost",
         "mountpoint",
+        "topicTree",
         "receiveMaximum",
         "receivedMessages",
         "receivedBytes",
@@ -91,6 +92,7 @@ class Connection(Sender):
         self.username: str | None = None
         self.peerHost: str | None = None
         self.mountpoint: str = ""
+        self.topicTree: str = ""
         self.receiveMaximum: int = 0
         self.receivedMessages: int = 0
         self.receivedBytes: int = 0
@@ -110,6 +112,7 @@ class Connection(Sender):
         self.receiveMaximum = receiveMaximum
         self.version5 = self.version == 5
         self.mountpoint = session.mountpoint
+        self.topicTree = session.topicTree
         self._generation = self.router.switches.aclGeneration
 
     def receive(self, data: bytes, now: float) -> list[Packet]:
@@ -205,6 +208,8 @@ class Connection(Sender):
         message = Message(topic, payload, qos, False, None, self.clientID, now)
         message.username = self.username
         message.peerHost = self.peerHost
+        if self.topicTree:
+            message.topicTree = self.topicTree
         if self.mountpoint:
             message.topic = mounted(self.mountpoint, topic)
         elif self.version5:
@@ -377,6 +382,7 @@ class Connection(Sender):
                 properties = None
         topic = mounted(self.mountpoint, packet.topic) if self.mountpoint else packet.topic
         message = Message(topic, packet.payload, packet.qos, packet.retain, properties, self.clientID, now, expiresAt)
+        message.topicTree = self.topicTree
         message.username = self.username
         message.peerHost = self.peerHost
         if not self.mountpoint:

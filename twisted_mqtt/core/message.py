@@ -33,7 +33,8 @@ class Message:
 
     It must not be changed once it has been routed; a hook that wants another one makes a copy with C{replace}.
 
-    @ivar topic: the topic name in the broker's one topic space, mount points included.
+    @ivar topic: the topic name in its topic tree, mount points included.
+    @ivar topicTree: the topic tree in which it is routed and retained; empty for the default one.
     @ivar qos: as published.
     @ivar retain: as published.
     @ivar properties: those that travel with a message (payload format, content type, response topic, correlation
@@ -51,6 +52,7 @@ class Message:
 
     __slots__ = (
         "topic",
+        "topicTree",
         "payload",
         "qos",
         "retain",
@@ -93,6 +95,7 @@ class Message:
         system: bool = False,
     ) -> None:
         self.topic: str = topic
+        self.topicTree: str = ""
         self.payload: bytes = payload
         self.qos: int = qos
         self.retain: bool = retain
@@ -170,6 +173,7 @@ class Message:
             ends,
             self.system if system is None else system,
         )
+        other.topicTree = self.topicTree
         other.username = self.username if isinstance(username, Kept) else username
         other.peerHost = self.peerHost if isinstance(peerHost, Kept) else peerHost
         other.protocol = self.protocol if protocol is None else protocol

@@ -11,7 +11,7 @@ from twisted_mqtt.core.events import Events, Switches
 from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.queue import Entry
-from twisted_mqtt.core.subscription import RANDOM, SharedGroup
+from twisted_mqtt.core.subscription import RANDOM, SharedGroup, Subscription
 from twisted_mqtt.core.tree import SubscriptionTree
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ class Router:
     """
     Routes messages. It delivers to this node's subscribers; what a cluster needs is a subscriber like others.
 
+    @ivar tree: the subscriptions of the default topic tree.
+    @ivar trees: those of the other topic trees, by name.
     @ivar strategy: how a member of a shared subscription is chosen.
     @ivar random: gives numbers from 0 to below 1.
     @ivar progress: of the store, for those who acknowledge.
@@ -37,6 +39,7 @@ class Router:
         "tree",
         "watches",
         "watched",
+        "trees",
         "counters",
         "switches",
         "events",
@@ -52,6 +55,7 @@ class Router:
         self.tree: SubscriptionTree = SubscriptionTree()
         self.watches: SubscriptionTree = SubscriptionTree()
         self.watched: bool = False
+        self.trees: dict[str, SubscriptionTree] = {}
         self.counters: Counters = counters
         self.switches: Switches = switches
         self.events: Events = events
@@ -70,7 +74,14 @@ class Router:
         """
         self._number += 1
         message.number = self._number
-        match = self.tree.match(message.topic)
+        tree = self.tree
+        if message.topicTree:
+            other = self.trees.get(message.topicTree)
+            if other is None:
+                self._notDelivered(message)
+                return 0
+            tree = other
+        match = tree.match(message.topic)
         subscriptions = match.subscriptions
         for subscription in subscriptions:
             session = subscription.session
@@ -89,15 +100,54 @@ class Router:
                         session.deliver(message, chosen)
                     else:
                         chosen.subscriber.deliver(message, chosen)
-        if self.watched:
+        if self.watched and not message.topicTree:
             for watch in self.watches.match(message.topic).subscriptions:
                 watch.subscriber.deliver(message, watch)
-        if delivered == 0 and not message.system:
-            self.counters.messages_dropped += 1
-            self.counters.messages_dropped_no_subscriber += 1
-            if self.switches.dropped:
-                self.events.dropped(None, message, "no_subscribers")
+        if delivered == 0:
+            self._notDelivered(message)
         return delivered
+
+    def _notDelivered(self, message: Message) -> None:
+        """
+        Nobody has subscribed the topic of a message.
+        """
+        if message.system:
+            return
+        self.counters.messages_dropped += 1
+        self.counters.messages_dropped_no_subscriber += 1
+        if self.switches.dropped:
+            self.events.dropped(None, message, "no_subscribers")
+
+    def subscribe(self, topicTree: str, subscription: Subscription, group: str | None = None) -> bool:
+        """
+        Add a subscription to a topic tree: L{SubscriptionTree.add}; returns whether it is new.
+        """
+        tree = self.tree
+        if topicTree:
+            other = self.trees.get(topicTree)
+            tree = self.trees[topicTree] = SubscriptionTree() if other is None else other
+        return tree.add(subscription, group)
+
+    def unsubscribe(self, topicTree: str, matching: str, subscriber: object, group: str | None = None) -> bool:
+        """
+        Remove a subscription from a topic tree: L{SubscriptionTree.remove}; returns whether it was there. A tree goes
+        with its last subscription.
+        """
+        if not topicTree:
+            return self.tree.remove(matching, subscriber, group)
+        tree = self.trees.get(topicTree)
+        if tree is None:
+            return False
+        found = tree.remove(matching, subscriber, group)
+        if tree.count == 0:
+            del self.trees[topicTree]
+        return found
+
+    def allTrees(self) -> list[SubscriptionTree]:
+        """
+        The subscriptions of all topic trees, the default one first.
+        """
+        return [self.tree, *self.trees.values()]
 
     def committed(self) -> None:
         """

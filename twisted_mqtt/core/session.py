@@ -17,6 +17,7 @@ from twisted_mqtt.core.packets import PUBREL
 from twisted_mqtt.core.queue import Entry, MessageQueue
 from twisted_mqtt.core.reasons import PACKET_ID_NOT_FOUND
 from twisted_mqtt.core.subscription import SharedGroup, Subscription
+from twisted_mqtt.core.topics import scoped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,8 @@ class Session:
     @ivar window: how many messages may be in flight on the present connection.
     @ivar journal: where it is kept, or L{None} for one that ends with its connection or with the process.
     @ivar mountpoint: the prefix of all its topics; empty for none.
+    @ivar topicTree: the topic tree of its subscriptions and of its client's messages; empty for the default one. With
+        the client identifier it is the identity of the session.
     @ivar redispatcher: takes what L{loaded} is given once the session has ended, where something is to be passed on.
     """
 
@@ -65,6 +68,7 @@ class Session:
         "unreleased",
         "window",
         "mountpoint",
+        "topicTree",
         "username",
         "info",
         "shut",
@@ -85,6 +89,7 @@ class Session:
         events: Events,
         now: float,
         mountpoint: str = "",
+        topicTree: str = "",
     ) -> None:
         self.clientID: str = clientID
         self.limits: Limits = limits
@@ -99,6 +104,7 @@ class Session:
         self.expiresAt: float = 0.0
         self.createdAt: float = now
         self.mountpoint: str = mountpoint
+        self.topicTree: str = topicTree
         self.username: str | None = None
         # What the broker knows of the client; none of the core's business.
         self.info: object = None
@@ -118,6 +124,13 @@ class Session:
         self._held: Entry | None = None
         self._filling: bool = False
         self.redispatcher: Callable[[list[Entry], list[Entry], bool], None] | None = None
+
+    @property
+    def key(self) -> str:
+        """
+        Its client identifier with its topic tree: what it is known by, here and in a store.
+        """
+        return scoped(self.topicTree, self.clientID)
 
     @property
     def online(self) -> bool:
@@ -199,7 +212,7 @@ class Session:
         """
         backlog = self._backlog
         if backlog is None:
-            backlog = Backlog(retained, self._arrived)
+            backlog = Backlog(retained, self._arrived, self.topicTree)
         backlog.add(subscription)
         self._backlog = None if backlog.isEmpty else backlog
         self.refill(now)

@@ -132,3 +132,28 @@ def matches(topicFilter: str, topicName: str) -> bool:
         if index >= len(names) or (level != "+" and level != names[index]):
             return False
     return len(filters) == len(names)
+
+
+def scoped(topicTree: str, name: str) -> str:
+    """
+    One string for a name (a client identifier, a topic) within a topic tree, which no other name in no other tree has.
+    In the default tree it is the name itself, unless that begins with U+0001, which is rare.
+
+    U+0000, which no name has, can't be used: SQLite's JSON functions cut a string there.
+    """
+    if topicTree:
+        return f"\x01{topicTree}\x01{name}"
+    # One comparison for the usual case.
+    if name >= "\x02":
+        return name
+    return f"\x01\x01{name}" if name.startswith("\x01") else name
+
+
+def unscoped(key: str) -> tuple[str, str]:
+    """
+    The topic tree and the name of a string that L{scoped} has made.
+    """
+    if key >= "\x02" or not key.startswith("\x01"):
+        return "", key
+    topicTree, _, name = key[1:].partition("\x01")
+    return topicTree, name

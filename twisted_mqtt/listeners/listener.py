@@ -130,6 +130,7 @@ class OpenListener(StreamListening):
             None if isinstance(listener, UNIXListener) else listener.peer_cert_as_username,
             listener.rate_limit,
             listener.max_publish_rate,
+            listener.topic_tree,
         )
 
 

@@ -61,6 +61,7 @@ class Delayed(Struct, frozen=True, array_like=True):
     username: str | None
     peerHost: str | None
     protocol: str
+    topicTree: str = ""
 
     @classmethod
     def of(cls, message: Message, due: float) -> Delayed:
@@ -82,6 +83,7 @@ class Delayed(Struct, frozen=True, array_like=True):
             message.username,
             message.peerHost,
             message.protocol,
+            message.topicTree,
         )
 
     def message(self) -> Message:
@@ -101,6 +103,7 @@ class Delayed(Struct, frozen=True, array_like=True):
             self.expiresAt,
             self.system,
         )
+        message.topicTree = self.topicTree
         message.username = self.username
         message.peerHost = self.peerHost
         message.protocol = self.protocol

@@ -88,7 +88,10 @@ class Presence:
         )
 
     def _common(self, client: IClient) -> dict[str, object]:
+        # Only there is the client identifier not all that tells clients apart.
+        tree = {"topic_tree": client.topicTree} if client.topicTree else {}
         return {
+            **tree,
             "clientid": client.clientID,
             # EMQ X writes the word for a client without a user name, and consumers look for it.
             "username": "undefined" if client.username is None else client.username,

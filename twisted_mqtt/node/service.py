@@ -116,7 +116,9 @@ class BrokerService(MultiService):
         MultiService.addService(self, self.broker)
         self.listeners = Listeners(self.broker, reactor, self._around.inherited)
         self.ports = Ports(self.broker, reactor, self.listeners)
-        self.flapping = Flapping(settings, self.broker.hooks, self.broker.bans, self.broker.kick, reactor.seconds)
+        self.flapping = Flapping(
+            settings, self.broker.hooks, self.broker.bans, self.broker.registry.sendAway, reactor.seconds
+        )
         self.extensions = Extensions(self.broker, lambda name: self.settings.extensions.get(name))
         self.gatewayMakers = gatewayMakers()
         self.gateways: dict[str, IService] = {}

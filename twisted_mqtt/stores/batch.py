@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted_mqtt.core.properties import IN_PUBLISH, encodeProperties
+from twisted_mqtt.core.topics import scoped
 
 if TYPE_CHECKING:
     from twisted_mqtt.core.message import Message
@@ -129,7 +130,7 @@ class Batch:
         first = self.lay(encoded)
         second = self.lay(payload)
         return (
-            message.topic,
+            scoped(message.topicTree, message.topic),
             message.qos | (4 if message.retain else 0) | (8 if message.system else 0),
             message.timestamp,
             message.expiresAt,

@@ -478,7 +478,7 @@ class Ledger:
             batch.sessions.append(
                 (
                     session.stored,
-                    session.clientID,
+                    session.key,
                     session.username,
                     session.mountpoint,
                     session.expiryInterval,

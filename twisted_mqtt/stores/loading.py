@@ -125,7 +125,7 @@ class _Restoring:
         kept = KeptSession._make((*row, self._contents.counts.get(row[0])))
         session = self._owner.restoreSession(kept)
         if session is None:
-            self._store.forget(kept.number, kept.clientID)
+            self._store.forget(kept.number, kept.key)
             return
         session.stored = kept.number
         session.journal = self._store.journal

@@ -80,12 +80,12 @@ class MemoryStore:
         The message was in memory.
         """
 
-    def saveWill(self, clientID: str, will: Message, publishAt: float, delay: float) -> None:
+    def saveWill(self, key: str, will: Message, publishAt: float, delay: float) -> None:
         """
         The will is in memory.
         """
 
-    def removeWill(self, clientID: str) -> None:
+    def removeWill(self, key: str) -> None:
         """
         The will was in memory.
         """

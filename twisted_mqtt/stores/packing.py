@@ -17,6 +17,7 @@ from typing import Final
 
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import IN_PUBLISH, decodeProperties, encodeProperties
+from twisted_mqtt.core.topics import scoped, unscoped
 
 # Format, what there is beside the columns that are always there, messages, words.
 _HEADER: Final = struct.Struct("<BBII")
@@ -150,7 +151,7 @@ class Packer:
             self._kinds |= _HAS_EXPIRY
         self._expiries.append(expiresAt)
         words = self._words
-        self._topics.append(words.setdefault(message.topic, len(words)))
+        self._topics.append(words.setdefault(scoped(message.topicTree, message.topic), len(words)))
         if (
             self._origin < 0
             or message.clientID != self._clientID
@@ -309,8 +310,9 @@ class Pack:
             except Exception as error:
                 raise PackError(f"a pack of messages has properties that are none: {error!r}") from error
         payload = data[self._payloads[place] : self._payloads[place + 1]]
+        topicTree, topic = unscoped(self._words[topicAt])
         message = Message(
-            self._words[topicAt],
+            topic,
             payload,
             flags & 3,
             flags & 4 != 0,
@@ -320,6 +322,7 @@ class Pack:
             0.0 if self._expiries is None else self._expiries[place],
             flags & 8 != 0,
         )
+        message.topicTree = topicTree
         message.username = who[1]
         message.peerHost = who[2]
         message.protocol = who[3] or ""

@@ -12,7 +12,7 @@ from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import IN_PUBLISH, decodeProperties
 from twisted_mqtt.core.queue import Entry, Run
 from twisted_mqtt.core.subscription import SharedGroup, Subscription
-from twisted_mqtt.core.topics import splitShare
+from twisted_mqtt.core.topics import splitShare, unscoped
 from twisted_mqtt.stores.ledger import WRITTEN
 from twisted_mqtt.stores.packing import Found, Pack, PackError
 
@@ -28,6 +28,7 @@ class KeptSession(NamedTuple):
     A session as a store has it: its columns, and how many entries wait for it.
 
     @ivar number: by which the store knows it.
+    @ivar key: its client identifier with its topic tree: L{scoped<twisted_mqtt.core.topics.scoped>}.
     @ivar expiry: for how many seconds it outlives its connection; 4294967295 for ever; -1 where it has ended, and what
         waits for it is for others.
     @ivar expiresAt: when it ends, in seconds since the epoch; 0 for never, or where its client was connected when the
@@ -37,7 +38,7 @@ class KeptSession(NamedTuple):
     """
 
     number: int
-    clientID: str
+    key: str
     username: str | None
     mountpoint: str
     expiry: int
@@ -53,7 +54,9 @@ def messageOf(row: Sequence[Any]) -> Message:
     """
     topic, flags, timestamp, expiresAt, clientID, username, host, protocol, properties, payload = row[:10]
     found = decodeProperties(properties, 0, len(properties), IN_PUBLISH)[0] if properties else None
+    topicTree, topic = unscoped(topic)
     message = Message(topic, payload, flags & 3, flags & 4 != 0, found, clientID, timestamp, expiresAt, flags & 8 != 0)
+    message.topicTree = topicTree
     message.username = username
     message.peerHost = host
     message.protocol = protocol

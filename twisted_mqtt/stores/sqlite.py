@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_mqtt.core.journal import Progress
+from twisted_mqtt.core.topics import scoped
 from twisted_mqtt.interfaces import IStore
 from twisted_mqtt.stores.database import Database
 from twisted_mqtt.stores.ledger import ENOUGH, FULL, LEISURELY, Ledger
@@ -184,17 +185,18 @@ class SQLiteStore:
         """
         See L{IStore}.
         """
-        self.forget(session.stored, session.clientID)
+        self.forget(session.stored, session.key)
 
-    def forget(self, number: int, clientID: str) -> None:
+    def forget(self, number: int, key: str) -> None:
         """
         Remove a session and all that belongs to it.
 
         @param number: by which the store knows it.
+        @param key: its C{key}.
         """
         self._inflight.pop(number, None)
         self.journal.removeSession(number)
-        self.removeWill(clientID)
+        self.removeWill(key)
 
     def saveSubscription(self, session: Session, subscription: Subscription) -> None:
         """
@@ -214,7 +216,7 @@ class SQLiteStore:
         """
         # What the broker says of itself it will say again.
         if self._keepsRetained and not message.system:
-            self.journal.saveRetained(message.topic, message)
+            self.journal.saveRetained(scoped(message.topicTree, message.topic), message)
 
     def removeRetained(self, topic: str) -> None:
         """
@@ -223,20 +225,20 @@ class SQLiteStore:
         if self._keepsRetained:
             self.journal.saveRetained(topic, None)
 
-    def saveWill(self, clientID: str, will: Message, publishAt: float, delay: float) -> None:
+    def saveWill(self, key: str, will: Message, publishAt: float, delay: float) -> None:
         """
         See L{IStore}.
         """
-        self._wills.add(clientID)
-        self.journal.saveWill(clientID, (will, publishAt, delay))
+        self._wills.add(key)
+        self.journal.saveWill(key, (will, publishAt, delay))
 
-    def removeWill(self, clientID: str) -> None:
+    def removeWill(self, key: str) -> None:
         """
         See L{IStore}.
         """
-        if clientID in self._wills:
-            self._wills.discard(clientID)
-            self.journal.saveWill(clientID, None)
+        if key in self._wills:
+            self._wills.discard(key)
+            self.journal.saveWill(key, None)
 
     def room(self) -> Deferred[None] | None:
         """
@@ -389,7 +391,7 @@ class SQLiteStore:
 
     def readRetained(self, topics: list[str]) -> Deferred[tuple[dict[str, Message], int]]:
         """
-        See L{Source<twisted_mqtt.broker.retained.Source>}.
+        See L{PayloadReader<twisted_mqtt.broker.retained.PayloadReader>}.
         """
         result: Deferred[tuple[dict[str, Message], int]] = Deferred()
 

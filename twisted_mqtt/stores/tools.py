@@ -22,6 +22,7 @@ from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import IN_PUBLISH, encodeProperties
 from twisted_mqtt.core.queue import Entry
 from twisted_mqtt.core.session import Session
+from twisted_mqtt.core.topics import scoped, unscoped
 from twisted_mqtt.stores import statements
 from twisted_mqtt.stores.database import Database
 from twisted_mqtt.stores.ledger import Ledger
@@ -119,9 +120,11 @@ def _lines(source: sqlite3.Connection) -> Iterator[dict[str, Any]]:
     for row in source.execute(statements.SESSIONS):
         number, client, username, mountpoint, expiry, expiresAt, createdAt, zone = row
         subscriptions = source.execute(f"{statements.SUBSCRIPTIONS} WHERE session = ?", (number,)).fetchall()
+        topicTree, clientID = unscoped(client)
         yield {
             "kind": "session",
-            "clientid": client,
+            "clientid": clientID,
+            "topic_tree": topicTree,
             "username": username,
             "mountpoint": mountpoint,
             "expiry_interval": expiry,
@@ -131,7 +134,7 @@ def _lines(source: sqlite3.Connection) -> Iterator[dict[str, Any]]:
             "subscriptions": [{"topic": each[1], "flags": each[2], "identifiers": each[3]} for each in subscriptions],
         }
         for run in source.execute(f"{statements.RUNS} WHERE session = ? ORDER BY first", (number,)):
-            yield from _messagesOf(source, number, client, *run)
+            yield from _messagesOf(source, number, clientID, *run)
     for row in source.execute(statements.RETAINED):
         yield {"kind": "retained", **_describe(messageOf(row))}
     for table, key, value in source.execute(statements.RECORDS):
@@ -178,6 +181,7 @@ def _describe(message: Message) -> dict[str, Any]:
     encoded = b"" if properties is None else encodeProperties(properties, IN_PUBLISH)
     return {
         "topic": message.topic,
+        "topic_tree": message.topicTree,
         "qos": message.qos,
         "retain": message.retain,
         "timestamp": message.timestamp,
@@ -194,7 +198,7 @@ def _describe(message: Message) -> dict[str, Any]:
 def _messageFrom(line: dict[str, Any]) -> Message:
     return messageOf(
         (
-            line["topic"],
+            scoped(line.get("topic_tree", ""), line["topic"]),
             line["qos"] | (4 if line["retain"] else 0),
             line["timestamp"],
             line["expires_at"],
@@ -266,7 +270,8 @@ class _Import:
         kind = line["kind"]
         self.counts[kind] += 1
         if kind == "retained":
-            self._ledger.saveRetained(line["topic"], _messageFrom(line))
+            message = _messageFrom(line)
+            self._ledger.saveRetained(scoped(message.topicTree, message.topic), message)
         elif kind == "record":
             self._ledger.saveRecord(line["table"], line["key"], base64.b64decode(line["value"]))
         elif kind == "session":
@@ -284,8 +289,9 @@ class _Import:
             self._database.apply(self._ledger.close())
 
     def _takeSession(self, line: dict[str, Any]) -> None:
-        client = line["clientid"]
-        session = _emptySession(client, line["mountpoint"], line["created_at"])
+        # A file of a release without topic trees does not name one.
+        session = _emptySession(line["clientid"], line["mountpoint"], line["created_at"], line.get("topic_tree", ""))
+        client = session.key
         known = self._known.get(client)
         if known is not None:
             self._ledger.removeSession(known)
@@ -339,5 +345,5 @@ class _Nobody:
         """
 
 
-def _emptySession(clientID: str, mountpoint: str, createdAt: float) -> Session:
-    return Session(clientID, Limits(), Counters(), Switches(), _Nobody(), createdAt, mountpoint)
+def _emptySession(clientID: str, mountpoint: str, createdAt: float, topicTree: str) -> Session:
+    return Session(clientID, Limits(), Counters(), Switches(), _Nobody(), createdAt, mountpoint, topicTree)
