@@ -244,7 +244,7 @@ def test_certificateReplaced(coap: Broker, tmp_path: Path) -> None:
     assert "CN = replaced" in sClient(coap, *words)
     (tmp_path / "server.pem").write_text("text")
     coap.process.send_signal(signal.SIGHUP)
-    coap.waitFor(r"reload: coap: coap\.dtls\.certfile, keyfile: .* are no certificate and its key")
+    coap.waitFor(r"reload: coap: coap\.dtls\.certfile = .* does not hold a certificate in PEM form")
     assert "CN = replaced" in sClient(coap, *words)
     publish = ["mosquitto_pub", "-p", str(coap.port), "-t", "watched", "-m", "still"]
     subprocess.run(publish, check=True, timeout=PATIENCE)
