@@ -348,3 +348,27 @@ def test_certificates(tmp_path: Path) -> None:
         assert made.said("listener.ssl.external: certificates read again")
     finally:
         broker.stop()
+
+
+def test_truncated(reloadable: Reloadable, name: str) -> None:
+    """
+    A file that was cut off, between two tables or to nothing, changes nothing: what it has lost is named. Once it says
+    that this is meant, it holds.
+    """
+    broker = reloadable.broker
+    reloadable.tables["zone"] = {"external": {"allow_anonymous": False}}
+    reloadable.tables["acl_nomatch"] = "deny"
+    assert reloadable.reload()[2] == 0
+    assert not serves(broker, name)
+    text = (reloadable.folder / "mqttbroker.toml").read_text()
+    for count, cut in enumerate((text[: text.index("[zone")], ""), 1):
+        (reloadable.folder / "mqttbroker.toml").write_text(cut)
+        broker.process.send_signal(signal.SIGHUP)
+        said = broker.waitFor("reload: the file has lost (.*), and nothing has changed. It would change (.*)", count)
+        assert "zone" in said[-1][1]
+        assert "zone.external.allow_anonymous" in said[-1][2]
+        assert not serves(broker, name)
+    del reloadable.tables["zone"]
+    reloadable.tables["node"]["accept_lost_sections"] = True
+    assert reloadable.reload()[2] == 0
+    assert serves(broker, name)

@@ -42,6 +42,7 @@ class Origin(Struct, frozen=True, eq=False, kw_only=True):
     @ivar registry: The extensions there are; C{None} for those that are installed.
     @ivar found: Those that there were when the settings were read.
     @ivar overrides: The file of the changes that were made at run time, absolute; C{None} where none are kept.
+    @ivar sections: The tables and keys at the top of the file.
     @ivar places: Where each value comes from that is no default, by its key.
     """
 
@@ -52,6 +53,7 @@ class Origin(Struct, frozen=True, eq=False, kw_only=True):
     registry: Registry[IDeclaration] | None = None
     found: Registry[IDeclaration] | None = None
     overrides: str | None = None
+    sections: tuple[str, ...] = ()
     places: dict[str, Place] = field(default_factory=dict)
 
     def __eq__(self, other: object) -> bool:

@@ -127,6 +127,7 @@ def _settings(source: Source, origin: Origin, overrides: Mapping[Path, object] |
         except DeclarationError as error:
             raise ConfigurationError([Problem("the installed extensions", None, "", None, str(error))]) from error
     places: dict[str, Place] = {}
+    sections = tuple(source.tables)
     if not source.problems:
         source.tables.setdefault("listener", {"tcp": {"external": {}}, "ws": {"external": {}}})
         # Before what comes over them, which may change the port only; after it, which may add listeners.
@@ -145,7 +146,7 @@ def _settings(source: Source, origin: Origin, overrides: Mapping[Path, object] |
     if source.problems:
         raise ConfigurationError(sorted(source.problems, key=lambda problem: (problem.file, problem.line or 0)))
     settings.warnings.extend(source.warnings)
-    return replace(settings, origin=replace(origin, places=places, found=registry))
+    return replace(settings, origin=replace(origin, sections=sections, places=places, found=registry))
 
 
 def _fillBinds(tables: Mapping[str, Any]) -> None:

@@ -54,6 +54,12 @@ class Node(Struct, frozen=True, kw_only=True):
     )
     data_dir: Annotated[str, "Folder of everything that must survive a restart"] = "data"
     shutdown_timeout: Annotated[Duration, NOW, "Longest time for a clean stop"] = 10.0
+    accept_lost_sections: Annotated[
+        Flag,
+        NOW,
+        "Whether a reload goes by a file that has lost a whole table, or a key at its top, that it had before. If not, "
+        "such a file counts as damaged, and nothing changes",
+    ] = False
     cookie: Annotated[str, NoEffect(ONE_NODE), "The secret that the nodes of a cluster share"] = ""
     max_ports: Annotated[
         Positive | None,

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredLock, TimeoutError, maybeDeferred
@@ -18,6 +18,7 @@ from zope.interface import implementer
 from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.broker.flapping import Flapping
 from twisted_mqtt.config import ConfigurationError
+from twisted_mqtt.config.differences import differences
 from twisted_mqtt.config.keys import keysOf
 from twisted_mqtt.config.reloadreport import ReloadReport
 from twisted_mqtt.config.schema_retainer import RetainerSettings
@@ -54,6 +55,9 @@ if TYPE_CHECKING:
 __all__ = ["BrokerService", "ProcessContext", "makeBrokerService", "makeStore", "storePath"]
 
 _log = Logger()
+
+# So many keys are named that a damaged file would change.
+_FEW: Final = 10
 
 
 # Names that EMQ X has for plug-ins which are parts of this broker: they may be named, and are there in any case.
@@ -276,6 +280,18 @@ class BrokerService(MultiService):
         except ConfigurationError as error:
             _log.error("the configuration can't be used, and nothing has changed:\n{error}", error=error)
             return ReloadReport(problems=[str(problem) for problem in error.problems])
+        lost = [name for name in self.settings.origin.sections if name not in settings.origin.sections]
+        if lost and not settings.node.accept_lost_sections:
+            # A file that was cut off while it was written must not open the broker to everybody.
+            would = [difference.key for difference in differences(self.settings, settings)]
+            more = f" and {len(would) - _FEW} more" if len(would) > _FEW else ""
+            why = (
+                f"the file has lost {', '.join(lost)}, and nothing has changed. It would change"
+                f" {', '.join(would[:_FEW]) or 'extensions'}{more}. Where that is meant, keep an empty table (or the"
+                " key with its default), or set node.accept_lost_sections = true"
+            )
+            _log.error("reload: {why}", why=why)
+            return ReloadReport(problems=[why])
         return await self._goBy(settings)
 
     async def _goBy(self, settings: Settings) -> ReloadReport:
