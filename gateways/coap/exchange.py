@@ -267,9 +267,11 @@ class Exchanges:
         type = message.type
         key = (address, message.messageID, type)
         seen = None
+        token = message.token
         if type == ACK:
-            if self._settle(address, message.messageID, ACKNOWLEDGED, now) is None:
+            if not self._isAnswer(message, address):
                 return
+            self._settle(address, message.messageID, ACKNOWLEDGED, now)
         else:
             seen = self._seen.get(key)
             mark = hash(datagram)
@@ -279,7 +281,6 @@ class Exchanges:
                 return
             seen = _Seen(mark)
             self._seen.put(key, seen, now, 100)
-        token = message.token
         awaiting = self._awaiting.get(address, _NOBODY).get(token)
         message.options, wrong = understand(message.options)
         known = awaiting is not None and wrong is None
@@ -293,6 +294,19 @@ class Exchanges:
         # It may ask for something else with the same token.
         if not awaiting.answered(message, now) and self._awaiting.get(address, _NOBODY).get(token) is awaiting:
             self._forgetAwaiting(address, token)
+
+    def _isAnswer(self, message: CoAPMessage, address: Address) -> bool:
+        """
+        Whether a response that came with an acknowledgement is one to the request that it acknowledges. If not, it is
+        as if nothing had come: the request is sent again, and nobody waits for ever (RFC 7252 4.2, 5.3.2, 5.4.1).
+        """
+        lane = self._lanes.get(address)
+        outgoing = None if lane is None else lane.flying.get(message.messageID)
+        if outgoing is None:
+            return False
+        if not isRequest(outgoing.message.code):
+            return True
+        return outgoing.message.token == message.token and understand(message.options)[1] is None
 
     def _stopFor(self, address: Address, token: bytes, now: float) -> None:
         """
@@ -437,12 +451,33 @@ class Exchanges:
                 self._advance(address, lane, now)
                 return
 
+    def withdraw(self, address: Address, token: bytes) -> bool:
+        """
+        Forget a request if it has not been sent yet, because others go before it; returns whether it had not.
+        """
+        lane = self._lanes.get(address)
+        if lane is None:
+            return False
+        for outgoing in lane.waiting:
+            if outgoing.message.token == token and isRequest(outgoing.message.code):
+                lane.waiting.remove(outgoing)
+                self._forgetAwaiting(address, token)
+                return True
+        return False
+
     def _forgetAwaiting(self, address: Address, token: bytes) -> None:
         awaiting = self._awaiting.get(address)
         if awaiting is not None:
             awaiting.pop(token, None)
             if not awaiting:
                 del self._awaiting[address]
+
+    def hasRoom(self, address: Address) -> bool:
+        """
+        Whether a request can be sent to a peer, or take its turn, without others being dropped for it.
+        """
+        lane = self._lanes.get(address)
+        return lane is None or len(lane.waiting) < self.parameters.maxWaiting // 2
 
     def isVerified(self, address: Address) -> bool:
         """

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gateways.coap.pubsub import PubSubTopics
     from gateways.coap.settings import CoAPSettings
     from twisted_mqtt.broker.listenerprofile import ListenerProfile
+    from twisted_mqtt.net.peeridentity import PeerIdentity
 
 
 class Endpoint(Protocol):
@@ -63,9 +64,9 @@ class Endpoint(Protocol):
         Answer a request, block by block where it has to be.
         """
 
-    def identityOf(self, address: Address) -> Any:
+    def identityOf(self, address: Address) -> PeerIdentity | None:
         """
-        The L{PeerIdentity<twisted_mqtt.net.peeridentity.PeerIdentity>} that DTLS has found out, or L{None}.
+        Who DTLS has found out that a peer is, or L{None}.
         """
 
 

@@ -20,6 +20,7 @@ from gateways.coap.serving import Bodies, refusal, take, withBlock
 if TYPE_CHECKING:
     from gateways.coap.parameters import Parameters
     from twisted_mqtt.broker.listenerprofile import ListenerProfile
+    from twisted_mqtt.net.peeridentity import PeerIdentity
 
 _log = Logger()
 
@@ -126,11 +127,14 @@ class CoAPProtocol:
         self.exchanges.forget(address, self._reactor.seconds())
         self._gateway.lost(address, "association closed")
 
-    def identityOf(self, address: Address) -> Any:
+    def identityOf(self, address: Address) -> PeerIdentity | None:
         """
         See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """
-        return self.transport.identityOf(address) if self._secure else None
+        if not self._secure:
+            return None
+        identity: PeerIdentity | None = self.transport.identityOf(address)
+        return identity
 
     def _write(self, datagram: bytes, address: Address) -> None:
         if self.transport is None:

@@ -6,7 +6,7 @@ L{gateways.lwm2m.downlink.CommandTarget}.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from twisted.internet.defer import Deferred
 
@@ -15,16 +15,42 @@ from gateways.lwm2m.downlink import Downlink
 from gateways.lwm2m.formats.content import Dialect, dialectOf
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall
+
     from gateways.coap.exchange import Address, Awaiting
     from gateways.coap.message import CoAPMessage
-    from gateways.lwm2m.gateway import LwM2MGateway
+    from gateways.lwm2m.objects.models import Models
     from gateways.lwm2m.protocol import LwM2MProtocol
     from gateways.lwm2m.registration import DeviceRegistration
+    from gateways.lwm2m.registry import DeviceAddress, DeviceRegistry
     from gateways.lwm2m.settings import LwM2MSettings
+    from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
     from twisted_mqtt.core.message import Message
+    from twisted_mqtt.interfaces import IBroker
 
 # What may wait for access rules or C{publish_limit} that take their time.
 _MOST_UNPUBLISHED: Final = 1000
+
+
+class DeviceGateway(Protocol):
+    """
+    The gateway, as its devices see it.
+
+    @ivar models: the objects that are known.
+    @ivar registry: all devices.
+    @ivar log: for what anybody can cause.
+    """
+
+    broker: IBroker
+    settings: LwM2MSettings
+    models: Models
+    registry: DeviceRegistry
+    log: RateLimitedLog
+
+    def topic(self, device: Contact, topic: str) -> str:
+        """
+        A topic or filter of a device, with its mount point.
+        """
 
 
 class Contact:
@@ -53,6 +79,7 @@ class Contact:
         "_gateway",
         "_welcome",
         "_attached",
+        "_there",
         "_heardAt",
         "_awake",
         "_timer",
@@ -62,7 +89,7 @@ class Contact:
     )
 
     def __init__(
-        self, gateway: LwM2MGateway, endpoint: LwM2MProtocol, address: Address, registration: DeviceRegistration
+        self, gateway: DeviceGateway, endpoint: LwM2MProtocol, address: Address, registration: DeviceRegistration
     ) -> None:
         self.bucket = 0
         self.registration = registration
@@ -77,9 +104,11 @@ class Contact:
         self._welcome = False
         # Whether the layer below can reach it.
         self._attached = True
+        # Its place among those at its address, once it is registered.
+        self._there: DeviceAddress | None = None
         self._heardAt = 0.0
         self._awake = True
-        self._timer: Any = None
+        self._timer: IDelayedCall | None = None
         self._timerAt = 0.0
         self._receiving = False
         # What is published once that before it has been, while access rules or C{publish_limit} take their time.
@@ -121,8 +150,7 @@ class Contact:
         """
         Something has come from it.
         """
-        self._heardAt = now
-        self._awake = True
+        self.awake(now)
         if self._welcome and len(self.downlink):
             self.downlink.pump(now)
 
@@ -141,11 +169,18 @@ class Contact:
         """
         return self.registration.queueMode
 
+    def awake(self, now: float) -> None:
+        """
+        It has shown that it is awake.
+        """
+        self._heardAt = now
+        self._awake = True
+
     def reachable(self) -> bool:
         """
-        Whether something can be sent to it at all.
+        Whether something can be sent to it at all, and at once.
         """
-        return self._welcome and self._attached
+        return self._welcome and self._attached and (self._there is None or self._there.hasRoom(self))
 
     def listens(self, now: float) -> bool:
         """
@@ -160,6 +195,8 @@ class Contact:
         It has not answered.
         """
         self._awake = False
+        if self._there is not None:
+            self._there.serveWaiting(self._now())
 
     def request(self, message: CoAPMessage, awaiting: Awaiting) -> bytes:
         """
@@ -172,6 +209,12 @@ class Contact:
         No answer to that is wanted any more.
         """
         self.endpoint.exchanges.forgetRequest(self.address, token, self._now())
+
+    def withdraw(self, token: bytes) -> bool:
+        """
+        Take a request back that has not been sent yet.
+        """
+        return self.endpoint.exchanges.withdraw(self.address, token)
 
     def respond(self, payload: bytes) -> None:
         """
@@ -220,8 +263,7 @@ class Contact:
         self.downlink.pump(self._now(), True)
 
     def _now(self) -> float:
-        now: float = self._gateway.broker.clock.seconds()
-        return now
+        return self._gateway.broker.clock.seconds()
 
     # Publishing
 
@@ -238,7 +280,7 @@ class Contact:
             self._unpublished = deque()
             result.addBoth(self._published)
 
-    def _published(self, result: Any) -> None:
+    def _published(self, result: object) -> None:
         waiting, self._unpublished = self._unpublished, None
         for topic, payload in waiting or ():
             # If one has to wait again, what is left of these waits again, in order.

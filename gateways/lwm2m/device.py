@@ -8,7 +8,7 @@ that were not answered then are delivered again when it has registered anew.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -30,16 +30,23 @@ from twisted_mqtt.core.reasons import (
 )
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall
+    from twisted.python.failure import Failure
+
     from gateways.coap.exchange import Address
     from gateways.lwm2m.commands import Command
-    from gateways.lwm2m.gateway import LwM2MGateway
+    from gateways.lwm2m.contact import DeviceGateway
     from gateways.lwm2m.links import Listing
     from gateways.lwm2m.protocol import LwM2MProtocol
     from gateways.lwm2m.registration import Credentials, DeviceRegistration
+    from twisted_mqtt.broker.admission import Admission
+    from twisted_mqtt.broker.subscribing import Subscribing
     from twisted_mqtt.core.message import Message
     from twisted_mqtt.net.peeridentity import PeerIdentity
 
 _log = Logger()
+
+_T = TypeVar("_T")
 
 # What becomes of a device, in order.
 CONNECTING: Final = 0
@@ -65,13 +72,14 @@ class Device(Contact):
         "_done",
         "_lifeEndsAt",
         "_observeAgain",
+        "_observing",
         "_unsafe",
         "_untold",
     )
 
     def __init__(
         self,
-        gateway: LwM2MGateway,
+        gateway: DeviceGateway,
         endpoint: LwM2MProtocol,
         address: Address,
         registration: DeviceRegistration,
@@ -86,6 +94,8 @@ class Device(Contact):
         self._done: Callable[[int], None] | None = None
         self._lifeEndsAt = 0.0
         self._observeAgain: list[Command] = []
+        # When that is to be done.
+        self._observing: IDelayedCall | None = None
         # What is done when the registration is safe, and whether a change of it is to be told then.
         self._unsafe: Callable[[], None] | None = None
         self._untold = False
@@ -119,16 +129,16 @@ class Device(Contact):
         )
         self._then(admission, self._admitted)
 
-    def _then(self, result: Any, goOn: Callable[[Any], Any]) -> None:
+    def _then(self, result: Maybe[_T], goOn: Callable[[_T], None]) -> None:
         chained = then(result, goOn)
         if isinstance(chained, Deferred):
             chained.addErrback(self._ebFailed)
 
-    def _ebFailed(self, failure: Any) -> None:
+    def _ebFailed(self, failure: Failure) -> None:
         _log.failure("Registering {device} failed", failure, device=self.client.info)
         self.end(UNSPECIFIED_ERROR)
 
-    def _admitted(self, admission: Any) -> None:
+    def _admitted(self, admission: Admission) -> None:
         if self._state == OVER:
             if self.client.open:
                 self.client.lost(NORMAL_DISCONNECTION)
@@ -141,7 +151,7 @@ class Device(Contact):
         now = self._now()
         self._heardAt = now
         self._live(now)
-        self._gateway.add(self)
+        self._there = self._gateway.registry.add(self)
         self._then(self.client.begin(), self._begun)
 
     def _begun(self, _: object) -> None:
@@ -162,7 +172,7 @@ class Device(Contact):
             return
         self._then(subscribing, self._subscribed)
 
-    def _subscribed(self, subscribing: Any) -> None:
+    def _subscribed(self, subscribing: Subscribing) -> None:
         if subscribing.reasons[0] >= 0x80:
             _log.warn(
                 "{ep} gets no commands: it may not subscribe {topic} ({reason:#x})",
@@ -176,6 +186,7 @@ class Device(Contact):
         if self._state != OPEN:
             return
         self._tellDone(SUCCESS)
+        self._gateway.registry.add(self)
         self._welcomed()
 
     def _tellDone(self, reason: int) -> None:
@@ -197,19 +208,27 @@ class Device(Contact):
         """
         Observe what was observed before, and what the gateway observes of its own accord.
         """
+        self._observeLater(None)
         if self._observeAgain or (self.settings.auto_observe and self.registration.listing.paths):
-            self._gateway.broker.clock.callLater(_AUTO_OBSERVE_DELAY, self._observeNow, self.registration)
+            self._observeLater(self._gateway.broker.clock.callLater(_AUTO_OBSERVE_DELAY, self._observeNow))
 
-    def _observeNow(self, registration: DeviceRegistration) -> None:
-        if self._state != OPEN or registration is not self.registration:
-            return
+    def _observeLater(self, call: IDelayedCall | None) -> None:
+        """
+        A call takes the place of the one before, or none does.
+        """
+        before, self._observing = self._observing, call
+        if before is not None:
+            before.cancel()
+
+    def _observeNow(self) -> None:
+        self._observing = None
         now = self._now()
         again, self._observeAgain = self._observeAgain, []
         known = {command.paths for command in again}
         line = repeated(again)
         if self.settings.auto_observe:
             # Each object or instance that it has told.
-            fresh = [observing(path) for path in registration.listing.paths if (path,) not in known]
+            fresh = [observing(path) for path in self.registration.listing.paths if (path,) not in known]
             line += [QueuedCommand(command, origin=AUTOMATIC) for command in fresh]
         for waiting in line:
             self.downlink.add(waiting, now, slowly=True)
@@ -220,6 +239,7 @@ class Device(Contact):
 
         @param answer: tells it that it has been heard, once that is safe; if it asks again before, not any more.
         """
+        self.awake(self._now())
         self._observeAgain += self.downlink.observations.clear()
         self._welcome = False
         self.downlink.restart()
@@ -238,11 +258,13 @@ class Device(Contact):
         @param answer: tells it that it has been heard.
         @param tell: whether what it has is another list.
         """
+        self.awake(self._now())
         self._replace(registration)
         self._untold = self._untold or tell
 
         def safe() -> None:
             answer()
+            self.heard(self._now())
             if self._untold:
                 self._untold = False
                 self._publish(self.settings.topics.update, answers.updated(*self._told()))
@@ -332,15 +354,15 @@ class Device(Contact):
         """
         # There are other tokens there.
         self._observeAgain += self.downlink.observations.clear()
-        self._gateway.remove(self)
-        if self.address not in self.endpoint.devices:
+        self._gateway.registry.remove(self)
+        if self.address not in self.endpoint.addresses:
             # What was on its way begins anew.
             self.detach()
             self.endpoint.exchanges.forget(self.address, self._now())
         self.endpoint, self.address = endpoint, address
         self.client.info.peerHost, self.client.info.peerPort = address[0], address[1]
         self._attached = True
-        self._gateway.add(self)
+        self._there = self._gateway.registry.add(self)
         self._observe()
 
     # Going
@@ -413,7 +435,8 @@ class Device(Contact):
         self._welcome = False
         self.successor = None
         self._gateway.broker.wheel.remove(self)
-        self._gateway.remove(self)
+        self._gateway.registry.remove(self)
+        self._observeLater(None)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -69,9 +69,20 @@ class CommandTarget(Protocol):
         Whether it listens only for a while after it has said something.
         """
 
+    def awake(self, now: float) -> None:
+        """
+        It has shown that it is awake.
+        """
+
+    def heard(self, now: float) -> None:
+        """
+        Likewise; what waits for that is sent.
+        """
+
     def reachable(self) -> bool:
         """
-        Whether something can be sent to it at all.
+        Whether something can be sent to it at all, and at once. If it is only that others go first, L{Downlink.pump} is
+        called when it may try again.
         """
 
     def listens(self, now: float) -> bool:
@@ -92,6 +103,11 @@ class CommandTarget(Protocol):
     def forgetRequest(self, token: bytes) -> None:
         """
         No answer to that is wanted any more.
+        """
+
+    def withdraw(self, token: bytes) -> bool:
+        """
+        Take a request back that has not been sent yet; returns whether it had not.
         """
 
     def respond(self, payload: bytes) -> None:
@@ -195,6 +211,7 @@ class PendingCommand:
         """
         See L{gateways.coap.exchange.Awaiting}.
         """
+        self._downlink.site.awake(now)
         self.deadline = now + self._downlink.site.settings.response_timeout
         if not self._told:
             self._told = True
@@ -204,6 +221,7 @@ class PendingCommand:
         """
         See L{gateways.coap.exchange.Awaiting}.
         """
+        self._downlink.site.awake(now)
         try:
             following = self._transfer.answered(response)
         except TransferError as error:
@@ -220,6 +238,12 @@ class PendingCommand:
         See L{gateways.coap.exchange.Awaiting}.
         """
         self._downlink.unanswered(self, how, now)
+
+    def withdraw(self) -> bool:
+        """
+        Take it back if the device can't have heard of it, because others at its address go first.
+        """
+        return not self.deadline and self._downlink.site.withdraw(self._token)
 
     def forget(self) -> None:
         """
@@ -342,6 +366,10 @@ class Downlink:
             run.forget()
             self._over(run)
             self._giveUp(run.waiting, GATEWAY_TIMEOUT, "the device has received it, and not answered")
+        for run in [run for run in self._running if 0 < run.waiting.expiresAt <= now]:
+            if run.withdraw():
+                self._over(run)
+                self._expired(run.waiting)
         if self._waiting is not None:
             expired = [waiting for waiting in self._waiting if waiting.expiresAt and waiting.expiresAt <= now]
             for waiting in expired:
@@ -350,6 +378,7 @@ class Downlink:
                 self._expired(waiting)
         self.pump(now)
         deadlines = [run.deadline for run in self._running if run.deadline]
+        deadlines += [run.waiting.expiresAt for run in self._running if run.waiting.expiresAt > now]
         deadlines += [waiting.expiresAt for waiting in self._waiting or () if waiting.expiresAt]
         return min(deadlines, default=0.0)
 

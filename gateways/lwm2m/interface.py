@@ -8,7 +8,7 @@ A device is answered before anybody else is told of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from twisted.logger import Logger
 
@@ -47,6 +47,7 @@ from gateways.lwm2m.identities import provenName
 from gateways.lwm2m.registration import (
     Credentials,
     DeviceRegistration,
+    Lifetimes,
     RegistrationError,
     credentialsIn,
     parseRegister,
@@ -65,8 +66,10 @@ from twisted_mqtt.core.reasons import (
 
 if TYPE_CHECKING:
     from gateways.coap.exchange import Incoming
-    from gateways.lwm2m.gateway import LwM2MGateway
+    from gateways.lwm2m.bootstrap import Bootstrapping
+    from gateways.lwm2m.contact import DeviceGateway
     from gateways.lwm2m.protocol import LwM2MProtocol
+    from twisted_mqtt.net.peeridentity import PeerIdentity
 
 _log = Logger()
 
@@ -106,7 +109,7 @@ class Asked:
         self._incoming = incoming
 
     @property
-    def identity(self) -> Any:
+    def identity(self) -> PeerIdentity | None:
         """
         Who DTLS says that it is, L{None} where it does not.
         """
@@ -132,129 +135,130 @@ class Asked:
         self.endpoint.answer(self._incoming, self._asked, diagnostic(code, text))
 
 
-def serve(gateway: LwM2MGateway, asked: Asked) -> None:
+class ServerInterface:
     """
-    Answer a request, now or later.
+    Answers the requests of devices.
     """
-    path, code = pathOf(asked.message), asked.message.code
-    try:
-        if code == GET and uintOf(asked.message.options, OBSERVE) is not None:
-            asked.refuse(METHOD_NOT_ALLOWED, "there is nothing to observe here")
-        elif path == ["rd"] and code == POST:
-            _register(gateway, asked)
-        elif path == ["rd"] and code == GET:
-            asked.answer(CONTENT)
-        elif len(path) == 2 and path[0] == "rd" and code in (POST, DELETE):
-            _changeRegistration(gateway, asked, path[1])
-        elif path == ["dp"] and code == POST:
-            _send(asked)
-        elif path == ["bs"] and code == POST and gateway.settings.bootstrap.enable:
-            gateway.bootstrapping.begin(asked)
+
+    def __init__(self, gateway: DeviceGateway, lifetimes: Lifetimes, bootstrapping: Bootstrapping) -> None:
+        """
+        @param lifetimes: that registrations may have.
+        """
+        self._gateway = gateway
+        self._registry = gateway.registry
+        self._lifetimes = lifetimes
+        self._bootstrapping = bootstrapping
+
+    def serve(self, asked: Asked) -> None:
+        """
+        Answer a request, now or later.
+        """
+        path, code = pathOf(asked.message), asked.message.code
+        try:
+            if code == GET and uintOf(asked.message.options, OBSERVE) is not None:
+                asked.refuse(METHOD_NOT_ALLOWED, "there is nothing to observe here")
+            elif path == ["rd"] and code == POST:
+                self._register(asked)
+            elif path == ["rd"] and code == GET:
+                asked.answer(CONTENT)
+            elif len(path) == 2 and path[0] == "rd" and code in (POST, DELETE):
+                self._changeRegistration(asked, path[1])
+            elif path == ["dp"] and code == POST:
+                self._send(asked)
+            elif path == ["bs"] and code == POST and self._gateway.settings.bootstrap.enable:
+                self._bootstrapping.begin(asked)
+            else:
+                asked.refuse(BAD_REQUEST, "there are POST to /rd and /dp, POST and DELETE to a location below /rd")
+        except RegistrationError as error:
+            asked.refuse(error.code, str(error))
+
+    def _register(self, asked: Asked) -> None:
+        identity = asked.identity
+        # core 6.2.1.2: a device may leave its name to what it is known by.
+        name = provenName(identity)
+        registration, credentials = parseRegister(asked.queries, asked.message.payload, self._lifetimes, name)
+        endpoint, address = asked.endpoint, asked.address
+        location = stringOptions(LOCATION_PATH, ["rd", registration.endpoint])
+        before = self._registry.devices.get(registration.endpoint)
+        if before is not None and before.isComing:
+            asked.refuse(SERVICE_UNAVAILABLE, "it is being registered")
+        elif before is not None and before.isAt(endpoint, address) and before.isSame(credentials):
+            before.reregister(registration, lambda: asked.answer(CREATED, location))
+        elif before is not None and not before.yieldsTo(identity):
+            _log.info(
+                "{host} may not register as {ep}, which is known by its key", host=address[0], ep=registration.endpoint
+            )
+            asked.refuse(FORBIDDEN, "the name is that of a device with a key of its own")
         else:
-            asked.refuse(BAD_REQUEST, "there are POST to /rd and /dp, POST and DELETE to a location below /rd")
-    except RegistrationError as error:
-        asked.refuse(error.code, str(error))
+            self._letIn(asked, registration, credentials, before, location)
 
+    def _letIn(
+        self,
+        asked: Asked,
+        registration: DeviceRegistration,
+        credentials: Credentials,
+        before: Device | None,
+        location: list[Option],
+    ) -> None:
+        registry = self._registry
+        key = (asked.endpoint, asked.address, registration.endpoint)
+        if key in registry.coming or (before is None and registry.isFull):
+            asked.refuse(SERVICE_UNAVAILABLE, "too many devices or registrations at once")
+            return
+        device = Device(self._gateway, asked.endpoint, asked.address, registration, credentials, asked.identity)
+        registry.coming[key] = device
+        if before is not None:
+            before.successor = device
 
-def _register(gateway: LwM2MGateway, asked: Asked) -> None:
-    identity = asked.identity
-    # core 6.2.1.2: a device may leave its name to what it is known by.
-    name = provenName(identity)
-    registration, credentials = parseRegister(asked.queries, asked.message.payload, gateway.lifetimes, name)
-    endpoint, address = asked.endpoint, asked.address
-    location = stringOptions(LOCATION_PATH, ["rd", registration.endpoint])
-    before = gateway.devices.get(registration.endpoint)
-    if before is not None and before.isComing:
-        asked.refuse(SERVICE_UNAVAILABLE, "it is being registered")
-    elif before is not None and before.isAt(endpoint, address) and before.isSame(credentials):
-        before.reregister(registration, lambda: asked.answer(CREATED, location))
-    elif before is not None and not before.yieldsTo(identity):
-        _log.info(
-            "{host} may not register as {ep}, which is known by its key", host=address[0], ep=registration.endpoint
-        )
-        asked.refuse(FORBIDDEN, "the name is that of a device with a key of its own")
-    else:
-        _letIn(gateway, asked, registration, credentials, before, location)
+        def done(reason: int) -> None:
+            registry.coming.pop(key, None)
+            if before is not None and before.successor is device:
+                before.successor = None
+            if reason:
+                asked.refuse(_CODES.get(reason, FORBIDDEN), nameOf(reason))
+            else:
+                asked.answer(CREATED, location)
 
+        device.connect(done)
 
-def _letIn(
-    gateway: LwM2MGateway,
-    asked: Asked,
-    registration: DeviceRegistration,
-    credentials: Credentials,
-    before: Device | None,
-    location: list[Option],
-) -> None:
-    key = (asked.endpoint, asked.address, registration.endpoint)
-    if key in gateway.coming or (before is None and gateway.isFull):
-        asked.refuse(SERVICE_UNAVAILABLE, "too many devices or registrations at once")
-        return
-    device = Device(gateway, asked.endpoint, asked.address, registration, credentials, asked.identity)
-    gateway.coming[key] = device
-    if before is not None:
-        before.successor = device
-
-    def done(reason: int) -> None:
-        gateway.coming.pop(key, None)
-        if before is not None and before.successor is device:
-            before.successor = None
-        if reason:
-            asked.refuse(_CODES.get(reason, FORBIDDEN), nameOf(reason))
-        else:
-            asked.answer(CREATED, location)
-
-    device.connect(done)
-
-
-def _changeRegistration(gateway: LwM2MGateway, asked: Asked, name: str) -> None:
-    device = gateway.devices.get(name)
-    if device is not None and device.isComing:
-        device = None
-    if device is not None and not device.isAt(asked.endpoint, asked.address):
-        if device.isShownBy(asked.identity, credentialsIn(asked.queries)):
-            # A device says by an update that its address has changed (LwM2M 1.1.1 core 6.2.2).
-            device.move(asked.endpoint, asked.address)
-        else:
+    def _changeRegistration(self, asked: Asked, name: str) -> None:
+        device = self._registry.devices.get(name)
+        if device is not None and device.isComing:
             device = None
-    if device is None:
-        if _registeredAt(asked):
-            asked.refuse(NOT_FOUND, "this is not where it is registered")
+        if device is not None and not device.isAt(asked.endpoint, asked.address):
+            if device.isShownBy(asked.identity, credentialsIn(asked.queries)):
+                # A device says by an update that its address has changed (LwM2M 1.1.1 core 6.2.2).
+                device.move(asked.endpoint, asked.address)
+            else:
+                device = None
+        if device is None:
+            # core 6.2.2, 6.2.3: it registers anew, then.
+            asked.refuse(NOT_FOUND, "no such device is registered from here")
+        elif asked.message.code == DELETE:
+            asked.answer(DELETED)
+            device.deregister()
         else:
+            payload = asked.message.payload
+            registration, tell = parseUpdate(asked.queries, payload, self._lifetimes, device.registration)
+            device.update(registration, lambda: asked.answer(CHANGED), tell)
+
+    def _send(self, asked: Asked) -> None:
+        """
+        What LwM2M 1.1 calls "send" (core 6.4.6).
+        """
+        there = self._registry.registeredAt(asked.endpoint, asked.address)
+        if not there:
             asked.refuse(FORBIDDEN, "not registered")
-    elif asked.message.code == DELETE:
-        asked.answer(DELETED)
-        device.deregister()
-    else:
-        payload = asked.message.payload
-        registration, tell = parseUpdate(asked.queries, payload, gateway.lifetimes, device.registration)
-        device.update(registration, lambda: asked.answer(CHANGED), tell)
-
-
-def _registeredAt(asked: Asked) -> list[Device]:
-    """
-    The devices that are registered from where a request comes.
-    """
-    there = asked.endpoint.devices.get(asked.address, {})
-    return [device for device in there.values() if not device.isComing]
-
-
-def _send(asked: Asked) -> None:
-    """
-    What LwM2M 1.1 calls "send" (core 6.4.6).
-    """
-    there = _registeredAt(asked)
-    if not there:
-        asked.refuse(FORBIDDEN, "not registered")
-        return
-    if len(there) > 1:
-        asked.refuse(BAD_REQUEST, "several devices are registered from this address")
-        return
-    [device] = there
-    message = asked.message
-    try:
-        payload = answers.sent(uintOf(message.options, CONTENT_FORMAT), message.payload, device.dialect)
-    except ContentError as error:
-        asked.refuse(BAD_REQUEST, str(error))
-        return
-    asked.answer(CHANGED)
-    device.notify(payload)
+            return
+        if len(there) > 1:
+            asked.refuse(BAD_REQUEST, "several devices are registered from this address")
+            return
+        [device] = there.values()
+        message = asked.message
+        try:
+            payload = answers.sent(uintOf(message.options, CONTENT_FORMAT), message.payload, device.dialect)
+        except ContentError as error:
+            asked.refuse(BAD_REQUEST, str(error))
+            return
+        asked.answer(CHANGED)
+        device.notify(payload)

@@ -5,7 +5,7 @@ What is observed on a device: which paths, under which tokens, and which notific
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gateways.coap.blockwise import Transfer, TransferError, exponentFor
 from gateways.coap.codes import CONTINUE, isSuccess
@@ -87,6 +87,7 @@ class Observation:
             run.answered(response, now)
             # It may have been asked for again, in smaller blocks.
             return self.run is not None
+        self._observations.site.heard(now)
         if not good or number is None:
             # The last word (RFC 7641 4.2).
             self._notify(response, number or 0)
@@ -197,7 +198,7 @@ class _Rest:
         """
 
     @property
-    def _site(self) -> Any:
+    def _site(self) -> CommandTarget:
         return self._observation._observations.site
 
 

@@ -115,10 +115,10 @@ def test_gateway(damage: float) -> None:
             peer.deaf = True
         kit.peers = {kit.witness.address: kit.witness}
         kit.run(LIFETIME + 400)
-        assert list(kit.gateway.devices) == ["witness"]
-        assert not kit.gateway.coming
+        assert list(kit.gateway.registry.devices) == ["witness"]
+        assert not kit.gateway.registry.coming
         assert sorted(kit.broker.clients) == ["manager", "witness"]
-        assert list(kit.endpoint.devices) == [kit.witness.address]
+        assert list(kit.endpoint.addresses) == [kit.witness.address]
         kit.broker.stopService()
 
     fuzzed(run)

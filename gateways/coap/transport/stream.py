@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from gateways.coap.gateway import CoAPGateway
     from twisted_mqtt.broker.listenerprofile import ListenerProfile
+    from twisted_mqtt.net.peeridentity import PeerIdentity
 
 _log = Logger()
 
@@ -252,7 +253,7 @@ class CoAPConnection:
         """
         return True
 
-    def identityOf(self, address: Address) -> Any:
+    def identityOf(self, address: Address) -> PeerIdentity | None:
         """
         See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """

@@ -124,7 +124,7 @@ def test_accounts() -> None:
         (1, 1, 7): "U",
     }
     # Nobody is registered by that, and nobody has heard of it.
-    assert kit.gateway.devices == {}
+    assert kit.gateway.registry.devices == {}
     assert kit.heard == []
 
 

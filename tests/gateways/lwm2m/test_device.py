@@ -283,7 +283,7 @@ def test_otherSettings() -> None:
     """
     kit = Kit()
     device = kit.registered()
-    kit.gateway.devices["ep1"].client.subscribe("elsewhere/#", 1)
+    kit.gateway.registry.devices["ep1"].client.subscribe("elsewhere/#", 1)
     kit.gateway.endAll(0x8B)
     device.register()
     assert list(kit.broker.registry.sessions["ep1"].subscriptions) == ["lwm2m/ep1/dn/#"]
@@ -335,7 +335,7 @@ def test_restart() -> None:
     kit.command("read", "/3/0/2", 2)
     kit.gateway.endAll(0x8B)
     assert kit.codes() == [(1, "read", "5.03")]
-    assert device.update() == "4.03"
+    assert device.update() == "4.04"
     kit.command("read", "/3/0/3", 3)
     assert device.register() == "2.01"
     kit.run(1)

@@ -41,7 +41,9 @@ def heldTokens(kit: Kit) -> list[bytes]:
     """
     The tokens of all observations of the device.
     """
-    return [observation.token for observation in kit.gateway.devices["ep1"].downlink.observations._held.values()]
+    return [
+        observation.token for observation in kit.gateway.registry.devices["ep1"].downlink.observations._held.values()
+    ]
 
 
 def test_notifications() -> None:
@@ -324,3 +326,39 @@ def test_badNetwork(random: Random, count: int) -> None:
     kit.run(1000)
     told = [number for number, _ in values(kit)]
     assert told == sorted(set(told)) and told[-1] == 1 + count
+
+
+def test_observedAgainAfterMove() -> None:
+    """
+    What was observed is observed again from another port, however often the device updates its registration then.
+    """
+    kit = Kit()
+    device = observed(kit)
+    moved = kit.device("ep1", observing)
+    assert moved.update() == "2.04"
+    for _ in range(4):
+        kit.run(0.8)
+        assert moved.update("lt=80000") == "2.04"
+    kit.run(3)
+    assert [request.options[0] for request in moved.requests] == [(OBSERVE, b"")]
+    assert len(heldTokens(kit)) == 1
+    moved.notify(b"17", 9)
+    kit.run(1)
+    assert values(kit)[-1] == (9, 17)
+    assert len(device.requests) == 1
+
+
+def test_automaticDespiteUpdates() -> None:
+    """
+    An update soon after the registration does not keep the gateway from observing of its own accord, once.
+    """
+    kit = Kit(auto_observe=True)
+    device = kit.registered("lt=86400&lwm2m=1.0", observing)
+    for _ in range(4):
+        kit.run(0.7)
+        assert device.update() == "2.04"
+    kit.run(5)
+    assert device.asked == ["/1/0", "/3/0", "/5/0"]
+    assert device.deregister() == "2.02"
+    kit.run(5)
+    assert device.asked == ["/1/0", "/3/0", "/5/0"]

@@ -80,7 +80,7 @@ def test_flush(how: str) -> None:
     elif how == "ask":
         device.code(POST, "/nothing")
     elif how == "notify":
-        observation = next(iter(kit.gateway.devices["ep1"].downlink.observations._held.values()))
+        observation = next(iter(kit.gateway.registry.devices["ep1"].downlink.observations._held.values()))
         device.notify(b"16", 5, observation.token)
     else:
         device.kit.endpoint.datagramReceived(b"\x40\0\0\7", device.address)
@@ -190,7 +190,7 @@ def test_survivesFarewellOfTheGateway() -> None:
     kit.command("read", "/3/0/2", 2)
     kit.gateway.endAll(0x8B)
     kit.run(200)
-    assert device.update() == "4.03"
+    assert device.update() == "4.04"
     assert device.code(POST, "/rd?ep=ep1&lt=86400&b=UQ", LINKS) == "2.01"
     kit.run(1)
     assert device.asked == ["/3/0/2"]

@@ -140,7 +140,7 @@ def test_registers() -> None:
         "session.unsubscribed",
         "client.disconnected",
     ]
-    assert not kit.gateway.devices and not kit.gateway.coming and not kit.endpoint.devices
+    assert not kit.gateway.registry.devices and not kit.gateway.registry.coming and not kit.endpoint.addresses
 
 
 @pytest.mark.parametrize(
@@ -155,8 +155,8 @@ def test_registers() -> None:
         (POST, "/rd/ep1/x", False, "4.00"),
         (GET, "/", False, "4.00"),
         (POST, "/elsewhere", False, "4.00"),
-        (POST, "/rd/ep1", False, "4.03"),
-        (DELETE, "/rd/ep1", False, "4.03"),
+        (POST, "/rd/ep1", False, "4.04"),
+        (DELETE, "/rd/ep1", False, "4.04"),
         (POST, "/dp", False, "4.03"),
     ],
 )
@@ -223,13 +223,13 @@ def test_hookThatTakesItsTime() -> None:
     answer = device.ask(POST, "/rd?ep=ep1&lt=300", LINKS)
     kit.run(1)
     assert device.register() == "5.03"
-    assert device.update() == "4.03"
+    assert device.update() == "4.04"
     assert (answer.code, kit.heard) == ("", [])
     waiting.callback(AuthResult("success"))
     kit.run(1)
     assert answer.code == "2.01"
     assert [what["msgType"] for what in kit.taken()] == ["register"]
-    assert not kit.gateway.coming
+    assert not kit.gateway.registry.coming
 
 
 class Slow:
@@ -268,7 +268,7 @@ def test_answeredWhenSafe() -> None:
     answer = device.ask(POST, "/rd?ep=ep1&lt=300", LINKS)
     kit.run(1)
     assert (answer.code, kit.heard) == ("", [])
-    assert (device.register(), device.update()) == ("5.03", "4.03")
+    assert (device.register(), device.update()) == ("5.03", "4.04")
     slow.end()
     assert answer.code == "2.01"
     assert [what["msgType"] for what in kit.taken()] == ["register"]
@@ -310,7 +310,11 @@ def test_stopsWhileSomebodyIsAsked() -> None:
     waiting.callback(AuthResult("success"))
     kit.run(1)
     assert answer.code == "5.03"
-    assert not kit.gateway.coming and not kit.gateway.devices and "ep1" not in kit.broker.registry.clients
+    assert (
+        not kit.gateway.registry.coming
+        and not kit.gateway.registry.devices
+        and "ep1" not in kit.broker.registry.clients
+    )
 
 
 def test_full() -> None:
@@ -334,11 +338,11 @@ def test_lifetime() -> None:
     kit.run(50)
     assert device.update("lt=100") == "2.04"
     kit.run(98)
-    assert "ep1" in kit.gateway.devices
+    assert "ep1" in kit.gateway.registry.devices
     kit.run(3)
-    assert "ep1" not in kit.gateway.devices
+    assert "ep1" not in kit.gateway.registry.devices
     assert "ep1" not in kit.broker.registry.sessions
-    assert device.update() == "4.03"
+    assert device.update() == "4.04"
 
 
 def test_updateEvent() -> None:
@@ -403,7 +407,7 @@ def test_fromElsewhere() -> None:
     kit.run(1)
     assert (before.asked, after.asked) == ([], ["/3/0/0"])
     assert before.register() == "2.01"
-    assert len(kit.gateway.devices) == 1
+    assert len(kit.gateway.registry.devices) == 1
 
 
 def test_updateFromElsewhere() -> None:
@@ -413,14 +417,14 @@ def test_updateFromElsewhere() -> None:
     kit = Kit()
     kit.registered("lt=300&u=tom&p=secret")
     moved = kit.device("ep1")
-    assert moved.update() == "4.03"
-    assert moved.update("u=tom&p=wrong") == "4.03"
-    assert moved.code(DELETE, "/rd/ep1?u=eve") == "4.03"
+    assert moved.update() == "4.04"
+    assert moved.update("u=tom&p=wrong") == "4.04"
+    assert moved.code(DELETE, "/rd/ep1?u=eve") == "4.04"
     assert moved.update("u=tom&p=secret") == "2.04"
     kit.command("read", "/3/0/0")
     kit.run(1)
     assert moved.asked == ["/3/0/0"]
-    assert list(kit.endpoint.devices) == [moved.address]
+    assert list(kit.endpoint.addresses) == [moved.address]
 
 
 def test_severalFromOneAddress() -> None:
@@ -455,8 +459,8 @@ def test_provenNameIsSafe() -> None:
     assert kit.broker.registry.clients["ep1"].username == "device1"
     for stranger in (kit.device("ep1"), kit.device("ep1", identity=OTHER_KEY)):
         assert stranger.register() == "4.03"
-        assert stranger.update() == "4.03"
-        assert stranger.deregister() == "4.03"
+        assert stranger.update() == "4.04"
+        assert stranger.deregister() == "4.04"
     assert device.update() == "2.04"
     again = kit.device("ep1", identity=PeerIdentity(psk=b"device1"))
     assert again.register() == "2.01"
@@ -480,7 +484,7 @@ def test_nameFromKey() -> None:
     kit = Kit()
     device = kit.device("device1", identity=KEY)
     assert device.code(POST, "/rd?lt=300", LINKS) == "2.01"
-    assert list(kit.gateway.devices) == ["device1"]
+    assert list(kit.gateway.registry.devices) == ["device1"]
 
 
 def test_newAssociation() -> None:
@@ -530,7 +534,7 @@ def test_mqttClientTakesOver() -> None:
     kit = Kit()
     device = kit.registered()
     kit.broker.kick("ep1", 0x98)
-    assert device.update() == "4.03"
+    assert device.update() == "4.04"
     assert device.register() == "2.01"
 
 

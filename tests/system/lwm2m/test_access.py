@@ -32,7 +32,7 @@ def test_nobodyAnonymous(startBroker: StartBroker, name: str, makeDevice: MakeDe
     device = makeDevice(broker, name)
     assert device.register().code == "4.03"
     assert device.register(u="tom", p="secret").code == "4.03"
-    assert device.say("POST", ("rd", name)).code == "4.03"
+    assert device.say("POST", ("rd", name)).code == "4.04"
 
 
 def test_publishLimit(startBroker: StartBroker, name: str, makeDevice: MakeDevice, manage: Manage) -> None:
@@ -106,7 +106,7 @@ def test_killed(
     try:
         again, manager = makeDevice(broker, name), manage(broker, name)
         again.location = device.location
-        assert again.update().code == "4.03"
+        assert again.update().code == "4.04"
         assert again.register(binding="UQ").code == "2.01"
         assert manager.next()["msgType"] == "register"
         if qos:

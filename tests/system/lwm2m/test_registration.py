@@ -129,8 +129,8 @@ def test_deregisters(registered: Device, manager: Manager) -> None:
     """
     assert registered.deregister().code == "2.02"
     manager.command("read", {"path": "/3/0/0"})
-    assert registered.update().code == "4.03"
-    assert registered.deregister().code == "4.03"
+    assert registered.update().code == "4.04"
+    assert registered.deregister().code == "4.04"
     assert registered.register().code == "2.01"
     assert manager.next()["msgType"] == "register"
     assert registered.asked.empty()
@@ -142,7 +142,7 @@ def test_strangersUpdate(registered: Device, gateway: Broker, name: str, makeDev
     """
     stranger = makeDevice(gateway, f"{name}x")
     for method in ("POST", "DELETE"):
-        assert stranger.say(method, ("rd", f"{name}x")).code == "4.03"
+        assert stranger.say(method, ("rd", f"{name}x")).code == "4.04"
         assert registered.say(method, ("rd", f"{name}x")).code == "4.04"
     assert registered.update().code == "2.04"
 
@@ -217,7 +217,7 @@ def test_lifetimeOver(gateway: Broker, device: Device) -> None:
     try:
         device.register(lifetime=1)
         assert [goneOrCome(watch), goneOrCome(watch)] == ["connected", "disconnected"]
-        assert device.update().code == "4.03"
+        assert device.update().code == "4.04"
         device.register(lifetime=60)
         assert goneOrCome(watch) == "connected"
         device.deregister()
@@ -237,7 +237,7 @@ def test_updateKeepsAlive(gateway: Broker, device: Device, name: str, makeDevice
             assert each.register(lifetime=1).code == "2.01"
         assert device.update("lt=60").code == "2.04"
         assert [goneOrCome(watch), goneOrCome(watch)] == ["connected", "disconnected"]
-        assert (other.update().code, device.update().code) == ("4.03", "2.04")
+        assert (other.update().code, device.update().code) == ("4.04", "2.04")
     finally:
         watch.disconnect()
 
@@ -268,7 +268,7 @@ def test_takenOver(gateway: Broker, registered: Device) -> None:
     An MQTT client of the same identifier takes over, and the device has to register again, which takes over in turn.
     """
     with Peer(gateway, registered.endpoint) as peer:
-        assert registered.update().code == "4.03"
+        assert registered.update().code == "4.04"
         assert registered.register().code == "2.01"
         assert peer.ended.get(timeout=PATIENCE) == 0x8E
 

@@ -145,10 +145,10 @@ def test_comesBack(secured: Secured, name: str, makeDevice: MakeDevice, manage: 
         makeDevice(broker, name),
     ):
         other.location = device.location
-        assert other.update().code == "4.03"
+        assert other.update().code == "4.04"
         assert other.register().code == "4.03"
         other.location = device.location
-        assert other.deregister().code == "4.03"
+        assert other.deregister().code == "4.04"
     assert manager.read("/3/0/9") == 100
     device.open()
     assert device.update().code == "2.04"
