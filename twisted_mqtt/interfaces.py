@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 
+    from twisted_mqtt.base.metrics import Metrics
     from twisted_mqtt.base.records import Records
     from twisted_mqtt.base.threads import Threads
     from twisted_mqtt.base.timerwheel import TimerWheel
@@ -194,7 +195,10 @@ class IBroker(Interface):
 
     nodeName: str = Attribute("The name of this node.")
     hooks: Hooks = Attribute("The hook points.")
-    counters: Counters = Attribute("What the broker counts.")
+    counters: Counters = Attribute("What the broker counts, as plain attributes.")
+    metrics: Metrics = Attribute(
+        "All that is counted and measured, that of extensions too: register there, read there."
+    )
     settings: Settings = Attribute("The configuration.")
     clock: IReactorTime = Attribute("The time, and calls that come later.")
     reactor: object = Attribute("The reactor, for endpoints and the like; adapt it to the interface that is needed.")

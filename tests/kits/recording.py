@@ -8,6 +8,8 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
+from twisted_mqtt.base.metrics import Metrics
+from twisted_mqtt.broker.figures import STATS, register
 from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import Subscribe
@@ -22,7 +24,7 @@ class RecordingBroker:
     @ivar subscribed: What clients were subscribed to, in order: client identifier, filter, QoS, retain handling, trust;
         and C{"retained"} where retained messages were to follow.
     @ivar answer: What C{publish} returns.
-    @ivar counts: What C{stats} returns.
+    @ivar counts: What C{stats} says, else nought.
     @ivar heard: Whether anybody subscribed what is published.
     """
 
@@ -32,6 +34,8 @@ class RecordingBroker:
         self.clock = Clock()
         self.hooks = Hooks(self.clock)
         self.counters = Counters()
+        self.metrics = Metrics()
+        register(self.metrics, self.counters, self.stats)
         self.published: list[Message] = []
         self.subscribed: list[tuple[str | int, ...]] = []
         self.answer: Any = None
@@ -69,7 +73,7 @@ class RecordingBroker:
         """
         Say how many there are.
         """
-        return dict(self.counts)
+        return {**dict.fromkeys(STATS, 0), **self.counts}
 
     def payloads(self) -> dict[str, str]:
         """

@@ -17,7 +17,6 @@ from twisted_mqtt.hooks.points import DENY
 from twisted_mqtt.modules.presence import Presence, PresenceSettings
 from twisted_mqtt.modules.rewrite import Rewrite, RewriteSettings
 from twisted_mqtt.modules.subscription import ProxySubscription, ProxySubscriptions, SubscriptionSettings
-from twisted_mqtt.monitoring.stats import GAUGES, Stats
 from twisted_mqtt.monitoring.systopics import SysTopics
 from twisted_mqtt.testing.broker import connectTransport, makeBroker
 
@@ -161,7 +160,7 @@ class ModuleTests(SynchronousTestCase):
         protocol, _ = self.connect("c1")
         protocol.dataReceived(packet(0x30, text("a") + b"x"))
         self.listen("$SYS/#")
-        service = SysTopics(self.broker, Stats())
+        service = SysTopics(self.broker)
         service.startService()
         self.addCleanup(service.stopService)
         payloads = {message.topic: message.payload for message in self.listener.heard}
@@ -177,9 +176,3 @@ class ModuleTests(SynchronousTestCase):
         self.clock.pump([1] * 60)
         self.assertEqual(self.broker.counters.read(), counted)
         self.assertGreater(len(self.listener.heard), 2 * 70)
-
-    def test_gauges(self) -> None:
-        """
-        The broker counts nothing that has no gauge.
-        """
-        self.assertLessEqual(set(self.broker.stats()), set(GAUGES))

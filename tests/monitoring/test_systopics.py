@@ -11,7 +11,6 @@ from twisted.internet.defer import fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.kits.recording import RecordingBroker
-from twisted_mqtt.monitoring.stats import Stats
 from twisted_mqtt.monitoring.systopics import METRICS, SysTopics
 
 # As on every reactor, the clock counts from the epoch.
@@ -45,13 +44,12 @@ class SysTopicsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.broker = RecordingBroker()
         self.broker.clock.advance(STARTED)
-        self.stats = Stats()
 
     def start(self, **options: Any) -> SysTopics:
         """
         Start the service, to be stopped when the test ends.
         """
-        service = SysTopics(self.broker, self.stats, **options)
+        service = SysTopics(self.broker, **options)
         service.startService()
         self.addCleanup(lambda: service.running and service.stopService())
         return service
@@ -146,7 +144,7 @@ class SysTopicsTests(SynchronousTestCase):
         """
         self.start(interval=60)
         self.broker.counts = {"connections": 9}
-        self.broker.clock.advance(1)
+        self.broker.metrics.sample()
         self.broker.counts = {"connections": 1}
         self.broker.clock.pump([1] * 60)
         payloads = self.broker.payloads()
@@ -176,10 +174,11 @@ class SysTopicsTests(SynchronousTestCase):
         A publication that fails is logged, and does not end the later ones.
         """
         self.start(interval=60, heartbeat=0)
-        self.broker.counts = {"no such gauge": 1}
-        self.broker.clock.advance(1)
-        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
-        self.broker.counts = {}
+        publish = self.broker.publish
+        self.patch(self.broker, "publish", lambda message: 1 / 0)
+        self.broker.clock.advance(60)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.patch(self.broker, "publish", publish)
         self.published()
         self.broker.clock.pump([1] * 60)
         self.assertNotEqual(self.published(), [])

@@ -15,6 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from twisted_mqtt.base.metrics import Metrics
 from twisted_mqtt.base.threads import Threads
 from twisted_mqtt.base.timerwheel import TimerWheel
 from twisted_mqtt.base.waiting import Maybe, isDeferred, then
@@ -22,6 +23,8 @@ from twisted_mqtt.broker.admission import Admission, AdmissionControl, expanded
 from twisted_mqtt.broker.alarms import Alarms
 from twisted_mqtt.broker.banrecord import Ban
 from twisted_mqtt.broker.bans import Bans
+from twisted_mqtt.broker.figures import register as registerFigures
+from twisted_mqtt.broker.figures import registerParts
 from twisted_mqtt.broker.implements import ClientInfo
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.broker.overload import OverloadGuard
@@ -86,6 +89,7 @@ class Broker(Service):
     @ivar watching: who is shown messages.
     @ivar reactor: what C{clock} is, with all that it provides.
     @ivar threads: for what blocks.
+    @ivar metrics: counters, gauges and histograms, those of extensions too.
     @ivar outbox: collects the connections with output.
     @ivar hurry: says whether something waits that is not the network: while it does, a turn of the network ends with
         the socket at hand. May be called from any thread.
@@ -112,6 +116,7 @@ class Broker(Service):
         self.nodeName = settings.node.name
         self.store = store
         self.counters = Counters()
+        self.metrics = Metrics()
         self.switches = Switches()
         self.hooks = Hooks(clock, settings.resolveZone("external").hook_timeout)
         self.hooks.changed = self._hooksChanged
@@ -149,6 +154,8 @@ class Broker(Service):
         self.publishing = Publishing(self.router, self.store.room, self.permissions, clock, self.publish)
         self.watching = Watching(self.router, clock)
         self._safety = Safety(self.router)
+        registerFigures(self.metrics, self.counters, self.stats)
+        registerParts(self)
         self._housekeeping = LoopingCall(self._keepHouse)
         self._housekeeping.clock = clock
 
@@ -278,6 +285,7 @@ class Broker(Service):
         self.registry.expire(now)
         self.bans.expire(now)
         self._overload.check()
+        self.metrics.sample()
         for key in self.retained.expire(now):
             self.store.removeRetained(key)
 

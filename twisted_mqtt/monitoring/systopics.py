@@ -22,12 +22,8 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from twisted_mqtt.interfaces import IBroker
-    from twisted_mqtt.monitoring.stats import Stats
 
 _log = Logger()
-
-#: How often the gauges are read between two publications, so that a maximum is not missed by much; in seconds.
-SAMPLE_INTERVAL: Final = 1.0
 
 #: The metrics that are topics too. The others are for the command line and the REST API.
 METRICS: Final[tuple[str, ...]] = tuple(
@@ -62,7 +58,6 @@ class SysTopics(Service):
     def __init__(
         self,
         broker: IBroker,
-        stats: Stats,
         interval: float = 60.0,
         heartbeat: float = 30.0,
         nodes: Callable[[], Sequence[str]] | None = None,
@@ -73,11 +68,9 @@ class SysTopics(Service):
         @param nodes: Names the nodes of the cluster; without it there is this one.
         """
         self._broker = broker
-        self._stats = stats
         self._nodes: Callable[[], Sequence[str]] = (lambda: (broker.nodeName,)) if nodes is None else nodes
         self._prefix = f"$SYS/brokers/{broker.nodeName}/"
         self._periods = (
-            (self._sample, SAMPLE_INTERVAL),
             (self._publishState, interval),
             (self._publishTime, heartbeat),
         )
@@ -123,28 +116,23 @@ class SysTopics(Service):
         except Exception:
             _log.failure("Publishing $SYS topics failed")
 
-    def _sample(self) -> None:
-        self._stats.sample(self._broker.stats())
-
     def _publishState(self) -> None:
-        self._sample()
         self._publish("$SYS/brokers", ",".join(self._nodes()), retain=True)
         self._publish(self._prefix + "version", versionText(), retain=True)
         self._publish(self._prefix + "sysdescr", DESCRIPTION, retain=True)
-        gauges = self._stats.read()
+        values = self._broker.metrics.read()
         for name in STATS:
             for aspect in ("count", "max"):
-                self._publishNumber("stats/", f"{name}.{aspect}", gauges[f"{name}.{aspect}"])
-        metrics = self._broker.counters.read()
+                self._publishNumber("stats/", f"{name}.{aspect}", values[f"{name}.{aspect}"])
         for name in METRICS:
-            self._publishNumber("metrics/", name, metrics[name])
+            self._publishNumber("metrics/", name, values[name])
 
     def _publishTime(self) -> None:
         self._publish(self._prefix + "uptime", uptimeText(self.uptime()))
         date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self._broker.clock.seconds()))
         self._publish(self._prefix + "datetime", date)
 
-    def _publishNumber(self, group: str, name: str, value: int) -> None:
+    def _publishNumber(self, group: str, name: str, value: float) -> None:
         self._publish(f"{self._prefix}{group}{name.replace('.', '/')}", str(value))
 
     def _publish(self, topic: str, payload: str, retain: bool = False) -> None:

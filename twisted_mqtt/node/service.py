@@ -28,7 +28,6 @@ from twisted_mqtt.interfaces import INode
 from twisted_mqtt.listeners.listening import PENDING
 from twisted_mqtt.listeners.registry import Listeners
 from twisted_mqtt.listeners.shutdown import sendAllAway
-from twisted_mqtt.monitoring.stats import Stats
 from twisted_mqtt.monitoring.systopics import SysTopics
 from twisted_mqtt.node.ports import Ports
 from twisted_mqtt.node.reload import Reload
@@ -126,8 +125,7 @@ class BrokerService(MultiService):
         self.extensions = Extensions(self.broker, lambda name: self.settings.extensions.get(name))
         self.gatewayMakers = gatewayMakers()
         self.gateways: dict[str, IService] = {}
-        self.stats = Stats()
-        self.systopics = SysTopics(self.broker, self.stats, settings.broker.sys_interval, settings.broker.sys_heartbeat)
+        self.systopics = SysTopics(self.broker, settings.broker.sys_interval, settings.broker.sys_heartbeat)
         self.ready: Deferred[BrokerService] = Deferred()
         self._reactor = reactor
         self.runtimeSettings = RuntimeSettings(
