@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from twisted.application.service import IService
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IProtocolFactory, IReactorTime
+    from twisted.web.resource import IResource
 
     from twisted_mqtt.base.metrics import Metrics
     from twisted_mqtt.base.records import Records
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.broker.client import ClientInfo
     from twisted_mqtt.broker.retained import PayloadReader, RetainedMessages
     from twisted_mqtt.broker.subscribing import Subscribing
+    from twisted_mqtt.config.schema_http import AnyHTTPSettings
     from twisted_mqtt.config.schema_ports import DatagramSettings, PortSettings
     from twisted_mqtt.config.settings import Settings
     from twisted_mqtt.config.values import Bind
@@ -60,7 +62,9 @@ __all__ = [
     "IExtension",
     "IExtensionMaker",
     "IGatewayMaker",
+    "IHTTPServices",
     "IListening",
+    "IMount",
     "INode",
     "IProgress",
     "IRefreshing",
@@ -685,11 +689,67 @@ class IListening(Interface):
         """
 
 
+class IMount(Interface):
+    """
+    A resource that is mounted in an HTTP service.
+    """
+
+    service: str = Attribute("The name of the service.")
+    path: str = Attribute("The path, such as '/api/v4'.")
+
+    def close() -> Deferred[None]:
+        """
+        Take it out. Requests that it is answering go on.
+
+        @return: fires when the ports of the service are closed, if it was the last. It does not fail.
+        """
+
+
+class IHTTPServices(Interface):
+    """
+    The HTTP services of a node, by name, such as 'management' and 'dashboard'. The ports of a service open when its
+    tables are there and somebody has mounted something.
+    """
+
+    def declare(service: str, tables: Mapping[str, AnyHTTPSettings], path: str = "") -> Deferred[None]:
+        """
+        Say which ports a service has. Those that were declared before and are not among them, or have another table,
+        are closed; their connections stay.
+
+        @param tables: a table for each port: L{HTTPSettings<twisted_mqtt.config.schema_http.HTTPSettings>} or
+            L{HTTPSSettings<twisted_mqtt.config.schema_http.HTTPSSettings>}, by a name such as 'http'. One without
+            C{bind} is left out.
+        @param path: where these tables stand, such as 'management.listener', for messages; the service by default.
+
+        @return: fires when the ports are as they should be; fails as L{INode.listen} does with the first that can't be.
+        """
+
+    def mount(service: str, path: str, resource: IResource) -> Deferred[IMount]:
+        """
+        Have a resource answer requests for a path and what is below it, unless somebody has a longer one. It is asked
+        with that path in C{request.prepath} and the rest in C{request.postpath}. A request that it has no answer to,
+        or that is more than the port allows, is answered in JSON.
+
+        @param resource: one of C{twisted.web}'s. C{request.content} holds the whole body; forms are not read from it.
+
+        @return: fires when the ports of the service are open; fails as L{INode.listen} does where they can't be, and
+            nothing is mounted then.
+
+        @raise ValueError: something is mounted there already, or it is no path.
+        """
+
+    def mounts(service: str) -> list[IMount]:
+        """
+        What is mounted in a service.
+        """
+
+
 class INode(Interface):
     """
     The node: the process around the broker, as extensions see it.
     """
 
+    http: IHTTPServices = Attribute("Where resources of C{twisted.web} are mounted.")
     ports: Mapping[str, IListening] = Attribute("Its ports by name: those of MQTT's listeners, and of extensions.")
 
     def listen(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, ITransport
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IPushProducer, ITransport
 from zope.interface import implementer
 
 from twisted_mqtt.base.ratelimitedlog import RateLimitedLog, peerName
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.base.timerwheel import TimerWheel
 
 
-@implementer(ITransport)
+@implementer(ITransport, IPushProducer)
 class ProxiedTransport:
     """
     A transport with other addresses.
@@ -67,6 +67,24 @@ class ProxiedTransport:
     def loseConnection(self) -> None:
         """
         See C{ITransport}.
+        """
+        self._lower.loseConnection()
+
+    def pauseProducing(self) -> None:
+        """
+        See C{IPushProducer}.
+        """
+        self._lower.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """
+        See C{IPushProducer}.
+        """
+        self._lower.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """
+        See C{IPushProducer}.
         """
         self._lower.loseConnection()
 

@@ -29,6 +29,7 @@ from twisted_mqtt.listeners.listening import PENDING
 from twisted_mqtt.listeners.registry import Listeners
 from twisted_mqtt.listeners.shutdown import sendAllAway
 from twisted_mqtt.monitoring.systopics import SysTopics
+from twisted_mqtt.node.http import HTTPServices
 from twisted_mqtt.node.ports import Ports
 from twisted_mqtt.node.reload import Reload
 from twisted_mqtt.node.settings import RuntimeSettings
@@ -87,6 +88,7 @@ class BrokerService(MultiService):
 
     @ivar broker: the L{Broker}.
     @ivar listeners: the L{Listeners}.
+    @ivar http: the L{HTTPServices}.
     @ivar ports: the L{Ports}: those of the listeners and of extensions.
     @ivar extensions: the L{Extensions}.
     @ivar flapping: bans clients that connect again and again.
@@ -119,6 +121,7 @@ class BrokerService(MultiService):
         MultiService.addService(self, self.broker)
         self.listeners = Listeners(self.broker, reactor, self._around.inherited)
         self.ports = Ports(self.broker, reactor, self.listeners)
+        self.http = HTTPServices(self.ports, reactor)
         self.flapping = Flapping(
             settings, self.broker.hooks, self.broker.bans, self.broker.registry.sendAway, reactor.seconds
         )
@@ -234,6 +237,7 @@ class BrokerService(MultiService):
             self.flapping.stop()
             await inTime("an extension", self.extensions.unloadAll)
             await inTime("a thread", self.broker.threads.stop)
+            await inTime("HTTP", lambda: Deferred.fromCoroutine(self.http.closeAll()))
             await inTime("a port", lambda: Deferred.fromCoroutine(self.ports.closeAll()))
             await maybeDeferred(MultiService.stopService, self)
             self._notifier.stop()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, ITransport
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IPushProducer, ITransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _log = Logger()
 
 
-@implementer(IProtocol, ITransport)
+@implementer(IProtocol, ITransport, IPushProducer)
 class TLSConnection:
     """
     One connection: a protocol for the transport below, and the transport of the protocol above.
@@ -283,8 +283,28 @@ class TLSConnection:
         if self.disconnecting:
             self._shut()
 
+    # IPushProducer, for a protocol above that takes no more
+
+    def pauseProducing(self) -> None:
+        """
+        Read no more, until L{resumeProducing}.
+        """
+        self._lower.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """
+        Read again.
+        """
+        self._lower.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """
+        Close.
+        """
+        self.loseConnection()
+
     def __getattr__(self, name: str) -> Any:
-        # Pausing, resuming, the options of the socket: what is not about bytes is for the transport below.
+        # The options of the socket: what is not about bytes is for the transport below.
         return getattr(self._lower, name)
 
     def _flush(self, records: PlainRecords) -> None:
