@@ -8,7 +8,7 @@ class cannot be decorated.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from zope.interface import Attribute, Interface, classImplements
 
@@ -17,12 +17,12 @@ from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
     from msgspec import Struct
-    from twisted.application.service import IService
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IProtocolFactory, IReactorTime
+    from twisted.logger import Logger
     from twisted.web.resource import IResource
 
     from twisted_mqtt.base.metrics import Metrics
@@ -49,10 +49,11 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.properties import Properties
     from twisted_mqtt.core.router import Router
     from twisted_mqtt.core.subscription import Subscriber, Subscription
+    from twisted_mqtt.extensions.running import Extensions
     from twisted_mqtt.hooks.points import Hooks
     from twisted_mqtt.listeners.datagrams import DatagramHandler
     from twisted_mqtt.net.tls.options import TLSOptions
-    from twisted_mqtt.net.tls.psk import PreSharedKeys
+    from twisted_mqtt.net.tls.psk import Find, PreSharedKeys
     from twisted_mqtt.stores.rows import KeptSession
 
 __all__ = [
@@ -61,13 +62,14 @@ __all__ = [
     "IClientShell",
     "IExtension",
     "IExtensionMaker",
-    "IGatewayMaker",
+    "IExtensionContext",
     "IHTTPServices",
+    "IHeld",
+    "IKeySources",
     "IListening",
     "IMount",
     "INode",
     "IProgress",
-    "IRefreshing",
     "ISession",
     "IStore",
     "IStoreOwner",
@@ -640,6 +642,34 @@ class IStoreOwner(Interface):
         """
 
 
+class IHeld(Interface):
+    """
+    Something that an extension has registered through its context.
+    """
+
+    closed: bool = Attribute("Whether it is undone, or has done what it was for.")
+
+    def close() -> Maybe[None]:
+        """
+        Undo it now rather than at the end of the extension. Another time this does nothing.
+
+        @return: None, or a Deferred that fires when it is undone.
+        """
+
+
+class IKeySources(Interface):
+    """
+    Where an extension adds sources of pre-shared keys for TLS and DTLS.
+    """
+
+    def add(find: Find, mayWait: bool = False) -> IHeld:
+        """
+        Ask C{find} for the key of an identity, after those that were added before.
+
+        @param mayWait: Whether it may return a Deferred or coroutine: DTLS alone asks it then.
+        """
+
+
 class IListening(Interface):
     """
     A port, from before it is open until it is closed for good.
@@ -749,6 +779,9 @@ class INode(Interface):
     The node: the process around the broker, as extensions see it.
     """
 
+    broker: IBroker = Attribute("The broker.")
+    settings: Settings = Attribute("The settings by which the node goes at present.")
+    extensions: Extensions = Attribute("The extensions: what is installed, what runs; loading and unloading.")
     http: IHTTPServices = Attribute("Where resources of C{twisted.web} are mounted.")
     ports: Mapping[str, IListening] = Attribute("Its ports by name: those of MQTT's listeners, and of extensions.")
 
@@ -807,39 +840,89 @@ class INode(Interface):
         """
 
 
+class IExtensionContext(Interface):
+    """
+    What an extension is given when it starts, and all that it needs. What is registered here is swept when the
+    extension ends; each method returns a handle that undoes it earlier. Once the extension has ended, methods raise
+    L{ExtensionEnded<twisted_mqtt.extensions.context.ExtensionEnded>}.
+
+    An C{action} may be an C{async def}, or return a Deferred. Where it raises or fails, that is logged.
+    """
+
+    name: str = Attribute("The name of the extension.")
+    broker: IBroker = Attribute("The broker.")
+    node: INode = Attribute("The node.")
+    log: Logger = Attribute("A logger of the extension's own.")
+    clock: IReactorTime = Attribute("Measures time, and calls later.")
+    preSharedKeys: IKeySources = Attribute("Where sources of pre-shared keys are added.")
+
+    def hook(
+        point: str,
+        action: Callable[..., Any],
+        *,
+        priority: int = 0,
+        filter: Callable[..., bool] | None = None,
+        args: Sequence[object] = (),
+    ) -> IHeld:
+        """
+        Call something whenever the broker comes past a hook point; see
+        L{HookPoint.add<twisted_mqtt.hooks.points.HookPoint.add>}.
+
+        @param point: Its name, such as C{"client.connected"}.
+
+        @raise KeyError: There is no such point; the text names the nearest.
+        """
+
+    def subscribe(subscriber: Subscriber, subscription: Subscription) -> IHeld:
+        """
+        Let a part of the extension receive messages as a subscriber does, and count as one. Who only wants to see
+        messages watches them.
+        """
+
+    def callLater(seconds: float, action: Callable[..., object], *args: object) -> IHeld:
+        """
+        Call something once, after some seconds.
+        """
+
+    def loop(interval: float, action: Callable[..., object], *args: object, now: bool = False) -> IHeld:
+        """
+        Call something again and again. A call that waits holds the next one up.
+
+        @param interval: Seconds between the beginnings of two calls.
+        @param now: Whether the first one is at once rather than after the interval.
+        """
+
+    def run(work: Coroutine[Any, Any, object] | Deferred[Any], what: str = "") -> IHeld:
+        """
+        Let a coroutine run beside everything else. At the end of the extension it is cancelled.
+
+        @param what: What it does, for the log.
+        """
+
+    def addCleanup(name: str, action: Callable[[], object]) -> IHeld:
+        """
+        Do something at the end of the extension, before what was registered earlier is undone.
+
+        @param name: What it is, for the log.
+        """
+
+
 class IExtension(Interface):
     """
-    Something that watches or changes what the broker does, from C{start} to C{stop}.
+    Something that watches or changes what the broker does, from C{start} to its end.
+
+    It may have two more methods, each of which may be an C{async def} or return a Deferred. C{stop()} comes first at
+    the end: it tells clients of the extension's own, and undoes what was not registered through the context; the rest
+    is swept after it. C{refresh()} reads files again; when the configuration is read again and the extension's table
+    has not changed, this is all that happens to it. Where they can't be used, it raises what says why, and the
+    extension goes on by what it has read before.
     """
 
-    def start(broker: IBroker) -> Deferred[None] | None:
+    def start(context: IExtensionContext) -> Awaitable[None] | None:
         """
-        Begin.
+        Begin. It may be an C{async def}.
 
-        @param broker: an L{IBroker}.
-
-        @return: None, or a Deferred that fires when it works and fails when it can't.
-        """
-
-    def stop() -> Deferred[None] | None:
-        """
-        End, and leave nothing behind.
-
-        @return: None, or a Deferred that fires when that is done.
-        """
-
-
-class IRefreshing(Interface):
-    """
-    An extension or the service of a gateway that reads files, and can read them again while it runs. When the
-    configuration is read again and its table has not changed, this is all that happens to it.
-    """
-
-    def refresh() -> Deferred[None] | None:
-        """
-        Read them again. Where they can't be used, raise what says why, and go on by what was read before.
-
-        @return: None, or a Deferred that fires when that is done and fails where they can't be used.
+        @return: None, or what is awaited until the extension works, and fails when it can't.
         """
 
 
@@ -858,20 +941,6 @@ class IExtensionMaker(IDeclaration):
     def makeExtension(settings: Struct | None) -> IExtension:
         """
         Make an L{IExtension} of the extension's table of the configuration, None if it has none.
-        """
-
-
-class IGatewayMaker(IDeclaration):
-    """
-    A Twisted plugin that makes the service of a gateway.
-    """
-
-    def makeService(broker: IBroker, settings: object, reactor: object) -> IService:
-        """
-        Make the service.
-
-        @param broker: an L{IBroker}.
-        @param settings: the gateway's table of the configuration.
         """
 
 

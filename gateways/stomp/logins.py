@@ -12,6 +12,7 @@ from twisted_mqtt.hooks.verdicts import STOP, AuthResult
 
 if TYPE_CHECKING:
     from gateways.stomp.settings import StompSettings
+    from twisted_mqtt.interfaces import IExtensionContext
 
 # Before everybody else, and after.
 _FIRST: Final = 1 << 30
@@ -26,28 +27,17 @@ class Logins:
     Takes part in the authentication of STOMP clients.
     """
 
-    def __init__(self, hooks: Any, settings: StompSettings) -> None:
-        """
-        @param hooks: the broker's.
-        """
-        self._point = hooks.clientAuthenticate
+    def __init__(self, settings: StompSettings) -> None:
         self._login = settings.default_user.login
         self._passcode = settings.default_user.passcode
         self._anonymous = settings.allow_anonymous
 
-    def start(self) -> None:
+    def start(self, context: IExtensionContext) -> None:
         """
         Begin to take part.
         """
-        self._point.add(self._first, priority=_FIRST)
-        self._point.add(self._last, priority=_LAST)
-
-    def stop(self) -> None:
-        """
-        Take part no longer.
-        """
-        self._point.remove(self._first)
-        self._point.remove(self._last)
+        context.hook("client.authenticate", self._first, priority=_FIRST)
+        context.hook("client.authenticate", self._last, priority=_LAST)
 
     def _first(self, client: Any, verdict: Any) -> Any:
         if client.protocol != "stomp" or client.provenUsername is not None:

@@ -18,6 +18,7 @@ from twisted_mqtt.mqtt.implements import MQTTFactory
 from twisted_mqtt.mqtt.protocol import MQTTProtocol
 from twisted_mqtt.stores.memory import MemoryStore
 from twisted_mqtt.testing.broker import connectTransport
+from twisted_mqtt.testing.extension import ExtensionHarness
 
 
 class House:
@@ -33,7 +34,7 @@ class House:
         self.broker.startService()
         self.factory = MQTTFactory(self.broker, ListenerProfile("tcp.external", settings.resolveZone("external")))
         self.extension = AclInternal()
-        self.extension.start(self.broker)
+        self.harness = ExtensionHarness(self.extension, self.broker).start()
 
     def client(self, name: str) -> MQTTProtocol:
         """
@@ -91,7 +92,7 @@ def test_stop(tmp_path: Path) -> None:
     house = House(tmp_path, "{deny, all}.")
     client = house.client("good")
     assert not house.reaches(client, "a")
-    house.extension.stop()
+    house.harness.stop()
     assert house.broker.hooks.clientCheckAcl.callbacks == ()
     assert house.reaches(client, "a")
 

@@ -5,7 +5,6 @@ Tests for L{twisted_mqtt.extensions.running}.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ import twisted
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.plugin import IPlugin, getPlugins
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from tests.kits.extensions import Fault, Recorder, RecorderMaker, fault
 from tests.kits.recording import Client, RecordingBroker
 from twisted_mqtt.config.registry import installed
 from twisted_mqtt.extensions.makers import ExtensionMaker
@@ -26,90 +25,7 @@ from twisted_mqtt.extensions.running import (
 )
 from twisted_mqtt.interfaces import IExtension, IExtensionMaker
 from twisted_mqtt.modules.presence import PresenceSettings
-
-
-class Fault(Exception):
-    """
-    What an extension raises in these tests.
-    """
-
-
-@implementer(IExtension)
-class Recorder:
-    """
-    An extension that notes what becomes of it.
-
-    @ivar starting: What C{start} does; what it returns is returned.
-    @ivar stopping: What C{stop} does, likewise.
-    """
-
-    def __init__(self, name: str, events: list[str], settings: object) -> None:
-        self.name = name
-        self.events = events
-        self.settings = settings
-        self.starting: Callable[[Recorder], Any] = lambda extension: None
-        self.stopping: Callable[[Recorder], Any] = lambda extension: None
-
-    def start(self, broker: Any) -> Any:
-        """
-        Note it, and do as told.
-        """
-        self.broker = broker
-        self.events.append(f"start {self.name}")
-        return self.starting(self)
-
-    def stop(self) -> Any:
-        """
-        Note it, and do as told.
-        """
-        self.events.append(f"stop {self.name}")
-        return self.stopping(self)
-
-    def hear(self, *args: object) -> None:
-        """
-        A callback.
-        """
-
-
-@implementer(IExtensionMaker)
-class RecorderMaker:
-    """
-    Makes L{Recorder}s.
-
-    @ivar starting: What the next one does when it starts.
-    @ivar made: All that were made.
-    """
-
-    description = "Notes what becomes of it"
-    version = "4.0.0"
-    table = ""
-    aliases = ()
-    short = None
-    distribution = "tests"
-    requires = ()
-    necessary = False
-    always = False
-    gateway = False
-
-    def __init__(self, name: str, events: list[str]) -> None:
-        self.name = name
-        self.events = events
-        self.made: list[Recorder] = []
-        self.starting: Callable[[Recorder], Any] = lambda extension: None
-
-    def loadSettings(self) -> None:
-        """
-        It has no table.
-        """
-
-    def makeExtension(self, settings: object) -> Recorder:
-        """
-        Make one.
-        """
-        extension = Recorder(self.name, self.events, settings)
-        extension.starting = self.starting
-        self.made.append(extension)
-        return extension
+from twisted_mqtt.testing.extension import ExtensionHarness, MemoryNode
 
 
 class ExtensionsTests(SynchronousTestCase):
@@ -122,7 +38,9 @@ class ExtensionsTests(SynchronousTestCase):
         self.events: list[str] = []
         self.makers = {name: RecorderMaker(name, self.events) for name in ("web_hook", "auth_http", "retainer")}
         self.settings: dict[str, Any] = {}
-        self.extensions = Extensions(self.broker, self.settingsOf, lambda: self.makers.values())
+        self.extensions = Extensions(
+            self.broker, MemoryNode(self.broker), self.settingsOf, lambda: self.makers.values()
+        )
 
     def settingsOf(self, name: str) -> Any:
         """
@@ -287,10 +205,6 @@ class ExtensionsTests(SynchronousTestCase):
         """
         An extension that fails while it stops has stopped: logged, and its callbacks are gone.
         """
-
-        def fault(extension: Recorder) -> None:
-            raise Fault
-
         self.makers["retainer"].starting = lambda extension: extension.broker.hooks.messagePublish.add(print)
         self.successResultOf(self.extensions.load("retainer"))
         self.makers["retainer"].made[0].stopping = fault
@@ -343,8 +257,8 @@ class ExtensionsTests(SynchronousTestCase):
         """
         All start in the order given and stop the other way round.
         """
-        self.successResultOf(self.extensions.loadAll(["web_hook", "retainer", "auth_http"]))
-        self.successResultOf(self.extensions.unloadAll())
+        self.successResultOf(self.extensions.startAll(["web_hook", "retainer", "auth_http"]))
+        self.successResultOf(self.extensions.stopAll())
         self.assertEqual(
             self.events,
             [
@@ -359,12 +273,15 @@ class ExtensionsTests(SynchronousTestCase):
 
     def test_allButOne(self) -> None:
         """
-        When one does not start the rest are not started, and those that are running can be stopped.
+        When one does not start that the broker must not run without, the rest are not started, and those that are
+        running can be stopped.
         """
-        self.refused(self.extensions.loadAll(["web_hook", "nothing", "auth_http"]))
-        self.assertEqual(self.events, ["start web_hook"])
-        self.successResultOf(self.extensions.unloadAll())
-        self.assertEqual(self.events, ["start web_hook", "stop web_hook"])
+        self.makers["retainer"].necessary = True
+        self.makers["retainer"].starting = fault
+        self.refused(self.extensions.startAll(["web_hook", "retainer", "auth_http"]))
+        self.assertEqual(self.events, ["start web_hook", "start retainer"])
+        self.successResultOf(self.extensions.stopAll())
+        self.assertEqual(self.events, ["start web_hook", "start retainer", "stop web_hook"])
 
 
 class ExtensionMakerTests(SynchronousTestCase):
@@ -440,10 +357,10 @@ class DocumentationTests(SynchronousTestCase):
         broker = RecordingBroker()
         greeter = namespace["Greeter"](namespace["Settings"]())
         verifyObject(IExtension, greeter, tentative=True)
-        greeter.start(broker)
+        harness = ExtensionHarness(greeter, broker).start()
         broker.hooks.clientConnected.run(Client(), None)
         self.assertEqual(broker.payloads(), {"greetings": "hello c1"})
-        greeter.stop()
+        harness.stop()
         self.assertEqual([point for point in broker.hooks if point.callbacks], [])
 
     def test_plugin(self) -> None:

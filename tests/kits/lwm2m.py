@@ -26,10 +26,10 @@ from gateways.coap.options import (
 )
 from gateways.coap.parameters import Parameters
 from gateways.implements import GatewayClient
+from gateways.lwm2m.extension import profileOf
 from gateways.lwm2m.gateway import LwM2MGateway
 from gateways.lwm2m.objects.definitions import loadModels
 from gateways.lwm2m.protocol import LwM2MProtocol
-from gateways.lwm2m.service import profileOf
 from gateways.lwm2m.settings import LwM2MSettings
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import Properties

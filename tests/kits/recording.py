@@ -9,11 +9,13 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from twisted_mqtt.base.metrics import Metrics
+from twisted_mqtt.broker.alarms import Alarms
 from twisted_mqtt.broker.figures import STATS, register
 from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import Subscribe
 from twisted_mqtt.hooks.points import Hooks
+from twisted_mqtt.net.tls.psk import PreSharedKeys
 
 
 class RecordingBroker:
@@ -36,6 +38,8 @@ class RecordingBroker:
         self.counters = Counters()
         self.metrics = Metrics()
         register(self.metrics, self.counters, self.stats)
+        self.preSharedKeys = PreSharedKeys()
+        self.alarms = Alarms(self.nodeName, self.publish, self.clock.seconds)
         self.published: list[Message] = []
         self.subscribed: list[tuple[str | int, ...]] = []
         self.answer: Any = None

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from gateways.stomp.extension import StompExtension
 from gateways.stomp.frame import Frame, FrameLimits, StompParser
 from gateways.stomp.gateway import StompGateway
 from gateways.stomp.logins import Logins
@@ -18,6 +19,7 @@ from gateways.stomp.settings import StompSettings
 from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.stores.memory import MemoryStore
+from twisted_mqtt.testing.extension import ExtensionHarness
 
 NOW = 1_600_000_000.0
 
@@ -41,8 +43,7 @@ class Kit:
         self.broker.startService()
         table = settings.extension("stomp", StompSettings)
         self.gateway = StompGateway(self.broker, table)
-        self.logins = Logins(self.broker.hooks, table)
-        self.logins.start()
+        Logins(table).start(ExtensionHarness(StompExtension(table), self.broker).context)
         self.factory = StompFactory(self.gateway, self.gateway.profileOn("stomp", True))
 
     def client(self, host: str = "127.0.0.1") -> "Client":

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.kits.recording import Client, RecordingBroker
 from twisted_mqtt.core.reasons import KEEP_ALIVE_TIMEOUT
 from twisted_mqtt.modules.presence import Presence, PresenceSettings
+from twisted_mqtt.testing.extension import ExtensionHarness
 
 CLIENTS = "$SYS/brokers/node@127.0.0.1/clients/"
 
@@ -26,7 +27,7 @@ class PresenceTests(SynchronousTestCase):
         self.broker = RecordingBroker()
         self.presence = Presence(PresenceSettings())
         self.broker.clock.advance(1554047300.9)
-        self.presence.start(self.broker)
+        self.harness = ExtensionHarness(self.presence, self.broker).start()
 
     def connect(self, **changed: Any) -> Any:
         """
@@ -119,8 +120,8 @@ class PresenceTests(SynchronousTestCase):
         """
         message = self.connect()
         self.assertEqual((message.qos, message.system, message.retain), (1, True, False))
-        self.presence.stop()
-        Presence(PresenceSettings(qos=2)).start(self.broker)
+        self.harness.stop()
+        ExtensionHarness(Presence(PresenceSettings(qos=2)), self.broker).start()
         self.assertEqual(self.connect().qos, 2)
 
     def test_unheard(self) -> None:
@@ -145,5 +146,5 @@ class PresenceTests(SynchronousTestCase):
         """
         Nothing is left on the hook points.
         """
-        self.presence.stop()
+        self.harness.stop()
         self.assertEqual([point for point in self.broker.hooks if point.callbacks], [])

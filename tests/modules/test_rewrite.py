@@ -11,6 +11,7 @@ from twisted_mqtt.config.values import RewriteRule
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import SubscriptionRequest
 from twisted_mqtt.modules.rewrite import Rewrite, Rewriter, RewriteSettings
+from twisted_mqtt.testing.extension import ExtensionHarness
 
 # The two rules of the specification.
 RULES = (
@@ -81,7 +82,7 @@ class RewriteTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.broker = RecordingBroker()
         self.rewrite = Rewrite(RewriteSettings(rule=RULES))
-        self.rewrite.start(self.broker)
+        self.harness = ExtensionHarness(self.rewrite, self.broker).start()
 
     def publish(self, topic: str, system: bool = False) -> Message:
         """
@@ -125,10 +126,9 @@ class RewriteTests(SynchronousTestCase):
         """
         A rule that makes a topic nobody may publish to does nothing.
         """
-        self.rewrite.stop()
-        Rewrite(RewriteSettings(rule=(RewriteRule("a/#", "^a/(.*)$", "$1"), RewriteRule("b", "b", "+")))).start(
-            self.broker
-        )
+        self.harness.stop()
+        settings = RewriteSettings(rule=(RewriteRule("a/#", "^a/(.*)$", "$1"), RewriteRule("b", "b", "+")))
+        ExtensionHarness(Rewrite(settings), self.broker).start()
         self.assertEqual(self.publish("a/").topic, "a/")
         self.assertEqual(self.publish("b").topic, "b")
         self.assertEqual(self.publish("a/c").topic, "c")
@@ -163,5 +163,5 @@ class RewriteTests(SynchronousTestCase):
         """
         Nothing is left on the hook points.
         """
-        self.rewrite.stop()
+        self.harness.stop()
         self.assertEqual([point for point in self.broker.hooks if point.callbacks], [])

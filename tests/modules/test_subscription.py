@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.kits.recording import Client, RecordingBroker
 from twisted_mqtt.modules.subscription import ProxySubscription, ProxySubscriptions, SubscriptionSettings
+from twisted_mqtt.testing.extension import ExtensionHarness
 
 
 class SubscriptionTests(SynchronousTestCase):
@@ -30,7 +31,7 @@ class SubscriptionTests(SynchronousTestCase):
             entries=tuple(ProxySubscription(topic=topic, qos=qos) for topic, qos in entries)
         )
         self.extension = ProxySubscriptions(settings)
-        self.extension.start(self.broker)
+        self.harness = ExtensionHarness(self.extension, self.broker).start()
         self.broker.hooks.clientConnected.run(Client(**changed), None)
         return self.broker.subscribed
 
@@ -58,7 +59,7 @@ class SubscriptionTests(SynchronousTestCase):
             subscribed = self.connect(("$user/%u", 0), ("$client/%c", 0), username=username)
             self.assertEqual(subscribed[0][1], "$client/c1")
             self.assertEqual(len(subscribed), 2)
-            self.extension.stop()
+            self.harness.stop()
             subscribed.clear()
 
     def test_wildcards(self) -> None:
@@ -67,7 +68,7 @@ class SubscriptionTests(SynchronousTestCase):
         """
         for name in ("+", "#", "a/+", "a#"):
             self.assertEqual(self.connect(("$user/%u", 0), username=name), [])
-            self.extension.stop()
+            self.harness.stop()
 
     def test_levels(self) -> None:
         """
@@ -92,5 +93,5 @@ class SubscriptionTests(SynchronousTestCase):
         Nothing is left on the hook points.
         """
         self.connect(("a", 0))
-        self.extension.stop()
+        self.harness.stop()
         self.assertEqual([point for point in self.broker.hooks if point.callbacks], [])

@@ -19,6 +19,7 @@ from twisted_mqtt.modules.rewrite import Rewrite, RewriteSettings
 from twisted_mqtt.modules.subscription import ProxySubscription, ProxySubscriptions, SubscriptionSettings
 from twisted_mqtt.monitoring.systopics import SysTopics
 from twisted_mqtt.testing.broker import connectTransport, makeBroker
+from twisted_mqtt.testing.extension import ExtensionHarness
 
 NODE = "$SYS/brokers/mqttbroker@127.0.0.1/"
 
@@ -90,7 +91,7 @@ class ModuleTests(SynchronousTestCase):
         """
         Clients that come and go are told of.
         """
-        Presence(PresenceSettings()).start(self.broker)
+        ExtensionHarness(Presence(PresenceSettings()), self.broker).start()
         self.listen(NODE + "clients/#")
         protocol, _ = self.connect("c1", "u")
         self.clock.advance(5)
@@ -123,7 +124,7 @@ class ModuleTests(SynchronousTestCase):
         what is retained, then what is published.
         """
         settings = SubscriptionSettings(entries=(ProxySubscription(topic="to/%c/#", qos=1),))
-        ProxySubscriptions(settings).start(self.broker)
+        ExtensionHarness(ProxySubscriptions(settings), self.broker).start()
         self.broker.hooks.clientCheckAcl.add(lambda *args: DENY)
         self.broker.publish(Message("to/c1/now", b"retained", retain=True))
         _, transport = self.connect("c1")
@@ -138,7 +139,9 @@ class ModuleTests(SynchronousTestCase):
         """
         A client that subscribes and publishes by old names gets and sends by new ones, and unsubscribes by the old.
         """
-        Rewrite(RewriteSettings(rule=(RewriteRule("x/#", "^x/y/(.+)$", "z/y/$1"),))).start(self.broker)
+        ExtensionHarness(
+            Rewrite(RewriteSettings(rule=(RewriteRule("x/#", "^x/y/(.+)$", "z/y/$1"),))), self.broker
+        ).start()
         self.listen("z/#")
         protocol, transport = self.connect("c1")
         protocol.dataReceived(packet(0x82, b"\x00\x01" + text("x/y/#") + b"\x00"))

@@ -13,6 +13,7 @@ from tests.kits.stores import Bed
 from tests.kits.wire import Peer
 from twisted_mqtt.core.packets import PUBACK
 from twisted_mqtt.modules.delayed import DelayedPublish, DelayedPublishSettings
+from twisted_mqtt.testing.extension import ExtensionHarness
 
 
 @pytest.fixture
@@ -25,13 +26,12 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
     made.crash()
 
 
-def load(bed: Bed, most: int = 0) -> DelayedPublish:
+def load(bed: Bed, most: int = 0) -> ExtensionHarness:
     """
     Start the extension.
     """
     extension = DelayedPublish(DelayedPublishSettings(max_delayed_messages=most))
-    extension.start(bed.broker)
-    return extension
+    return ExtensionHarness(extension, bed.broker).start()
 
 
 def both(bed: Bed) -> tuple[Peer, Peer]:

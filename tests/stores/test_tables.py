@@ -25,6 +25,7 @@ from twisted_mqtt.stores.schemas import APPLICATION_ID, schemas, upgrade
 from twisted_mqtt.stores.sqlite import SQLiteStore
 from twisted_mqtt.stores.tables import LARGEST_VALUE, LONGEST_KEY
 from twisted_mqtt.stores.worker import DirectWorker
+from twisted_mqtt.testing.extension import ExtensionHarness
 
 
 @pytest.fixture
@@ -242,7 +243,7 @@ def assertMoved(bed: Bed) -> None:
         {"who": "10.0.0.1", "as": "peerhost", "reason": "", "by": "", "at": 1600000001, "until": 1700000030},
     ]
     extension = DelayedPublish(DelayedPublishSettings())
-    extension.start(bed.broker)
+    ExtensionHarness(extension, bed.broker).start()
     subscriber = bed.peer()
     subscriber.connect("s")
     subscriber.subscribe("#", qos=2)
@@ -298,7 +299,7 @@ def test_damagedRecord(bed: Bed) -> None:
     bed.store.table("delayed").put("1", b"\xc1")
     with capturedLogs() as events:
         bed.restart()
-        DelayedPublish(DelayedPublishSettings()).start(bed.broker)
+        ExtensionHarness(DelayedPublish(DelayedPublishSettings()), bed.broker).start()
     assert [ban.who for ban in bed.broker.bans.list()] == ["evil"]
     assert len([event for event in events if "can't be read" in event["log_format"]]) == 2
     publishTo(bed, b"x", topic="$delayed/5/t")

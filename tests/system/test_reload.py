@@ -215,7 +215,7 @@ def test_restart(reloadable: Reloadable) -> None:
     for key in ("listener.tcp.external.backlog", "node.name", "retainer.storage_type"):
         assert reloadable.said(f"reload: {key} waits for a restart")
     assert reloadable.said("reload: acl_nomatch: holds now")
-    assert reloadable.said("reload: retainer: holds for messages that come from now on")
+    assert reloadable.said("reload: retainer: started again with other settings")
 
 
 def test_accessAndAnonymous(reloadable: Reloadable, name: str) -> None:

@@ -11,12 +11,12 @@ from zope.interface import implementer
 
 from twisted_mqtt.auth.aclfile import DEFAULT, ACLProblem, Rules, parseRules
 from twisted_mqtt.hooks.points import ALLOW, DENY
-from twisted_mqtt.interfaces import IExtension, IRefreshing
+from twisted_mqtt.interfaces import IExtension
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-    from twisted_mqtt.interfaces import IBroker
+    from twisted_mqtt.interfaces import IBroker, IExtensionContext
 
 _log = Logger()
 
@@ -24,7 +24,7 @@ _log = Logger()
 _PRIORITY: Final = -10
 
 
-@implementer(IExtension, IRefreshing)
+@implementer(IExtension)
 class AclInternal:
     """
     The extension C{acl_internal}.
@@ -34,15 +34,15 @@ class AclInternal:
         self._rules = Rules(())
         self._broker: IBroker
 
-    def start(self, broker: IBroker) -> None:
+    def start(self, context: IExtensionContext) -> None:
         """
         Read the rules and go by them.
 
         @raise ACLProblem: they can't be used.
         """
-        self._broker = broker
+        self._broker = broker = context.broker
         self._rules = _read(broker.settings.acl_file)
-        broker.hooks.clientCheckAcl.add(self._check, priority=_PRIORITY)
+        context.hook("client.check_acl", self._check, priority=_PRIORITY)
         broker.judgeFreely(self._check, self._publishesFreely)
 
     def stop(self) -> None:
@@ -50,7 +50,6 @@ class AclInternal:
         Go by them no longer.
         """
         self._broker.judgeFreely(self._check, None)
-        self._broker.hooks.clientCheckAcl.remove(self._check)
 
     def refresh(self) -> Deferred[None]:
         """

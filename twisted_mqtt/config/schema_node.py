@@ -159,8 +159,10 @@ class Plugins(Struct, frozen=True, kw_only=True):
         Texts, "Extensions and gateways that start with the broker, in this order; their names may begin with `emqx_`"
     ] = ()
     loaded_file: Annotated[
-        str, NoEffect("`load` names them"), "File with the extensions that start with the broker"
-    ] = "data/loaded_plugins"
+        str,
+        "File that keeps what was loaded and unloaded while the broker ran, unlike what `load` says; in "
+        "`node.data_dir` unless it is an absolute path",
+    ] = "loaded_plugins"
     etc_dir: Annotated[
         str, NoEffect("extensions have their tables in the one file"), "Folder of the extensions' own files"
     ] = "etc/plugins/"

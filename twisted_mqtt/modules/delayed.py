@@ -21,11 +21,10 @@ from twisted_mqtt.hooks.points import DROP
 from twisted_mqtt.interfaces import IExtension
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
 
     from twisted_mqtt.base.records import Records
-    from twisted_mqtt.interfaces import IBroker
+    from twisted_mqtt.interfaces import IExtensionContext, IHeld
 
 _log = Logger()
 
@@ -129,19 +128,22 @@ class DelayedPublish:
         # When they are due, and by which number they are kept: equal times keep their order.
         self._waiting: list[tuple[float, int]] = []
         self._number = 0
-        self._call: IDelayedCall | None = None
+        self._call: IHeld | None = None
+        # When that is due.
+        self._callAt = 0.0
         self._records: Records[Delayed]
 
-    def start(self, broker: IBroker) -> None:
+    def start(self, context: IExtensionContext) -> None:
         """
         Take over what waits, and listen for more.
         """
-        self._broker = broker
+        self._context = context
+        self._broker = broker = context.broker
         self._records = broker.store.table("delayed", _LARGEST).records(Delayed)
         self._waiting = [(record.due, int(key)) for key, record in self._records.items()]
         heapq.heapify(self._waiting)
         self._number = max((number for _, number in self._waiting), default=0)
-        broker.hooks.messagePublish.add(self._published)
+        context.hook("message.publish", self._published)
         self._count()
         self._schedule()
 
@@ -149,9 +151,8 @@ class DelayedPublish:
         """
         Publish no more. What waits stays in the store, for the next time that the extension is loaded.
         """
-        self._broker.hooks.messagePublish.remove(self._published)
         if self._call is not None:
-            self._call.cancel()
+            self._call.close()
             self._call = None
         self._waiting = []
         self._count()
@@ -183,18 +184,21 @@ class DelayedPublish:
         """
         if not self._waiting:
             return
-        seconds = max(0.0, self._waiting[0][0] - self._broker.clock.seconds())
-        if self._call is None:
-            self._call = self._broker.clock.callLater(seconds, self._due)
-        elif self._call.getTime() > self._waiting[0][0]:
-            self._call.reset(seconds)
+        due = self._waiting[0][0]
+        if self._call is not None:
+            if self._callAt <= due:
+                return
+            self._call.close()
+        self._callAt = due
+        self._call = self._context.callLater(max(0.0, due - self._broker.clock.seconds()), self._due)
 
     def _due(self) -> None:
         self._call = None
         broker = self._broker
         if broker.store.progress.broken:
             # The broker would refuse those of QoS 1 and 2, and they were acknowledged.
-            self._call = broker.clock.callLater(_RETRY, self._due)
+            self._callAt = broker.clock.seconds() + _RETRY
+            self._call = self._context.callLater(_RETRY, self._due)
             return
         now = broker.clock.seconds()
         while self._waiting and self._waiting[0][0] <= now:

@@ -20,7 +20,7 @@ from twisted_mqtt.interfaces import IExtension
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
-    from twisted_mqtt.interfaces import IBroker, IClient
+    from twisted_mqtt.interfaces import IClient, IExtensionContext
 
 _log = Logger()
 
@@ -43,21 +43,14 @@ class Presence:
     def __init__(self, settings: PresenceSettings) -> None:
         self._qos = settings.qos
 
-    def start(self, broker: IBroker) -> None:
+    def start(self, context: IExtensionContext) -> None:
         """
         Listen for clients that connect and disconnect.
         """
-        self._broker = broker
+        self._broker = broker = context.broker
         self._prefix = f"$SYS/brokers/{broker.nodeName}/clients/"
-        broker.hooks.clientConnected.add(self._connected)
-        broker.hooks.clientDisconnected.add(self._disconnected)
-
-    def stop(self) -> None:
-        """
-        Listen no longer.
-        """
-        self._broker.hooks.clientConnected.remove(self._connected)
-        self._broker.hooks.clientDisconnected.remove(self._disconnected)
+        context.hook("client.connected", self._connected)
+        context.hook("client.disconnected", self._disconnected)
 
     def _connected(self, client: IClient, connection: object) -> None:
         if not self._broker.isHeard(self._prefix):

@@ -12,10 +12,10 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_mqtt.config.keys import File, Short
-from twisted_mqtt.interfaces import IExtension, IRefreshing
+from twisted_mqtt.interfaces import IExtension
 
 if TYPE_CHECKING:
-    from twisted_mqtt.interfaces import IBroker
+    from twisted_mqtt.interfaces import IExtensionContext
 
 _log = Logger()
 
@@ -46,7 +46,7 @@ class PSKSettings(Struct, frozen=True, kw_only=True):
     file: Annotated[PSKFileTable, Short("path"), "Where the keys stand"] = PSKFileTable()
 
 
-@implementer(IExtension, IRefreshing)
+@implementer(IExtension)
 class PSKFile:
     """
     The extension C{psk_file}.
@@ -56,15 +56,14 @@ class PSKFile:
         self._path = settings.file.path
         self._keys: dict[bytes, bytes] = {}
 
-    def start(self, broker: IBroker) -> None:
+    def start(self, context: IExtensionContext) -> None:
         """
         Read the file, and answer handshakes.
 
         @raise PSKFileError: where it can't be used.
         """
         self.refresh()
-        self._sources = broker.preSharedKeys
-        self._sources.add(self.find)
+        context.preSharedKeys.add(self.find)
 
     def refresh(self) -> None:
         """
@@ -81,9 +80,8 @@ class PSKFile:
 
     def stop(self) -> None:
         """
-        Answer no longer, and forget the keys.
+        Forget the keys.
         """
-        self._sources.remove(self.find)
         self._keys = {}
 
     def find(self, identity: bytes) -> bytes | None:

@@ -12,7 +12,7 @@ from twisted_mqtt.interfaces import IExtension
 
 if TYPE_CHECKING:
     from twisted_mqtt.config.schema_retainer import RetainerSettings
-    from twisted_mqtt.interfaces import IBroker
+    from twisted_mqtt.interfaces import IExtensionContext
 
 
 @implementer(IExtension)
@@ -26,16 +26,14 @@ class Retainer:
     def __init__(self, settings: RetainerSettings) -> None:
         self._settings = settings
 
-    def start(self, broker: IBroker) -> None:
+    def start(self, context: IExtensionContext) -> None:
         """
         Retain messages within the limits of the settings.
         """
-        self._broker = broker
-        broker.retained.limits = self._settings
-        broker.retained.accepting = True
+        self._retained = retained = context.broker.retained
+        retained.limits = self._settings
+        retained.accepting = True
+        context.addCleanup("retained messages are taken no more", self._refuse)
 
-    def stop(self) -> None:
-        """
-        Retain no more messages.
-        """
-        self._broker.retained.accepting = False
+    def _refuse(self) -> None:
+        self._retained.accepting = False

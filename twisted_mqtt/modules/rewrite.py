@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from twisted_mqtt.config.values import RewriteRule
     from twisted_mqtt.core.message import Message
-    from twisted_mqtt.interfaces import IBroker
+    from twisted_mqtt.interfaces import IExtensionContext
 
 #: How many topics are remembered with what becomes of them.
 _REMEMBERED: Final = 4096
@@ -96,22 +96,13 @@ class Rewrite:
     def __init__(self, settings: RewriteSettings) -> None:
         self._rewriter = Rewriter(settings.rule)
 
-    def start(self, broker: IBroker) -> None:
+    def start(self, context: IExtensionContext) -> None:
         """
-        Rewrite from now on.
+        Rewrite from now on. Subscriptions that are made stay where the rules have put them.
         """
-        self._broker = broker
-        broker.hooks.messagePublish.add(self._publish)
-        broker.hooks.clientSubscribe.add(self._subscribe)
-        broker.hooks.clientUnsubscribe.add(self._unsubscribe)
-
-    def stop(self) -> None:
-        """
-        Leave topics as they are. Subscriptions that were made stay where the rules put them.
-        """
-        self._broker.hooks.messagePublish.remove(self._publish)
-        self._broker.hooks.clientSubscribe.remove(self._subscribe)
-        self._broker.hooks.clientUnsubscribe.remove(self._unsubscribe)
+        context.hook("message.publish", self._publish)
+        context.hook("client.subscribe", self._subscribe)
+        context.hook("client.unsubscribe", self._unsubscribe)
 
     def _publish(self, message: Message) -> Message:
         topic = self._rewriter.rewritten(message.topic)

@@ -16,7 +16,7 @@ from twisted_mqtt.core.packets import Subscribe, SubscriptionRequest
 from twisted_mqtt.interfaces import IExtension
 
 if TYPE_CHECKING:
-    from twisted_mqtt.interfaces import IBroker, IClient
+    from twisted_mqtt.interfaces import IClient, IExtensionContext
 
 _MARK: Final = re.compile("%[cu]")
 
@@ -51,18 +51,12 @@ class ProxySubscriptions:
     def __init__(self, settings: SubscriptionSettings) -> None:
         self._entries = settings.entries
 
-    def start(self, broker: IBroker) -> None:
+    def start(self, context: IExtensionContext) -> None:
         """
-        Subscribe the clients that connect from now on.
+        Subscribe the clients that connect from now on. Their subscriptions stay for as long as their sessions.
         """
-        self._broker = broker
-        broker.hooks.clientConnected.add(self._connected)
-
-    def stop(self) -> None:
-        """
-        Subscribe no more. Subscriptions that were made stay for as long as their sessions.
-        """
-        self._broker.hooks.clientConnected.remove(self._connected)
+        self._broker = context.broker
+        context.hook("client.connected", self._connected)
 
     def _connected(self, client: IClient, connection: object) -> Maybe[None]:
         requests = []

@@ -6,22 +6,21 @@ for a restart. Clients that are connected notice nothing of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
-from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
 from twisted_mqtt.config import Settings
 from twisted_mqtt.config.differences import Difference, differences, withoutRestart
 from twisted_mqtt.config.reloadreport import ReloadReport
-from twisted_mqtt.config.schema_retainer import RetainerSettings
-from twisted_mqtt.extensions.running import ALWAYS, ExtensionError
-from twisted_mqtt.interfaces import IRefreshing
+from twisted_mqtt.extensions.running import ExtensionError
 from twisted_mqtt.process.openfiles import raiseLimit
 
 if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
     from twisted_mqtt.node.service import BrokerService
 
 _log = Logger()
@@ -127,28 +126,19 @@ class Reload:
         """
         Stop what is not named any more, start what is new, and have the others go by their tables and files.
         """
-        extensions, report = self._service.extensions, self._report
-        retainer = new.extension("retainer", RetainerSettings)
-        if retainer != old.extension("retainer", RetainerSettings):
-            self._service.broker.retained.limits = retainer
-            report.done.append("retainer: holds for messages that come from now on")
-        before, after = self._named(old), self._named(new)
+        extensions = self._service.extensions
+        before, after = extensions.wanted(old.startingExtensions), extensions.wanted(new.startingExtensions)
         for name in reversed([name for name in before if name not in after and extensions.isActive(name)]):
             await self._change(name, "stopped", extensions.unload)
         for name in after:
-            changed = old.extensions.get(name) != new.extensions.get(name)
             if not extensions.isActive(name):
                 await self._change(name, "started", extensions.load)
-            elif changed:
-                await self._change(name, "started again with other settings", extensions.reload)
+            elif old.extensions.get(name) != new.extensions.get(name):
+                await self._change(name, "started again with other settings", extensions.restart)
             else:
-                await self._refresh(name, self._service.extensions.find(name))
-        self._compareGateways(old, new)
-        for name, gateway in self._service.gateways.items():
-            if name not in report.restart:
-                await self._refresh(name, gateway)
+                await self._refresh(name)
 
-    async def _change(self, name: str, what: str, change: Callable[[str], Any]) -> None:
+    async def _change(self, name: str, what: str, change: Callable[[str], Deferred[str]]) -> None:
         try:
             await change(name)
         except ExtensionError as error:
@@ -156,39 +146,15 @@ class Reload:
         else:
             self._report.done.append(f"{name}: {what}")
 
-    async def _refresh(self, name: str, extension: Any) -> None:
+    async def _refresh(self, name: str) -> None:
         """
-        Have an extension or a gateway read its files again, if it has any.
+        Have an extension read its files again, if it has any.
         """
-        refreshing: Any = extension if IRefreshing.providedBy(extension) else None
-        if refreshing is None:
-            return
         try:
-            await maybeDeferred(refreshing.refresh)
+            if await self._service.extensions.refresh(name):
+                self._report.done.append(f"{name}: files read again")
         except Exception as error:
             self._report.problems.append(f"{name}: {error}")
-        else:
-            self._report.done.append(f"{name}: files read again")
-
-    def _compareGateways(self, old: Settings, new: Settings) -> None:
-        """
-        A gateway's clients have no session to come back to, so that it is not started again for a change.
-        """
-        gateways = self._service.gateways
-        for name in dict.fromkeys([*gateways, *(name for name in new.startingExtensions if self._isGateway(name))]):
-            named, running = name in new.startingExtensions, name in gateways
-            if named != running or (running and old.extensions.get(name) != new.extensions.get(name)):
-                self._report.restart.append(name)
-
-    def _named(self, settings: Settings) -> list[str]:
-        """
-        The extensions that settings want to run, in order.
-        """
-        named = [name for name in settings.startingExtensions if not self._isGateway(name) and name != "retainer"]
-        return [*ALWAYS, *named]
-
-    def _isGateway(self, name: str) -> bool:
-        return name in self._service.gatewayMakers
 
 
 def effective(old: Settings, new: Settings) -> Settings:

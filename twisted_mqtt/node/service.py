@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import replace
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredLock, TimeoutError, maybeDeferred
 from twisted.logger import ILogObserver, Logger
@@ -22,8 +23,8 @@ from twisted_mqtt.config.differences import differences
 from twisted_mqtt.config.keys import keysOf
 from twisted_mqtt.config.reloadreport import ReloadReport
 from twisted_mqtt.config.schema_retainer import RetainerSettings
-from twisted_mqtt.extensions.gatewaymakers import gatewayMakers
-from twisted_mqtt.extensions.running import ALWAYS, Extensions
+from twisted_mqtt.extensions.loadedfile import LoadedFile
+from twisted_mqtt.extensions.running import Extensions
 from twisted_mqtt.interfaces import INode
 from twisted_mqtt.listeners.listening import PENDING
 from twisted_mqtt.listeners.registry import Listeners
@@ -31,7 +32,7 @@ from twisted_mqtt.listeners.shutdown import sendAllAway
 from twisted_mqtt.monitoring.systopics import SysTopics
 from twisted_mqtt.node.http import HTTPServices
 from twisted_mqtt.node.ports import Ports
-from twisted_mqtt.node.reload import Reload
+from twisted_mqtt.node.reload import Reload, effective
 from twisted_mqtt.node.settings import RuntimeSettings
 from twisted_mqtt.process.crashdump import CrashDump
 from twisted_mqtt.process.logs import BrokerLog
@@ -42,12 +43,12 @@ from twisted_mqtt.stores.sqlite import SQLiteStore
 from twisted_mqtt.stores.worker import ThreadWorker
 
 if TYPE_CHECKING:
-    from twisted.application.service import IService
     from twisted.internet.interfaces import IProtocolFactory
 
     from twisted_mqtt.config.schema_ports import DatagramSettings, PortSettings
     from twisted_mqtt.config.settings import Settings
     from twisted_mqtt.config.values import Bind
+    from twisted_mqtt.extensions.loadedfile import Changes
     from twisted_mqtt.interfaces import IListening
     from twisted_mqtt.listeners.datagrams import DatagramHandler
     from twisted_mqtt.net.tls.options import TLSOptions
@@ -58,10 +59,6 @@ _log = Logger()
 
 # So many keys are named that a damaged file would change.
 _FEW: Final = 10
-
-
-# Names that EMQ X has for plug-ins which are parts of this broker: they may be named, and are there in any case.
-_OWN = ("retainer",)
 
 
 @dataclass(frozen=True)
@@ -92,8 +89,6 @@ class BrokerService(MultiService):
     @ivar ports: the L{Ports}: those of the listeners and of extensions.
     @ivar extensions: the L{Extensions}.
     @ivar flapping: bans clients that connect again and again.
-    @ivar gateways: the services of the gateways that run, by name.
-    @ivar gatewayMakers: the makers of all that are installed, by name.
     @ivar log: takes the log messages; L{None} where somebody else does.
     @ivar runtimeSettings: reads and changes settings key by key.
     @ivar ready: fires with this service when clients can connect; fails with what keeps it from starting.
@@ -125,9 +120,14 @@ class BrokerService(MultiService):
         self.flapping = Flapping(
             settings, self.broker.hooks, self.broker.bans, self.broker.registry.sendAway, reactor.seconds
         )
-        self.extensions = Extensions(self.broker, lambda name: self.settings.extensions.get(name))
-        self.gatewayMakers = gatewayMakers()
-        self.gateways: dict[str, IService] = {}
+        self._loaded = LoadedFile(Path(settings.node.data_dir, settings.plugins.loaded_file))
+        self.extensions = Extensions(
+            self.broker,
+            self,
+            lambda name: self.settings.extensions.get(name),
+            keep=self._keepLoaded,
+            readAgain=self._readAgain,
+        )
         self.systopics = SysTopics(self.broker, settings.broker.sys_interval, settings.broker.sys_heartbeat)
         self.ready: Deferred[BrokerService] = Deferred()
         self._reactor = reactor
@@ -231,11 +231,8 @@ class BrokerService(MultiService):
                 await maybeDeferred(self.systopics.stopService)
             await self.listeners.stopService()
             await sendAllAway(self.listeners, clock, max(0.0, until - clock.seconds()))
-            for name, gateway in self.gateways.items():
-                await inTime(f"the gateway {name}", gateway.stopService)
-            self.gateways.clear()
             self.flapping.stop()
-            await inTime("an extension", self.extensions.unloadAll)
+            await inTime("an extension", self.extensions.stopAll)
             await inTime("a thread", self.broker.threads.stop)
             await inTime("HTTP", lambda: Deferred.fromCoroutine(self.http.closeAll()))
             await inTime("a port", lambda: Deferred.fromCoroutine(self.ports.closeAll()))
@@ -257,19 +254,39 @@ class BrokerService(MultiService):
 
     async def _start(self) -> BrokerService:
         await self.broker.open()
-        makers = self.gatewayMakers
         self.flapping.configure(self.settings)
-        named = [*ALWAYS, *(name for name in self.settings.startingExtensions if name not in _OWN)]
-        await self.extensions.loadAll(name for name in named if name not in makers)
+        extensions = self.extensions
+        extensions.changes = self._loaded.read()
+        wanted = extensions.wanted(self.settings.startingExtensions)
+        await extensions.startAll(name for name in wanted if not extensions.isGateway(name))
         self.systopics.startService()
         await self.listeners.open()
-        for name in named:
-            if name in makers:
-                gateway = makers[name].makeService(self.broker, self.settings.extensions.get(name), self._reactor)
-                await maybeDeferred(gateway.startService)
-                self.gateways[name] = gateway
+        await extensions.startAll(name for name in wanted if extensions.isGateway(name))
         self._notifier.ready("serving clients")
         return self
+
+    def _keepLoaded(self, changes: Changes) -> Deferred[None]:
+        """
+        Keep across restarts what was loaded and unloaded; the disk is waited for in a thread.
+        """
+        return self.broker.threads.defer(self._loaded.write, changes)
+
+    async def _readAgain(self, name: str) -> None:
+        """
+        Read the table of one extension again, and nothing else.
+
+        @raise ConfigurationError: the configuration can't be used.
+        """
+        origin = self.settings.origin
+        if origin.path is None and origin.overrides is None:
+            return
+        read = await self.broker.threads.defer(self.runtimeSettings.read)
+        table = effective(self.settings, read).extensions.get(name)
+        extensions = {other: held for other, held in self.settings.extensions.items() if other != name}
+        if table is not None:
+            extensions[name] = table
+        self.settings = replace(self.settings, extensions=extensions)
+        self.broker.configure(self.settings)
 
     async def _reload(self) -> ReloadReport:
         origin = self.settings.origin

@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,12 +16,14 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from tests.kits.recording import RecordingBroker
 from tests.kits.tls import TLSTestCase
 from tests.kits.transport import PATIENCE, Site
 from twisted_mqtt.interfaces import IExtension
 from twisted_mqtt.modules.psk_file import PSKFile, PSKFileError, PSKFileTable, PSKSettings, parseKeys
 from twisted_mqtt.net.tls.opensslprivate import HAVE_PSK
 from twisted_mqtt.net.tls.psk import PreSharedKeys
+from twisted_mqtt.testing.extension import ExtensionHarness
 
 KEY = "00112233445566778899aabbccddeeff"
 
@@ -147,7 +148,7 @@ class ExtensionTests(SynchronousTestCase):
         self.path = Path(self.mktemp())
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(f"device1:{KEY}\n")
-        self.broker: Any = SimpleNamespace(preSharedKeys=PreSharedKeys())
+        self.broker: Any = RecordingBroker()
         self.extension = PSKFile(PSKSettings(file=PSKFileTable(path=str(self.path))))
 
     def test_startAndStop(self) -> None:
@@ -155,9 +156,9 @@ class ExtensionTests(SynchronousTestCase):
         From start to stop its keys are found.
         """
         verifyObject(IExtension, self.extension)
-        self.extension.start(self.broker)
+        harness = ExtensionHarness(self.extension, self.broker).start()
         self.assertEqual(self.broker.preSharedKeys.find(b"device1"), bytes.fromhex(KEY))
-        self.extension.stop()
+        harness.stop()
         self.assertFalse(self.broker.preSharedKeys)
         self.assertIsNone(self.extension.find(b"device1"))
 
@@ -167,7 +168,7 @@ class ExtensionTests(SynchronousTestCase):
         """
         self.path.unlink()
         with self.assertRaises(PSKFileError) as raised:
-            self.extension.start(self.broker)
+            ExtensionHarness(self.extension, self.broker).start()
         self.assertIn("psk.file.path", str(raised.exception))
         self.assertFalse(self.broker.preSharedKeys)
 

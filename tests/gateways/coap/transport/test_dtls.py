@@ -8,7 +8,7 @@ import pytest
 from OpenSSL import SSL
 from twisted.internet.task import Clock
 
-from gateways.coap.service import CoAPService
+from gateways.coap.extension import CoAPExtension
 from gateways.coap.settings import CoAPSettings, DTLSSettings
 from gateways.coap.transport import dtls
 from gateways.coap.transport.dtlscontext import DTLSContext
@@ -17,6 +17,7 @@ from twisted_mqtt.config.values import Bind
 from twisted_mqtt.net.tls.options import TLSProblem, optionsOf
 from twisted_mqtt.net.tls.psk import PreSharedKeys
 from twisted_mqtt.testing.broker import makeBroker
+from twisted_mqtt.testing.extension import ExtensionHarness
 
 
 def test_exchange(tmp_path: Path) -> None:
@@ -178,7 +179,7 @@ def test_nobodyIsAsked(tmp_path: Path) -> None:
     """
     broker, _ = makeBroker(Clock())
     table = DTLSSettings(port=Bind("127.0.0.1", 0), peer_cert_as_username="cn")
-    service = CoAPService(broker, CoAPSettings(port=Bind("127.0.0.1", 0), dtls=table), Clock())
+    extension = CoAPExtension(CoAPSettings(port=Bind("127.0.0.1", 0), dtls=table))
     with pytest.raises(TLSProblem, match="peer_cert_as_username.*verify_peer"):
-        service.startService()
-    assert service.ports.opened == {}
+        ExtensionHarness(extension, broker).start()
+    assert extension.ports.opened == {}

@@ -1,70 +1,60 @@
 """
-The service of the STOMP gateway: its listeners, from the tables of the configuration.
+The extension C{stomp}: the listeners of the STOMP gateway, from its table of the configuration.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from gateways.stomp.gateway import StompGateway
 from gateways.stomp.logins import Logins
 from gateways.stomp.protocol import StompFactory
 from gateways.stomp.settings import StompSettings
 from gateways.stomp.web import WebFactory
+from twisted_mqtt.interfaces import IExtension
 from twisted_mqtt.net.endpoints import tcpEndpoint
 from twisted_mqtt.net.portoptions import PortOptions, TransportOptions
 from twisted_mqtt.net.tls.layer import TLSFactory
 from twisted_mqtt.net.tls.options import optionsOf
 
 if TYPE_CHECKING:
-    from twisted.application.service import IService
-
     from twisted_mqtt.config.values import Bind
+    from twisted_mqtt.interfaces import IExtensionContext
 
 _log = Logger()
 
 
-class StompService(Service):
+@implementer(IExtension)
+class StompExtension:
     """
-    The gateway.
+    The extension C{stomp}.
 
     @ivar gateway: what its clients share.
     @ivar ports: the open ones, by kind: C{"tcp"}, C{"ssl"}, C{"ws"}, C{"wss"}.
     """
 
-    def __init__(self, broker: Any, settings: StompSettings, reactor: Any) -> None:
-        self.gateway = StompGateway(broker, settings)
+    gateway: StompGateway
+
+    def __init__(self, settings: StompSettings) -> None:
         self.ports: dict[str, Any] = {}
         self._settings = settings
-        self._reactor = reactor
-        self._logins = Logins(broker.hooks, settings)
         self._factories: list[StompFactory] = []
 
-    def startService(self) -> Any:
+    async def start(self, context: IExtensionContext) -> None:
         """
         Open all listeners.
 
-        @return: a Deferred that fires when they listen; it fails with the first that can't, after which none does.
+        @raise twisted.internet.error.CannotListenError: one can't be opened; none is then.
+        @raise twisted_mqtt.net.tls.options.TLSProblem: the keys of TLS can't work; neither is any.
         """
-        Service.startService(self)
-        return Deferred.fromCoroutine(self._start())
-
-    def stopService(self) -> Any:
-        """
-        Close all listeners and send the clients away.
-
-        @return: a Deferred that fires when nothing listens any more.
-        """
-        Service.stopService(self)
-        return Deferred.fromCoroutine(self._stop())
-
-    async def _start(self) -> None:
         settings = self._settings
-        self._logins.start()
+        self.gateway = StompGateway(context.broker, settings)
+        self._reactor: Any = context.clock
+        Logins(settings).start(context)
         try:
             await self._open("tcp", settings.listener.bind, "stomp")
             if settings.ssl.bind is not None:
@@ -74,7 +64,7 @@ class StompService(Service):
             if settings.ws.secure_bind is not None:
                 await self._open("wss", settings.ws.secure_bind, "stomp.ws.secure_bind")
         except BaseException:
-            await self._stop()
+            await self.stop()
             raise
 
     async def _open(self, kind: str, bind: Bind, key: str) -> None:
@@ -107,20 +97,13 @@ class StompService(Service):
         options = optionsOf(self._settings.ssl, "stomp.ssl", (protocol,))
         return TLSFactory(factory, options, broker.preSharedKeys, broker.wheel, broker.clock.seconds)
 
-    async def _stop(self) -> None:
+    async def stop(self) -> None:
+        """
+        Close all listeners and send the clients away.
+        """
         while self.ports:
             _, port = self.ports.popitem()
             await maybeDeferred(port.stopListening)
         for factory in self._factories:
             factory.sendAllAway()
         self._factories.clear()
-        self._logins.stop()
-
-
-def makeService(broker: Any, settings: Any, reactor: Any) -> IService:
-    """
-    See L{IGatewayMaker<twisted_mqtt.interfaces.IGatewayMaker>}.
-
-    @param settings: the table C{[stomp]}; L{None} for its defaults.
-    """
-    return StompService(broker, StompSettings() if settings is None else settings, reactor)

@@ -1,5 +1,5 @@
 """
-The service: what listens, and that nothing is left when it ends.
+The extension: what listens, and that nothing is left when it ends.
 """
 
 import gc
@@ -11,21 +11,21 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import LogEvent, globalLogPublisher
-from twisted.plugin import getPlugins
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from gateways.coap.codes import CREATED, POST
 from gateways.coap.message import CoAPMessage, decode, encode
 from gateways.coap.options import URI_PATH, URI_QUERY, stringOptions
-from gateways.lwm2m.service import LwM2MService, makeService
+from gateways.lwm2m.extension import LwM2MExtension
 from gateways.lwm2m.settings import LwM2MSettings
 from tests.kits.certificates import Authority
 from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.config import settingsFrom
-from twisted_mqtt.interfaces import IGatewayMaker
+from twisted_mqtt.interfaces import IExtension
 from twisted_mqtt.net.tls.options import TLSProblem
 from twisted_mqtt.stores.memory import MemoryStore
+from twisted_mqtt.testing.extension import ExtensionHarness
 
 
 class Asking(DatagramProtocol):
@@ -63,12 +63,12 @@ def registration(name: str) -> bytes:
     return encode(CoAPMessage(POST, options, b"</3/0>", b"t", 0, 1))
 
 
-class ServiceTests(TestCase):
+class ExtensionTests(TestCase):
     """
-    Tests for L{gateways.lwm2m.service}.
+    Tests for L{gateways.lwm2m.extension}.
     """
 
-    def make(self, **table: object) -> tuple[Broker, LwM2MService]:
+    def make(self, **table: object) -> tuple[Broker, LwM2MExtension, ExtensionHarness]:
         """
         A broker and the gateway that its settings describe.
         """
@@ -76,16 +76,14 @@ class ServiceTests(TestCase):
         broker = Broker(settings, reactor, MemoryStore())
         broker.startService()
         self.addCleanup(broker.stopService)
-        service = makeService(broker, settings.extension("lwm2m", LwM2MSettings), reactor)
-        assert isinstance(service, LwM2MService)
-        return broker, service
+        extension = LwM2MExtension(settings.extension("lwm2m", LwM2MSettings))
+        return broker, extension, ExtensionHarness(extension, broker)
 
-    def test_isFound(self) -> None:
+    def test_isExtension(self) -> None:
         """
-        Its maker is a plugin.
+        It is what an extension has to be.
         """
-        (maker,) = [maker for maker in getPlugins(IGatewayMaker) if maker.name == "lwm2m"]
-        verifyObject(IGatewayMaker, maker)
+        verifyObject(IExtension, LwM2MExtension(LwM2MSettings()))
 
     @inlineCallbacks
     def test_startsAgain(self):  # type: ignore[no-untyped-def]  # inlineCallbacks
@@ -94,9 +92,9 @@ class ServiceTests(TestCase):
         once more, with the same devices.
         """
         binds = {"udp": {"1": "127.0.0.1:0", "2": "127.0.0.1:0"}}
-        broker, service = self.make(bind=binds)
+        broker, service, harness = self.make(bind=binds)
         for _ in range(2):
-            service.startService()
+            yield harness.starting()
             self.assertEqual(sorted(service.ports.opened), ["udp", "udp.1", "udp.2"])
             for number, opened in enumerate(service.ports.opened.values()):
                 asking = Asking(opened.getHost()[1], registration(f"ep{number}"))
@@ -105,7 +103,7 @@ class ServiceTests(TestCase):
                 self.assertEqual(decode(answer).code, CREATED)
                 yield client.stopListening()
             self.assertEqual(sorted(broker.clients), ["ep0", "ep1", "ep2"])
-            yield service.stopService()
+            yield harness.stopping()
             self.assertEqual(service.ports.opened, {})
             self.assertEqual(broker.clients, {})
             self.assertEqual(sorted(broker.registry.sessions), ["ep0", "ep1", "ep2"])
@@ -117,8 +115,8 @@ class ServiceTests(TestCase):
         taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.addCleanup(taken.close)
         taken.bind(("127.0.0.1", 0))
-        _, service = self.make(bind={"udp": {"1": f"127.0.0.1:{taken.getsockname()[1]}"}})
-        self.assertRaises(CannotListenError, service.startService)
+        _, service, harness = self.make(bind={"udp": {"1": f"127.0.0.1:{taken.getsockname()[1]}"}})
+        self.failureResultOf(harness.starting(), CannotListenError)
         self.assertEqual(service.ports.opened, {})
         # Twisted leaves the socket that could not be bound to the garbage collector, which complains.
         gc.collect()
@@ -132,8 +130,10 @@ class ServiceTests(TestCase):
         folder.mkdir()
         issued = Authority(folder)
         one, other = issued.issue("one"), issued.issue("other")
-        _, service = self.make(bind={"dtls": {"1": "127.0.0.1:0"}}, certfile=one.certfile, keyfile=other.keyfile)
-        problem = self.assertRaises(TLSProblem, service.startService)
+        _, service, harness = self.make(
+            bind={"dtls": {"1": "127.0.0.1:0"}}, certfile=one.certfile, keyfile=other.keyfile
+        )
+        problem = self.failureResultOf(harness.starting(), TLSProblem).value
         self.assertIn("lwm2m.keyfile", str(problem))
         self.assertEqual(service.ports.opened, {})
 
@@ -147,7 +147,8 @@ class ServiceTests(TestCase):
         events: list[LogEvent] = []
         globalLogPublisher.addObserver(events.append)
         self.addCleanup(globalLogPublisher.removeObserver, events.append)
-        self.make(xml_dir=str(folder))
+        _, _, harness = self.make(xml_dir=str(folder))
+        harness.start().stopping()
         told = [str(event["problem"]) for event in events if "problem" in event]
         self.assertEqual(len(told), 1)
         self.assertIn("wrong.xml", told[0])

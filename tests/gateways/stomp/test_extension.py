@@ -1,21 +1,21 @@
 """
-The service: what listens, and that nothing is left when it ends.
+The extension: what listens, and that nothing is left when it ends.
 """
 
 from twisted.internet import reactor
 from twisted.internet.defer import inlineCallbacks
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
-from twisted.plugin import getPlugins
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from gateways.stomp.service import makeService
+from gateways.stomp.extension import StompExtension
 from gateways.stomp.settings import StompSettings
 from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.config import settingsFrom
-from twisted_mqtt.interfaces import IGatewayMaker
+from twisted_mqtt.interfaces import IExtension
 from twisted_mqtt.stores.memory import MemoryStore
+from twisted_mqtt.testing.extension import ExtensionHarness
 
 
 class Reading(Protocol):
@@ -42,17 +42,16 @@ class Reading(Protocol):
         self.ended.callback(self.received)
 
 
-class ServiceTests(TestCase):
+class ExtensionTests(TestCase):
     """
-    Tests for L{gateways.stomp.service}.
+    Tests for L{gateways.stomp.extension}.
     """
 
-    def test_isFound(self) -> None:
+    def test_isExtension(self) -> None:
         """
-        Its maker is a plugin.
+        It is what an extension has to be.
         """
-        (maker,) = [maker for maker in getPlugins(IGatewayMaker) if maker.name == "stomp"]
-        verifyObject(IGatewayMaker, maker)
+        verifyObject(IExtension, StompExtension(StompSettings()))
 
     @inlineCallbacks
     def test_startsAgain(self):  # type: ignore[no-untyped-def]  # inlineCallbacks
@@ -66,15 +65,16 @@ class ServiceTests(TestCase):
         broker.startService()
         self.addCleanup(broker.stopService)
         for _ in range(2):
-            service = makeService(broker, settings.extension("stomp", StompSettings), reactor)
-            yield service.startService()
+            service = StompExtension(settings.extension("stomp", StompSettings))
+            harness = ExtensionHarness(service, broker)
+            yield harness.starting()
             self.assertEqual(sorted(service.ports), ["tcp", "ws"])
             endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", service.ports["tcp"].getHost().port)
             client = yield connectProtocol(endpoint, Reading())
             connected = yield client.connected_
             self.assertIn(b"CONNECTED\nversion:1.2\n", connected)
             self.assertEqual(len(broker.clients), 1)
-            yield service.stopService()
+            yield harness.stopping()
             received = yield client.ended
             self.assertIn(b"ERROR\nmessage:server_shutting_down\n", received)
             self.assertEqual(broker.clients, {})
@@ -93,7 +93,9 @@ class ServiceTests(TestCase):
         table = {"listener": {"bind": "127.0.0.1:0"}, "ws": {"bind": f"127.0.0.1:{port}"}}
         settings = settingsFrom({"stomp": table})
         broker = Broker(settings, reactor, MemoryStore())
-        service = makeService(broker, settings.extension("stomp", StompSettings), reactor)
-        yield self.assertFailure(service.startService(), CannotListenError)
+        service = StompExtension(settings.extension("stomp", StompSettings))
+        harness = ExtensionHarness(service, broker)
+        yield self.assertFailure(harness.starting(), CannotListenError)
         self.assertEqual(service.ports, {})
+        yield harness.stopping()
         self.assertEqual(broker.hooks.clientAuthenticate.callbacks, ())

@@ -1,16 +1,14 @@
 """
-The service of the CoAP gateway: its ports, from the tables of the configuration.
+The extension C{coap}: the ports of the CoAP gateway, from its table of the configuration.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
-from zope.interface import alsoProvides
+from zope.interface import implementer
 
 from gateways.coap.gateway import CoAPGateway
 from gateways.coap.multicast import Discovery
@@ -22,70 +20,75 @@ from gateways.coap.transport.ports import Ports
 from gateways.coap.transport.stream import StreamFactory
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
-from twisted_mqtt.interfaces import IRefreshing
+from twisted_mqtt.interfaces import IExtension
 from twisted_mqtt.net.datagrams import openGroup
 from twisted_mqtt.net.endpoints import tcpEndpoint
 from twisted_mqtt.net.portoptions import PortOptions, TransportOptions
 from twisted_mqtt.net.tls.options import TLSProblem, optionsOf
 
 if TYPE_CHECKING:
-    from twisted.application.service import IService
+    from collections.abc import Callable
 
     from twisted_mqtt.config.values import Bind
+    from twisted_mqtt.interfaces import IExtensionContext
 
 _log = Logger()
 
 
-class CoAPService(Service):
+@implementer(IExtension)
+class CoAPExtension:
     """
-    The gateway.
+    The extension C{coap}.
 
     @ivar gateway: what its clients share.
     @ivar ports: those that are open: C{"udp"}, C{"dtls"} and C{"tcp"}; and those that hear groups.
     """
 
-    def __init__(self, broker: Any, settings: CoAPSettings, reactor: Any) -> None:
-        self.gateway = CoAPGateway(broker, settings, PubSubTopics(settings.max_topics))
-        self.ports = Ports("coap", reactor, broker.wheel)
+    gateway: CoAPGateway
+    ports: Ports
+
+    #: Reads the certificates of DTLS again, where there is DTLS.
+    refresh: Callable[[], None] | None = None
+
+    def __init__(self, settings: CoAPSettings) -> None:
         self._discovery: Discovery | None = None
         self._streams: StreamFactory | None = None
-        self._broker = broker
         self._settings = settings
-        self._reactor = reactor
 
-    def startService(self) -> Any:
+    async def start(self, context: IExtensionContext) -> None:
         """
         Open the ports.
-
-        @return: None, or a Deferred that fires when that of TCP is open, too, and fails where it can't be.
 
         @raise twisted.internet.error.CannotListenError: one can't be opened; none is then.
         @raise twisted_mqtt.net.tls.options.TLSProblem: the keys of DTLS can't work; neither is any.
         """
-        Service.startService(self)
-        settings, broker = self._settings, self._broker
+        settings = self._settings
+        self._broker = broker = context.broker
+        self._reactor: Any = context.clock
+        self.gateway = CoAPGateway(broker, settings, PubSubTopics(settings.max_topics))
+        self.ports = Ports("coap", self._reactor, broker.wheel)
         try:
             dtls = settings.dtls
             if dtls.port is not None and dtls.peer_cert_as_username and dtls.verify != "verify_peer":
                 part = dtls.peer_cert_as_username
                 raise TLSProblem(f'coap.dtls.peer_cert_as_username = "{part}": needs verify = "verify_peer"')
-            context = None if dtls.port is None else DTLSContext(optionsOf(dtls, "coap.dtls"), broker.preSharedKeys)
+            keys = None if dtls.port is None else DTLSContext(optionsOf(dtls, "coap.dtls"), broker.preSharedKeys)
             plain = CoAPProtocol(self.gateway, self._profile("udp", settings.port), self._reactor)
             # Beside an address of its own, a group's is another one; the address for all takes those of groups, too.
             shared = settings.multicast and settings.port.host in ("0.0.0.0", "::")
             self.ports.openPlain("udp", settings.port, plain, "coap", shared)
             if settings.multicast:
                 self._openGroups(plain)
-            if dtls.port is not None and context is not None:
+            if dtls.port is not None and keys is not None:
                 profile = self._profile("dtls", dtls.port, dtls.peer_cert_as_username)
                 secure = CoAPProtocol(self.gateway, profile, self._reactor, True)
-                self.ports.openSecure("dtls", dtls.port, secure, "coap.dtls", context, dtls.max_associations)
-                alsoProvides(self, IRefreshing)
+                self.ports.openSecure("dtls", dtls.port, secure, "coap.dtls", keys, dtls.max_associations)
+                self.refresh = self.ports.refresh
+            if settings.tcp.port is not None:
+                await self._listen(settings.tcp.port, settings.tcp.max_connections)
         except BaseException:
-            self.ports.close()
+            await self.ports.close()
             raise
-        tcp = settings.tcp
-        return None if tcp.port is None else Deferred.fromCoroutine(self._listen(tcp.port, tcp.max_connections))
 
     async def _listen(self, bind: Bind, most: int) -> None:
         """
@@ -95,36 +98,21 @@ class CoAPService(Service):
         factory = self._streams = StreamFactory(self.gateway, profile, most)
         pending = profile.zone.max_pending_bytes
         options = PortOptions(transport=TransportOptions(highWater=pending, lowWater=pending // 4))
-        try:
-            port: Any = await tcpEndpoint(self._reactor, bind.port, bind.host, options).listen(factory)
-        except BaseException:
-            await self.ports.close()
-            raise
+        port: Any = await tcpEndpoint(self._reactor, bind.port, bind.host, options).listen(factory)
         host = port.getHost()
         factory.port = host.port
         self.ports.add("tcp", port, "coap.tcp", "tcp", host.host, host.port)
 
-    def refresh(self) -> None:
-        """
-        Read the certificates of DTLS again, see L{IRefreshing}; without DTLS there are none, and this is not provided.
-
-        @raise twisted_mqtt.net.tls.options.TLSProblem: they can't be used.
-        """
-        self.ports.refresh()
-
-    def stopService(self) -> Deferred[None]:
+    async def stop(self) -> None:
         """
         Send the clients away and close the ports.
-
-        @return: fires when they are closed.
         """
-        Service.stopService(self)
         self.gateway.endAll(SERVER_SHUTTING_DOWN)
         if self._discovery is not None:
             self._discovery.stop()
         if self._streams is not None:
             self._streams.releaseAll()
-        return self.ports.close()
+        await self.ports.close()
 
     def _profile(self, kind: str, bind: Bind, usernamePart: str | None = None) -> ListenerProfile:
         zone = self._broker.settings.resolveZone(self._settings.zone)
@@ -148,12 +136,3 @@ class CoAPService(Service):
                 self.ports.opened[f"{group} {number}"] = each
             if opened:
                 _log.info("coap.multicast: {group} is heard on port {port}", group=group, port=port)
-
-
-def makeService(broker: Any, settings: CoAPSettings | None, reactor: Any) -> IService:
-    """
-    The service of the gateway.
-
-    @param settings: the table C{[coap]}; without one, the defaults.
-    """
-    return CoAPService(broker, settings or CoAPSettings(), reactor)

@@ -1,14 +1,13 @@
 """
-The service of the LwM2M gateway: its ports, from the tables of the configuration.
+The extension C{lwm2m}: the ports of the LwM2M gateway, from its table of the configuration.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.application.service import Service
 from twisted.logger import Logger
-from zope.interface import alsoProvides
+from zope.interface import implementer
 
 from gateways.coap.transport.dtlscontext import DTLSContext
 from gateways.coap.transport.ports import Ports
@@ -18,14 +17,14 @@ from gateways.lwm2m.protocol import LwM2MProtocol
 from gateways.lwm2m.settings import LwM2MSettings
 from twisted_mqtt.broker.listenerprofile import ListenerProfile, limitsOf
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
-from twisted_mqtt.interfaces import IRefreshing
+from twisted_mqtt.interfaces import IExtension
 from twisted_mqtt.net.tls.options import optionsOf
 
 if TYPE_CHECKING:
-    from twisted.application.service import IService
-    from twisted.internet.defer import Deferred
+    from collections.abc import Callable
 
     from twisted_mqtt.config.values import Bind
+    from twisted_mqtt.interfaces import IExtensionContext
 
 _log = Logger()
 
@@ -34,67 +33,62 @@ _WINDOW_SLACK: Final = 16
 _LARGEST_WINDOW: Final = 65535
 
 
-class LwM2MService(Service):
+@implementer(IExtension)
+class LwM2MExtension:
     """
-    The gateway.
+    The extension C{lwm2m}.
 
     @ivar gateway: what its devices share.
     @ivar ports: those that are open: C{"udp"}, C{"udp.1"}, C{"dtls.1"}, ...
     """
 
-    def __init__(self, broker: Any, settings: LwM2MSettings, reactor: Any) -> None:
-        models, problems = loadModels(settings.xml_dir)
-        for problem in problems:
-            _log.error("lwm2m.xml_dir: {problem}", problem=problem)
-        self.gateway = LwM2MGateway(broker, settings, models)
-        for problem in self.gateway.bootstrapping.accounts.problems:
-            _log.error("{problem}", problem=problem)
-        self.ports = Ports("lwm2m", reactor, broker.wheel, settings.opts.recbuf, settings.opts.sndbuf)
-        self._broker = broker
-        self._settings = settings
-        self._reactor = reactor
+    gateway: LwM2MGateway
+    ports: Ports
 
-    def startService(self) -> None:
+    #: Reads the certificates of DTLS again, where there is DTLS.
+    refresh: Callable[[], None] | None = None
+
+    def __init__(self, settings: LwM2MSettings) -> None:
+        self._settings = settings
+
+    async def start(self, context: IExtensionContext) -> None:
         """
         Open the ports.
 
         @raise twisted.internet.error.CannotListenError: one can't be opened; none is then.
         @raise twisted_mqtt.net.tls.options.TLSProblem: the keys of DTLS can't work; neither is any.
         """
-        Service.startService(self)
         settings = self._settings
+        self._broker = broker = context.broker
+        self._reactor: Any = context.clock
+        models, problems = loadModels(settings.xml_dir)
+        for problem in problems:
+            _log.error("lwm2m.xml_dir: {problem}", problem=problem)
+        self.gateway = LwM2MGateway(broker, settings, models)
+        for problem in self.gateway.bootstrapping.accounts.problems:
+            _log.error("{problem}", problem=problem)
+        self.ports = Ports("lwm2m", self._reactor, broker.wheel, settings.opts.recbuf, settings.opts.sndbuf)
         binds = settings.bind
         try:
-            secure = [(f"dtls.{number}", bind, self._context()) for number, bind in enumerate(binds.dtls, 1)]
+            secure = [(f"dtls.{number}", bind, self._keys()) for number, bind in enumerate(binds.dtls, 1)]
             self._openPlain("udp", settings.port, "lwm2m")
             for number, bind in enumerate(binds.udp, 1):
                 self._openPlain(f"udp.{number}", bind, f"lwm2m.bind.udp.{number}")
-            for name, bind, context in secure:
+            for name, bind, keys in secure:
                 protocol = LwM2MProtocol(self.gateway, self._profile("dtls", bind), self._reactor, True)
                 key = f"lwm2m.bind.{name}"
-                self.ports.openSecure(name, bind, protocol, key, context, settings.max_associations)
-                alsoProvides(self, IRefreshing)
+                self.ports.openSecure(name, bind, protocol, key, keys, settings.max_associations)
+                self.refresh = self.ports.refresh
         except BaseException:
-            self.ports.close()
+            await self.ports.close()
             raise
 
-    def refresh(self) -> None:
-        """
-        Read the certificates of DTLS again, see L{IRefreshing}; without DTLS there are none, and this is not provided.
-
-        @raise twisted_mqtt.net.tls.options.TLSProblem: they can't be used.
-        """
-        self.ports.refresh()
-
-    def stopService(self) -> Deferred[None]:
+    async def stop(self) -> None:
         """
         Let the devices go and close the ports.
-
-        @return: fires when they are closed.
         """
-        Service.stopService(self)
         self.gateway.endAll(SERVER_SHUTTING_DOWN)
-        return self.ports.close()
+        await self.ports.close()
 
     def _openPlain(self, name: str, bind: Bind, key: str) -> None:
         protocol = LwM2MProtocol(self.gateway, self._profile("udp", bind), self._reactor)
@@ -103,7 +97,7 @@ class LwM2MService(Service):
     def _profile(self, kind: str, bind: Bind) -> ListenerProfile:
         return profileOf(self._broker.settings.resolveZone(self._settings.zone), kind, bind.isLoopback, self._settings)
 
-    def _context(self) -> DTLSContext:
+    def _keys(self) -> DTLSContext:
         return DTLSContext(optionsOf(self._settings, "lwm2m"), self._broker.preSharedKeys)
 
 
@@ -117,12 +111,3 @@ def profileOf(zone: Any, kind: str, onLoopback: bool, settings: LwM2MSettings) -
     # What waits for a device does so in the gateway, which answers for it.
     limits.maxInflight = min(_LARGEST_WINDOW, settings.max_commands + _WINDOW_SLACK)
     return ListenerProfile(f"lwm2m:{kind}", zone, limits, onLoopback)
-
-
-def makeService(broker: Any, settings: LwM2MSettings | None, reactor: Any) -> IService:
-    """
-    The service of the gateway.
-
-    @param settings: the table C{[lwm2m]}; without one, the defaults.
-    """
-    return LwM2MService(broker, settings or LwM2MSettings(), reactor)

@@ -1,0 +1,301 @@
+"""
+What an extension is given when it starts, and what is taken back when it ends.
+
+Whatever an extension registers through its context is held here, and undone at the end in the reverse order: callbacks,
+delayed calls, subscriptions, keys, and what the extension itself asks to have undone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_mqtt.hooks.points import hookOwner
+from twisted_mqtt.interfaces import IExtensionContext, IHeld, IKeySources
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
+    from twisted_mqtt.base.waiting import Maybe
+    from twisted_mqtt.core.subscription import Subscriber, Subscription
+    from twisted_mqtt.interfaces import IBroker, IExtension, INode
+    from twisted_mqtt.net.tls.psk import Find
+
+
+# So many names of one kind stand in the line of the log that tells what was swept.
+_MOST_SHOWN: Final = 8
+
+
+class ExtensionEnded(Exception):
+    """
+    An extension that has ended, or is ending, registers something.
+    """
+
+
+@implementer(IHeld)
+class Held:
+    """
+    One thing that an extension has registered.
+
+    @ivar kind: What it is, in a word or two, such as C{"callback"}.
+    @ivar detail: Which one, such as the name of a hook point; may be empty.
+    """
+
+    __slots__ = ("_holder", "_undo", "detail", "kind")
+
+    def __init__(self, holder: dict[int, Held], kind: str, detail: str, undo: Callable[[], object]) -> None:
+        """
+        @param holder: Those that are not closed, by their identity; this one joins them.
+        @param undo: Undoes what was registered; may return a Deferred or coroutine.
+        """
+        self.kind = kind
+        self.detail = detail
+        self._holder = holder
+        self._undo = undo
+        holder[id(self)] = self
+
+    @property
+    def closed(self) -> bool:
+        """
+        Whether it is undone, or has done what it was for.
+        """
+        return id(self) not in self._holder
+
+    def forget(self) -> bool:
+        """
+        It has done what it was for, and there is nothing to undo.
+
+        @return: Whether it was held until now.
+        """
+        return self._holder.pop(id(self), None) is not None
+
+    def close(self) -> Maybe[None]:
+        """
+        See L{IHeld}.
+        """
+        if not self.forget():
+            return None
+        outcome = self._undo()
+        if isinstance(outcome, CoroutineType):
+            outcome = Deferred.fromCoroutine(outcome)
+        return outcome.addCallback(_nothing) if isinstance(outcome, Deferred) else None
+
+
+@implementer(IExtensionContext)
+class ExtensionContext:
+    """
+    What one extension is given, from its start to its end.
+
+    @ivar name: The extension's name.
+    @ivar broker: The broker.
+    @ivar node: The node.
+    @ivar log: A logger of the extension's own.
+    @ivar clock: Measures time, and calls later.
+    @ivar preSharedKeys: Where sources of pre-shared keys are added.
+    """
+
+    def __init__(self, name: str, extension: IExtension, broker: IBroker, node: INode) -> None:
+        self.name = name
+        self.broker = broker
+        self.node = node
+        self.log = Logger(namespace=f"extension.{name}", source=extension)
+        self.clock: IReactorTime = broker.clock
+        self.preSharedKeys = KeySources(self)
+        self._extension = extension
+        self._held: dict[int, Held] = {}
+        self._ended = False
+
+    @property
+    def held(self) -> list[Held]:
+        """
+        What is registered at present, in the order in which it was.
+        """
+        return list(self._held.values())
+
+    def hold(self, kind: str, detail: str, undo: Callable[[], object]) -> Held:
+        """
+        Undo something at the end, unless the handle was closed before.
+
+        @param kind: What it is, for the log.
+        @param detail: Which one.
+        @param undo: Undoes it; may return a Deferred or coroutine.
+
+        @raise ExtensionEnded: The extension has ended.
+        """
+        self.check()
+        return Held(self._held, kind, detail, undo)
+
+    def hook(
+        self,
+        point: str,
+        action: Callable[..., Any],
+        *,
+        priority: int = 0,
+        filter: Callable[..., bool] | None = None,
+        args: Sequence[object] = (),
+    ) -> Held:
+        """
+        See L{IExtensionContext}.
+        """
+        self.check()
+        found = self.broker.hooks[point]
+        token = hookOwner.set(self._extension)
+        try:
+            found.add(action, priority=priority, filter=filter, args=args)
+        finally:
+            hookOwner.reset(token)
+        return self.hold("callback", point, lambda: found.remove(action))
+
+    def subscribe(self, subscriber: Subscriber, subscription: Subscription) -> Held:
+        """
+        See L{IExtensionContext}.
+        """
+        self.check()
+        self.broker.subscribe(subscriber, subscription)
+        topicFilter = subscription.topicFilter
+        return self.hold("subscription", topicFilter, lambda: self.broker.unsubscribe(subscriber, topicFilter))
+
+    def callLater(self, seconds: float, action: Callable[..., object], *args: object) -> Held:
+        """
+        See L{IExtensionContext}.
+        """
+        self.check()
+
+        def due() -> None:
+            held.forget()
+            self._do(action, args)
+
+        call = self.clock.callLater(seconds, due)
+        held = self.hold("delayed call", _nameOf(action), call.cancel)
+        return held
+
+    def loop(self, interval: float, action: Callable[..., object], *args: object, now: bool = False) -> Held:
+        """
+        See L{IExtensionContext}.
+        """
+        self.check()
+        looping = LoopingCall(self._do, action, args)
+        looping.clock = self.clock
+        looping.start(interval, now=now)
+        return self.hold("loop", _nameOf(action), looping.stop)
+
+    def run(self, work: Coroutine[Any, Any, object] | Deferred[Any], what: str = "") -> Held:
+        """
+        See L{IExtensionContext}.
+        """
+        self.check()
+        waiting: Deferred[Any] = work if isinstance(work, Deferred) else Deferred.fromCoroutine(work)
+        return self._follow(waiting, what or "work")[0]
+
+    def addCleanup(self, name: str, action: Callable[[], object]) -> Held:
+        """
+        See L{IExtensionContext}.
+        """
+        return self.hold("clean-up", name, action)
+
+    async def sweep(self, timeout: float) -> list[str]:
+        """
+        Undo what is still registered, the last first; after that nothing can be registered any more.
+
+        @param timeout: For how many seconds each is waited for.
+
+        @return: What was swept, for the log: an entry for each kind. What fails is logged, and the rest goes on.
+        """
+        self._ended = True
+        swept: dict[str, list[str]] = {}
+        while self._held:
+            held = self._held[next(reversed(self._held))]
+            swept.setdefault(held.kind, []).append(held.detail)
+            try:
+                await maybeDeferred(held.close).addTimeout(timeout, self.clock)
+            except Exception:
+                self.log.failure(
+                    "Undoing the {kind} {detail} of {name} failed", kind=held.kind, detail=held.detail, name=self.name
+                )
+        return [_counted(kind, details) for kind, details in swept.items()]
+
+    def check(self) -> None:
+        """
+        See that something can still be registered.
+
+        @raise ExtensionEnded: The extension has ended.
+        """
+        if self._ended:
+            raise ExtensionEnded(f"the extension {self.name} has ended")
+
+    def _do(self, action: Callable[..., object], args: tuple[object, ...]) -> Deferred[None] | None:
+        """
+        Call something of the extension, and log where it fails.
+
+        @return: None, or a Deferred that fires when what the extension waits for is over; it does not fail.
+        """
+        try:
+            outcome = action(*args)
+        except Exception:
+            self.log.failure("{what} of the extension {name} failed", what=_nameOf(action), name=self.name)
+            return None
+        if isinstance(outcome, CoroutineType):
+            outcome = Deferred.fromCoroutine(outcome)
+        return self._follow(outcome, _nameOf(action))[1] if isinstance(outcome, Deferred) else None
+
+    def _follow(self, waiting: Deferred[Any], what: str) -> tuple[Held, Deferred[None]]:
+        """
+        Hold something that is under way, and log where it fails.
+
+        @return: Its handle, and what fires when it is over; that does not fail.
+        """
+        over: Deferred[None] = Deferred()
+
+        def cancel() -> Deferred[None]:
+            waiting.cancel()
+            return over
+
+        def done(outcome: object) -> None:
+            held.forget()
+            if isinstance(outcome, Failure) and outcome.check(CancelledError) is None:
+                self.log.failure("{what} of the extension {name} failed", outcome, what=what, name=self.name)
+            over.callback(None)
+
+        held = Held(self._held, "work under way", what, cancel)
+        waiting.addBoth(done)
+        return held, over
+
+
+@implementer(IKeySources)
+class KeySources:
+    """
+    The pre-shared keys of the broker, as one extension adds to them.
+    """
+
+    def __init__(self, context: ExtensionContext) -> None:
+        self._context = context
+
+    def add(self, find: Find, mayWait: bool = False) -> Held:
+        """
+        See L{IKeySources}.
+        """
+        self._context.check()
+        keys = self._context.broker.preSharedKeys
+        keys.add(find, mayWait)
+        return self._context.hold("source of pre-shared keys", _nameOf(find), lambda: keys.remove(find))
+
+
+def _counted(kind: str, details: list[str]) -> str:
+    named = sorted({detail for detail in details if detail})
+    shown = ", ".join(named[:_MOST_SHOWN]) + (", ..." if len(named) > _MOST_SHOWN else "")
+    return f"{len(details)} x {kind}" + (f" ({shown})" if shown else "")
+
+
+def _nameOf(action: Callable[..., object]) -> str:
+    return str(getattr(action, "__qualname__", type(action).__name__))
+
+
+def _nothing(outcome: object) -> None:
+    return None

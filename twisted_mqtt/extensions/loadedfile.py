@@ -1,0 +1,117 @@
+"""
+What was loaded and unloaded while the broker ran, kept across restarts.
+
+The file has the form of the one that EMQ X calls C{loaded_plugins}, one name and a full stop a line, and holds what
+differs from the configuration: C{stomp.} runs although C{plugins.load} does not name it, C{-stomp.} does not run
+although it does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+_LINE: Final = re.compile(r"(-?)([A-Za-z0-9_]+)\.?")
+
+
+class LoadedFileError(Exception):
+    """
+    The file cannot be read or written, or has a line that says nothing; the text says which and why.
+    """
+
+
+class Changes(Struct, frozen=True):
+    """
+    What differs from the configuration.
+
+    @ivar loaded: Runs although the configuration does not name it, in the order in which it was loaded.
+    @ivar unloaded: Does not run although the configuration names it.
+    """
+
+    loaded: tuple[str, ...] = ()
+    unloaded: tuple[str, ...] = ()
+
+    def withLoaded(self, name: str) -> Changes:
+        """
+        The same, once an extension was loaded.
+        """
+        return replace(
+            self,
+            loaded=(*(other for other in self.loaded if other != name), name),
+            unloaded=tuple(other for other in self.unloaded if other != name),
+        )
+
+    def withUnloaded(self, name: str) -> Changes:
+        """
+        The same, once an extension was unloaded.
+        """
+        return Changes(
+            loaded=tuple(other for other in self.loaded if other != name),
+            unloaded=(*(other for other in self.unloaded if other != name), name),
+        )
+
+    def wanted(self, named: tuple[str, ...]) -> list[str]:
+        """
+        What is to run.
+
+        @param named: What the configuration names, in order.
+        """
+        return list(dict.fromkeys([*(name for name in named if name not in self.unloaded), *self.loaded]))
+
+
+class LoadedFile:
+    """
+    The file. It is written as a whole and put in the place of the old one, so that a crash leaves one or the other.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> Changes:
+        """
+        Read what was kept; nothing, where there is no file.
+
+        @raise LoadedFileError: It cannot be read.
+        """
+        try:
+            text = self._path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return Changes()
+        except (OSError, UnicodeDecodeError) as error:
+            raise LoadedFileError(f"{self._path}: cannot be read ({error})") from error
+        loaded: list[str] = []
+        unloaded: list[str] = []
+        for number, line in enumerate(text.splitlines(), 1):
+            line = line.strip()
+            if not line or line.startswith(("#", "%")):
+                continue
+            found = _LINE.fullmatch(line)
+            if found is None:
+                raise LoadedFileError(f'{self._path}:{number}: must be the name of an extension, such as "stomp."')
+            (unloaded if found[1] else loaded).append(found[2])
+        return Changes(tuple(loaded), tuple(unloaded))
+
+    def write(self, changes: Changes) -> None:
+        """
+        Keep what differs. It waits for the disk.
+
+        @raise LoadedFileError: It cannot be written; what was kept before is still there.
+        """
+        lines = [*(f"{name}." for name in changes.loaded), *(f"-{name}." for name in changes.unloaded)]
+        text = "".join(f"{line}\n" for line in lines)
+        new = self._path.with_name(f"{self._path.name}.new")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with open(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(new, self._path)
+        except OSError as error:
+            raise LoadedFileError(f"{self._path}: cannot be written ({error.strerror})") from error
