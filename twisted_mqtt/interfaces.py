@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from twisted.logger import Logger
     from twisted.web.resource import IResource
 
+    from twisted_mqtt.base.listing import Listing
     from twisted_mqtt.base.metrics import Metrics
     from twisted_mqtt.base.records import Records
     from twisted_mqtt.base.threads import Threads
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.broker.alarms import Alarms
     from twisted_mqtt.broker.bans import Bans
     from twisted_mqtt.broker.client import ClientInfo
+    from twisted_mqtt.broker.directory import FilterWatch
     from twisted_mqtt.broker.retained import PayloadReader, RetainedMessages
     from twisted_mqtt.broker.subscribing import Subscribing
     from twisted_mqtt.config.schema_http import AnyHTTPSettings
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.message import Message
     from twisted_mqtt.core.outbox import Outbox
     from twisted_mqtt.core.packets import Connect, Subscribe, Unsubscribe
+    from twisted_mqtt.core.parteddict import PartedDict
     from twisted_mqtt.core.properties import Properties
     from twisted_mqtt.core.router import Router
     from twisted_mqtt.core.subscription import Subscriber, Subscription
@@ -60,6 +63,7 @@ __all__ = [
     "IBroker",
     "IClient",
     "IClientShell",
+    "IDirectory",
     "IExtension",
     "IExtensionMaker",
     "IExtensionContext",
@@ -160,8 +164,15 @@ class ISession(ISubscriber):
     createdAt: float = Attribute("When it began, in seconds since the epoch.")
     expiryInterval: int = Attribute("For how many seconds it outlives its connection; 0xFFFFFFFF for ever.")
     expiresAt: float = Attribute("When it ends, in seconds since the epoch; 0 for never, or while the client is here.")
+    info: IClient = Attribute("Its client: the present one, or the last that was here.")
     subscriptions: dict[str, Subscription] = Attribute("By the filter as the client named it. Not to be changed.")
     queueLength: int = Attribute("How many messages wait to be sent.")
+
+    def stats() -> dict[str, int]:
+        """
+        Its figures, by the names that management shows: subscriptions, what is in flight, waiting or awaiting PUBREL,
+        the limits of each, and how many messages were dropped.
+        """
 
 
 class IWatch(Interface):
@@ -194,6 +205,61 @@ class IWatch(Interface):
         """
 
 
+class IDirectory(Interface):
+    """
+    Who is here, what is subscribed and what is retained.
+
+    Each method returns a L{Listing<twisted_mqtt.base.listing.Listing>}: it is taken a page at a time, in slices of a
+    millisecond, however many things there are. It shows nothing twice, and all that was there from the first page to
+    the last. C{where} says whether a thing is wanted; it has to be quick, and is asked about each thing once.
+    C{topicTree} is the name of a topic tree, '' the default one; sessions and their subscriptions are those of all.
+    """
+
+    def sessions(
+        where: Callable[[ISession], bool] | None = None,
+        key: Callable[[ISession], object] | None = None,
+        reverse: bool = False,
+    ) -> Listing[ISession]:
+        """
+        Sessions: every connected client has one, and so have those that are away. One by its client identifier is in
+        C{sessions} of L{IBroker}; by a user name or an address they are found by going through all.
+
+        @param key: what to sort by, such as C{lambda session: session.createdAt}; none for no order in particular.
+        @param reverse: whether the greatest comes first.
+        """
+
+    def subscriptions(where: Callable[[Subscription], bool] | None = None) -> Listing[Subscription]:
+        """
+        The subscriptions of all sessions; C{subscription.subscriber} is the session. Those of one are its
+        C{subscriptions}.
+        """
+
+    def filters(where: Callable[[str], bool] | None = None, topicTree: str = "") -> Listing[str]:
+        """
+        The filters that are subscribed, each once, without shares and with mount points: the routes of this node.
+        """
+
+    def subscribers(topicFilter: str, topicTree: str = "") -> Listing[Subscription]:
+        """
+        Who has subscribed exactly this filter, mount point included. With C{$share/NAME/}, the members of that share;
+        without, those who do not share, then the members of all its shares.
+
+        @raise twisted_mqtt.core.reasons.ProtocolError: the filter is malformed.
+        """
+
+    def matching(topic: str, topicTree: str = "") -> Listing[Subscription]:
+        """
+        All subscriptions that match a topic, each by itself, and all members of shares: who might get a message of it.
+        """
+
+    def retained(topicFilter: str = "#", topicTree: str = "") -> Listing[Message]:
+        """
+        The retained messages whose topics match a filter; those of the broker itself are found by filters that begin
+        with C{$SYS}. With C{retainer.storage_type = "disc_only"} most have neither payload nor properties: C{fetch} of
+        C{broker.retained} reads one.
+        """
+
+
 class IBroker(Interface):
     """
     The broker service, as extensions and gateways see it.
@@ -217,6 +283,11 @@ class IBroker(Interface):
     outbox: Outbox = Attribute("For those who make connections.")
     wheel: TimerWheel = Attribute("Deadlines to the second.")
     retained: RetainedMessages = Attribute("The retained messages.")
+    clients: Mapping[str, IClient] = Attribute(
+        "Who is connected, by C{scoped(topicTree, clientID)}. Not to be changed."
+    )
+    sessions: PartedDict[Session] = Attribute("All sessions, by C{scoped(topicTree, clientID)}. Not to be changed.")
+    directory: IDirectory = Attribute("What there is, to be listed and looked up.")
 
     def connect(client: ClientInfo, request: Connect, connection: Connection) -> Maybe[Admission]:
         """
@@ -269,6 +340,7 @@ class IBroker(Interface):
         protocol: str = "",
         zone: str = "external",
         isSuperuser: bool = False,
+        topicTree: str = "",
     ) -> IClient:
         """
         Make an account: somebody for whom messages are published without a connection, by way of HTTP, say. Access
@@ -325,7 +397,7 @@ class IBroker(Interface):
         """
         See messages as they are published, without being a subscriber: a watch is in no figure of subscriptions, and a
         message that nobody else wants has no matching subscribers. It slows no publisher down: messages wait in a
-        bounded queue, and the callback is called in turns of its own.
+        bounded queue, and the callback is called in turns of its own. It sees the default topic tree.
 
         The message is shared with its subscribers and must not be changed. It says who has published it: C{clientID},
         C{username}, C{peerHost}, C{protocol}.
@@ -343,6 +415,39 @@ class IBroker(Interface):
         @param name: whose watch it is, for the log and for management.
 
         @raise ValueError: a filter is malformed or shared, or there is none, or a limit is less than one.
+        """
+
+    def watchFilters(
+        added: Callable[[str, str, str | None], object], removed: Callable[[str, str, str | None], object]
+    ) -> FilterWatch:
+        """
+        Be told when the first subscriber of a filter comes and when the last goes; for the filters that are subscribed
+        already, see C{filters} of L{IDirectory}. A subscription that is replaced is neither.
+
+        @param added: called with the name of the topic tree; with the filter, mount point included and share not; and
+            with the name of the share whose first member has come, or L{None} for one who does not share. It is called
+            amid the work of the broker: it must neither wait nor subscribe nor publish.
+        @param removed: called likewise.
+
+        @return: has C{close()}.
+        """
+
+    def kick(clientID: str, reason: int, text: str = "", topicTree: str = "") -> bool:
+        """
+        Send a client away; its session stays as long as it was to.
+
+        @param reason: an MQTT 5 reason code.
+        @param text: for a person.
+        @param topicTree: the topic tree that it is in; '' for the default one.
+
+        @return: whether it was connected.
+        """
+
+    def endSession(clientID: str, topicTree: str = "") -> bool:
+        """
+        End a session with all that waits in it, and send its client away if it is connected.
+
+        @return: whether there was one.
         """
 
     def isHeard(topic: str) -> bool:
@@ -388,9 +493,9 @@ class IBroker(Interface):
         Undo L{subscribe}; returns whether there was such a subscription.
         """
 
-    def subscribeClient(client: IClient, packet: Subscribe, trusted: bool = False) -> Maybe[Subscribing]:
+    def subscribeClient(client: IClient | ISession, packet: Subscribe, trusted: bool = False) -> Maybe[Subscribing]:
         """
-        Subscribe for a client, as a SUBSCRIBE asks.
+        Subscribe for a client, as a SUBSCRIBE asks; for a session also while its client is away.
 
         @param trusted: whether the broker itself wants it, so that neither hooks nor access rules are asked.
 
@@ -400,9 +505,9 @@ class IBroker(Interface):
         @raise twisted_mqtt.core.reasons.ProtocolError: the packet is against the specification.
         """
 
-    def unsubscribeClient(client: IClient, packet: Unsubscribe) -> Maybe[list[int]]:
+    def unsubscribeClient(client: IClient | ISession, packet: Unsubscribe) -> Maybe[list[int]]:
         """
-        Unsubscribe for a client, as an UNSUBSCRIBE asks.
+        Unsubscribe for a client, as an UNSUBSCRIBE asks; for a session also while its client is away.
 
         @return: a reason code for each filter, or a Deferred of them. It does not fail.
 

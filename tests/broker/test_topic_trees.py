@@ -277,3 +277,33 @@ def test_strangeClientIdentifier(world: World) -> None:
     second = world.client("", "\x01a\x01c", sessionExpiry=100)
     first.expectNothing()
     assert not first.lost and not second.lost and len(world.broker.sessions) == 2
+
+
+def test_directory(world: World) -> None:
+    """
+    What is listed and looked up, who is told of filters, and for whom is published is in a tree that is named.
+    """
+    told: list[tuple[str, str, str, str | None]] = []
+    watch = world.broker.watchFilters(
+        lambda *what: told.append(("+", *what)),
+        lambda *what: told.append(("-", *what)),
+    )
+    peer = world.client("a", "c")
+    peer.subscribe("t", "$share/g/t")
+    directory = world.broker.directory
+    assert directory.filters().next(9) == directory.subscribers("t").next(9) == directory.matching("t").next(9) == []
+    assert directory.filters(topicTree="a").next(9) == ["t"]
+    for found in (directory.subscribers("t", "a"), directory.matching("t", "a")):
+        page = found.next(9)
+        assert isinstance(page, list)
+        assert [each.topicFilter for each in page] == ["t", "$share/g/t"]
+    account = world.broker.account("me", topicTree="a")
+    assert world.broker.publishAs(account, "t", b"p", 0, True) == 0
+    retained = directory.retained("#", "a").next(9)
+    assert isinstance(retained, list)
+    assert [message.payload for message in retained] == [b"p"]
+    assert directory.retained("#").next(9) == []
+    peer.disconnect()
+    assert told[:2] == [("+", "a", "t", None), ("+", "a", "t", "g")]
+    assert set(told[2:]) == {("-", "a", "t", None), ("-", "a", "t", "g")}
+    watch.close()

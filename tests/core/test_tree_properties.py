@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from tests.kits.strategies import deepTopicFilters, deepTopicNames, topicFilters, topicNames
 from twisted_mqtt.core.message import Message
+from twisted_mqtt.core.retainedtree import RetainedTree
 from twisted_mqtt.core.subscription import Subscription
 from twisted_mqtt.core.topics import hasWildcard, isTopicFilter, matches
-from twisted_mqtt.core.tree import RetainedTree, SubscriptionTree
+from twisted_mqtt.core.tree import SubscriptionTree
 
 
 class Somebody:

@@ -23,6 +23,7 @@ from twisted_mqtt.broker.admission import Admission, AdmissionControl, expanded
 from twisted_mqtt.broker.alarms import Alarms
 from twisted_mqtt.broker.banrecord import Ban
 from twisted_mqtt.broker.bans import Bans
+from twisted_mqtt.broker.directory import Directory, FilterWatch, FilterWatches
 from twisted_mqtt.broker.figures import register as registerFigures
 from twisted_mqtt.broker.figures import registerParts
 from twisted_mqtt.broker.implements import ClientInfo
@@ -90,6 +91,7 @@ class Broker(Service):
     @ivar reactor: what C{clock} is, with all that it provides.
     @ivar threads: for what blocks.
     @ivar metrics: counters, gauges and histograms, those of extensions too.
+    @ivar directory: what there is, to be listed and looked up.
     @ivar outbox: collects the connections with output.
     @ivar hurry: says whether something waits that is not the network: while it does, a turn of the network ends with
         the socket at hand. May be called from any thread.
@@ -154,6 +156,8 @@ class Broker(Service):
         self.publishing = Publishing(self.router, self.store.room, self.permissions, clock, self.publish)
         self.watching = Watching(self.router, clock)
         self._safety = Safety(self.router)
+        self.directory = Directory(self.sessions, self.router, self.retained, clock)
+        self._filterWatches = FilterWatches(self.router)
         registerFigures(self.metrics, self.counters, self.stats)
         registerParts(self)
         self._housekeeping = LoopingCall(self._keepHouse)
@@ -248,17 +252,13 @@ class Broker(Service):
 
     def kick(self, clientID: str, reason: int, text: str = "", topicTree: str = "") -> bool:
         """
-        Send a client away; returns whether it was connected.
-
-        @param topicTree: the topic tree that it is in.
+        See L{IBroker}.
         """
         return self.registry.kick(scoped(topicTree, clientID), reason, text)
 
     def endSession(self, clientID: str, topicTree: str = "") -> bool:
         """
-        End the session of a client that is not connected; returns whether there was one.
-
-        @param topicTree: the topic tree that it is in.
+        See L{IBroker}.
         """
         return self.registry.end(scoped(topicTree, clientID))
 
@@ -326,6 +326,7 @@ class Broker(Service):
         protocol: str = "",
         zone: str = "external",
         isSuperuser: bool = False,
+        topicTree: str = "",
     ) -> ClientInfo:
         """
         See L{IBroker}.
@@ -334,6 +335,7 @@ class Broker(Service):
         client.clientID = clientID
         client.username = username
         client.isSuperuser = isSuperuser
+        client.topicTree = topicTree
         client.mountpoint = expanded(client.options.mountpoint, client)
         client.limitRate(self.clock.seconds())
         return client
@@ -374,6 +376,14 @@ class Broker(Service):
         """
         filters = (topicFilter,) if isinstance(topicFilter, str) else topicFilter
         return self.watching.add(filters, callback, limit, limitBytes, dropNewest, concurrency, name)
+
+    def watchFilters(
+        self, added: Callable[[str, str, str | None], object], removed: Callable[[str, str, str | None], object]
+    ) -> FilterWatch:
+        """
+        See L{IBroker}.
+        """
+        return self._filterWatches.add(added, removed)
 
     def isHeard(self, topic: str) -> bool:
         """
@@ -418,27 +428,21 @@ class Broker(Service):
         group, matching = splitShare(topicFilter)
         return self.router.tree.remove(matching, subscriber, group)
 
-    def subscribeClient(self, client: IClient, packet: Subscribe, trusted: bool = False) -> Maybe[Subscribing]:
+    def subscribeClient(
+        self, client: IClient | ISession, packet: Subscribe, trusted: bool = False
+    ) -> Maybe[Subscribing]:
         """
-        Subscribe for a client, as a SUBSCRIBE asks.
-
-        @param trusted: whether the broker itself wants it, so that neither hooks nor access rules are asked.
-
-        @return: a L{Subscribing} that is done, or a Deferred of it. It does not fail.
-
-        @raise twisted_mqtt.core.reasons.ProtocolError: the packet is against the specification.
+        See L{IBroker}.
         """
-        return self.subscriptions.subscribe(infoOf(client), packet, trusted)
+        session = client if isinstance(client, Session) else None
+        return self.subscriptions.subscribe(infoOf(client), packet, trusted, session)
 
-    def unsubscribeClient(self, client: IClient, packet: Unsubscribe) -> Maybe[list[int]]:
+    def unsubscribeClient(self, client: IClient | ISession, packet: Unsubscribe) -> Maybe[list[int]]:
         """
-        Unsubscribe for a client, as an UNSUBSCRIBE asks.
-
-        @return: the reason codes, or a Deferred of them. It does not fail.
-
-        @raise twisted_mqtt.core.reasons.ProtocolError: the packet is against the specification.
+        See L{IBroker}.
         """
-        return self.subscriptions.unsubscribe(infoOf(client), packet)
+        session = client if isinstance(client, Session) else None
+        return self.subscriptions.unsubscribe(infoOf(client), packet, session)
 
     # What the core asks and tells
 

@@ -188,18 +188,8 @@ class ClientInfo:
         """
         if not self.options.enable_stats:
             return {}
-        found: dict[str, int] = {}
-        limits, session, connection = self.limits, self.session, self.connection
-        if session is not None:
-            unreleased = session.unreleased
-            found["subscriptions_cnt"] = len(session.subscriptions)
-            found["max_subscriptions"] = limits.maxSubscriptions
-            found["inflight"] = len(session.inflight)
-            found["max_inflight"] = self.window
-            found["mqueue_len"] = session.queueLength
-            found["max_mqueue"] = limits.maxQueue
-            found["awaiting_rel"] = 0 if unreleased is None else len(unreleased)
-            found["max_awaiting_rel"] = limits.maxAwaitingRel
+        session, connection = self.session, self.connection
+        found = {} if session is None else session.stats()
         if connection is not None:
             found["recv_oct"] = connection.receivedBytes
             found["recv_pkt"] = connection.count

@@ -13,11 +13,11 @@ from twisted.logger import Logger
 from twisted_mqtt.base.waiting import Maybe
 from twisted_mqtt.config.schema_retainer import RetainerSettings
 from twisted_mqtt.core.message import Message
+from twisted_mqtt.core.retainedtree import RetainedTree
 from twisted_mqtt.core.topics import scoped, unscoped
-from twisted_mqtt.core.tree import RetainedTree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from twisted_mqtt.core.counters import Counters
 
@@ -229,6 +229,14 @@ class RetainedMessages:
         """
         tree = self._treeOf(topicTree)
         return [] if tree is None else tree.match(topicFilter)
+
+    def steps(self, topicFilter: str, topicTree: str = "") -> Iterator[Message | None]:
+        """
+        The messages whose topics match a filter, while they change: see C{RetainedTree.messages}. Those that are on
+        disk alone have neither payload nor properties.
+        """
+        tree = self._treeOf(topicTree)
+        return iter(()) if tree is None else tree.messages(topicFilter)
 
     def expiryOf(self, message: Message) -> float:
         """

@@ -17,7 +17,8 @@ from twisted_mqtt.broker.wills import Wills
 from twisted_mqtt.core.connection import Connection
 from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.events import Events, Switches
-from twisted_mqtt.core.reasons import SESSION_TAKEN_OVER
+from twisted_mqtt.core.parteddict import PartedDict
+from twisted_mqtt.core.reasons import ADMINISTRATIVE_ACTION, SESSION_TAKEN_OVER
 from twisted_mqtt.core.router import Router
 from twisted_mqtt.core.session import NEVER, Session
 
@@ -60,7 +61,7 @@ class SessionRegistry:
         @param passesOn: whether what waits for an absent member of a shared subscription goes to one that is there.
         """
         self.clients: dict[str, ClientInfo] = {}
-        self.sessions: dict[str, Session] = {}
+        self.sessions: PartedDict[Session] = PartedDict()
         self.now = now
         self._router = router
         self._counters: Counters = router.counters
@@ -194,13 +195,17 @@ class SessionRegistry:
 
     def end(self, key: str) -> bool:
         """
-        End the session of a client that is not connected; returns whether there was one.
+        End the session of a client, which is sent away if it is connected; returns whether there was one.
 
         @param key: its C{key}.
         """
+        client = self.clients.get(key)
+        if client is not None:
+            self.sendAway(client, ADMINISTRATIVE_ACTION)
+            # If it was to end with the connection, it has.
         session = self.sessions.get(key)
-        if session is None or key in self.clients:
-            return False
+        if session is None:
+            return client is not None
         self._endSession(session, "terminated", "kicked")
         return True
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.counters import Counters
     from twisted_mqtt.core.packets import Subscribe, Unsubscribe
     from twisted_mqtt.core.router import Router
+    from twisted_mqtt.core.session import Session
     from twisted_mqtt.hooks.points import Hooks
     from twisted_mqtt.interfaces import IStore
 
@@ -67,21 +68,27 @@ class SubscriptionService:
         self.store = store
         self.clock = clock
 
-    def subscribe(self, client: ClientInfo, packet: Subscribe, trusted: bool = False) -> Maybe[Subscribing]:
+    def subscribe(
+        self, client: ClientInfo, packet: Subscribe, trusted: bool = False, session: Session | None = None
+    ) -> Maybe[Subscribing]:
         """
         Subscribe for a client, as a SUBSCRIBE asks.
 
         @param trusted: whether the broker itself wants it, so that neither hooks nor access rules are asked.
+        @param session: whose subscriptions they are to be, whether the client is here or not; without it they are those
+            of the session that the client has as long as it is here.
 
         @return: a L{Subscribing} that is done, or a Deferred of it. It does not fail.
 
         @raise ProtocolError: the packet is against the specification; nothing was subscribed.
         """
-        return Subscribing(self, client, packet, trusted).begin()
+        return Subscribing(self, client, packet, trusted, session).begin()
 
-    def unsubscribe(self, client: ClientInfo, packet: Unsubscribe) -> Maybe[list[int]]:
+    def unsubscribe(self, client: ClientInfo, packet: Unsubscribe, session: Session | None = None) -> Maybe[list[int]]:
         """
         Unsubscribe for a client, as an UNSUBSCRIBE asks.
+
+        @param session: see L{subscribe}.
 
         @return: a reason code for each filter, or a Deferred of them. It does not fail.
 
@@ -92,15 +99,18 @@ class SubscriptionService:
         self.counters.client_unsubscribe += 1
         point = self.hooks.clientUnsubscribe
         if not point.callbacks:
-            return self._unsubscribe(packet.topicFilters, client, packet)
+            return self._unsubscribe(packet.topicFilters, client, packet, session)
         properties = packet.properties or Properties()
-        return then(point.fold(client, properties, packet.topicFilters), self._unsubscribe, client, packet)
+        return then(point.fold(client, properties, packet.topicFilters), self._unsubscribe, client, packet, session)
 
-    def remove(self, client: ClientInfo, topicFilter: str) -> int:
+    def remove(self, client: ClientInfo, topicFilter: str, session: Session | None = None) -> int:
         """
         Remove one subscription of a client; returns the reason code.
+
+        @param session: see L{subscribe}.
         """
-        session = client.session
+        if session is None:
+            session = client.session
         subscription = None if session is None else session.subscriptions.pop(topicFilter, None)
         if session is None or subscription is None:
             return NO_SUBSCRIPTION_EXISTED
@@ -119,16 +129,26 @@ class SubscriptionService:
         self.hooks.sessionUnsubscribed.run(client, topicFilter, subscription)
         return SUCCESS
 
-    def _unsubscribe(self, topicFilters: list[str], client: ClientInfo, packet: Unsubscribe) -> Maybe[list[int]]:
-        return self._unsubscribeSome(None, [], topicFilters, client, packet)
+    def _unsubscribe(
+        self, topicFilters: list[str], client: ClientInfo, packet: Unsubscribe, session: Session | None
+    ) -> Maybe[list[int]]:
+        return self._unsubscribeSome(None, [], topicFilters, client, packet, session)
 
     def _unsubscribeSome(
-        self, _: None, reasons: list[int], topicFilters: list[str], client: ClientInfo, packet: Unsubscribe
+        self,
+        _: None,
+        reasons: list[int],
+        topicFilters: list[str],
+        client: ClientInfo,
+        packet: Unsubscribe,
+        session: Session | None,
     ) -> Maybe[list[int]]:
         for topicFilter in topicFilters[len(reasons) : len(reasons) + _AT_ONCE]:
-            reasons.append(self.remove(client, topicFilter))
+            reasons.append(self.remove(client, topicFilter, session))
         if len(reasons) < len(topicFilters):
-            return nextTurn(self.clock).addCallback(self._unsubscribeSome, reasons, topicFilters, client, packet)
+            return nextTurn(self.clock).addCallback(
+                self._unsubscribeSome, reasons, topicFilters, client, packet, session
+            )
         # A hook may have taken filters out; the client gets an answer for each that it has sent.
         missing = len(packet.topicFilters) - len(reasons)
         return reasons[: len(packet.topicFilters)] + [SUCCESS] * missing
@@ -143,12 +163,18 @@ class Subscribing:
     """
 
     def __init__(
-        self, service: SubscriptionService, client: ClientInfo, packet: Subscribe, trusted: bool = False
+        self,
+        service: SubscriptionService,
+        client: ClientInfo,
+        packet: Subscribe,
+        trusted: bool = False,
+        session: Session | None = None,
     ) -> None:
         self._service = service
         self.client = client
         self.packet = packet
         self.trusted = trusted
+        self._ownSession = session
         self.reasons = [NOT_AUTHORIZED] * len(packet.requests)
         self._accepted: list[tuple[Subscription, bool]] = []
 
@@ -177,7 +203,7 @@ class Subscribing:
         """
         Send the retained messages that the new subscriptions ask for; after SUBACK, which is the usual order.
         """
-        service, session = self._service, self.client.session
+        service, session = self._service, self._session()
         if session is None:
             return
         now = service.clock.seconds()
@@ -186,6 +212,17 @@ class Subscribing:
             # [MQTT-3.3.1-9], [MQTT-3.3.1-10], [MQTT-3.3.1-11]; not for shared ones: 4.8.2
             if subscription.share is None and (handling == 0 or (handling == 1 and new)):
                 session.deliverRetained(service.retained, subscription, now)
+        if self.client.session is None:
+            session.putAside()
+
+    def _session(self) -> Session | None:
+        """
+        The session to subscribe for, if it is still there.
+        """
+        session = self._ownSession
+        if session is None:
+            return self.client.session
+        return None if session.shut else session
 
     def _rewritten(self, requests: list[SubscriptionRequest]) -> Maybe[Subscribing]:
         """
@@ -233,8 +270,8 @@ class Subscribing:
         """
         Why a filter can't be subscribed whatever the access rules say; 0 if there is no such reason.
         """
-        client, limits = self.client, self.client.limits
-        session = client.session
+        limits = self.client.limits
+        session = self._session()
         if request.qos > 2:  # how a hook says no
             return request.qos
         try:
@@ -260,7 +297,7 @@ class Subscribing:
 
     def _take(self, request: SubscriptionRequest, allowed: bool) -> int:
         service, client = self._service, self.client
-        session = client.session
+        session = self._session()
         if not allowed or session is None:
             service.counters.packets_subscribe_auth_error += 1
             return NOT_AUTHORIZED

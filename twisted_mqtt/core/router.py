@@ -12,7 +12,7 @@ from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.queue import Entry
 from twisted_mqtt.core.subscription import RANDOM, SharedGroup, Subscription
-from twisted_mqtt.core.tree import SubscriptionTree
+from twisted_mqtt.core.tree import FilterEvents, SubscriptionTree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,7 @@ class Router:
         "progress",
         "waiting",
         "released",
+        "_filterEvents",
         "_number",
     )
 
@@ -64,6 +65,7 @@ class Router:
         self.progress: Progress = Progress()
         self.waiting: list[Sender] = []
         self.released: Callable[[], None] | None = None
+        self._filterEvents: FilterEvents | None = None
         self._number: int = 0
 
     def route(self, message: Message) -> int:
@@ -125,7 +127,8 @@ class Router:
         tree = self.tree
         if topicTree:
             other = self.trees.get(topicTree)
-            tree = self.trees[topicTree] = SubscriptionTree() if other is None else other
+            tree = self.trees[topicTree] = SubscriptionTree(topicTree) if other is None else other
+            tree.events = self._filterEvents
         return tree.add(subscription, group)
 
     def unsubscribe(self, topicTree: str, matching: str, subscriber: object, group: str | None = None) -> bool:
@@ -142,6 +145,20 @@ class Router:
         if tree.count == 0:
             del self.trees[topicTree]
         return found
+
+    def treeOf(self, topicTree: str) -> SubscriptionTree | None:
+        """
+        The subscriptions of a topic tree, or L{None} where it has none.
+        """
+        return self.trees.get(topicTree) if topicTree else self.tree
+
+    def tellFilters(self, events: FilterEvents | None) -> None:
+        """
+        Tell somebody, or nobody any more, which filters of all topic trees have subscribers.
+        """
+        self._filterEvents = events
+        for tree in self.allTrees():
+            tree.events = events
 
     def allTrees(self) -> list[SubscriptionTree]:
         """

@@ -47,6 +47,8 @@ class Session:
     @ivar mountpoint: the prefix of all its topics; empty for none.
     @ivar topicTree: the topic tree of its subscriptions and of its client's messages; empty for the default one. With
         the client identifier it is the identity of the session.
+    @ivar deliveries: how many messages have been sent, repetitions not counted.
+    @ivar dropped: how many messages were not, and will not be.
     @ivar redispatcher: takes what L{loaded} is given once the session has ended, where something is to be passed on.
     """
 
@@ -78,6 +80,7 @@ class Session:
         "_filling",
         "deliveries",
         "redispatcher",
+        "dropped",
     )
 
     def __init__(
@@ -118,6 +121,7 @@ class Session:
         self.unreleased: Unreleased | None = None
         self.window: int = 0
         self.deliveries: int = 0
+        self.dropped: int = 0
         # The retained messages that are still to come.
         self._backlog: Backlog | None = None
         # The entry that a deliver hook has not decided on yet.
@@ -145,6 +149,24 @@ class Session:
         How many messages wait.
         """
         return 0 if self.queue is None else self.queue.length
+
+    def stats(self) -> dict[str, int]:
+        """
+        See L{twisted_mqtt.interfaces.ISession}.
+        """
+        limits, unreleased = self.limits, self.unreleased
+        return {
+            "subscriptions_cnt": len(self.subscriptions),
+            "max_subscriptions": limits.maxSubscriptions,
+            "inflight": len(self.inflight),
+            "max_inflight": self.window or limits.maxInflight,
+            "mqueue_len": self.queueLength,
+            "max_mqueue": limits.maxQueue,
+            "mqueue_dropped": self.dropped,
+            "awaiting_rel": 0 if unreleased is None else len(unreleased),
+            "max_awaiting_rel": limits.maxAwaitingRel,
+            "deliver_msg": self.deliveries,
+        }
 
     # Delivery
 
@@ -494,7 +516,7 @@ class Session:
         """
         self.connection = None
         self.inflight.resend = None
-        self._putAside()
+        self.putAside()
         self.expiresAt = 0.0 if self.expiryInterval == NEVER else now + self.expiryInterval
         queue = self.queue
         if queue is not None and queue.qos0 and not self.limits.storeQoS0:
@@ -627,9 +649,9 @@ class Session:
         if self.connection is not None:
             self.refill(self.switches.now)
         elif not self._filling:
-            self._putAside()
+            self.putAside()
 
-    def _putAside(self) -> None:
+    def putAside(self) -> None:
         """
         The client is gone: what of the retained messages is to wait for it waits in the queue.
         """
@@ -721,6 +743,7 @@ class Session:
     def _drop(self, message: Message, reason: str) -> None:
         counters = self.counters
         counters.delivery_dropped += 1
+        self.dropped += 1
         if reason == "no_local":
             counters.delivery_dropped_no_local += 1
         elif reason == "qos0_msg":

@@ -1,14 +1,15 @@
 """
-Who gets a message: the index of subscriptions, and the index of retained messages.
+Who gets a message: the index of subscriptions.
 
-What these answer equals L{twisted_mqtt.core.topics.matches} over all filters; a property test holds them to it.
+What it answers equals L{twisted_mqtt.core.topics.matches} over all filters; a property test holds it to that.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, Protocol
 
-from twisted_mqtt.core.message import Message
+from twisted_mqtt.core.parteddict import PartedDict
 from twisted_mqtt.core.subscription import SharedGroup, Subscription, merge
 from twisted_mqtt.core.topics import hasWildcard, matches
 
@@ -17,7 +18,7 @@ _CACHED_TOPICS: Final = 4096
 _CACHED_SUBSCRIPTIONS: Final = 262144
 # What has more levels than this stands in a plain dictionary beside the tree, so that a peer that names 30,000 levels
 # can neither exhaust the stack of these recursions nor make the tree huge; only topics as deep pay for it.
-_DEEP: Final = 64
+DEEP: Final = 64
 
 
 class Match:
@@ -108,22 +109,58 @@ class TreeNode(Leaf):
         return self.empty() and self.children is None and self.plus is None and self.rest is None
 
 
+class FilterEvents(Protocol):
+    """
+    Who is told which filters have subscribers. Its methods neither wait nor raise nor change the tree.
+    """
+
+    def filterAdded(self, topicTree: str, matching: str, group: str | None) -> None:
+        """
+        A filter has its first subscriber.
+
+        @param topicTree: the C{name} of the tree.
+        @param matching: the filter, without its share.
+        @param group: the name of the share whose first member it is; L{None} for those who do not share.
+        """
+
+    def filterRemoved(self, topicTree: str, matching: str, group: str | None) -> None:
+        """
+        The last subscriber of a filter, or the last member of its share, has gone.
+        """
+
+
 class SubscriptionTree:
     """
-    All subscriptions of a broker.
+    All subscriptions of a topic tree.
 
+    @ivar name: of the topic tree; empty for the default one.
     @ivar count: subscriptions, shared ones included.
     @ivar sharedCount: those that are shared.
     @ivar systemCount: those to topics that begin with C{$}, which no leading wildcard matches.
+    @ivar events: is told which filters have subscribers; L{None} where nobody wants to know.
     """
 
-    __slots__ = ("count", "sharedCount", "systemCount", "_exact", "_deep", "_root", "_cache", "_cached", "_filters")
+    __slots__ = (
+        "name",
+        "count",
+        "sharedCount",
+        "systemCount",
+        "events",
+        "_exact",
+        "_deep",
+        "_root",
+        "_cache",
+        "_cached",
+        "_filters",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
+        self.name: str = name
         self.count: int = 0
         self.sharedCount: int = 0
         self.systemCount: int = 0
-        self._exact: dict[str, Leaf] = {}
+        self.events: FilterEvents | None = None
+        self._exact: PartedDict[Leaf] = PartedDict()
         self._deep: dict[str, Leaf] = {}
         self._root: TreeNode = TreeNode()
         self._cache: dict[str, Match] = {}
@@ -150,12 +187,14 @@ class SubscriptionTree:
         if leaf.empty():
             self._filters += 1
         if group is None:
+            first = leaf.single is None and leaf.many is None
             new = leaf.add(subscription)
         else:
             groups = leaf.groups
             if groups is None:
                 groups = leaf.groups = {}
             shared = groups.get(group)
+            first = shared is None
             if shared is None:
                 shared = groups[group] = SharedGroup(group, matching)
             new = subscription.subscriber not in shared.members
@@ -168,6 +207,8 @@ class SubscriptionTree:
             if matching.startswith("$"):
                 self.systemCount += 1
         self._forget(matching)
+        if first and self.events is not None:
+            self.events.filterAdded(self.name, matching, group)
         return new
 
     def remove(self, matching: str, subscriber: object, group: str | None = None) -> bool:
@@ -178,16 +219,12 @@ class SubscriptionTree:
 
         @return: whether there was one.
         """
-        flat = self._flat(matching)
-        if flat is not None:
-            leaf = flat.get(matching)
-            if leaf is None:
-                return False
-            found = self._removeFrom(leaf, subscriber, group)
-            if leaf.empty():
-                del flat[matching]
-        else:
-            found = self._prune(self._root, matching.split("/"), 0, subscriber, group)
+        leaf = self.leafOf(matching)
+        if leaf is None:
+            return False
+        found = self._removeFrom(leaf, subscriber, group)
+        if leaf.empty():
+            self._drop(matching)
         if found:
             self.count -= 1
             if matching.startswith("$"):
@@ -195,6 +232,8 @@ class SubscriptionTree:
             if group is not None:
                 self.sharedCount -= 1
             self._forget(matching)
+            if self.events is not None and not _isSubscribed(leaf, group):
+                self.events.filterRemoved(self.name, matching, group)
         return found
 
     def match(self, topic: str) -> Match:
@@ -223,20 +262,86 @@ class SubscriptionTree:
                 if old is not None:
                     self._cached -= len(old.subscriptions) + 1
 
-    def _flat(self, matching: str) -> dict[str, Leaf] | None:
+    def leafOf(self, matching: str) -> Leaf | None:
         """
-        The dictionary that holds a filter, or L{None} where the tree does.
+        Those who subscribed a filter, or L{None} where nobody did. Not to be changed.
+
+        @param matching: the filter, without its share.
         """
         if not hasWildcard(matching):
-            return self._exact
-        return self._deep if matching.count("/") >= _DEEP else None
+            return self._exact.get(matching)
+        if matching.count("/") >= DEEP:
+            return self._deep.get(matching)
+        node = self._root
+        for level in matching.split("/"):
+            if level == "#":
+                return node.rest
+            if level == "+":
+                child = node.plus
+            else:
+                child = None if node.children is None else node.children.get(level)
+            if child is None:
+                return None
+            node = child
+        return None if node.empty() else node
+
+    def leavesFor(self, topic: str) -> list[Leaf]:
+        """
+        Those who subscribed any filter that matches a topic, each filter by itself. Not to be changed.
+        """
+        leaves: list[Leaf] = []
+        exact = self._exact.get(topic)
+        if exact is not None:
+            leaves.append(exact)
+        levels = topic.split("/")
+        root = self._root
+        if topic.startswith("$"):  # [MQTT-4.7.2-1]
+            children = root.children
+            child = None if children is None else children.get(levels[0])
+            if child is not None:
+                _collect(child, levels, 1, leaves)
+        else:
+            _collect(root, levels, 0, leaves)
+        # A filter of more levels than DEEP matches no topic of fewer than DEEP.
+        if self._deep and len(levels) >= DEEP:
+            leaves.extend([leaf for matching, leaf in self._deep.items() if matches(matching, topic)])
+        return leaves
+
+    def filters(self) -> Iterator[str | None]:
+        """
+        All filters that are subscribed, without shares, while the tree changes. None comes twice; one that is there all
+        the time comes. L{None} is a step without one.
+        """
+        for part in self._exact.parts:
+            for matching in list(part):
+                yield matching if matching in part else None
+        for matching in list(self._deep):
+            yield matching if matching in self._deep else None
+        # A level that goes has no filter left below it. If it comes again it is another, and is not visited.
+        stack: list[tuple[TreeNode, str]] = [(self._root, "")]
+        while stack:
+            node, prefix = stack.pop()
+            if node.rest is not None:
+                yield prefix + "#"
+            if not node.empty():
+                yield prefix[:-1]
+            if node.plus is not None:
+                stack.append((node.plus, prefix + "+/"))
+            if node.children is not None:
+                stack.extend([(child, f"{prefix}{level}/") for level, child in node.children.items()])
+            yield None
 
     def _leafFor(self, matching: str) -> Leaf:
-        flat = self._flat(matching)
-        if flat is not None:
-            leaf = flat.get(matching)
+        if not hasWildcard(matching):
+            leaf = self._exact.get(matching)
             if leaf is None:
-                leaf = flat[matching] = Leaf()
+                leaf = Leaf()
+                self._exact[matching] = leaf
+            return leaf
+        if matching.count("/") >= DEEP:
+            leaf = self._deep.get(matching)
+            if leaf is None:
+                leaf = self._deep[matching] = Leaf()
             return leaf
         node = self._root
         for level in matching.split("/"):
@@ -258,6 +363,17 @@ class SubscriptionTree:
                 node = child
         return node
 
+    def _drop(self, matching: str) -> None:
+        """
+        Nobody subscribes a filter any more: forget its place.
+        """
+        if not hasWildcard(matching):
+            self._exact.pop(matching)
+        elif matching.count("/") >= DEEP:
+            del self._deep[matching]
+        else:
+            _prune(self._root, matching.split("/"), 0)
+
     def _removeFrom(self, leaf: Leaf, subscriber: object, group: str | None) -> bool:
         if group is None:
             found = leaf.remove(subscriber)
@@ -276,53 +392,8 @@ class SubscriptionTree:
             self._filters -= 1
         return found
 
-    def _prune(self, node: TreeNode, levels: list[str], index: int, subscriber: object, group: str | None) -> bool:
-        if index == len(levels):
-            return self._removeFrom(node, subscriber, group)
-        level = levels[index]
-        if level == "#":
-            rest = node.rest
-            if rest is None:
-                return False
-            found = self._removeFrom(rest, subscriber, group)
-            if rest.empty():
-                node.rest = None
-            return found
-        if level == "+":
-            child = node.plus
-        else:
-            child = None if node.children is None else node.children.get(level)
-        if child is None:
-            return False
-        found = self._prune(child, levels, index + 1, subscriber, group)
-        if child.bare():
-            if level == "+":
-                node.plus = None
-            else:
-                children = node.children
-                if children is not None:
-                    del children[level]
-                    if not children:
-                        node.children = None
-        return found
-
     def _match(self, topic: str) -> Match:
-        leaves: list[Leaf] = []
-        exact = self._exact.get(topic)
-        if exact is not None:
-            leaves.append(exact)
-        levels = topic.split("/")
-        root = self._root
-        if topic.startswith("$"):  # [MQTT-4.7.2-1]
-            children = root.children
-            child = None if children is None else children.get(levels[0])
-            if child is not None:
-                _collect(child, levels, 1, leaves)
-        else:
-            _collect(root, levels, 0, leaves)
-        # A filter of more levels than _DEEP matches no topic of fewer than _DEEP.
-        if self._deep and len(levels) >= _DEEP:
-            leaves.extend([leaf for matching, leaf in self._deep.items() if matches(matching, topic)])
+        leaves = self.leavesFor(topic)
         groups: list[SharedGroup] = []
         found: list[Subscription] = []
         for leaf in leaves:
@@ -335,6 +406,42 @@ class SubscriptionTree:
         if len(leaves) > 1 and len(found) > 1:
             found = _mergeAll(found)
         return Match(found, groups)
+
+
+def _isSubscribed(leaf: Leaf, group: str | None) -> bool:
+    """
+    Whether anybody is left of a share, or of those who do not share.
+    """
+    if group is None:
+        return leaf.single is not None or leaf.many is not None
+    return leaf.groups is not None and group in leaf.groups
+
+
+def _prune(node: TreeNode, levels: list[str], index: int) -> None:
+    """
+    Remove the levels below C{node} along a filter that hold nothing any more.
+    """
+    if index == len(levels):
+        return
+    level = levels[index]
+    if level == "#":
+        node.rest = None
+        return
+    children = node.children
+    if level == "+":
+        child = node.plus
+    else:
+        child = None if children is None else children.get(level)
+    if child is None:
+        return
+    _prune(child, levels, index + 1)
+    if child.bare():
+        if level == "+":
+            node.plus = None
+        elif children is not None:
+            del children[level]
+            if not children:
+                node.children = None
 
 
 def _collect(node: TreeNode, levels: list[str], index: int, leaves: list[Leaf]) -> None:
@@ -378,151 +485,3 @@ def _mergeAll(found: list[Subscription]) -> list[Subscription]:
     if len(by) == len(found):
         return found
     return [merge(several) for several in by.values()]
-
-
-class RetainedNode:
-    """
-    A level of the topics that have a retained message.
-    """
-
-    __slots__ = ("message", "children")
-
-    def __init__(self) -> None:
-        self.message: Message | None = None
-        self.children: dict[str, RetainedNode] | None = None
-
-
-class RetainedTree:
-    """
-    The last retained message of each topic.
-
-    @ivar count: how many there are.
-    @ivar bytes: the length of their payloads together.
-    """
-
-    __slots__ = ("count", "bytes", "_messages", "_deep", "_root", "_cache")
-
-    def __init__(self) -> None:
-        self.count: int = 0
-        self.bytes: int = 0
-        self._messages: dict[str, Message] = {}
-        self._deep: dict[str, Message] = {}
-        self._root: RetainedNode = RetainedNode()
-        self._cache: dict[str, list[Message]] = {}
-
-    def get(self, topic: str) -> Message | None:
-        """
-        The retained message of a topic.
-        """
-        return self._messages.get(topic)
-
-    def topics(self) -> list[str]:
-        """
-        The topics that have a retained message.
-        """
-        return list(self._messages)
-
-    def put(self, message: Message) -> Message | None:
-        """
-        Keep a message for its topic; returns the one it takes the place of.
-        """
-        topic = message.topic
-        old = self._messages.get(topic)
-        self._messages[topic] = message
-        self.bytes += len(message.payload)
-        if old is None:
-            self.count += 1
-        else:
-            self.bytes -= len(old.payload)
-        if self._cache:
-            self._cache.clear()
-        if topic.count("/") >= _DEEP:
-            self._deep[topic] = message
-            return old
-        node = self._root
-        for level in topic.split("/"):
-            children = node.children
-            if children is None:
-                children = node.children = {}
-            child = children.get(level)
-            if child is None:
-                child = children[level] = RetainedNode()
-            node = child
-        node.message = message
-        return old
-
-    def remove(self, topic: str) -> Message | None:
-        """
-        Forget the message of a topic; returns it.
-        """
-        old = self._messages.pop(topic, None)
-        if old is None:
-            return None
-        self.count -= 1
-        self.bytes -= len(old.payload)
-        if self._cache:
-            self._cache.clear()
-        if topic.count("/") >= _DEEP:
-            del self._deep[topic]
-        else:
-            self._prune(self._root, topic.split("/"), 0)
-        return old
-
-    def match(self, topicFilter: str) -> list[Message]:
-        """
-        The retained messages whose topics match a filter. The list may be shared: it must not be changed.
-        """
-        if not hasWildcard(topicFilter):
-            message = self._messages.get(topicFilter)
-            return [] if message is None else [message]
-        found = self._cache.get(topicFilter)
-        if found is None:
-            found = []
-            if topicFilter.count("/") <= _DEEP:
-                self._walk(self._root, topicFilter.split("/"), 0, found)
-            if self._deep:
-                found.extend([message for topic, message in self._deep.items() if matches(topicFilter, topic)])
-            if len(self._cache) >= 16:
-                self._cache.clear()
-            self._cache[topicFilter] = found
-        return found
-
-    def _prune(self, node: RetainedNode, levels: list[str], index: int) -> None:
-        if index == len(levels):
-            node.message = None
-            return
-        children = node.children
-        child = None if children is None else children.get(levels[index])
-        if children is None or child is None:
-            return
-        self._prune(child, levels, index + 1)
-        if child.message is None and child.children is None:
-            del children[levels[index]]
-            if not children:
-                node.children = None
-
-    def _walk(self, node: RetainedNode, levels: list[str], index: int, found: list[Message]) -> None:
-        if index == len(levels):
-            if node.message is not None:
-                found.append(node.message)
-            return
-        level = levels[index]
-        children = node.children
-        if level == "#":
-            if node.message is not None:
-                found.append(node.message)
-            if children is not None:
-                first = node is self._root
-                for name, child in children.items():
-                    if not first or not name.startswith("$"):  # [MQTT-4.7.2-1]
-                        self._walk(child, levels, index, found)
-        elif children is None:
-            return
-        elif level == "+":
-            for name, child in children.items():
-                if index or not name.startswith("$"):
-                    self._walk(child, levels, index + 1, found)
-        else:
-            found_ = children.get(level)
-            if found_ is not None:
-                self._walk(found_, levels, index + 1, found)

@@ -1,0 +1,158 @@
+"""
+Tests of listings: many things, a page at a time, while they change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+
+from twisted_mqtt.base import listing
+from twisted_mqtt.base.listing import Listing
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """
+    The reactor's time.
+    """
+    return Clock()
+
+
+def resultOf(page: Any, clock: Clock) -> list[Any]:
+    """
+    What a page holds, at once or after some turns.
+    """
+    if not isinstance(page, Deferred):
+        return list(page)
+    clock.advance(0)
+    found: list[Any] = []
+    page.addBoth(found.append)
+    assert len(found) == 1
+    return list(found[0])
+
+
+def slow(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """
+    Let so many steps take a slice.
+    """
+    now = [0.0]
+
+    def tick() -> float:
+        now[0] += listing.SLICE * listing._STEPS / steps
+        return now[0]
+
+    monkeypatch.setattr(listing, "perf_counter", tick)
+
+
+def test_pages(clock: Clock) -> None:
+    """
+    Pages follow each other; the last is shorter, then there are none.
+    """
+    numbers = Listing(clock, iter(range(10)))
+    pages = [numbers.next(4) for _ in range(4)]
+    assert pages == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9], []]
+    assert numbers.exhausted
+
+
+def test_empty(clock: Clock) -> None:
+    """
+    Steps that find nothing are no things.
+    """
+    numbers: Listing[int] = Listing(clock, iter([None, 1, None, None, 2, None]))
+    assert numbers.next(5) == [1, 2]
+
+
+def test_slices(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A page that takes long comes later, and others have their turns meanwhile.
+    """
+    slow(monkeypatch, 32)
+    numbers = Listing(clock, iter(range(1000)))
+    page = numbers.next(100)
+    assert isinstance(page, Deferred) and not page.called
+    turns = 0
+    while not page.called:
+        clock.calls.sort(key=lambda call: call.getTime())
+        call = clock.calls.pop(0)
+        call.called = 1
+        call.func()
+        turns += 1
+    assert resultOf(page, clock) == list(range(100))
+    assert turns >= 2
+
+
+def test_oneAtATime(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    One page after the other.
+    """
+    slow(monkeypatch, 16)
+    numbers = Listing(clock, iter(range(1000)))
+    page = numbers.next(100)
+    with pytest.raises(RuntimeError):
+        numbers.next(1)
+    assert len(resultOf(page, clock)) == 100
+
+
+def test_cancelled(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What a page had found when it was cancelled is in the next; no call is left behind.
+    """
+    slow(monkeypatch, 16)
+    numbers = Listing(clock, iter(range(1000)))
+    page = numbers.next(100)
+    assert isinstance(page, Deferred)
+    page.addErrback(lambda failure: failure.trap(CancelledError))
+    page.cancel()
+    assert clock.getDelayedCalls() == []
+    assert numbers.next(3) == [0, 1, 2]
+    following = numbers.everything()
+    assert resultOf(following, clock) == list(range(3, 1000))
+
+
+def failing() -> Iterator[int | None]:
+    """
+    Steps the last of which raises.
+    """
+    yield from range(40)
+    raise ValueError("wrong")
+
+
+def test_raises(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What a step raises ends the listing, now or later.
+    """
+    numbers = Listing(clock, failing())
+    with pytest.raises(ValueError):
+        numbers.next(100)
+    assert numbers.exhausted
+    slow(monkeypatch, 16)
+    later = Listing(clock, failing()).next(100)
+    assert isinstance(later, Deferred)
+    failures: list[Any] = []
+    later.addErrback(failures.append)
+    clock.advance(0)
+    assert failures[0].check(ValueError)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_inOrder(clock: Clock, reverse: bool) -> None:
+    """
+    Sorted things come in order, equal ones by name; what has gone meanwhile is left out.
+    """
+    things = {f"{number:05}": number % 700 for number in range(3000)}
+    steps: list[tuple[str, str] | None] = [(name, name) for name in things]
+
+    def here(name: str) -> str | None:
+        return name if things[name] else None
+
+    numbers = Listing[str].inOrder(clock, iter(steps), lambda name: things[name], here, reverse)
+    first = resultOf(numbers.next(10), clock)
+    expected = sorted(((value, name) for name, value in things.items() if value), reverse=reverse)
+    gone = expected[20][1]
+    things[gone] = 0
+    assert first + resultOf(numbers.everything(), clock) == [name for _, name in expected if name != gone]

@@ -1,0 +1,172 @@
+"""
+Going through many things, a page at a time, without holding up the reactor.
+"""
+
+from __future__ import annotations
+
+from heapq import merge
+from sys import maxsize
+from time import perf_counter
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from twisted.internet.defer import Deferred
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+    from twisted_mqtt.base.waiting import Maybe
+
+_T = TypeVar("_T")
+
+#: Seconds after which a listing lets others have their turn.
+SLICE: Final = 0.001
+#: Steps between two looks at the time.
+_STEPS: Final = 16
+#: So many are sorted in one step.
+_RUN: Final = 512
+
+
+class Listing(Generic[_T]):
+    """
+    Many things, to be taken a page at a time while they change.
+
+    Nothing is shown twice. What was there from the first page to the last, and wanted all the time, is shown; what has
+    come or gone meanwhile may be shown or not. A listing that is not wanted any more is simply forgotten.
+
+    @ivar exhausted: whether everything has been shown.
+    """
+
+    def __init__(self, clock: IReactorTime, steps: Iterator[_T | None]) -> None:
+        """
+        @param steps: the things; L{None} for a step that has found none, after which the time is looked at.
+        """
+        self.exhausted = False
+        self._clock = clock
+        self._steps = steps
+        self._page: list[_T] = []
+        self._count = 0
+        self._waiting: Deferred[list[_T]] | None = None
+        self._call: IDelayedCall | None = None
+
+    @classmethod
+    def inOrder(
+        cls,
+        clock: IReactorTime,
+        steps: Iterator[tuple[str, _T] | None],
+        key: Callable[[_T], object],
+        find: Callable[[str], _T | None],
+        reverse: bool = False,
+    ) -> Listing[_T]:
+        """
+        A listing of things in order: the first page comes when all have been seen.
+
+        @param steps: the things, each with a name that no other has, which is the order among equals.
+        @param key: what to sort by; all have to be comparable. It is asked once for each.
+        @param find: gives what a name stands for now, or L{None} where that has gone.
+        @param reverse: whether the greatest comes first.
+        """
+
+        def ordered() -> Iterator[_T | None]:
+            runs: list[list[tuple[object, str]]] = []
+            run: list[tuple[object, str]] = []
+            for step in steps:
+                if step is not None:
+                    run.append((key(step[1]), step[0]))
+                    if len(run) == _RUN:
+                        run.sort(reverse=reverse)
+                        runs.append(run)
+                        run = []
+                yield None
+            run.sort(reverse=reverse)
+            runs.append(run)
+            yield None
+            for _, found in merge(*runs, reverse=reverse):
+                yield find(found)
+
+        return cls(clock, ordered())
+
+    def next(self, count: int) -> Maybe[list[_T]]:
+        """
+        The next page.
+
+        @param count: of how many things.
+
+        @return: so many, or fewer where there are no more; or a Deferred of them. If it is cancelled, what it has found
+            is in the next page.
+
+        @raise RuntimeError: the page before is not there yet. What a function that chooses or sorts raises is raised
+            here, or the Deferred fails with it; that ends the listing.
+        """
+        return self._begin(count)
+
+    def everything(self) -> Maybe[list[_T]]:
+        """
+        All that is left, at once: for a listing that is known to be short.
+
+        @return: as L{next} returns.
+        """
+        return self._begin(-1)
+
+    def _begin(self, count: int) -> Maybe[list[_T]]:
+        if self._waiting is not None:
+            raise RuntimeError("one page after the other")
+        self._count = count
+        if self._advance():
+            return self._take()
+        self._waiting = Deferred(self._cancelled)
+        self._call = self._clock.callLater(0, self._goOn)
+        return self._waiting
+
+    def _advance(self) -> bool:
+        """
+        Go on for a slice; returns whether the page is there.
+        """
+        if self.exhausted:
+            return True
+        steps, page = self._steps, self._page
+        count = maxsize if self._count < 0 else self._count
+        end = perf_counter() + SLICE
+        try:
+            while len(page) < count:
+                for _ in range(_STEPS):
+                    found = next(steps)
+                    if found is not None:
+                        page.append(found)
+                        if len(page) >= count:
+                            return True
+                if perf_counter() >= end:
+                    return False
+        except StopIteration:
+            self.exhausted = True
+        except BaseException:
+            self.exhausted = True
+            raise
+        return True
+
+    def _take(self) -> list[_T]:
+        count = len(self._page) if self._count < 0 else self._count
+        page, self._page = self._page[:count], self._page[count:]
+        return page
+
+    def _goOn(self) -> None:
+        self._call = None
+        waiting = self._waiting
+        assert waiting is not None  # there is a call only while somebody waits
+        try:
+            if not self._advance():
+                self._call = self._clock.callLater(0, self._goOn)
+                return
+        except Exception:
+            self._waiting = None
+            waiting.errback()
+            return
+        self._waiting = None
+        waiting.callback(self._take())
+
+    def _cancelled(self, _: Deferred[list[_T]]) -> None:
+        self._waiting = None
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
