@@ -60,15 +60,14 @@ class Options(usage.Options):
         """
         Read the configuration, and have C{twistd} log as it says, unless the command line says otherwise.
 
-        @raise usage.UsageError: with everything that is wrong with it.
+        @raise SystemExit: there is something wrong with it, and all of that has been said.
         """
         try:
             self.settings = readSettings(self["config"], os.environ)
         except ConfigurationError as error:
-            if self["check"]:
-                print(error, file=sys.stderr)
-                raise SystemExit(1) from None
-            raise usage.UsageError(str(error)) from None
+            # Not a usage.UsageError: twistd would print how it is called before what a person has to read.
+            print(error, file=sys.stderr)
+            raise SystemExit(1) from None
         if self["check"]:
             for warning in self.settings.warnings:
                 print(f"warning: {warning}", file=sys.stderr)
@@ -84,7 +83,8 @@ class Options(usage.Options):
             console = LogFile.fromFullPath("twistd.log") if daemon and self.settings.log.to != "file" else None
             self.log = BrokerLog(self.settings.log, console)
         except OSError as error:
-            raise usage.UsageError(f"log: {error}") from None
+            print(f"log: {error}", file=sys.stderr)
+            raise SystemExit(1) from None
 
     def _useStore(self) -> None:
         """
