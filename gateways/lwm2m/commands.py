@@ -22,12 +22,12 @@ import msgspec
 from gateways.coap.codes import DELETE as REMOVE
 from gateways.coap.codes import FETCH, GET, IPATCH, POST, PUT
 from gateways.lwm2m.errors import ContentError
-from gateways.lwm2m.formats.content import LINKS, TEXT, Dialect, encode, encodePaths
+from gateways.lwm2m.formats.content import LINKS, TEXT, Dialect, encode, encodePaths, writtenFormats
 from gateways.lwm2m.formats.entries import ResourceValue, countEntries
 from gateways.lwm2m.formats.jsontext import Scalar, decodeJSON
 from gateways.lwm2m.formats.values import FLOAT, INTEGER, STRING, TIME, UNSIGNED, fromJSON, typeNamed
 from gateways.lwm2m.objects.models import Models
-from gateways.lwm2m.objects.paths import Path, joinPath, parsePath, pathText, shown, uriPath
+from gateways.lwm2m.objects.paths import Path, joinPath, observedPath, parsePath, pathText, shown, uriPath
 
 READ: Final = "read"
 DISCOVER: Final = "discover"
@@ -143,41 +143,55 @@ class Command:
     def __repr__(self) -> str:
         return f"<{self.type} {' '.join(map(pathText, self.paths))}>"
 
-    def request(self, dialect: Dialect) -> DeviceRequest:
+    def formats(self, dialect: Dialect) -> tuple[int, ...]:
+        """
+        The content formats of its request to a device, the best first; none where it has no content, or the device has
+        no such operation.
+        """
+        if self.type in COMPOSITES:
+            return dialect.composites
+        if self.type == WRITE:
+            return writtenFormats(dialect, self.paths[0], self.entries)
+        return dialect.writes if self.type == CREATE else ()
+
+    def request(self, dialect: Dialect, contentFormat: int | None = None) -> DeviceRequest:
         """
         The request that it is for a device.
 
-        @raise CommandError: the device has no such operation, or its format can't say this.
+        @param contentFormat: one of L{formats}; L{None} for the best.
+
+        @raise CommandError: the device has no such operation, or the format can't say this.
         """
+        if contentFormat is None:
+            contentFormat = next(iter(self.formats(dialect)), None)
         try:
             if self.type in COMPOSITES:
-                return self._composite(dialect)
-            return self._single(dialect, self.paths[0])
+                return self._composite(dialect, contentFormat)
+            return self._single(dialect, self.paths[0], contentFormat)
         except ContentError as error:
             raise CommandError(str(error), self.correlation, self.about) from error
 
-    def _single(self, dialect: Dialect, path: Path) -> DeviceRequest:
+    def _single(self, dialect: Dialect, path: Path, form: int | None) -> DeviceRequest:
         """
         A request to one object, instance or resource.
         """
         code = _METHODS[self.type]
         uri = uriPath(path, dialect.prefix)
-        if self.type in (WRITE, CREATE):
+        if form is not None:
             # Resources are added to an instance, or exchanged in it; a resource is replaced (spec 5.5).
             if self.type == WRITE and len(path) > 2:
                 code = PUT
-            payload = encode(dialect.writes, path, self.entries, dialect.prefix)
-            return DeviceRequest(code, uri, contentFormat=dialect.writes, payload=payload)
+            payload = encode(form, path, self.entries, dialect.prefix)
+            return DeviceRequest(code, uri, contentFormat=form, payload=payload)
         if self.type == EXECUTE and self.arguments:
             return DeviceRequest(code, uri, contentFormat=TEXT, payload=self.arguments.encode("utf-8"))
         accept = LINKS if self.type == DISCOVER else None
         return DeviceRequest(code, uri, list(self.queries), accept=accept, observe=_OBSERVE.get(self.type))
 
-    def _composite(self, dialect: Dialect) -> DeviceRequest:
+    def _composite(self, dialect: Dialect, form: int | None) -> DeviceRequest:
         """
         A request to the device as a whole (LwM2M 1.1).
         """
-        form = dialect.composites
         if form is None:
             raise ContentError(f"{self.type} is not for a device of LwM2M 1.0")
         uri = uriPath((), dialect.prefix)
@@ -193,7 +207,10 @@ class Command:
 def observing(path: Path) -> Command:
     """
     The C{observe} that the gateway makes of itself (C{lwm2m.auto_observe}).
+
+    @param path: of an object or instance that a device has told.
     """
+    path = observedPath(path)
     return Command(OBSERVE, {"msgType": OBSERVE}, {"reqPath": pathText(path)}, (path,))
 
 

@@ -63,6 +63,7 @@ class Contact:
     @ivar client: its place in the broker.
     @ivar settings: of the gateway.
     @ivar dialect: how it is spoken with.
+    @ivar unsupported: content formats that it has refused.
     @ivar downlink: the commands to it.
     @ivar bucket: the wheel's.
     """
@@ -75,6 +76,7 @@ class Contact:
         "client",
         "settings",
         "dialect",
+        "unsupported",
         "downlink",
         "_gateway",
         "_welcome",
@@ -114,6 +116,7 @@ class Contact:
         # What is published once that before it has been, while access rules or C{publish_limit} take their time.
         self._unpublished: deque[tuple[str, bytes]] | None = None
         self.dialect: Dialect = self._makeDialect()
+        self.unsupported: frozenset[int] = frozenset()
         self.downlink = Downlink(self)
 
     def _makeDialect(self) -> Dialect:

@@ -186,6 +186,7 @@ class Device(Contact):
         if self._state != OPEN:
             return
         self._tellDone(SUCCESS)
+        self._tellProblem()
         self._gateway.registry.add(self)
         self._welcomed()
 
@@ -228,8 +229,8 @@ class Device(Contact):
         line = repeated(again)
         if self.settings.auto_observe:
             # Each object or instance that it has told.
-            fresh = [observing(path) for path in self.registration.listing.paths if (path,) not in known]
-            line += [QueuedCommand(command, origin=AUTOMATIC) for command in fresh]
+            fresh = {command.paths: command for command in map(observing, self.registration.listing.paths)}
+            line += [QueuedCommand(command, origin=AUTOMATIC) for paths, command in fresh.items() if paths not in known]
         for waiting in line:
             self.downlink.add(waiting, now, slowly=True)
 
@@ -304,8 +305,26 @@ class Device(Contact):
         if registration.lifetime != before.lifetime:
             self.client.setExpiry(registration.lifetime)
         if registration.listing is not before.listing or registration.version != before.version:
-            self.dialect = self._makeDialect()
+            self._listed()
         self._live(self._now())
+
+    def _listed(self) -> None:
+        """
+        It has told another list of what it has.
+        """
+        self.dialect = self._makeDialect()
+        self.unsupported = frozenset()
+        self._tellProblem()
+
+    def _tellProblem(self) -> None:
+        problem = self.registration.listing.problem
+        if problem:
+            self._gateway.log.info(
+                "{ep} at {host}: a part of its list of objects can't be read: {problem}",
+                ep=self.registration.endpoint,
+                host=self.address[0],
+                problem=problem,
+            )
 
     def _live(self, now: float) -> None:
         self._lifeEndsAt = now + self.registration.lifetime

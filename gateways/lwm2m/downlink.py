@@ -12,7 +12,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gateways.coap.blockwise import Transfer, TransferError, exponentFor
-from gateways.coap.codes import BAD_GATEWAY, GATEWAY_TIMEOUT, SERVICE_UNAVAILABLE
+from gateways.coap.codes import (
+    BAD_GATEWAY,
+    GATEWAY_TIMEOUT,
+    NOT_ACCEPTABLE,
+    SERVICE_UNAVAILABLE,
+    UNSUPPORTED_CONTENT_FORMAT,
+)
 from gateways.coap.exchange import DROPPED, RESET, TIMED_OUT
 from gateways.coap.message import CoAPMessage
 from gateways.coap.options import (
@@ -41,6 +47,8 @@ if TYPE_CHECKING:
 _MOST_UNANSWERED: Final = 16
 # Between one and the next of those that had to wait (spec/gateways.md 5.8).
 _PACE: Final = 0.1
+# A device wants another content format: of what it is sent, or of what it is to answer.
+_OTHER_FORMAT: Final = (UNSUPPORTED_CONTENT_FORMAT, NOT_ACCEPTABLE)
 # Sent twice, they might be done twice.
 _ONCE: Final = (EXECUTE, CREATE)
 
@@ -57,11 +65,13 @@ class CommandTarget(Protocol):
 
     @ivar settings: of the gateway.
     @ivar dialect: how it is spoken with.
+    @ivar unsupported: content formats that it has refused; they come after others.
     @ivar queueMode: whether it sleeps.
     """
 
     settings: LwM2MSettings
     dialect: Dialect
+    unsupported: frozenset[int]
 
     @property
     def queueMode(self) -> bool:
@@ -146,9 +156,11 @@ class QueuedCommand:
     @ivar expiresAt: when it is not to be sent any more; 0 for never.
     @ivar size: what it counts for.
     @ivar origin: L{COMMANDED}, L{AUTOMATIC} or L{REPEATED}.
+    @ivar format: the content format in which it was sent last, if any.
+    @ivar refused: those in which the device does not want it.
     """
 
-    __slots__ = ("command", "packetID", "expiresAt", "size", "origin")
+    __slots__ = ("command", "packetID", "expiresAt", "size", "origin", "format", "refused")
 
     def __init__(
         self, command: Command, packetID: int = 0, expiresAt: float = 0.0, size: int = 0, origin: int = COMMANDED
@@ -158,6 +170,15 @@ class QueuedCommand:
         self.expiresAt = expiresAt
         self.size = size
         self.origin = origin
+        self.format: int | None = None
+        self.refused: tuple[int, ...] = ()
+
+    def formats(self, target: CommandTarget) -> list[int]:
+        """
+        The content formats in which it may still be sent to a device, the best first.
+        """
+        formats = [each for each in self.command.formats(target.dialect) if each not in self.refused]
+        return sorted(formats, key=target.unsupported.__contains__)
 
 
 class PendingCommand:
@@ -404,6 +425,9 @@ class Downlink:
         if not self._over(run):
             return
         site, command = self.site, run.waiting.command
+        if response.code in _OTHER_FORMAT and self._retry(run.waiting):
+            self.pump(now)
+            return
         contentFormat = uintOf(response.options, CONTENT_FORMAT)
         if run.waiting.origin != REPEATED:
             location = stringsOf(response.options, LOCATION_PATH)
@@ -415,6 +439,26 @@ class Downlink:
             site.notify(answers.notified(command, number, response.code, contentFormat, response.payload, site.dialect))
         self._settle(run.waiting)
         self.pump(now)
+
+    def _retry(self, waiting: QueuedCommand) -> bool:
+        """
+        A device has refused a command because of its content format: it is the next to be sent, in another one; returns
+        whether there is one.
+        """
+        if waiting.format is None:
+            return False
+        waiting.refused += (waiting.format,)
+        self.site.unsupported |= {waiting.format}
+        if not waiting.formats(self.site):
+            return False
+        self._putFirst(waiting)
+        return True
+
+    def _putFirst(self, waiting: QueuedCommand) -> None:
+        if self._waiting is None:
+            self._waiting = deque()
+        self._waiting.appendleft(waiting)
+        self._size += waiting.size
 
     def fail(self, run: PendingCommand, code: int, text: str, now: float) -> None:
         """
@@ -459,17 +503,20 @@ class Downlink:
         if waiting.command.type in _ONCE:
             self._giveUp(waiting, GATEWAY_TIMEOUT, text)
             return
-        if self._waiting is None:
-            self._waiting = deque()
-        self._waiting.appendleft(waiting)
-        self._size += waiting.size
+        self._putFirst(waiting)
 
     def _launch(self, waiting: QueuedCommand, now: float) -> None:
         site, command = self.site, waiting.command
-        try:
-            request = command.request(site.dialect)
-        except CommandError as error:
-            site.respond(answers.refused(error))
+        formats: list[int | None] = [*waiting.formats(site)]
+        for waiting.format in formats or [None]:
+            try:
+                request = command.request(site.dialect, waiting.format)
+                break
+            except CommandError as error:
+                # Not every format can say everything.
+                refusal = error
+        else:
+            site.respond(answers.refused(refusal))
             self._settle(waiting)
             return
         message = messageOf(request)

@@ -27,7 +27,7 @@ from tests.gateways.lwm2m.examples import (
     MODELS,
 )
 
-DIALECT = Dialect(MODELS, "/lwm2m", TLV, SENML_CBOR)
+DIALECT = Dialect(MODELS, "/lwm2m", (TLV,), (), (SENML_CBOR,))
 
 SENT = b"""[{"bn":"/3/0/","bt":1276020076.5,"n":"9","v":95,"t":-5},{"n":"6/1","v":1},{"n":"22/0","vlo":"66:1"},
 {"bn":"/lwm2m/6/0/","n":"4","vd":"-_8"},{"n":"0","bv":1,"v":-4.5e1},{"bn":"/1/0/6","vb":true}]"""

@@ -2,8 +2,9 @@
 As much of CBOR (RFC 8949) as SenML has: whole numbers, floats, texts, bytes, booleans, null, decimal fractions; and the
 heads of arrays and maps. Pure.
 
-Nothing is nested here, nothing is made before its bytes are there, and there are no other tags: a general decoder makes
-regular expressions, dates and structures with cycles of what a stranger sends.
+Nothing is nested here, and nothing is made before its bytes are there: a general decoder makes regular expressions,
+dates and structures with cycles of what a stranger sends. Of tags, those are passed over that devices put where none is
+needed: a time in seconds, a date or a URI as text, and that it is CBOR.
 """
 
 from __future__ import annotations
@@ -29,6 +30,14 @@ SIMPLE: Final = 7
 _INDEFINITE: Final = 31
 BREAK: Final = 0xFF
 _DECIMAL: Final = 4
+# What tags are passed over, and before what: a date is a text, a time in seconds a number (RFC 8949 3.4).
+_DATE: Final = 0
+_SECONDS: Final = 1
+_URI: Final = 32
+_CBOR: Final = 55799
+_PASSED: Final = (_DATE, _SECONDS, _URI, _CBOR)
+# One around the other.
+_MOST_TAGS: Final = 4
 # Of a text or of bytes: they may be empty, and each is looked at.
 _MOST_PIECES: Final = 1024
 # What a float can't be anyway.
@@ -62,6 +71,8 @@ class CBORReader:
         @raise ContentError: something else is there.
         """
         found, argument, _ = self._head()
+        if found == TAG and argument == _CBOR:
+            found, argument, _ = self._head()
         if found != major:
             raise self._wrong(f"{'a map' if major == MAP else 'an array'} was wanted")
         return argument
@@ -80,6 +91,13 @@ class CBORReader:
         @raise ContentError: there is none.
         """
         major, argument, size = self._head()
+        for _ in range(_MOST_TAGS):
+            if major != TAG or argument not in _PASSED:
+                break
+            tag = argument
+            major, argument, size = self._head()
+            if tag in (_DATE, _URI) and major not in (TEXT, TAG):
+                raise self._wrong(f"something else than a text after the tag {tag}")
         if major in (BYTES, TEXT):
             return self._string(major, argument)
         if argument is None:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from gateways.coap.options import LINK_FORMAT, OCTET_STREAM, TEXT_PLAIN
 from gateways.lwm2m.errors import ContentError
-from gateways.lwm2m.formats.cbor import CBORReader
+from gateways.lwm2m.formats.cbor import CBORReader, encodeScalar
 from gateways.lwm2m.formats.entries import ResourceValue
 from gateways.lwm2m.formats.omajson import decodeOMAJSON, encodeOMAJSON
 from gateways.lwm2m.formats.senml import (
@@ -21,10 +21,10 @@ from gateways.lwm2m.formats.senml import (
     encodeSenMLJSON,
 )
 from gateways.lwm2m.formats.tlv import decodeTLV, encodeTLV
-from gateways.lwm2m.formats.values import OPAQUE, STRING, fromJSON, fromText, toText
+from gateways.lwm2m.formats.values import OPAQUE, STRING, ObjectLink, fromJSON, fromText, linkText, toText
 from gateways.lwm2m.links import Listing
 from gateways.lwm2m.objects.models import Models
-from gateways.lwm2m.objects.paths import Path, pathText
+from gateways.lwm2m.objects.paths import Path, observedPath, pathText
 
 TEXT: Final = TEXT_PLAIN
 LINKS: Final = LINK_FORMAT
@@ -47,18 +47,21 @@ class Dialect(NamedTuple):
 
     @ivar models: with the versions of objects that it has told.
     @ivar prefix: its alternate path, or nothing.
-    @ivar writes: the content format of what is written.
-    @ivar composites: that of what is about several paths at once; L{None} where it has no such operations (LwM2M 1.0).
+    @ivar writes: the content formats of what is written, the best first.
+    @ivar single: those of single values only, where the device has told no other; before all of these.
+    @ivar composites: those of what is about several paths at once; none where it has no such operations (LwM2M 1.0).
     """
 
     models: Models
     prefix: str = ""
-    writes: int = TLV
-    composites: int | None = None
+    writes: tuple[int, ...] = (TLV,)
+    single: tuple[int, ...] = ()
+    composites: tuple[int, ...] = ()
 
 
 # TLV goes before others where a device has told that it has several: what it can say is what an object can be.
 _WRITTEN: Final = (TLV, SENML_CBOR, SENML_JSON, OMA_JSON)
+_WRITTEN_SINGLE: Final = (CBOR, TEXT, BYTES)
 _COMPOSITES: Final = (SENML_CBOR, SENML_JSON)
 
 
@@ -69,11 +72,28 @@ def dialectOf(version: str, listing: Listing, models: Models) -> Dialect:
     @param version: of LwM2M, as it registered: C{"1.0"}, C{"1.1"}; nothing where it has not told one.
     """
     formats = listing.formats
-    composites = None
-    if version not in ("", "1", "1.0"):
-        composites = next((each for each in _COMPOSITES if each in formats), SENML_JSON)
-    writes = next((each for each in _WRITTEN if each in formats), TLV)
-    return Dialect(models.choose(listing.versions), listing.prefix, writes, composites)
+    is10 = version in ("", "1", "1.0")
+    # What it has not told comes last: some devices tell a part, or nothing.
+    usual = (TLV, OMA_JSON) if is10 else (TLV, SENML_JSON, SENML_CBOR)
+    told = [each for each in _WRITTEN if each in formats]
+    single = () if told else tuple(each for each in _WRITTEN_SINGLE if each in formats)
+    composites: tuple[int, ...] = ()
+    if not is10:
+        first = [each for each in _COMPOSITES if each in formats] or [SENML_JSON]
+        composites = tuple(dict.fromkeys((*first, *_COMPOSITES)))
+    writes = tuple(dict.fromkeys((*told, *usual)))
+    return Dialect(models.choose(listing.versions), listing.prefix, writes, single, composites)
+
+
+def writtenFormats(dialect: Dialect, path: Path, entries: Sequence[ResourceValue]) -> tuple[int, ...]:
+    """
+    The content formats in which values can be written to a path of a device, the best first.
+    """
+    if len(path) < 3 or len(entries) != 1 or entries[0].path != path:
+        return dialect.writes
+    rightOnes = (CBOR, BYTES) if entries[0].type == OPAQUE else (CBOR, TEXT)
+    single = [each for each in dialect.single if each in rightOnes]
+    return tuple(dict.fromkeys((*single, *dialect.writes, *reversed(rightOnes))))
 
 
 def decode(contentFormat: int | None, payload: bytes, base: Path, dialect: Dialect) -> list[ResourceValue]:
@@ -94,6 +114,10 @@ def decode(contentFormat: int | None, payload: bytes, base: Path, dialect: Diale
         return decoder(payload, base, dialect)
     if contentFormat not in _SINGLE:
         raise ContentError(f"content format {contentFormat}")
+    if len(base) < 3 and base and contentFormat in (BYTES, OLD_BYTES):
+        # Bytes that a device has for an object or an instance as a whole: in a format of its own, or those of its only
+        # resource.
+        return [ResourceValue(observedPath(base), OPAQUE, payload)]
     if len(base) < 3:
         raise ContentError(f"content format {contentFormat} is for one value, not for {pathText(base)}")
     type = dialect.models.typeOf(base)
@@ -161,8 +185,14 @@ def encode(contentFormat: int, base: Path, entries: Sequence[ResourceValue], pre
         return encodeSenMLJSON(base, entries, prefix)
     if contentFormat == OMA_JSON:
         return encodeOMAJSON(base, entries, prefix)
-    if contentFormat == TEXT and len(entries) == 1:
-        return toText(entries[0].type, entries[0].value)
+    if len(entries) == 1 and entries[0].path == base:
+        (_, type, value, _) = entries[0]
+        if contentFormat == TEXT:
+            return toText(type, value)
+        if contentFormat == BYTES and isinstance(value, bytes):
+            return value
+        if contentFormat == CBOR:
+            return encodeScalar(linkText(value) if isinstance(value, ObjectLink) else value)
     raise ContentError(f"content format {contentFormat} for {len(entries)} values")
 
 

@@ -5,7 +5,7 @@ The names of values in JSON and SenML: a base name, a name, and the path that bo
 from __future__ import annotations
 
 from gateways.lwm2m.errors import ContentError
-from gateways.lwm2m.objects.paths import LONGEST_TEXT, Path, isWithin, joinPath, pathText, shown, withoutPrefix
+from gateways.lwm2m.objects.paths import LONGEST, LONGEST_TEXT, Path, isWithin, joinPath, pathText, shown, withoutPrefix
 
 
 class Names:
@@ -39,11 +39,27 @@ class Names:
         if baseName and name and not (baseName.endswith("/") or name.startswith("/")):
             glued = f"{baseName}/{name}"
         if not glued.startswith("/"):
-            return self._wanted(joinPath(self._base, glued), glued)
+            return self._wanted(self._relative(glued, bool(baseName)), glued)
         path = joinPath((), withoutPrefix(glued, self._prefix))
         if not isWithin(path, self._base) and not baseName and len(self._base) + len(path) <= 4:
             path = joinPath(self._base, glued)
         return self._wanted(path, glued)
+
+    def _relative(self, glued: str, based: bool) -> Path:
+        """
+        The path of a name without a slash before it. It is to be taken from the path of the request; but some devices
+        leave that slash out, and mean the whole path.
+
+        @param based: whether it has a base name, which is a whole path always (RFC 8428 4.1).
+        """
+        try:
+            whole = joinPath((), withoutPrefix(f"/{glued}", self._prefix))
+        except ContentError:
+            return joinPath(self._base, glued)
+        meant = len(whole) > 2 and bool(self._base) and isWithin(whole, self._base)
+        if meant and (based or len(self._base) + len(whole) >= LONGEST):
+            return whole
+        return joinPath(self._base, glued)
 
     def _wanted(self, path: Path, name: str) -> Path:
         if not isWithin(path, self._base):

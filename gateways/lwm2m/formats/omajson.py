@@ -13,28 +13,39 @@ from gateways.lwm2m.errors import ContentError
 from gateways.lwm2m.formats.entries import ResourceValue, fewRecords, timeOf
 from gateways.lwm2m.formats.jsontext import decodeJSON
 from gateways.lwm2m.formats.names import Names, writtenNames
-from gateways.lwm2m.formats.values import BOOLEAN, FLOAT, OBJLNK, OPAQUE, STRING, TEXTS, TIME, fromJSON, toJSON
+from gateways.lwm2m.formats.values import (
+    BOOLEAN,
+    FLOAT,
+    OBJLNK,
+    OPAQUE,
+    STRING,
+    TEXTS,
+    TIME,
+    fromJSON,
+    secondsOf,
+    toJSON,
+)
 from gateways.lwm2m.objects.models import Models
-from gateways.lwm2m.objects.paths import Path, pathText
+from gateways.lwm2m.objects.paths import Path, pathText, shown
 
 
 class _JSONElement(msgspec.Struct):
     """
-    One value. Null is as good as not there.
+    One value. Null is as good as not there, and numbers may be texts.
     """
 
     n: str | None = None
-    v: int | float | None = None
+    v: int | float | str | None = None
     sv: str | None = None
-    bv: bool | None = None
+    bv: bool | int | str | None = None
     ov: str | None = None
-    t: int | float | None = None
+    t: int | float | str | None = None
 
 
 class _Document(msgspec.Struct):
     e: list[_JSONElement]
     bn: str | None = None
-    bt: int | float | None = None
+    bt: int | float | str | None = None
 
 
 _DECODER: Final = msgspec.json.Decoder(_Document)
@@ -68,10 +79,24 @@ def _entry(element: _JSONElement, document: _Document, names: Names, models: Mod
         raise ContentError(f"{pathText(path)}: {len(said)} values where one is wanted")
     value, usual = said[0]
     type = models.typeOf(path) or usual
+    if type == BOOLEAN and value.__class__ is int and value in (0, 1):
+        value = bool(value)
     try:
-        return ResourceValue(path, type, fromJSON(type, value), timeOf(document.bt, element.t))
+        return ResourceValue(path, type, fromJSON(type, value), timeOf(_time(document.bt), _time(element.t)))
     except ContentError as error:
         raise ContentError(f"{pathText(path)}: {error}") from error
+
+
+def _time(said: int | float | str | None) -> int | float | None:
+    """
+    @raise ContentError: it is a text that is none.
+    """
+    if not isinstance(said, str):
+        return said
+    seconds = secondsOf(said)
+    if seconds is None:
+        raise ContentError(f"{shown(said)} is no time")
+    return seconds
 
 
 def encodeOMAJSON(base: Path, entries: Sequence[ResourceValue], prefix: str = "") -> bytes:

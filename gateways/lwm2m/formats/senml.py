@@ -29,6 +29,7 @@ from gateways.lwm2m.formats.values import (
     fromBase64,
     fromJSON,
     linkText,
+    secondsOf,
     toJSON,
 )
 from gateways.lwm2m.objects.models import Models
@@ -149,7 +150,7 @@ class _Base:
         if version is not None and version > _VERSION:
             raise ContentError(f"version {version}")
         self.name = _text(record, "bn", self.name)
-        time = _number(record, "bt")
+        time = _time(record, "bt")
         if time is not None:
             self.time = time
         value = _number(record, "bv")
@@ -173,7 +174,7 @@ def _resolve(records: Sequence[Record] | Iterator[Record], names: Names, models:
             raise ContentError(f"{pathText(path)}: {len(keys)} values where one is wanted")
         type = models.typeOf(path) or _TYPES[keys[0]]
         try:
-            time = timeOf(base.time, _number(record, "t"))
+            time = timeOf(base.time, _time(record, "t"))
             entries.append(ResourceValue(path, type, _value(record, keys[0], type, base.value), time))
         except ContentError as error:
             raise ContentError(f"{pathText(path)}: {error}") from error
@@ -191,7 +192,11 @@ def _value(record: Record, key: str, type: str, baseValue: int | float) -> Value
     if type == OPAQUE or isinstance(value, bytes):
         raise ContentError(f"the field {key} where {type} is wanted")
     if key == "v" and baseValue:
-        value = (_number(record, "v") or 0) + baseValue
+        added = fromJSON(FLOAT, value) if isinstance(value, str) else _number(record, "v")
+        assert isinstance(added, int | float)
+        value = added + baseValue
+    if key == "vb" and value.__class__ is int and value in (0, 1):
+        value = bool(value)
     return fromJSON(type, value)
 
 
@@ -208,6 +213,21 @@ def _number(record: Record, field: str) -> int | float | None:
     if isinstance(value, int) and value.bit_length() > 64:
         raise ContentError(f"the field {field} is out of range")
     return value
+
+
+def _time(record: Record, field: str) -> int | float | None:
+    """
+    A number, which may be a text, or a date that is one.
+
+    @raise ContentError: it is neither.
+    """
+    value = record.get(field)
+    if not isinstance(value, str):
+        return _number(record, field)
+    seconds = secondsOf(value)
+    if seconds is None or seconds - seconds != 0:
+        raise ContentError(f"the field {field} is no time")
+    return seconds
 
 
 def _text(record: Record, field: str, default: str) -> str:

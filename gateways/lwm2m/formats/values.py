@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import struct
 from base64 import b64decode, b64encode
+from datetime import UTC, datetime
 from math import isfinite, isnan
 from typing import Final, NamedTuple, TypeAlias
 
@@ -54,6 +55,9 @@ _NAMES: Final = {name.replace(" ", "").lower(): name for name in TYPES} | {
 _LONGEST_NUMBER: Final = 400
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,40}", re.ASCII)
 _FLOAT: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})?", re.ASCII)
+# A year of four digits, a month and a day; the rest is for who knows dates.
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_LONGEST_DATE: Final = 40
 _LINK: Final = re.compile(r"([0-9]{1,5}):([0-9]{1,5})", re.ASCII)
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})*", re.ASCII)
 _NOT_FINITE: Final = ("NaN", "Infinity", "-Infinity")
@@ -134,12 +138,33 @@ def _number(type: str, text: str) -> int | float | ObjectLink | None:
     """
     if type in WHOLE and _WHOLE.fullmatch(text):
         return _inRange(type, int(text))
+    if type == TIME:
+        seconds = secondsOf(text)
+        return None if seconds is None else int(seconds)
     if type == FLOAT and (text in _NOT_FINITE or _FLOAT.fullmatch(text)):
         return float(text)
     if type == OBJLNK and (match := _LINK.fullmatch(text)) is not None:
         link = ObjectLink(int(match[1]), int(match[2]))
         return link if max(link) <= _NONE else None
     return None
+
+
+def secondsOf(text: str) -> float | None:
+    """
+    The seconds since 1970 of a number or a date as text (RFC 3339; one without an offset is UTC); L{None} where it is
+    neither.
+    """
+    if len(text) > _LONGEST_DATE:
+        return None
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    try:
+        date = datetime.fromisoformat(text) if _DATE.match(text) else None
+    except ValueError:
+        return None
+    if date is None:
+        return None
+    return (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()
 
 
 def _inRange(type: str, number: int) -> int:

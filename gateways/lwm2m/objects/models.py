@@ -88,10 +88,11 @@ class Models:
 
     def resource(self, path: Path) -> ResourceModel | None:
         """
-        The resource that a path of three or four segments leads to, L{None} where there is no definition.
+        The resource that a path of three or four segments leads to, L{None} where there is no definition; a shorter one
+        leads to none.
         """
         model = self._chosen.get(path[0])
-        return None if model is None else model.resources.get(path[2])
+        return None if model is None or len(path) < 3 else model.resources.get(path[2])
 
     def typeOf(self, path: Path) -> str:
         """

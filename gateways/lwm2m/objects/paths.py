@@ -67,6 +67,20 @@ def pathText(path: Path) -> str:
     return "/" + "/".join(map(str, path))
 
 
+# BinaryAppDataContainer and its predecessor: an application's bytes, all in one resource.
+_CONTAINERS: Final = (18, 19)
+
+
+def observedPath(path: Path) -> Path:
+    """
+    What is to be observed of an object or instance, and what bytes of it are: itself, but for the objects that are
+    there for the bytes of one resource.
+    """
+    if path[0] not in _CONTAINERS or len(path) > 2:
+        return path
+    return (*path, 0, 0)[:3] if len(path) == 1 else (*path, 0)
+
+
 def uriPath(path: Path, prefix: str) -> list[str]:
     """
     The segments of a request's URI.

@@ -18,7 +18,7 @@ from gateways.lwm2m.formats.content import SENML_CBOR, SENML_JSON, TLV, Dialect
 from gateways.lwm2m.links import parseListing
 from tests.gateways.lwm2m.examples import DEVICE_TLV, MODELS
 
-DIALECT = Dialect(MODELS, "", TLV, SENML_JSON)
+DIALECT = Dialect(MODELS, "", (TLV,), (), (SENML_JSON,))
 
 
 def command(type: str, data: dict[str, Any]) -> Command:

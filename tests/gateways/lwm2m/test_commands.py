@@ -15,7 +15,7 @@ from gateways.lwm2m.commands import Command, CommandError, DeviceRequest, NotJSO
 from gateways.lwm2m.formats.content import SENML_CBOR, SENML_JSON, TLV, Dialect
 from tests.gateways.lwm2m.examples import MODELS
 
-DIALECT = Dialect(MODELS, "", TLV, SENML_JSON)
+DIALECT = Dialect(MODELS, "", (TLV,), (), (SENML_JSON,))
 
 
 def parsed(type: str, data: object, **more: object) -> Command:
@@ -139,7 +139,7 @@ def test_prefix() -> None:
     """
     The alternate path of a device stands before every path, in composites in what is asked for too.
     """
-    dialect = Dialect(MODELS, "/lwm2m", TLV, SENML_CBOR)
+    dialect = Dialect(MODELS, "/lwm2m", (TLV,), (), (SENML_CBOR,))
     assert parsed("read", {"path": "/3/0/0"}).request(dialect).path == ["lwm2m", "3", "0", "0"]
     request = parsed("read-composite", {"paths": ["/3/0/0"]}).request(dialect)
     assert (request.path, request.contentFormat, request.accept) == (["lwm2m"], SENML_CBOR, SENML_CBOR)
@@ -151,7 +151,7 @@ def test_formats() -> None:
     A device that has no TLV is written to in what it has.
     """
     command = parsed("write", {"path": "/3/0/14", "value": "x"})
-    request = command.request(Dialect(MODELS, "", SENML_JSON, SENML_JSON))
+    request = command.request(Dialect(MODELS, "", (SENML_JSON,), (), (SENML_JSON,)))
     assert request == DeviceRequest(PUT, ["3", "0", "14"], [], SENML_JSON, payload=b'[{"bn":"/3/0/14","vs":"x"}]')
 
 

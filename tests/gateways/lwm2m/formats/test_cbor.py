@@ -87,6 +87,24 @@ def test_examples(data: str, value: Scalar) -> None:
     assert read.__class__ is value.__class__
 
 
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        ("c074323031332d30332d32315432303a30343a30305a", "2013-03-21T20:04:00Z"),
+        ("c11a514b67b0", 1363896240),
+        ("c1fb41d452d9ec200000", 1363896240.5),
+        ("d820617a", "z"),
+        ("d9d9f7c105", 5),
+        ("c1c48221196ab3", 273.15),
+    ],
+)
+def test_passedTags(data: str, value: Scalar) -> None:
+    """
+    Tags that say no more than is known are passed over: a date, a time in seconds, a URI, and that it is CBOR.
+    """
+    assert CBORReader(bytes.fromhex(data)).scalar() == value
+
+
 def test_notANumber() -> None:
     """
     NaN in all its sizes.
@@ -121,7 +139,11 @@ def test_notANumber() -> None:
         ("80", "neither a number"),
         ("9f", "no length"),
         ("a0", "neither a number"),
-        ("c074323031332d30332d32315432303a30343a30305a", "the tag 0"),
+        ("c005", "something else than a text after the tag 0"),
+        ("d82040", "something else than a text after the tag 32"),
+        ("c1c1c1c1c105", "the tag 1"),
+        ("c1", "bytes are said"),
+        ("d9d9f780", "neither a number"),
         ("c2490100000000000000" + "00", "the tag 2"),
         ("d8236161", "the tag 35"),
         ("d81c80", "the tag 28"),

@@ -19,6 +19,7 @@ from gateways.lwm2m.formats.content import (
     dialectOf,
     encode,
     encodePaths,
+    writtenFormats,
 )
 from gateways.lwm2m.formats.entries import ResourceValue
 from gateways.lwm2m.formats.values import BOOLEAN, FLOAT, INTEGER, OBJLNK, OPAQUE, STRING, TIME, ObjectLink
@@ -111,7 +112,6 @@ def test_single(contentFormat: int | None, path: Path, payload: bytes, entry: Re
         (0, (1, 0, 6), b"yes", "/1/0/6: 'yes' is no Boolean"),
         (0, (3, 0, 0), b"\xff", "/3/0/0: not UTF-8"),
         (0, (3, 0), b"x", "content format 0 is for one value, not for /3/0"),
-        (42, (3,), b"x", "content format 42 is for one value, not for /3"),
         (60, (3, 0, 9), b"\x05\x05", "/3/0/9: something after the value"),
         (60, (3, 0, 9), b"\x41a", "/3/0/9: bytes where Integer is wanted"),
         (60, (6, 0, 4), b"\x61a", "/6/0/4: no bytes"),
@@ -142,25 +142,58 @@ def test_nothing() -> None:
 @pytest.mark.parametrize(
     ("version", "formats", "writes", "composites"),
     [
-        ("1.0", [], TLV, None),
-        ("1", [], TLV, None),
-        ("", [], TLV, None),
-        ("1.0", [11542, 11543], TLV, None),
-        ("1.0", [11543], OMA_JSON, None),
-        ("1.1", [], TLV, SENML_JSON),
-        ("1.1", [60, 110, 112, 11542, 11543], TLV, SENML_CBOR),
-        ("1.1", [110, 112], SENML_CBOR, SENML_CBOR),
-        ("1.1", [110], SENML_JSON, SENML_JSON),
-        ("1.1", [0, 42], TLV, SENML_JSON),
-        ("1.2", [112], SENML_CBOR, SENML_CBOR),
+        ("1.0", [], (TLV, OMA_JSON), ()),
+        ("1", [], (TLV, OMA_JSON), ()),
+        ("", [], (TLV, OMA_JSON), ()),
+        ("1.0", [11542, 11543], (TLV, OMA_JSON), ()),
+        ("1.0", [11543], (OMA_JSON, TLV), ()),
+        ("1.1", [], (TLV, SENML_JSON, SENML_CBOR), (SENML_JSON, SENML_CBOR)),
+        ("1.1", [60, 110, 112, 11542, 11543], (TLV, SENML_CBOR, SENML_JSON, OMA_JSON), (SENML_CBOR, SENML_JSON)),
+        ("1.1", [110, 112], (SENML_CBOR, SENML_JSON, TLV), (SENML_CBOR, SENML_JSON)),
+        ("1.1", [110], (SENML_JSON, TLV, SENML_CBOR), (SENML_JSON, SENML_CBOR)),
+        ("1.1", [0, 42], (TLV, SENML_JSON, SENML_CBOR), (SENML_JSON, SENML_CBOR)),
+        ("1.2", [112], (SENML_CBOR, TLV, SENML_JSON), (SENML_CBOR, SENML_JSON)),
     ],
 )
-def test_dialect(version: str, formats: list[int], writes: int, composites: int | None) -> None:
+def test_dialect(version: str, formats: list[int], writes: tuple[int, ...], composites: tuple[int, ...]) -> None:
     """
-    A device is written to in TLV, unless it has told formats and that is not among them; one of 1.0 has no composites.
+    A device is written to in TLV, unless it has told formats and that is not among them; then what it has not told
+    comes last. One of 1.0 has no composites.
     """
     listing = Listing("/a", ((3, 0),), {3: "1.1"}, frozenset(formats))
-    assert dialectOf(version, listing, MODELS) == Dialect(MODELS, "/a", writes, composites)
+    dialect = dialectOf(version, listing, MODELS)
+    single = (TEXT, 42) if formats == [0, 42] else ()
+    assert dialect == Dialect(MODELS, "/a", writes, single, composites)
+
+
+@pytest.mark.parametrize(
+    ("formats", "entry", "expected"),
+    [
+        ([0, 42], ResourceValue((3, 0, 14), STRING, "x"), [TEXT, TLV, SENML_JSON, SENML_CBOR, 60]),
+        ([0, 42], ResourceValue((6, 0, 4), OPAQUE, b"x"), [42, TLV, SENML_JSON, SENML_CBOR, 60]),
+        ([60], ResourceValue((3, 0, 9), INTEGER, 5), [60, TLV, SENML_JSON, SENML_CBOR, TEXT]),
+        ([0, 110], ResourceValue((3, 0, 9), INTEGER, 5), [SENML_JSON, TLV, SENML_CBOR, TEXT, 60]),
+    ],
+)
+def test_singleWritten(formats: list[int], entry: ResourceValue, expected: list[int]) -> None:
+    """
+    A single value goes out as text, bytes or CBOR to a device that has told nothing else, and comes back the same; all
+    other formats are there to be tried.
+    """
+    dialect = dialectOf("1.1", Listing("", (), {}, frozenset(formats)), MODELS)
+    assert list(writtenFormats(dialect, entry.path, [entry])) == expected
+    for form in expected:
+        assert decode(form, encode(form, entry.path, [entry]), entry.path, dialect) == [entry]
+    assert writtenFormats(dialect, entry.path[:2], [entry]) == dialect.writes
+
+
+def test_bytesOfAnInstance() -> None:
+    """
+    Bytes of an instance as a whole are passed on as they are; of a container they are those of its one resource.
+    """
+    assert decode(42, b"\1\2", (19, 0), DIALECT) == [ResourceValue((19, 0, 0), OPAQUE, b"\1\2")]
+    assert decode(42, b"\1\2", (19,), DIALECT) == [ResourceValue((19, 0, 0), OPAQUE, b"\1\2")]
+    assert decode(1544, b"\xff", (3, 0), DIALECT) == [ResourceValue((3, 0), OPAQUE, b"\xff")]
 
 
 def test_encode() -> None:

@@ -122,7 +122,8 @@ def test_types(element: str, entry: ResourceValue) -> None:
         (b"[" * 100_000, "Expected `object`"),
         (b'{"e":' + b"[" * 100_000, "Expected `object`"),
         (b'{"e":[], "x":' + b"[" * 1_000_000, "truncated|recursion"),
-        (b'{"e":[{"n":"9","v":"5"}]}', r"\$.e\[0\].v"),
+        (b'{"e":[{"n":"9","v":[5]}]}', r"\$.e\[0\].v"),
+        (b'{"bt":"soon","e":[{"n":"9","v":5}]}', "'soon' is no time"),
         (b'{"e":[{"n":"9","v":NaN}]}', "malformed"),
         (b'{"e":[{"n":"9","v":1e999}]}', "out of range"),
         (b'{"e":[{"n":"9","t":5}]}', "/3/0/9: 0 values where one is wanted"),
@@ -163,3 +164,19 @@ def test_written() -> None:
     assert b'"v":5.0' in encodeOMAJSON((6, 0, 0), [ResourceValue((6, 0, 0), FLOAT, 5.0)])
     with pytest.raises(ContentError, match="/6/0/0: JSON has no NaN"):
         encodeOMAJSON((6, 0), [ResourceValue((6, 0, 0), FLOAT, math.nan)])
+
+
+def test_asDevicesWriteIt() -> None:
+    """
+    Whole paths as names, times and numbers as texts: all of it has been seen, and is read.
+    """
+    wanted = [ResourceValue((3, 0, 0), STRING, "x", 123)]
+    for base in ((3, 0), (3,)):
+        assert decodeOMAJSON(b'{"bt":"123","e":[{"n":"3/0/0","sv":"x"}]}', base, MODELS) == wanted
+    assert decodeOMAJSON(b'{"bn":"3/0/","bt":100,"e":[{"n":"0","sv":"x","t":"23"}]}', (3, 0), MODELS) == wanted
+    (value,) = decodeOMAJSON(b'{"e":[{"n":"9","v":"15"}]}', (3, 0), MODELS)
+    assert (value.type, value.value) == (INTEGER, 15)
+    (value,) = decodeOMAJSON(b'{"e":[{"n":"6","bv":1}]}', (1, 0), MODELS)
+    assert (value.type, value.value) == (BOOLEAN, True)
+    (value,) = decodeOMAJSON(b'{"e":[{"n":"13","sv":"2024-07-11"}]}', (3, 0), MODELS)
+    assert (value.type, value.value) == (TIME, 1720656000)

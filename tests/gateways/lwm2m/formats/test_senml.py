@@ -20,7 +20,7 @@ from gateways.lwm2m.formats.senml import (
     encodeSenMLCBOR,
     encodeSenMLJSON,
 )
-from gateways.lwm2m.formats.values import BOOLEAN, FLOAT, INTEGER, OBJLNK, OPAQUE, STRING, UNSIGNED, ObjectLink
+from gateways.lwm2m.formats.values import BOOLEAN, FLOAT, INTEGER, OBJLNK, OPAQUE, STRING, TIME, UNSIGNED, ObjectLink
 from gateways.lwm2m.objects.paths import Path
 from tests.gateways.lwm2m.examples import DEVICE, DEVICE_CBOR, DEVICE_SENML, MODELS
 
@@ -184,7 +184,7 @@ def test_wrongRecords() -> None:
     refused([{"n": "/3/0/9", "vd": "AQ"}], "/3/0/9: bytes where Integer is wanted")
     refused([{"n": "/6/0/4", "vs": "AQ"}], "/6/0/4: the field vs where Opaque is wanted")
     refused([{"n": "/3/0/9", "v": True}], "/3/0/9: true is no Integer")
-    refused([{"n": "/3/0/9", "v": "5", "bv": 1}], "the field v is no number")
+    refused([{"n": "/3/0/9", "v": "five", "bv": 1}], "'five' is no Float")
     refused([{"n": "/3/0", "v": 5}], "'/3/0' is not that of a resource")
     refused([{"v": 5}], "not that of a resource")
     refused([{"n": "urn:dev:ow:10e2073a01080063", "v": 23.1}], "too long")
@@ -193,7 +193,9 @@ def test_wrongRecords() -> None:
     refused([{"bn": "/3/0/" * 100, "n": "9", "v": 5}], "too long")
     refused([{"n": 9, "v": 5}], "the field n is no text")
     refused([{"bn": 9, "n": "9", "v": 5}], "the field bn is no text")
-    refused([{"bt": "now", "n": "9", "v": 5}], "the field bt is no number")
+    refused([{"bt": "now", "n": "9", "v": 5}], "the field bt is no time")
+    refused([{"bt": "1" * 50, "n": "9", "v": 5}], "the field bt is no time")
+    refused([{"bt": "2024-13-01", "n": "9", "v": 5}], "the field bt is no time")
     refused([{"n": "/3/0/9", "t": True, "v": 5}], "the field t is no number")
     refused([{"bt": 1e308, "n": "/3/0/9", "t": 1e308, "v": 5}], "/3/0/9: a time out of range")
     refused([{"n": "/3/0/9", "t": 2**60, "v": 5}], "/3/0/9: a time out of range")
@@ -301,3 +303,26 @@ def test_paths() -> None:
     """
     assert encodePathsJSON([(3, 0, 0), (4,)], "/lwm2m") == b'[{"n":"/lwm2m/3/0/0"},{"n":"/lwm2m/4"}]'
     assert cbor2.loads(encodePathsCBOR([(3, 0, 0), (4,)])) == [{0: "/3/0/0"}, {0: "/4"}]
+
+
+def test_asDevicesWriteIt() -> None:
+    """
+    Tags, times and numbers as texts, dates, a path without its first slash: all of it has been seen, and is read.
+    """
+    data = bytes.fromhex("81a421652f362f302f22c11a668fbdd400613002f94d00")
+    assert decodeSenMLCBOR(data, (6, 0), MODELS) == [ResourceValue((6, 0, 0), FLOAT, 20.0, 1720696276)]
+    assert decodeSenMLCBOR(b"\xd9\xd9\xf7" + data, (6, 0), MODELS) == decodeSenMLCBOR(data, (6, 0), MODELS)
+    assert both([{"bn": "6/0/", "n": "0", "v": 1}], (6, 0)) == [ResourceValue((6, 0, 0), FLOAT, 1.0)]
+    assert both([{"bn": "6/0/", "n": "0", "v": 1}], (6,)) == [ResourceValue((6, 0, 0), FLOAT, 1.0)]
+    assert both([{"bn": "6/0/", "n": "0", "v": 1}]) == [ResourceValue((6, 0, 0), FLOAT, 1.0)]
+    assert both([{"n": "3/0/9", "v": 1}], (3, 0)) == [ResourceValue((3, 0, 9), INTEGER, 1)]
+    assert both([{"n": "lwm2m/3/0/9", "v": 1}], (3, 0), "/lwm2m") == [ResourceValue((3, 0, 9), INTEGER, 1)]
+    assert both([{"bn": "/3/0/", "bt": "123", "n": "9", "v": "15", "t": "2"}]) == [
+        ResourceValue((3, 0, 9), INTEGER, 15, 125)
+    ]
+    assert both([{"bn": "/3/0/", "bt": "2024-07-11T11:11:16Z", "n": "9", "v": 15}]) == [
+        ResourceValue((3, 0, 9), INTEGER, 15, 1720696276)
+    ]
+    assert both([{"n": "/3/0/13", "vs": "2024-07-11T13:11:16+02:00"}]) == [ResourceValue((3, 0, 13), TIME, 1720696276)]
+    assert both([{"n": "/1/0/6", "vb": 1}]) == [ResourceValue((1, 0, 6), BOOLEAN, True)]
+    assert both([{"n": "/6/0/0", "bv": 20, "v": "1.5"}]) == [ResourceValue((6, 0, 0), FLOAT, 21.5)]
