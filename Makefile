@@ -22,7 +22,7 @@ PACKAGING := setup.cfg setup.py pyproject.toml
 # "-n 2" suits the two cores that the tests promise to run on; a file stays together, for what its tests share.
 PYTEST := -m pytest -n $(or $(WORKERS),2) --dist loadfile --hypothesis-profile=$(or $(PROFILE),ci)
 
-.PHONY: help run certs test lint types test-interpreted test-compiled compiled services fuzz websocket-suite crash bench \
+.PHONY: help run certs test lint types test-interpreted test-compiled compiled services fuzz websocket-suite crash bench stress-management \
 	bench-kept bench-gateways docs clean
 
 help: ## list the targets
@@ -108,6 +108,9 @@ bench-gateways: compiled $(TOOLS)/.bench ## the gateways beside other servers of
 
 bench: compiled $(TOOLS)/.bench ## compare with other brokers; writes docs/performance.md (see also bench-kept)
 	$(IN_TOOLS) -m bench
+
+stress-management: compiled ## page through SESSIONS (100000) sessions and ten times as many subscriptions while clients exchange messages
+	cd $(COMPILED) && MANAGEMENT_SESSIONS=$(or $(SESSIONS),100000) ../../$(IN_TOOLS) -m pytest -q --compiled --timeout=0 tests/system/test_management.py
 
 bench-kept: compiled $(TOOLS)/.bench ## what it costs to keep messages; five minutes; writes docs/durability.md
 	$(IN_TOOLS) -m bench.kept

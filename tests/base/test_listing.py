@@ -23,12 +23,10 @@ def clock() -> Clock:
     return Clock()
 
 
-def resultOf(page: Any, clock: Clock) -> list[Any]:
+def resultOf(page: Deferred[list[Any]], clock: Clock) -> list[Any]:
     """
-    What a page holds, at once or after some turns.
+    What a page holds, after some turns.
     """
-    if not isinstance(page, Deferred):
-        return list(page)
     clock.advance(0)
     found: list[Any] = []
     page.addBoth(found.append)
@@ -54,7 +52,7 @@ def test_pages(clock: Clock) -> None:
     Pages follow each other; the last is shorter, then there are none.
     """
     numbers = Listing(clock, iter(range(10)))
-    pages = [numbers.next(4) for _ in range(4)]
+    pages = [resultOf(numbers.next(4), clock) for _ in range(4)]
     assert pages == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9], []]
     assert numbers.exhausted
 
@@ -64,7 +62,7 @@ def test_empty(clock: Clock) -> None:
     Steps that find nothing are no things.
     """
     numbers: Listing[int] = Listing(clock, iter([None, 1, None, None, 2, None]))
-    assert numbers.next(5) == [1, 2]
+    assert resultOf(numbers.next(5), clock) == [1, 2]
 
 
 def test_slices(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +72,6 @@ def test_slices(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     slow(monkeypatch, 32)
     numbers = Listing(clock, iter(range(1000)))
     page = numbers.next(100)
-    assert isinstance(page, Deferred) and not page.called
     turns = 0
     while not page.called:
         clock.calls.sort(key=lambda call: call.getTime())
@@ -83,7 +80,7 @@ def test_slices(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
         call.func()
         turns += 1
     assert resultOf(page, clock) == list(range(100))
-    assert turns >= 2
+    assert turns >= 3
 
 
 def test_oneAtATime(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,11 +102,10 @@ def test_cancelled(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     slow(monkeypatch, 16)
     numbers = Listing(clock, iter(range(1000)))
     page = numbers.next(100)
-    assert isinstance(page, Deferred)
     page.addErrback(lambda failure: failure.trap(CancelledError))
     page.cancel()
     assert clock.getDelayedCalls() == []
-    assert numbers.next(3) == [0, 1, 2]
+    assert resultOf(numbers.next(3), clock) == [0, 1, 2]
     following = numbers.everything()
     assert resultOf(following, clock) == list(range(3, 1000))
 
@@ -122,21 +118,35 @@ def failing() -> Iterator[int | None]:
     raise ValueError("wrong")
 
 
-def test_raises(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("later", [False, True])
+def test_raises(clock: Clock, monkeypatch: pytest.MonkeyPatch, later: bool) -> None:
     """
-    What a step raises ends the listing, now or later.
+    What a step raises ends the listing, in the first slice or later.
     """
+    if later:
+        slow(monkeypatch, 16)
     numbers = Listing(clock, failing())
-    with pytest.raises(ValueError):
-        numbers.next(100)
-    assert numbers.exhausted
-    slow(monkeypatch, 16)
-    later = Listing(clock, failing()).next(100)
-    assert isinstance(later, Deferred)
     failures: list[Any] = []
-    later.addErrback(failures.append)
+    numbers.next(100).addErrback(failures.append)
     clock.advance(0)
     assert failures[0].check(ValueError)
+    assert numbers.exhausted
+
+
+def test_oneByOne(clock: Clock) -> None:
+    """
+    Who wants all goes through them one by one, and others have their turns.
+    """
+    seen: list[int] = []
+
+    async def through() -> None:
+        async for number in Listing(clock, iter(range(250))):
+            seen.append(number)
+
+    going = Deferred.fromCoroutine(through())
+    assert seen == []
+    clock.advance(0)
+    assert seen == list(range(250)) and going.called
 
 
 @pytest.mark.parametrize("reverse", [False, True])

@@ -8,8 +8,6 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from twisted.internet.defer import Deferred
-
 from tests.kits.brokercase import BrokerTestCase
 from twisted_mqtt.base.listing import Listing
 from twisted_mqtt.core.message import Message
@@ -29,12 +27,16 @@ class DirectoryTestCase(BrokerTestCase):
         """
         found: list[Any] = []
         while not listing.exhausted:
-            page = listing.next(size)
-            if isinstance(page, Deferred):
-                self.clock.advance(0)
-                page = self.successResultOf(page)
-            found += page
+            found += self.page(listing, size)
         return found
+
+    def page(self, listing: Listing[Any], size: int = 11) -> list[Any]:
+        """
+        The next page.
+        """
+        page = listing.next(size)
+        self.clock.advance(0)
+        return list(self.successResultOf(page))
 
     def names(self, listing: Listing[Any]) -> list[str]:
         """
@@ -129,16 +131,6 @@ class SessionTests(DirectoryTestCase):
                         peers[name] = self.client(name)
             self.assertEqual(len(seen), len(set(seen)))
             self.assertEqual(steady - set(seen), set())
-
-    def page(self, listing: Listing[Any]) -> list[Any]:
-        """
-        The next page.
-        """
-        page = listing.next(11)
-        if isinstance(page, Deferred):
-            self.clock.advance(0)
-            page = self.successResultOf(page)
-        return list(page)
 
     def test_endSession(self) -> None:
         """
@@ -272,8 +264,7 @@ class SubscriptionTests(DirectoryTestCase):
         listing = self.broker.directory.filters()
         seen: list[str] = []
         while not listing.exhausted:
-            page: Any = listing.next(9)
-            seen += page
+            seen += self.page(listing)
             for topicFilter in chance.sample(others, 30):
                 peer.send(Unsubscribe(1, [topicFilter])).receive()
                 if chance.random() < 0.5:
@@ -341,8 +332,7 @@ class RetainedTests(DirectoryTestCase):
         listing = self.broker.directory.retained("x/#")
         seen: list[str] = []
         while not listing.exhausted:
-            page: Any = listing.next(9)
-            seen += [message.topic for message in page]
+            seen += [message.topic for message in self.page(listing)]
             for topic in chance.sample(others, 30):
                 self.broker.publish(Message(topic, chance.choice([b"", b"q"]), 0, True))
         self.assertEqual(len(seen), len(set(seen)))

@@ -5,11 +5,13 @@ Tests of topic trees: clients of different trees have nothing to do with each ot
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import pytest
 from twisted.internet.task import Clock
 
 from tests.kits.wire import Peer, propertiesOf
+from twisted_mqtt.base.listing import Listing
 from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.core.message import Message
@@ -18,6 +20,8 @@ from twisted_mqtt.core.topics import scoped, unscoped
 from twisted_mqtt.hooks.points import DENY
 from twisted_mqtt.mqtt.implements import MQTTFactory
 from twisted_mqtt.testing.broker import makeBroker
+
+_T = TypeVar("_T")
 
 
 class World:
@@ -40,6 +44,16 @@ class World:
         peer = Peer(MQTTFactory(self.broker, profile), self.clock)
         peer.connect(clientID, **fields)
         return peer
+
+    def all(self, listing: Listing[_T]) -> list[_T]:
+        """
+        All that a listing shows.
+        """
+        found: list[_T] = []
+        listing.everything().addCallback(found.extend)
+        self.clock.advance(0)
+        assert listing.exhausted
+        return found
 
 
 @pytest.fixture
@@ -291,18 +305,15 @@ def test_directory(world: World) -> None:
     peer = world.client("a", "c")
     peer.subscribe("t", "$share/g/t")
     directory = world.broker.directory
-    assert directory.filters().next(9) == directory.subscribers("t").next(9) == directory.matching("t").next(9) == []
-    assert directory.filters(topicTree="a").next(9) == ["t"]
+    assert not [*world.all(directory.filters()), *world.all(directory.subscribers("t"))]
+    assert not world.all(directory.matching("t"))
+    assert world.all(directory.filters(topicTree="a")) == ["t"]
     for found in (directory.subscribers("t", "a"), directory.matching("t", "a")):
-        page = found.next(9)
-        assert isinstance(page, list)
-        assert [each.topicFilter for each in page] == ["t", "$share/g/t"]
+        assert [each.topicFilter for each in world.all(found)] == ["t", "$share/g/t"]
     account = world.broker.account("me", topicTree="a")
     assert world.broker.publishAs(account, "t", b"p", 0, True) == 0
-    retained = directory.retained("#", "a").next(9)
-    assert isinstance(retained, list)
-    assert [message.payload for message in retained] == [b"p"]
-    assert directory.retained("#").next(9) == []
+    assert [message.payload for message in world.all(directory.retained("#", "a"))] == [b"p"]
+    assert world.all(directory.retained("#")) == []
     peer.disconnect()
     assert told[:2] == [("+", "a", "t", None), ("+", "a", "t", "g")]
     assert set(told[2:]) == {("-", "a", "t", None), ("-", "a", "t", "g")}

@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from twisted.internet.defer import Deferred
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
-
-    from twisted_mqtt.base.waiting import Maybe
 
 _T = TypeVar("_T")
 
@@ -24,6 +22,8 @@ _T = TypeVar("_T")
 SLICE: Final = 0.001
 #: Steps between two looks at the time.
 _STEPS: Final = 16
+#: The size of the pages of who wants all, one after the other.
+_AT_A_TIME: Final = 100
 #: So many are sorted in one step.
 _RUN: Final = 512
 
@@ -34,16 +34,14 @@ class Listing(Generic[_T]):
 
     Nothing is shown twice. What was there from the first page to the last, and wanted all the time, is shown; what has
     come or gone meanwhile may be shown or not. A listing that is not wanted any more is simply forgotten.
-
-    @ivar exhausted: whether everything has been shown.
     """
 
     def __init__(self, clock: IReactorTime, steps: Iterator[_T | None]) -> None:
         """
         @param steps: the things; L{None} for a step that has found none, after which the time is looked at.
         """
-        self.exhausted = False
         self._clock = clock
+        self._ended = False
         self._steps = steps
         self._page: list[_T] = []
         self._count = 0
@@ -87,34 +85,48 @@ class Listing(Generic[_T]):
 
         return cls(clock, ordered())
 
-    def next(self, count: int) -> Maybe[list[_T]]:
+    @property
+    def exhausted(self) -> bool:
+        """
+        Whether everything has been shown.
+        """
+        return self._ended and not self._page
+
+    def next(self, count: int) -> Deferred[list[_T]]:
         """
         The next page.
 
         @param count: of how many things.
 
-        @return: so many, or fewer where there are no more; or a Deferred of them. If it is cancelled, what it has found
-            is in the next page.
+        @return: fires with so many, or with fewer where there are no more; never before the next turn of the reactor,
+            so that whoever asks for one page after the other lets others have theirs. If it is cancelled, what it has
+            found is in the next page. It fails with what a function that chooses or sorts raises, which ends the
+            listing.
 
-        @raise RuntimeError: the page before is not there yet. What a function that chooses or sorts raises is raised
-            here, or the Deferred fails with it; that ends the listing.
+        @raise RuntimeError: the page before is not there yet.
         """
         return self._begin(count)
 
-    def everything(self) -> Maybe[list[_T]]:
+    def everything(self) -> Deferred[list[_T]]:
         """
-        All that is left, at once: for a listing that is known to be short.
+        All that is left, in one list: for a listing that is known to be short.
 
         @return: as L{next} returns.
         """
         return self._begin(-1)
 
-    def _begin(self, count: int) -> Maybe[list[_T]]:
+    async def __aiter__(self) -> AsyncIterator[_T]:
+        """
+        All that is left, one after the other.
+        """
+        while not self.exhausted:
+            for thing in await self.next(_AT_A_TIME):
+                yield thing
+
+    def _begin(self, count: int) -> Deferred[list[_T]]:
         if self._waiting is not None:
             raise RuntimeError("one page after the other")
         self._count = count
-        if self._advance():
-            return self._take()
         self._waiting = Deferred(self._cancelled)
         self._call = self._clock.callLater(0, self._goOn)
         return self._waiting
@@ -123,7 +135,7 @@ class Listing(Generic[_T]):
         """
         Go on for a slice; returns whether the page is there.
         """
-        if self.exhausted:
+        if self._ended:
             return True
         steps, page = self._steps, self._page
         count = maxsize if self._count < 0 else self._count
@@ -139,9 +151,10 @@ class Listing(Generic[_T]):
                 if perf_counter() >= end:
                     return False
         except StopIteration:
-            self.exhausted = True
+            self._ended = True
         except BaseException:
-            self.exhausted = True
+            self._ended = True
+            page.clear()
             raise
         return True
 
