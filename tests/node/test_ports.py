@@ -21,7 +21,7 @@ from zope.interface.verify import verifyObject
 
 from tests.kits.certificates import Authority
 from twisted_mqtt.config import settingsFrom
-from twisted_mqtt.config.schema_ports import DatagramSettings, TCPPortSettings, TLSPortSettings
+from twisted_mqtt.config.schema_ports import TCPPortSettings, TLSPortSettings, UDPPortSettings
 from twisted_mqtt.config.values import AccessRule, Bind
 from twisted_mqtt.interfaces import IListening, INode
 from twisted_mqtt.net.tls.client import ClientContext
@@ -319,7 +319,7 @@ class DatagramTests(PortsTestCase):
         """
         Datagrams come to the protocol, and are counted; a stopped port can be started again.
         """
-        port = await self.node.listenDatagrams(DatagramSettings(bind=ANY), Echo(), "greeter.udp", count=lambda: 7)
+        port = await self.node.listenDatagrams(UDPPortSettings(bind=ANY), Echo(), "greeter.udp", count=lambda: 7)
         verifyObject(IListening, port)
         self.assertIs(self.node.ports["greeter.udp"], port)
         self.assertEqual((port.protocol, port.kind, port.connections), ("greeter", "udp", 7))
@@ -338,7 +338,7 @@ class DatagramTests(PortsTestCase):
         What comes from an address that is not allowed is dropped, and counted.
         """
         rules = (AccessRule(False, ip_network("127.0.0.2")), AccessRule(True))
-        port = await self.node.listenDatagrams(DatagramSettings(bind=ANY, access=rules), Echo(), "greeter")
+        port = await self.node.listenDatagrams(UDPPortSettings(bind=ANY, access=rules), Echo(), "greeter")
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
             stranger.bind(("127.0.0.2", 0))
             stranger.sendto(b"hello", ("127.0.0.1", port.address.port))
@@ -350,9 +350,9 @@ class DatagramTests(PortsTestCase):
         """
         An address that is taken is a problem of the caller's, and nothing is left of the port.
         """
-        port = await self.node.listenDatagrams(DatagramSettings(bind=ANY), Echo(), "one")
+        port = await self.node.listenDatagrams(UDPPortSettings(bind=ANY), Echo(), "one")
         with self.assertRaises(CannotListenError):
-            await self.node.listenDatagrams(DatagramSettings(bind=port.address), Echo(), "other")
+            await self.node.listenDatagrams(UDPPortSettings(bind=port.address), Echo(), "other")
         self.assertEqual([name for name in self.node.ports if name == "other"], [])
 
 

@@ -143,15 +143,22 @@ class TLSPortSettings(TCPPortSettings, frozen=True, kw_only=True):
 
 class DatagramSettings(Struct, frozen=True, kw_only=True):
     """
-    What every port has that takes datagrams. Limits of clients are their protocol's own.
+    What every port has that takes datagrams. How many clients there may be is their protocol's own.
+    """
+
+    access: Annotated[
+        Access, "Which addresses are listened to; the first rule that names the address decides, and none means no"
+    ] = (AccessRule(True),)
+    recbuf: ReceiveBuffer = None
+    sndbuf: SendBuffer = None
+
+
+class UDPPortSettings(DatagramSettings, frozen=True, kw_only=True):
+    """
+    A port of UDP, with a table of its own.
     """
 
     bind: Annotated[
         Address | None,
         "Where to listen: a port alone is on every IPv4 address, port 0 any free one; `none` for nowhere",
     ] = None
-    access: Annotated[
-        Access, "Which addresses are listened to; the first rule that names the address decides, and none means no"
-    ] = (AccessRule(True),)
-    recbuf: ReceiveBuffer = None
-    sndbuf: SendBuffer = None

@@ -10,17 +10,15 @@ from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
-from twisted_mqtt.config.values import AccessRule, Bind
+from twisted_mqtt.config.values import Bind
 from twisted_mqtt.interfaces import IListening
-from twisted_mqtt.net.addressrules import allows
+from twisted_mqtt.net.addressrules import EVERYBODY, AccessReceiver
 from twisted_mqtt.net.datagrams import openDatagrams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from twisted_mqtt.config.schema_ports import DatagramSettings
-    from twisted_mqtt.core.counters import Counters
     from twisted_mqtt.interfaces import IBroker
     from twisted_mqtt.net.datagrams import DatagramPort, TwistedPort
 
@@ -48,45 +46,6 @@ class DatagramHandler(Protocol):
         """
         The port is about to be closed: say good-bye.
         """
-
-
-class AccessReceiver:
-    """
-    Lets the datagrams through whose sender is allowed.
-
-    @ivar refused: how many were not.
-    """
-
-    def __init__(
-        self,
-        wrapped: DatagramHandler,
-        path: str,
-        rules: Sequence[AccessRule],
-        counters: Counters,
-        seconds: Callable[[], float],
-    ) -> None:
-        """
-        @param path: the table of the port, for the log.
-        """
-        self.refused = 0
-        self._wrapped = wrapped
-        self._path = path
-        self._rules = rules
-        self._counters = counters
-        self._denied = RateLimitedLog(seconds)
-
-    def datagramReceived(self, data: bytes, address: Any, /) -> None:
-        """
-        See L{DatagramHandler}.
-        """
-        if allows(self._rules, address[0]):
-            self._wrapped.datagramReceived(data, address)
-            return
-        self.refused += 1
-        self._counters.connections_refused_access += 1
-        self._denied.info(
-            "{path}: datagram from {peer} dropped: the access rules do not allow it", path=self._path, peer=address[0]
-        )
 
 
 @implementer(IListening)
@@ -138,7 +97,7 @@ class DatagramListening:
         self._received = 0
         self._lost = 0
         self._access: AccessReceiver | None = None
-        if settings.access != (AccessRule(True),):
+        if settings.access != EVERYBODY:
             self._access = AccessReceiver(receiver, path, settings.access, broker.counters, broker.clock.seconds)
 
     @property

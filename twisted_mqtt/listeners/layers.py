@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 
-from twisted_mqtt.config.values import AccessRule
-from twisted_mqtt.net.addressrules import AccessFactory
+from twisted_mqtt.net.addressrules import EVERYBODY, AccessFactory
 from twisted_mqtt.net.proxyprotocol import ProxyFactory
 from twisted_mqtt.net.tls.layer import TLSFactory
 
@@ -61,7 +60,7 @@ def admitted(factory: IProtocolFactory, site: PortSite) -> IProtocolFactory:
     The layer of access rules, which go by the address that a PROXY header tells.
     """
     settings, broker = site.settings, site.broker
-    if settings.access == (AccessRule(True),):
+    if settings.access == EVERYBODY:
         return factory
     return AccessFactory(factory, site.path, settings.access, broker.counters, broker.clock.seconds)
 

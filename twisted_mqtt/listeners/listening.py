@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 from twisted.protocols.policies import WrappingFactory
@@ -201,10 +201,11 @@ class StreamListening:
             path=self.path,
         )
 
-    def _stop(self) -> Deferred[Any]:
+    def _stop(self) -> Deferred[None]:
         port, self.port = self.port, None
         self.gate.port = None
-        return maybeDeferred(lambda: None if port is None else port.stopListening())
+        closing = None if port is None else port.stopListening()
+        return succeed(None) if closing is None else closing
 
     def _refused(self) -> dict[str, int]:
         """

@@ -7,7 +7,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -44,7 +44,7 @@ class Listeners(Service):
 
     name = "listeners"
 
-    def __init__(self, broker: Broker, reactor: Any, inherited: Iterable[InheritedSocket] = ()) -> None:
+    def __init__(self, broker: Broker, reactor: object, inherited: Iterable[InheritedSocket] = ()) -> None:
         """
         @param inherited: sockets that are open already, for the listeners of their name or else of their address.
         """

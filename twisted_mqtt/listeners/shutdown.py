@@ -4,7 +4,7 @@ The end of all connections: clients are told, what waits for them is sent, and w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -12,6 +12,8 @@ from twisted.logger import Logger
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
     from twisted_mqtt.listeners.registry import Listeners
     from twisted_mqtt.mqtt.shell import ConnectionShell
 
@@ -33,11 +35,10 @@ Seconds between two looks at who is left.
 """
 
 
-async def sendAllAway(listeners: Listeners, clock: Any, seconds: float) -> int:
+async def sendAllAway(listeners: Listeners, clock: IReactorTime, seconds: float) -> int:
     """
     Send every client away (0x8B), and wait until they have gone.
 
-    @param clock: provides C{IReactorTime}.
     @param listeners: their ports are closed.
     @param seconds: how long this may take.
 

@@ -5,18 +5,25 @@ Which addresses may connect to a listener.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.interfaces import IProtocolFactory
 from zope.interface import implementer
 
 from twisted_mqtt.base.ratelimitedlog import RateLimitedLog, peerName
+from twisted_mqtt.config.values import AccessRule
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IAddress
+    from twisted.internet.interfaces import IAddress, IProtocol
 
-    from twisted_mqtt.config.values import AccessRule
     from twisted_mqtt.core.counters import Counters
+    from twisted_mqtt.net.datagrams import DatagramReceiver, SocketAddress
+
+
+EVERYBODY: Final = (AccessRule(True),)
+"""
+The rules that nobody need be held against.
+"""
 
 
 def allows(rules: Sequence[AccessRule], host: str | None) -> bool:
@@ -44,14 +51,13 @@ class AccessFactory:
 
     def __init__(
         self,
-        wrapped: Any,
+        wrapped: IProtocolFactory,
         path: str,
         rules: Sequence[AccessRule],
         counters: Counters,
         seconds: Callable[[], float],
     ) -> None:
         """
-        @param wrapped: provides C{IProtocolFactory}.
         @param path: of the listener, for the log.
         """
         self.wrapped = wrapped
@@ -73,7 +79,7 @@ class AccessFactory:
         """
         self.wrapped.doStop()
 
-    def buildProtocol(self, addr: IAddress | None) -> Any:
+    def buildProtocol(self, addr: IAddress) -> IProtocol | None:
         """
         The protocol of a connection, or L{None} if its address is not allowed.
         """
@@ -87,3 +93,42 @@ class AccessFactory:
             peer=peerName(addr),
         )
         return None
+
+
+class AccessReceiver:
+    """
+    Lets the datagrams through whose sender is allowed.
+
+    @ivar refused: how many were not.
+    """
+
+    def __init__(
+        self,
+        wrapped: DatagramReceiver,
+        path: str,
+        rules: Sequence[AccessRule],
+        counters: Counters,
+        seconds: Callable[[], float],
+    ) -> None:
+        """
+        @param path: the table of the port, for the log.
+        """
+        self.refused = 0
+        self._wrapped = wrapped
+        self._path = path
+        self._rules = rules
+        self._counters = counters
+        self._denied = RateLimitedLog(seconds)
+
+    def datagramReceived(self, data: bytes, address: SocketAddress, /) -> None:
+        """
+        See L{DatagramReceiver<twisted_mqtt.net.datagrams.DatagramReceiver>}.
+        """
+        if allows(self._rules, address[0]):
+            self._wrapped.datagramReceived(data, address)
+            return
+        self.refused += 1
+        self._counters.connections_refused_access += 1
+        self._denied.info(
+            "{path}: datagram from {peer} dropped: the access rules do not allow it", path=self._path, peer=address[0]
+        )

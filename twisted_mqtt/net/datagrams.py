@@ -14,8 +14,9 @@ from ipaddress import ip_address
 from select import EPOLLIN, EPOLLOUT
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError, MessageLengthError
+from twisted.internet.interfaces import IListeningPort, IReactorSocket
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
@@ -60,7 +61,7 @@ class DatagramPort:
     @ivar lost: datagrams that could not be sent.
     """
 
-    def __init__(self, reactor: Any, opened: socket.socket, receiver: DatagramReceiver) -> None:
+    def __init__(self, reactor: object, opened: socket.socket, receiver: DatagramReceiver) -> None:
         self.received = 0
         self.lost = 0
         self._poller = pollerOf(reactor)
@@ -167,13 +168,15 @@ class TwistedPort(DatagramProtocol):
     @ivar received: as of L{DatagramPort}, as is C{lost}.
     """
 
-    def __init__(self, reactor: Any, opened: socket.socket, receiver: DatagramReceiver) -> None:
+    def __init__(self, reactor: object, opened: socket.socket, receiver: DatagramReceiver) -> None:
         self.received = 0
         self.lost = 0
         self._receiver = receiver
         self._host: tuple[str, int] = opened.getsockname()[:2]
         # The reactor makes its own of the descriptor.
-        self._port: Any = reactor.adoptDatagramPort(opened.fileno(), opened.family, self, _BUFFER)
+        self._port: IListeningPort = IReactorSocket(reactor).adoptDatagramPort(
+            opened.fileno(), opened.family, self, _BUFFER
+        )
         opened.close()
 
     def getHost(self) -> tuple[str, int]:
@@ -206,11 +209,11 @@ class TwistedPort(DatagramProtocol):
 
         @return: fires when that is done.
         """
-        return maybeDeferred(self._port.stopListening)
+        return self._port.stopListening() or succeed(None)
 
 
 def openDatagrams(
-    reactor: Any,
+    reactor: object,
     bind: Bind,
     receiver: DatagramReceiver,
     receiveBuffer: int | None = None,
@@ -254,7 +257,7 @@ def openDatagrams(
 
 
 def openGroup(
-    reactor: Any, group: str, host: str, port: int, receiver: DatagramReceiver
+    reactor: object, group: str, host: str, port: int, receiver: DatagramReceiver
 ) -> list[DatagramPort | TwistedPort]:
     """
     Hear what is sent to a multicast group, and nothing else.

@@ -100,7 +100,7 @@ class ProxyConnection:
 
     __slots__ = ("_address", "_came", "_factory", "_lower", "_upper", "bucket")
 
-    def __init__(self, factory: ProxyFactory, address: IAddress | None) -> None:
+    def __init__(self, factory: ProxyFactory, address: IAddress) -> None:
         self._factory = factory
         self._address = address
         self._lower: Any = None
@@ -200,10 +200,9 @@ class ProxyFactory:
     noisy = False
 
     def __init__(
-        self, wrapped: Any, path: str, timeout: float, wheel: TimerWheel, seconds: Callable[[], float]
+        self, wrapped: IProtocolFactory, path: str, timeout: float, wheel: TimerWheel, seconds: Callable[[], float]
     ) -> None:
         """
-        @param wrapped: provides C{IProtocolFactory}.
         @param path: of the listener, for the log.
         @param seconds: the time of the wheel.
         """
@@ -227,7 +226,7 @@ class ProxyFactory:
         """
         self.wrapped.doStop()
 
-    def buildProtocol(self, addr: IAddress | None) -> ProxyConnection:
+    def buildProtocol(self, addr: IAddress) -> ProxyConnection:
         """
         What waits for the header of a connection.
         """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from twisted_mqtt.config.schema_ports import TLSPortSettings
+from twisted_mqtt.config.schema_ports import TLSPortSettings, UDPPortSettings
 from twisted_mqtt.listeners.datagrams import DatagramListening
 from twisted_mqtt.listeners.listening import PENDING, StreamListening
 from twisted_mqtt.net.tls.options import optionsOf
@@ -151,7 +151,7 @@ class Ports(Mapping[str, "IListening"]):
             name.partition(".")[0],
             kind,
             path,
-            self._whereFor(name, path, bind or settings.bind),
+            self._whereFor(name, path, bind or (settings.bind if isinstance(settings, UDPPortSettings) else None)),
             settings,
             protocol,
             group,

@@ -153,6 +153,19 @@ class DTLSProtocol(DatagramProtocol):
         """
         self._use(self._context.again())
 
+    def reloadCertificates(self) -> bool:
+        """
+        The same; what is wrong with the files is logged.
+
+        @return: whether they can be used.
+        """
+        try:
+            self.reload()
+        except TLSProblem as problem:
+            _log.error("{problem}; what was read before is used on", problem=problem)
+            return False
+        return True
+
     def _filesChanged(self) -> None:
         try:
             self.reload()

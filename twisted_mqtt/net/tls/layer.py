@@ -61,7 +61,7 @@ class TLSConnection:
         "peerIdentity",
     )
 
-    def __init__(self, factory: TLSFactory, address: IAddress | None) -> None:
+    def __init__(self, factory: TLSFactory, address: IAddress) -> None:
         self._factory = factory
         self._address = address
         self._lower: Any = None
@@ -340,14 +340,13 @@ class TLSFactory:
 
     def __init__(
         self,
-        wrapped: Any,
+        wrapped: IProtocolFactory,
         options: TLSOptions,
         keys: PreSharedKeys,
         wheel: TimerWheel,
         seconds: Callable[[], float],
     ) -> None:
         """
-        @param wrapped: provides C{IProtocolFactory}.
         @param seconds: the time of the wheel.
         @raise TLSProblem: where the options or files can't be used.
         """
@@ -378,7 +377,7 @@ class TLSFactory:
         self._watch.stop()
         self.wrapped.doStop()
 
-    def buildProtocol(self, addr: IAddress | None) -> TLSConnection:
+    def buildProtocol(self, addr: IAddress) -> TLSConnection:
         """
         The TLS of a connection.
         """

@@ -7,17 +7,18 @@ those that may have to wait, such as a database, serve DTLS alone, which can hol
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from twisted_mqtt.base.waiting import Maybe, then
 
 _log = Logger()
 
-Find = Callable[[bytes], Any]
+Find: TypeAlias = Callable[[bytes], Maybe[bytes | None] | Coroutine[Any, Any, bytes | None]]
 """
 Returns the key of an identity, or L{None}. If it was added as one that may wait, it may as well return a Deferred or a
 coroutine of that.
@@ -71,7 +72,7 @@ class PreSharedKeys:
                 return key
         return None
 
-    def lookUp(self, identity: bytes) -> Any:
+    def lookUp(self, identity: bytes) -> Maybe[bytes | None]:
         """
         The key of an identity, of all sources.
 
@@ -94,7 +95,7 @@ class PreSharedKeys:
 def _ask(source: Find, identity: bytes) -> Maybe[bytes | None]:
     try:
         answer = source(identity)
-        if hasattr(answer, "__await__") and not isinstance(answer, Deferred):
+        if isinstance(answer, Coroutine):
             answer = Deferred.fromCoroutine(answer)
     except Exception:
         _log.failure("Looking a pre-shared key up failed")
@@ -102,14 +103,14 @@ def _ask(source: Find, identity: bytes) -> Maybe[bytes | None]:
     return answer if isinstance(answer, Deferred) else _checked(answer)
 
 
-def _ebAsked(failure: Any, unasked: list[Find]) -> None:
+def _ebAsked(failure: Failure, unasked: list[Find]) -> None:
     if failure.check(CancelledError) is None:
         _log.failure("Looking a pre-shared key up failed", failure)
     else:
         unasked.clear()
 
 
-def _checked(key: Any) -> bytes | None:
+def _checked(key: object) -> bytes | None:
     """
     A key, if it is one.
     """
