@@ -15,22 +15,22 @@ from gateways.coap.multicast import Discovery
 from gateways.coap.protocol import CoAPProtocol
 from gateways.coap.pubsub import PubSubTopics
 from gateways.coap.settings import CoAPSettings
+from gateways.coap.transport.dtls import DTLSProtocol
 from gateways.coap.transport.dtlscontext import DTLSContext
-from gateways.coap.transport.ports import Ports
 from gateways.coap.transport.stream import StreamFactory
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
 from twisted_mqtt.interfaces import IExtension
+from twisted_mqtt.net.addressrules import EVERYBODY, AccessReceiver
 from twisted_mqtt.net.datagrams import openGroup
-from twisted_mqtt.net.endpoints import tcpEndpoint
-from twisted_mqtt.net.portoptions import PortOptions, TransportOptions
 from twisted_mqtt.net.tls.options import TLSProblem, optionsOf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted_mqtt.config.values import Bind
-    from twisted_mqtt.interfaces import IExtensionContext
+    from twisted_mqtt.interfaces import IExtensionContext, IListening
+    from twisted_mqtt.net.datagrams import DatagramPort, DatagramReceiver, TwistedPort
 
 _log = Logger()
 
@@ -41,16 +41,17 @@ class CoAPExtension:
     The extension C{coap}.
 
     @ivar gateway: what its clients share.
-    @ivar ports: those that are open: C{"udp"}, C{"dtls"} and C{"tcp"}; and those that hear groups.
+    @ivar ports: those that are open: C{"udp"}, C{"dtls"} and C{"tcp"}.
     """
 
     gateway: CoAPGateway
-    ports: Ports
 
     #: Reads the certificates of DTLS again, where there is DTLS.
     refresh: Callable[[], None] | None = None
 
     def __init__(self, settings: CoAPSettings) -> None:
+        self.ports: dict[str, IListening] = {}
+        self._groups: list[DatagramPort | TwistedPort] = []
         self._discovery: Discovery | None = None
         self._streams: StreamFactory | None = None
         self._settings = settings
@@ -66,7 +67,7 @@ class CoAPExtension:
         self._broker = broker = context.broker
         self._reactor: Any = context.clock
         self.gateway = CoAPGateway(broker, settings, PubSubTopics(settings.max_topics))
-        self.ports = Ports("coap", self._reactor, broker.wheel)
+        self._node = context.node
         try:
             dtls = settings.dtls
             if dtls.port is not None and dtls.peer_cert_as_username and dtls.verify != "verify_peer":
@@ -76,32 +77,44 @@ class CoAPExtension:
             plain = CoAPProtocol(self.gateway, self._profile("udp", settings.port), self._reactor)
             # Beside an address of its own, a group's is another one; the address for all takes those of groups, too.
             shared = settings.multicast and settings.port.host in ("0.0.0.0", "::")
-            self.ports.openPlain("udp", settings.port, plain, "coap", shared)
+            port = self.ports["udp"] = await context.node.listenDatagrams(
+                settings, plain, "coap.udp", path="coap", bind=settings.port, shared=shared
+            )
+            plain.port = port.address.port
             if settings.multicast:
-                self._openGroups(plain)
+                self._openGroups(plain, port.address)
             if dtls.port is not None and keys is not None:
-                profile = self._profile("dtls", dtls.port, dtls.peer_cert_as_username)
-                secure = CoAPProtocol(self.gateway, profile, self._reactor, True)
-                self.ports.openSecure("dtls", dtls.port, secure, "coap.dtls", keys, dtls.max_associations)
-                self.refresh = self.ports.refresh
-            if settings.tcp.port is not None:
-                await self._listen(settings.tcp.port, settings.tcp.max_connections)
+                await self._openSecure(dtls.port, keys)
+            if settings.tcp.bind is not None:
+                await self._openStream(settings.tcp.bind)
         except BaseException:
-            await self.ports.close()
+            await self._close()
             raise
 
-    async def _listen(self, bind: Bind, most: int) -> None:
+    async def _openSecure(self, bind: Bind, keys: DTLSContext) -> None:
+        """
+        Open the port of DTLS.
+        """
+        dtls = self._settings.dtls
+        profile = self._profile("dtls", bind, dtls.peer_cert_as_username)
+        secure = CoAPProtocol(self.gateway, profile, self._reactor, True)
+        layer = DTLSProtocol(secure, keys, self._reactor, self._broker.wheel, dtls.max_associations)
+        port = self.ports["dtls"] = await self._node.listenDatagrams(
+            dtls, layer, "coap.dtls", path="coap.dtls", bind=bind, kind="dtls", count=layer.__len__
+        )
+        secure.port = port.address.port
+        self.refresh = layer.reload
+
+    async def _openStream(self, bind: Bind) -> None:
         """
         Open the port of TCP.
         """
         profile = self._profile("tcp", bind)
-        factory = self._streams = StreamFactory(self.gateway, profile, most)
-        pending = profile.zone.max_pending_bytes
-        options = PortOptions(transport=TransportOptions(highWater=pending, lowWater=pending // 4))
-        port: Any = await tcpEndpoint(self._reactor, bind.port, bind.host, options).listen(factory)
-        host = port.getHost()
-        factory.port = host.port
-        self.ports.add("tcp", port, "coap.tcp", "tcp", host.host, host.port)
+        factory = self._streams = StreamFactory(self.gateway, profile)
+        port = self.ports["tcp"] = await self._node.listen(
+            self._settings.tcp, factory, "coap.tcp", path="coap.tcp", bind=bind, pending=profile.zone.max_pending_bytes
+        )
+        factory.port = port.address.port
 
     async def stop(self) -> None:
         """
@@ -112,27 +125,37 @@ class CoAPExtension:
             self._discovery.stop()
         if self._streams is not None:
             self._streams.releaseAll()
-        await self.ports.close()
+        await self._close()
+
+    async def _close(self) -> None:
+        ports, self.ports = self.ports, {}
+        groups, self._groups = self._groups, []
+        for group in groups:
+            await group.stopListening()
+        for port in ports.values():
+            await port.close()
 
     def _profile(self, kind: str, bind: Bind, usernamePart: str | None = None) -> ListenerProfile:
         zone = self._broker.settings.resolveZone(self._settings.zone)
         return ListenerProfile(f"coap:{kind}", zone, onLoopback=bind.isLoopback, usernamePart=usernamePart)
 
-    def _openGroups(self, endpoint: CoAPProtocol) -> None:
+    def _openGroups(self, endpoint: CoAPProtocol, address: Bind) -> None:
         """
         Hear the groups by which devices look for servers. One that can't be joined, as on a machine without a network,
         is told and left out.
         """
         settings = self._settings
         discovery = self._discovery = Discovery(endpoint, self._reactor, settings.multicast_leisure)
-        host, port = self.ports.opened["udp"].getHost()
+        receiver: DatagramReceiver = discovery
+        if settings.access != EVERYBODY:
+            broker = self._broker
+            receiver = AccessReceiver(discovery, "coap", settings.access, broker.counters, broker.clock.seconds)
         for group in settings.multicast_groups:
             try:
-                opened = openGroup(self._reactor, group, host, port, discovery)
+                opened = openGroup(self._reactor, group, address.host, address.port, receiver)
             except CannotListenError as error:
                 _log.error("coap.multicast: {group} can't be joined: {error}", group=group, error=error.socketError)
                 continue
-            for number, each in enumerate(opened):
-                self.ports.opened[f"{group} {number}"] = each
+            self._groups.extend(opened)
             if opened:
-                _log.info("coap.multicast: {group} is heard on port {port}", group=group, port=port)
+                _log.info("coap.multicast: {group} is heard on port {port}", group=group, port=address.port)

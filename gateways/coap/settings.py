@@ -4,49 +4,58 @@ The tables of the CoAP gateway.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from msgspec import Struct
+from typing import Annotated
 
 from twisted_mqtt.config.forms import GROUP_LIST
-from twisted_mqtt.config.keys import Address, Alias, Duration, File, Flag, Positive, Size
-from twisted_mqtt.config.schema_ports import PeerCertificate
+from twisted_mqtt.config.keys import Address, Alias, Duration, Flag, Positive, Short, Size
+from twisted_mqtt.config.schema_ports import (
+    CERTIFICATE_FILE,
+    KEY_FILE,
+    AuthoritiesFile,
+    CertificateFile,
+    CertificateUsername,
+    DatagramSettings,
+    KeyFile,
+    ReceiveBuffer,
+    RequireCertificate,
+    RevocationFile,
+    TCPPortSettings,
+    Verify,
+)
 from twisted_mqtt.config.values import MB, Bind
 
+# Large enough for what comes while one turn is at work; the kernel gives what it allows.
+_RECEIVE_BUFFER = 4 * MB
 
-class DTLSSettings(Struct, frozen=True, kw_only=True):
+
+class DTLSSettings(DatagramSettings, frozen=True, kw_only=True):
     """
     C{[coap.dtls]}.
     """
 
     port: Annotated[Address | None, "UDP port or address with DTLS; `none` for no such listener"] = None
-    keyfile: Annotated[File, "The server's private key (PEM)"] = "etc/certs/key.pem"
-    certfile: Annotated[File, "The server's certificate (PEM)"] = "etc/certs/cert.pem"
-    verify: Annotated[
-        Literal["verify_none", "verify_peer"], "Whether clients are asked for a certificate, and it is checked"
-    ] = "verify_none"
-    cacertfile: Annotated[File | None, "The authorities whose client certificates are accepted (PEM)"] = None
-    fail_if_no_peer_cert: Annotated[Flag, "With `verify_peer`: whether a client without a certificate is refused"] = (
-        False
-    )
-    peer_cert_as_username: Annotated[
-        PeerCertificate | None,
-        "Which part of the client's certificate is its user name: common name, whole subject, or the certificate; "
-        "needs `verify = verify_peer`",
-    ] = None
+    recbuf: ReceiveBuffer = _RECEIVE_BUFFER
+    keyfile: KeyFile = KEY_FILE
+    certfile: CertificateFile = CERTIFICATE_FILE
+    cacertfile: AuthoritiesFile = None
+    crlfile: RevocationFile = None
+    verify: Verify = "verify_none"
+    fail_if_no_peer_cert: RequireCertificate = False
+    peer_cert_as_username: CertificateUsername = None
     max_associations: Annotated[Positive, "Most clients with DTLS at once"] = 102_400
 
 
-class CoAPStreamSettings(Struct, frozen=True, kw_only=True):
+class CoAPStreamSettings(TCPPortSettings, frozen=True, kw_only=True):
     """
     C{[coap.tcp]}.
     """
 
-    port: Annotated[Address | None, "TCP port or address of CoAP over TCP; `none` for no such listener"] = None
-    max_connections: Annotated[Positive, "Most connections at once"] = 102_400
+    bind: Annotated[
+        Address | None, Alias("port"), "TCP port or address of CoAP over TCP; `none` for no such listener"
+    ] = None
 
 
-class CoAPSettings(Struct, frozen=True, kw_only=True):
+class CoAPSettings(DatagramSettings, frozen=True, kw_only=True):
     """
     C{[coap]}: the CoAP gateway.
     """
@@ -54,6 +63,7 @@ class CoAPSettings(Struct, frozen=True, kw_only=True):
     port: Annotated[Address, Alias("server"), "UDP port or address; a port alone means every IPv4 address"] = Bind(
         "127.0.0.1", 5683
     )
+    recbuf: ReceiveBuffer = _RECEIVE_BUFFER
     keepalive: Annotated[Duration, "How long a client counts as connected after its last request"] = 120.0
     enable_stats: Annotated[Flag, "Whether figures are kept for every client"] = False
     max_clients: Annotated[Positive, "Most clients at once; requests of others are answered 5.03"] = 102_400
@@ -68,5 +78,5 @@ class CoAPSettings(Struct, frozen=True, kw_only=True):
     ] = ("224.0.1.187", "ff02::fd", "ff05::fd")
     multicast_leisure: Annotated[Duration, "An answer to a group comes after a random part of this time"] = 5.0
     dtls: Annotated[DTLSSettings, "The same with DTLS"] = DTLSSettings()
-    tcp: Annotated[CoAPStreamSettings, "The same over TCP (RFC 8323)"] = CoAPStreamSettings()
+    tcp: Annotated[CoAPStreamSettings, Short("bind"), "The same over TCP (RFC 8323)"] = CoAPStreamSettings()
     zone: Annotated[str, "The zone whose options hold for its clients"] = "external"

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from gateways.coap.transport.dtls import DTLSProtocol
 from gateways.coap.transport.dtlscontext import DTLSContext
-from gateways.coap.transport.ports import Ports
 from gateways.lwm2m.gateway import LwM2MGateway
 from gateways.lwm2m.objects.definitions import loadModels
 from gateways.lwm2m.protocol import LwM2MProtocol
 from gateways.lwm2m.settings import LwM2MSettings
 from twisted_mqtt.broker.listenerprofile import ListenerProfile, limitsOf
+from twisted_mqtt.config.schema_ports import DatagramSettings
 from twisted_mqtt.core.reasons import SERVER_SHUTTING_DOWN
 from twisted_mqtt.interfaces import IExtension
 from twisted_mqtt.net.tls.options import optionsOf
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted_mqtt.config.values import Bind
-    from twisted_mqtt.interfaces import IExtensionContext
+    from twisted_mqtt.interfaces import IExtensionContext, IListening
 
 _log = Logger()
 
@@ -43,13 +44,17 @@ class LwM2MExtension:
     """
 
     gateway: LwM2MGateway
-    ports: Ports
 
     #: Reads the certificates of DTLS again, where there is DTLS.
     refresh: Callable[[], None] | None = None
 
     def __init__(self, settings: LwM2MSettings) -> None:
+        self.ports: dict[str, IListening] = {}
+        self._layers: list[DTLSProtocol] = []
         self._settings = settings
+        self._sockets = DatagramSettings(
+            access=settings.access, recbuf=settings.opts.recbuf, sndbuf=settings.opts.sndbuf
+        )
 
     async def start(self, context: IExtensionContext) -> None:
         """
@@ -67,20 +72,17 @@ class LwM2MExtension:
         self.gateway = LwM2MGateway(broker, settings, models)
         for problem in self.gateway.bootstrapping.accounts.problems:
             _log.error("{problem}", problem=problem)
-        self.ports = Ports("lwm2m", self._reactor, broker.wheel, settings.opts.recbuf, settings.opts.sndbuf)
+        self._node = context.node
         binds = settings.bind
         try:
             secure = [(f"dtls.{number}", bind, self._keys()) for number, bind in enumerate(binds.dtls, 1)]
-            self._openPlain("udp", settings.port, "lwm2m")
+            await self._openPlain("udp", settings.port, "lwm2m")
             for number, bind in enumerate(binds.udp, 1):
-                self._openPlain(f"udp.{number}", bind, f"lwm2m.bind.udp.{number}")
+                await self._openPlain(f"udp.{number}", bind, f"lwm2m.bind.udp.{number}")
             for name, bind, keys in secure:
-                protocol = LwM2MProtocol(self.gateway, self._profile("dtls", bind), self._reactor, True)
-                key = f"lwm2m.bind.{name}"
-                self.ports.openSecure(name, bind, protocol, key, keys, settings.max_associations)
-                self.refresh = self.ports.refresh
+                await self._openSecure(name, bind, keys)
         except BaseException:
-            await self.ports.close()
+            await self._close()
             raise
 
     async def stop(self) -> None:
@@ -88,11 +90,41 @@ class LwM2MExtension:
         Let the devices go and close the ports.
         """
         self.gateway.endAll(SERVER_SHUTTING_DOWN)
-        await self.ports.close()
+        await self._close()
 
-    def _openPlain(self, name: str, bind: Bind, key: str) -> None:
+    async def _close(self) -> None:
+        ports, self.ports = self.ports, {}
+        self._layers.clear()
+        for port in ports.values():
+            await port.close()
+
+    async def _openPlain(self, name: str, bind: Bind, path: str) -> None:
         protocol = LwM2MProtocol(self.gateway, self._profile("udp", bind), self._reactor)
-        self.ports.openPlain(name, bind, protocol, key)
+        port = self.ports[name] = await self._node.listenDatagrams(
+            self._sockets, protocol, f"lwm2m.{name}", path=path, bind=bind
+        )
+        protocol.port = port.address.port
+
+    async def _openSecure(self, name: str, bind: Bind, keys: DTLSContext) -> None:
+        protocol = LwM2MProtocol(self.gateway, self._profile("dtls", bind), self._reactor, True)
+        most = self._settings.max_associations
+        layer = DTLSProtocol(protocol, keys, self._reactor, self._broker.wheel, most)
+        port = self.ports[name] = await self._node.listenDatagrams(
+            self._sockets,
+            layer,
+            f"lwm2m.{name}",
+            path=f"lwm2m.bind.{name}",
+            bind=bind,
+            kind="dtls",
+            count=layer.__len__,
+        )
+        protocol.port = port.address.port
+        self._layers.append(layer)
+        self.refresh = self._refresh
+
+    def _refresh(self) -> None:
+        for layer in self._layers:
+            layer.reload()
 
     def _profile(self, kind: str, bind: Bind) -> ListenerProfile:
         return profileOf(self._broker.settings.resolveZone(self._settings.zone), kind, bind.isLoopback, self._settings)

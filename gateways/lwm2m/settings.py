@@ -23,7 +23,8 @@ from twisted_mqtt.config.keys import (
     TopicFilter,
     TopicName,
 )
-from twisted_mqtt.config.values import MB, Bind
+from twisted_mqtt.config.schema_ports import DatagramAccess
+from twisted_mqtt.config.values import MB, AccessRule, Bind
 
 
 class LwM2MTopics(Struct, frozen=True, kw_only=True):
@@ -126,6 +127,7 @@ class LwM2MSettings(Struct, frozen=True, kw_only=True):
     fail_if_no_peer_cert: Annotated[Flag, "With `verify_peer`: whether a device without a certificate is refused"] = (
         False
     )
+    access: DatagramAccess = (AccessRule(True),)
     max_associations: Annotated[Positive, "Most devices with DTLS at once, on one port"] = 102_400
     bind: Annotated[LwM2MBinds, "Further addresses"] = LwM2MBinds()
     bootstrap: Annotated[LwM2MBootstrap, "The bootstrap server"] = LwM2MBootstrap()

@@ -107,7 +107,21 @@ class MQTTSNProtocol:
         self._second = 0
         self._came = 0
 
-    # From the network
+    # From the port
+
+    def makeConnection(self, transport: DatagramPort | TwistedPort) -> None:
+        """
+        The port is open.
+        """
+        self.transport = transport
+        self.port = transport.getHost()[1]
+
+    def doStop(self) -> None:
+        """
+        The port is about to be closed.
+        """
+        self.sendAllAway()
+        self.transport = None
 
     def datagramReceived(self, data: bytes, address: SocketAddress) -> None:
         """

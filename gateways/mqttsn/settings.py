@@ -11,6 +11,7 @@ from msgspec import Struct
 from twisted_mqtt.config.forms import TOPIC_TABLE
 from twisted_mqtt.config.grammar import whole
 from twisted_mqtt.config.keys import Address, Alias, Duration, Flag, NoEffect, Positive, Size, Whole
+from twisted_mqtt.config.schema_ports import DatagramSettings, ReceiveBuffer, SendBuffer
 from twisted_mqtt.config.values import KB, Bind
 
 # What a datagram can hold over IPv4.
@@ -27,7 +28,7 @@ class PredefinedTopics(Struct, frozen=True, kw_only=True):
     ] = {}
 
 
-class MQTTSNSettings(Struct, frozen=True, kw_only=True):
+class MQTTSNSettings(DatagramSettings, frozen=True, kw_only=True):
     """
     C{[mqtt.sn]}: the MQTT-SN gateway.
     """
@@ -61,7 +62,7 @@ class MQTTSNSettings(Struct, frozen=True, kw_only=True):
     max_message_size: Annotated[int, whole(64, _LARGEST), "Longest message, in bytes; others are dropped"] = _LARGEST
     max_buffered: Annotated[Positive, "Most messages that wait for one client, asleep or away"] = 100
     max_buffered_bytes: Annotated[Size, "Most bytes of them; 0 for no limit"] = 256 * KB
-    recbuf: Annotated[Size | None, "Size of the kernel's receive buffer; `none` for its own choice"] = 4096 * KB
-    sndbuf: Annotated[Size | None, "Size of the kernel's send buffer; `none` for its own choice"] = 1024 * KB
+    recbuf: ReceiveBuffer = 4096 * KB
+    sndbuf: SendBuffer = 1024 * KB
     predefined: Annotated[PredefinedTopics, "Topics that clients know beforehand"] = PredefinedTopics()
     zone: Annotated[str, "The zone whose options hold for its clients"] = "external"

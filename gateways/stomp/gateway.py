@@ -80,7 +80,8 @@ class StompGateway:
         )
         self.destinations = Destinations(settings.destination.topic_prefix, settings.destination.queue_prefix)
         self.writer = MessageWriter(self.destinations)
-        self.profile = self._makeProfile("stomp", settings.listener.bind.isLoopback)
+        bind = settings.listener.bind
+        self.profile = self._makeProfile("stomp", bind is not None and bind.isLoopback)
         self.clients = 0
 
     def _makeProfile(self, name: str, onLoopback: bool) -> ListenerProfile:
@@ -107,4 +108,4 @@ class StompGateway:
         """
         Whether no further client may connect.
         """
-        return self.clients >= self.settings.listener.max_clients
+        return self.clients >= self.settings.max_clients

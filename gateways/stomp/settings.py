@@ -4,14 +4,20 @@ The tables of the STOMP gateway.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Struct
 
-from twisted_mqtt.config.forms import CIPHER_LIST, TLS_VERSION_LIST, URL_PATH
-from twisted_mqtt.config.keys import Address, Alias, Duration, File, Flag, Positive, Short, Size, Texts, Whole
+from twisted_mqtt.config.forms import URL_PATH
+from twisted_mqtt.config.keys import Address, Duration, Flag, Positive, Short, Size, Texts, Whole
 from twisted_mqtt.config.schema_listeners import Compress, Deflate, DeflateOptions
-from twisted_mqtt.config.schema_ports import PeerCertificate
+from twisted_mqtt.config.schema_ports import (
+    Acceptors,
+    CertificateUsername,
+    MaxConnections,
+    TCPPortSettings,
+    TLSPortSettings,
+)
 from twisted_mqtt.config.values import KB, MB, Bind
 
 
@@ -60,51 +66,37 @@ class StompDestination(Struct, frozen=True, kw_only=True):
     ] = ""
 
 
-class StompListener(Struct, frozen=True, kw_only=True):
+class StompListener(TCPPortSettings, frozen=True, kw_only=True):
     """
     C{[stomp.listener]}.
     """
 
-    bind: Annotated[Address, "Where to listen; a port alone means every IPv4 address"] = Bind("127.0.0.1", 61613)
-    acceptors: Annotated[Positive, "Connections accepted in one turn of the reactor"] = 4
-    max_clients: Annotated[Positive, Alias("max_connections"), "Most connections at once, of all listeners"] = 512
+    bind: Annotated[Address | None, "Where to listen; a port alone means every IPv4 address; `none` for nowhere"] = (
+        Bind("127.0.0.1", 61613)
+    )
+    max_connections: MaxConnections = 512
+    acceptors: Acceptors = 4
 
 
-class StompTLS(Struct, frozen=True, kw_only=True):
+class StompTLS(TLSPortSettings, frozen=True, kw_only=True):
     """
     C{[stomp.ssl]}: STOMP over TLS.
     """
 
-    bind: Annotated[Address | None, "Where to listen for TLS; `none` for no such listener"] = None
-    tls_versions: Annotated[
-        tuple[str, ...], TLS_VERSION_LIST, "TLS versions that are spoken: tlsv1, tlsv1.1, tlsv1.2, tlsv1.3"
-    ] = ("tlsv1.2", "tlsv1.3")
-    handshake_timeout: Annotated[Duration, "Time for the TLS handshake"] = 15.0
-    keyfile: Annotated[File, "The server's private key (PEM)"] = "etc/certs/key.pem"
-    certfile: Annotated[File, "The server's certificate and those between it and the root (PEM)"] = "etc/certs/cert.pem"
-    cacertfile: Annotated[File | None, "The authorities whose client certificates are accepted (PEM)"] = None
-    verify: Annotated[
-        Literal["verify_none", "verify_peer"], "Whether clients are asked for a certificate, and it is checked"
-    ] = "verify_none"
-    fail_if_no_peer_cert: Annotated[Flag, "With `verify_peer`: whether a client without a certificate is refused"] = (
-        False
-    )
-    ciphers: Annotated[
-        tuple[str, ...], CIPHER_LIST, "Cipher suites up to TLS 1.2, best first; empty for OpenSSL's secure choice"
-    ] = ()
-    peer_cert_as_username: Annotated[
-        PeerCertificate | None,
-        "Which part of the client's certificate is its user name: common name, whole subject, or the certificate; "
-        "needs `verify = verify_peer`",
-    ] = None
+    max_connections: MaxConnections = 512
+    acceptors: Acceptors = 4
+    peer_cert_as_username: CertificateUsername = None
 
 
-class StompWeb(Struct, frozen=True, kw_only=True):
+class StompWeb(TCPPortSettings, frozen=True, kw_only=True):
     """
     C{[stomp.ws]}: STOMP over WebSocket and SockJS.
     """
 
     bind: Annotated[Address | None, "Where to listen for HTTP; `none` for no such listener"] = None
+    # SockJS takes two for each client.
+    max_connections: MaxConnections = 1024
+    acceptors: Acceptors = 4
     secure_bind: Annotated[
         Address | None, "The same for HTTPS, with the keys of `stomp.ssl`; `none` for no such listener"
     ] = None
@@ -138,6 +130,7 @@ class StompSettings(Struct, frozen=True, kw_only=True):
     max_redeliveries: Annotated[
         Whole, "How often a message that a client refuses (NACK) is sent again before it is dropped"
     ] = 5
+    max_clients: Annotated[Positive, "Most clients at once, of all its ports"] = 512
     max_subscriptions: Annotated[Positive, "Most subscriptions of a client"] = 1000
     min_heart_beat: Annotated[Duration, "No heart-beat is promised or expected more often than this"] = 0.1
     listener: Annotated[StompListener, Short("bind"), "Where the gateway listens"] = StompListener()

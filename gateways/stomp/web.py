@@ -175,10 +175,9 @@ class WebFactory(WebSocketFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> WebSocketConnection | None:
         """
-        A connection, unless there are too many. SockJS takes two for each client.
+        A connection, or L{None} while the broker is stopping.
         """
-        gateway = self._gateway
-        if gateway.broker.stopping or self.connections >= 2 * gateway.settings.listener.max_clients:
+        if self._gateway.broker.stopping:
             return None
         return super().buildProtocol(addr)
 

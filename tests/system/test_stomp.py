@@ -14,7 +14,7 @@ import pytest
 
 from tests.kits.certificates import Authority
 from tests.kits.websocket import TEXT, frame, frames, request
-from tests.system.conftest import configuration
+from tests.system.conftest import StartBroker, configuration
 from tests.system.paho_peer import V5, VERSIONS, Peer, propertiesOf
 from tests.system.process import PATIENCE, Broker, Program, startTwistd
 
@@ -271,3 +271,51 @@ def test_oneByteAtATime(gateway: Broker) -> None:
             opened.send(data[at : at + 1])
         opened.sendall(b"DISCONNECT\nreceipt:1\n\n\0")
         assert opened.recv(4096).startswith(b"RECEIPT")
+
+
+def test_accessRules(startBroker: StartBroker) -> None:
+    """
+    The ports of gateways have access rules and limits as those of MQTT have, streams and datagrams alike.
+    """
+    rules = {"access": {"1": "deny 127.0.0.2", "2": "allow all"}}
+    tables = {
+        "plugins": {"load": ["stomp", "mqttsn"]},
+        "stomp": {"listener": {"bind": "127.0.0.1:0", "max_connections": 1, **rules}},
+        "mqtt": {"sn": {"port": "127.0.0.1:0", **rules}},
+    }
+    broker = startBroker(tables, 3)
+    connect = b"CONNECT\naccept-version:1.2\nhost:x\nlogin:guest\npasscode:guest\n\n\0"
+    where = (broker.host, broker.ports["stomp"])
+    with socket.create_connection(where, PATIENCE, ("127.0.0.2", 0)) as stranger:
+        assert _refused(stranger, connect)
+    with socket.create_connection(where, PATIENCE) as first:
+        first.sendall(connect)
+        assert first.recv(1000).startswith(b"CONNECTED")
+        with socket.create_connection(where, PATIENCE) as second:
+            assert _refused(second, connect)
+    search = b"\x03\x01\x00"
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as friend,
+    ):
+        stranger.bind(("127.0.0.2", 0))
+        friend.bind(("127.0.0.1", 0))
+        for one in (stranger, friend):
+            one.settimeout(PATIENCE)
+            one.sendto(search, (broker.host, broker.ports["mqtt.sn"]))
+        # GWINFO: whoever asked first would have been answered first.
+        assert friend.recv(100)[1] == 0x02
+        stranger.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            stranger.recv(100)
+
+
+def _refused(opened: socket.socket, data: bytes) -> bool:
+    """
+    Whether a connection is closed without a word.
+    """
+    try:
+        opened.sendall(data)
+        return opened.recv(1000) == b""
+    except ConnectionError:
+        return True

@@ -34,6 +34,9 @@ from twisted_mqtt.config.values import AccessRule
 AccessRules: TypeAlias = Annotated[
     Access, "Which addresses may connect; the first rule that names the address decides, and none means no"
 ]
+DatagramAccess: TypeAlias = Annotated[
+    Access, "Which addresses are listened to; the first rule that names the address decides, and none means no"
+]
 Acceptors: TypeAlias = Annotated[Positive, "Connections accepted in one turn of the reactor"]
 NoDelay: TypeAlias = Annotated[Flag, RESTART, "Send small packets at once (TCP_NODELAY)"]
 ReuseAddress: TypeAlias = Annotated[Flag, RESTART, "Listen although old connections to the port linger (SO_REUSEADDR)"]
@@ -146,9 +149,7 @@ class DatagramSettings(Struct, frozen=True, kw_only=True):
     What every port has that takes datagrams. How many clients there may be is their protocol's own.
     """
 
-    access: Annotated[
-        Access, "Which addresses are listened to; the first rule that names the address decides, and none means no"
-    ] = (AccessRule(True),)
+    access: DatagramAccess = (AccessRule(True),)
     recbuf: ReceiveBuffer = None
     sndbuf: SendBuffer = None
 

@@ -192,7 +192,7 @@ class MemoryNode:
         """
         See L{INode}.
         """
-        return self._open(name, kind, path, bind or settings.bind, protocol)
+        return self._open(name, kind, path, bind or getattr(settings, "bind", None), protocol)
 
     def _open(self, name: str, kind: str, path: str, bind: Bind | None, factory: object) -> Deferred[IListening]:
         if name in self.ports or bind is None:

@@ -314,16 +314,12 @@ class StreamFactory:
 
     noisy = False
 
-    def __init__(self, gateway: CoAPGateway, profile: ListenerProfile, most: int) -> None:
-        """
-        @param most: how many connections there may be.
-        """
+    def __init__(self, gateway: CoAPGateway, profile: ListenerProfile) -> None:
         self.gateway = gateway
         self.profile = profile
         self.port = 0
         self.longest = gateway.settings.max_body + _AROUND
         self.bodies = Bodies(gateway, True)
-        self._most = most
         self._count = 0
         self._connections: set[CoAPConnection] = set()
 
@@ -342,10 +338,8 @@ class StreamFactory:
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """
-        A connection, L{None} where it is one too many.
+        A connection.
         """
-        if len(self._connections) >= self._most:
-            return None
         self._count += 1
         return CoAPConnection(self, self._count, addr)
 

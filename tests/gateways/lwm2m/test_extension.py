@@ -24,6 +24,7 @@ from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.interfaces import IExtension
 from twisted_mqtt.net.tls.options import TLSProblem
+from twisted_mqtt.node.service import BrokerService
 from twisted_mqtt.stores.memory import MemoryStore
 from twisted_mqtt.testing.extension import ExtensionHarness
 
@@ -73,11 +74,12 @@ class ExtensionTests(TestCase):
         A broker and the gateway that its settings describe.
         """
         settings = settingsFrom({"lwm2m": {"port": "127.0.0.1:0", **table}})
-        broker = Broker(settings, reactor, MemoryStore())
+        node = BrokerService(settings, reactor, MemoryStore())
+        broker = node.broker
         broker.startService()
         self.addCleanup(broker.stopService)
         extension = LwM2MExtension(settings.extension("lwm2m", LwM2MSettings))
-        return broker, extension, ExtensionHarness(extension, broker)
+        return broker, extension, ExtensionHarness(extension, broker, node=node)
 
     def test_isExtension(self) -> None:
         """
@@ -95,16 +97,16 @@ class ExtensionTests(TestCase):
         broker, service, harness = self.make(bind=binds)
         for _ in range(2):
             yield harness.starting()
-            self.assertEqual(sorted(service.ports.opened), ["udp", "udp.1", "udp.2"])
-            for number, opened in enumerate(service.ports.opened.values()):
-                asking = Asking(opened.getHost()[1], registration(f"ep{number}"))
+            self.assertEqual(sorted(service.ports), ["udp", "udp.1", "udp.2"])
+            for number, opened in enumerate(service.ports.values()):
+                asking = Asking(opened.address.port, registration(f"ep{number}"))
                 client = reactor.listenUDP(0, asking, "127.0.0.1")  # type: ignore[attr-defined]
                 answer = yield asking.answer
                 self.assertEqual(decode(answer).code, CREATED)
                 yield client.stopListening()
             self.assertEqual(sorted(broker.clients), ["ep0", "ep1", "ep2"])
             yield harness.stopping()
-            self.assertEqual(service.ports.opened, {})
+            self.assertEqual(service.ports, {})
             self.assertEqual(broker.clients, {})
             self.assertEqual(sorted(broker.registry.sessions), ["ep0", "ep1", "ep2"])
 
@@ -117,7 +119,7 @@ class ExtensionTests(TestCase):
         taken.bind(("127.0.0.1", 0))
         _, service, harness = self.make(bind={"udp": {"1": f"127.0.0.1:{taken.getsockname()[1]}"}})
         self.failureResultOf(harness.starting(), CannotListenError)
-        self.assertEqual(service.ports.opened, {})
+        self.assertEqual(service.ports, {})
         # Twisted leaves the socket that could not be bound to the garbage collector, which complains.
         gc.collect()
         self.flushWarnings()
@@ -135,7 +137,7 @@ class ExtensionTests(TestCase):
         )
         problem = self.failureResultOf(harness.starting(), TLSProblem).value
         self.assertIn("lwm2m.keyfile", str(problem))
-        self.assertEqual(service.ports.opened, {})
+        self.assertEqual(service.ports, {})
 
     def test_definitionsThatCantBeRead(self) -> None:
         """

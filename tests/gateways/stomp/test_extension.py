@@ -11,9 +11,9 @@ from zope.interface.verify import verifyObject
 
 from gateways.stomp.extension import StompExtension
 from gateways.stomp.settings import StompSettings
-from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.interfaces import IExtension
+from twisted_mqtt.node.service import BrokerService
 from twisted_mqtt.stores.memory import MemoryStore
 from twisted_mqtt.testing.extension import ExtensionHarness
 
@@ -61,15 +61,16 @@ class ExtensionTests(TestCase):
         settings = settingsFrom(
             {"stomp": {"listener": {"bind": "127.0.0.1:0"}, "ws": {"bind": "127.0.0.1:0"}}, "allow_anonymous": True}
         )
-        broker = Broker(settings, reactor, MemoryStore())
+        node = BrokerService(settings, reactor, MemoryStore())
+        broker = node.broker
         broker.startService()
         self.addCleanup(broker.stopService)
         for _ in range(2):
             service = StompExtension(settings.extension("stomp", StompSettings))
-            harness = ExtensionHarness(service, broker)
+            harness = ExtensionHarness(service, broker, node=node)
             yield harness.starting()
             self.assertEqual(sorted(service.ports), ["tcp", "ws"])
-            endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", service.ports["tcp"].getHost().port)
+            endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", service.ports["tcp"].address.port)
             client = yield connectProtocol(endpoint, Reading())
             connected = yield client.connected_
             self.assertIn(b"CONNECTED\nversion:1.2\n", connected)
@@ -78,6 +79,7 @@ class ExtensionTests(TestCase):
             received = yield client.ended
             self.assertIn(b"ERROR\nmessage:server_shutting_down\n", received)
             self.assertEqual(broker.clients, {})
+            self.assertEqual(dict(node.ports), {})
             self.assertEqual(broker.hooks.clientAuthenticate.callbacks, ())
 
     @inlineCallbacks
@@ -92,9 +94,10 @@ class ExtensionTests(TestCase):
         port = taken.getHost().port
         table = {"listener": {"bind": "127.0.0.1:0"}, "ws": {"bind": f"127.0.0.1:{port}"}}
         settings = settingsFrom({"stomp": table})
-        broker = Broker(settings, reactor, MemoryStore())
+        node = BrokerService(settings, reactor, MemoryStore())
+        broker = node.broker
         service = StompExtension(settings.extension("stomp", StompSettings))
-        harness = ExtensionHarness(service, broker)
+        harness = ExtensionHarness(service, broker, node=node)
         yield self.assertFailure(harness.starting(), CannotListenError)
         self.assertEqual(service.ports, {})
         yield harness.stopping()

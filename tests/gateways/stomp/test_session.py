@@ -161,7 +161,7 @@ class TestConnect:
         """
         Above max_clients nobody is let in; when one goes there is room again.
         """
-        kit = Kit(listener={"max_clients": 2})
+        kit = Kit(max_clients=2)
         first = kit.connected()
         kit.connected()
         assert kit.factory.buildProtocol(None) is None

@@ -360,7 +360,7 @@ def test_tooMany() -> None:
     """
     SockJS clients count as others do.
     """
-    site = Site(listener={"max_clients": 1})
+    site = Site(max_clients=1)
     assert site.ask("POST", "/stomp/000/s1/xhr")[2] == b"o\n"
     assert site.ask("POST", "/stomp/000/s2/xhr")[0] == 503
 

@@ -182,4 +182,4 @@ def test_nobodyIsAsked(tmp_path: Path) -> None:
     extension = CoAPExtension(CoAPSettings(port=Bind("127.0.0.1", 0), dtls=table))
     with pytest.raises(TLSProblem, match="peer_cert_as_username.*verify_peer"):
         ExtensionHarness(extension, broker).start()
-    assert extension.ports.opened == {}
+    assert extension.ports == {}
