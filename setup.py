@@ -44,6 +44,7 @@ EXTRA_MODULES = (
             "net/websocket/transport",
             # from CONNECT to the end of a connection
             "broker/admission",
+            "broker/authentication",
             "broker/bans",
             "broker/client",
             "broker/permissions",
@@ -53,6 +54,7 @@ EXTRA_MODULES = (
             "broker/sessions",
             "broker/subscribing",
             "broker/wills",
+            "hooks/packets",
             "listeners/gate",
             "mqtt/protocol",
             "mqtt/shell",

@@ -26,7 +26,7 @@ from twisted_mqtt.core.codec import Decoder, encodePublish
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.subscription import Subscription
 from twisted_mqtt.core.tree import SubscriptionTree
-from twisted_mqtt.hooks.points import OK
+from twisted_mqtt.hooks.verdicts import OK
 
 # Packets in one chunk: about what one read of a busy socket brings.
 _CHUNK: Final = 200

@@ -11,13 +11,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from twisted_mqtt.base.waiting import Maybe, then
-from twisted_mqtt.broker.implements import ClientInfo
+from twisted_mqtt.broker.client import ClientInfo
 from twisted_mqtt.core.link import Link
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import VERSION_5, Connect, Subscribe, SubscriptionRequest, Unsubscribe, Will
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.reasons import NOT_AUTHORIZED, SUCCESS, TOPIC_NAME_INVALID, UNSPECIFIED_ERROR
 from twisted_mqtt.core.topics import isTopicName
+from twisted_mqtt.hooks.packets import PacketContext
+from twisted_mqtt.hooks.verdicts import Verdict
 
 if TYPE_CHECKING:
     from twisted_mqtt.broker.admission import Admission
@@ -271,11 +273,13 @@ class GatewayClient:
             return TOPIC_NAME_INVALID
         if will.topic.startswith("$SYS/") or (will.retain and not limits.retainAvailable):
             return NOT_AUTHORIZED
-        return then(self._broker.authorize(self.info, "publish", will.topic), self._willAllowed, will)
+        packet = PacketContext(self.info, "will", will.topic, will.payload, will.qos, will.retain)
+        verdict = self._broker.authorize(self.info, "publish", will.topic, packet)
+        return then(verdict, self._willAllowed, will)
 
-    def _willAllowed(self, allowed: bool, will: Will) -> int:
-        if not allowed:
-            return NOT_AUTHORIZED
+    def _willAllowed(self, verdict: Verdict, will: Will) -> int:
+        if not verdict.allowed:
+            return verdict.publishReason
         info = self.info
         message = Message(info.mountpoint + will.topic, will.payload, will.qos, will.retain, None, info.clientID)
         message.username = info.username

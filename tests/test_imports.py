@@ -20,8 +20,8 @@ ROOMS = (
     "net",
     "net.tls",
     "net.websocket",
-    "hooks",
     "interfaces",
+    "hooks",
     "stores",
     "broker",
     "process",
@@ -69,7 +69,7 @@ SEEN_BY_GATEWAYS = {
     "twisted_mqtt.net.websocket",
 }
 # The one module that joins a gateway's client to the broker sees what that takes.
-SEEN_BY_GATEWAY_CLIENT = {"twisted_mqtt.broker.implements", "twisted_mqtt.core.link"}
+SEEN_BY_GATEWAY_CLIENT = {"twisted_mqtt.broker.client", "twisted_mqtt.core.link", "twisted_mqtt.hooks.packets"}
 # What it hands on to the gateways; all of them name the types.
 NAMED_BY_GATEWAYS = {
     *(f"twisted_mqtt.broker.{name}" for name in ("admission", "client", "subscribing")),

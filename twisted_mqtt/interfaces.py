@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.broker.bans import Bans
     from twisted_mqtt.broker.client import ClientInfo
     from twisted_mqtt.broker.directory import FilterWatch
+    from twisted_mqtt.broker.permissions import KnownPermission
     from twisted_mqtt.broker.retained import PayloadReader, RetainedMessages
     from twisted_mqtt.broker.subscribing import Subscribing
     from twisted_mqtt.config.schema_http import AnyHTTPSettings
@@ -52,8 +53,11 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.properties import Properties
     from twisted_mqtt.core.router import Router
     from twisted_mqtt.core.subscription import Subscriber, Subscription
+    from twisted_mqtt.core.topicrules import TopicRules
     from twisted_mqtt.extensions.running import Extensions
+    from twisted_mqtt.hooks.packets import PacketContext
     from twisted_mqtt.hooks.points import Hooks
+    from twisted_mqtt.hooks.verdicts import Verdict
     from twisted_mqtt.listeners.datagrams import DatagramHandler
     from twisted_mqtt.net.tls.options import TLSOptions
     from twisted_mqtt.net.tls.psk import Find, PreSharedKeys
@@ -117,6 +121,7 @@ class IClient(Interface):
     properties: Properties | None = Attribute("The properties of its CONNECT, or None.")
     authMethod: str | None = Attribute("The method of an enhanced authentication, or None.")
     authData: bytes | None = Attribute("What the client has sent last in an enhanced authentication, or None.")
+    hookTimeout: float = Attribute("For how many seconds a callback may wait that is called for it; 0 is no limit.")
 
     def stats() -> dict[str, int]:
         """
@@ -324,11 +329,13 @@ class IBroker(Interface):
         not asked.
         """
 
-    def publish(message: Message) -> Maybe[int]:
+    def publish(message: Message, packet: PacketContext | None = None) -> Maybe[int]:
         """
         Publish a message of the broker's own, or of an extension's. Nobody is asked whether it may be, but for hooks at
         C{message.publish}: see L{publishAs}. A message without a time gets the present one, and one whose properties
         name a message expiry expires so long after its time.
+
+        @param packet: for which packet of a client it is published.
 
         @return: a reason code: 0, or 0x10 where nobody has subscribed its topic; or a Deferred of it. It does not fail.
         """
@@ -456,29 +463,28 @@ class IBroker(Interface):
         frequent events need not make it. It answers fast, and "yes" where it can't tell fast.
         """
 
-    def authorize(client: IClient, action: str, topic: str) -> Maybe[bool]:
+    def authorize(client: IClient, access: str, topic: str, packet: PacketContext | None = None) -> Maybe[Verdict]:
         """
         Ask the access rules.
 
-        @param action: 'publish' or 'subscribe'.
+        @param access: 'publish' or 'subscribe'.
         @param topic: without the mount point.
+        @param packet: what they are asked for; callbacks see that there is more to it than the topic.
 
-        @return: whether it is allowed, or a Deferred of it. It does not fail.
+        @return: what they say, which is true if it is allowed; or a Deferred of it. It does not fail.
         """
 
-    def forgetPermissions() -> None:
+    def rememberedPermissions(client: IClient) -> list[KnownPermission]:
         """
-        Access rules have changed: what they have said before does not hold any more.
+        List what access rules have said to a client, and holds for its next messages and subscriptions.
         """
 
-    def judgeFreely(judge: Callable[..., object], publishesFreely: Callable[[ClientInfo, bool], bool] | None) -> None:
+    def forgetPermissions(client: IClient | None = None, topic: str | None = None) -> None:
         """
-        Let the broker know of clients that a callback of C{client.check_acl} refuses no topic to publish: as long as it
-        is the only one there, they need not be asked about.
+        Forget what access rules have said before, so that they are asked again: because they have changed, say.
 
-        @param judge: the callback.
-        @param publishesFreely: given a client and whether everything is allowed that no rule names, says whether it is
-            such a client. L{None} takes back what was said.
+        @param client: only to this client.
+        @param topic: only of this topic or filter, without the mount point.
         """
 
     def subscribe(subscriber: Subscriber, subscription: Subscription) -> bool:
@@ -966,15 +972,21 @@ class IExtensionContext(Interface):
         action: Callable[..., Any],
         *,
         priority: int = 0,
-        filter: Callable[..., bool] | None = None,
+        filter: Callable[..., object] | None = None,
         args: Sequence[object] = (),
+        publishRules: Callable[[IClient], TopicRules | None] | None = None,
+        perPacket: bool = False,
     ) -> IHeld:
         """
         Call something whenever the broker comes past a hook point; see
         L{HookPoint.add<twisted_mqtt.hooks.points.HookPoint.add>}.
 
         @param point: Its name, such as C{"client.connected"}.
+        @param publishRules: At C{client.check_acl} only: see
+            L{AccessPoint.add<twisted_mqtt.hooks.points.AccessPoint.add>}.
+        @param perPacket: Likewise.
 
+        @raise TypeError: The last two are given for another point.
         @raise KeyError: There is no such point; the text names the nearest.
         """
 

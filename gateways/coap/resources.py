@@ -52,6 +52,7 @@ from gateways.coap.session import CoAPClient, FormatOf, Observer, formatOfBytes
 from twisted_mqtt.base.waiting import then
 from twisted_mqtt.core.reasons import MESSAGE_RATE_TOO_HIGH, NOT_AUTHORIZED, SERVER_BUSY
 from twisted_mqtt.core.topics import checkTopicName
+from twisted_mqtt.hooks.verdicts import Verdict
 
 if TYPE_CHECKING:
     from gateways.coap.request import CoAPRequest
@@ -299,12 +300,12 @@ def _create(request: CoAPRequest, client: CoAPClient, prefix: str) -> Any:
     return then(allowed, _create2, request, client, topic, None if format is None else int(format))
 
 
-def _create2(allowed: bool, request: CoAPRequest, client: CoAPClient, topic: str, format: int | None) -> None:
+def _create2(verdict: Verdict, request: CoAPRequest, client: CoAPClient, topic: str, format: int | None) -> None:
     topics = request.gateway.topics
     name = client.client.info.mountpoint + topic
     known = topics.get(name)
-    if not allowed:
-        request.refuseFor(NOT_AUTHORIZED)
+    if not verdict.allowed:
+        request.refuseFor(verdict.publishReason)
     elif known is not None and known.format != format:
         request.refuse(FORBIDDEN, "the topic exists, with another content format")
     elif not topics.make(name, format, request.maxAge):
@@ -368,9 +369,9 @@ def _read(request: CoAPRequest, client: CoAPClient, topic: str) -> Any:
     return then(allowed, _read2, request, client, topic)
 
 
-def _read2(allowed: bool, request: CoAPRequest, client: CoAPClient, topic: str) -> Any:
-    if not allowed:
-        request.refuseFor(NOT_AUTHORIZED)
+def _read2(verdict: Verdict, request: CoAPRequest, client: CoAPClient, topic: str) -> Any:
+    if not verdict.allowed:
+        request.refuseFor(verdict.subscribeReason)
         return None
     return then(_fetch(request, client, topic), _read3, request, client, topic)
 

@@ -34,6 +34,7 @@ from twisted_mqtt.core.topics import checkTopicName
 
 if TYPE_CHECKING:
     from gateways.stomp.gateway import StompGateway, StompShell
+    from twisted_mqtt.hooks.verdicts import Verdict
 
 _log = Logger()
 
@@ -355,9 +356,9 @@ class StompSession:
         allowed = self._gateway.broker.authorize(info, "publish", sending.topic)
         return then(allowed, self._sentLater, sending, frame)
 
-    def _sentLater(self, allowed: bool, sending: Sending, frame: Frame) -> None:
-        if not allowed:
-            raise StompError(nameOf(NOT_AUTHORIZED), f"not sent to {sending.topic[:200]!r}")
+    def _sentLater(self, verdict: Verdict, sending: Sending, frame: Frame) -> None:
+        if not verdict.allowed:
+            raise StompError(nameOf(verdict.publishReason), f"not sent to {sending.topic[:200]!r}")
         assert sending.transaction is not None
         self._transactions.add(sending.transaction, Step(frame, sending))
         self._receipt(frame)

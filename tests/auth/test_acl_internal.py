@@ -14,6 +14,7 @@ from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.core.codec import encode
 from twisted_mqtt.core.packets import Connect, Publish
+from twisted_mqtt.hooks.verdicts import DENY, Verdict
 from twisted_mqtt.mqtt.implements import MQTTFactory
 from twisted_mqtt.mqtt.protocol import MQTTProtocol
 from twisted_mqtt.stores.memory import MemoryStore
@@ -73,16 +74,16 @@ def test_another(tmp_path: Path) -> None:
     client = house.client("good")
     assert house.reaches(client, "a")
 
-    def other(client: object, action: str, topic: str, verdict: str) -> str | None:
-        return "deny" if topic == "a" else None
+    def other(client: object, action: str, topic: str, verdict: str) -> Verdict | None:
+        return DENY if topic == "a" else None
 
     house.broker.hooks.clientCheckAcl.add(other, priority=-20)
     assert not client.connection.exempt
     assert not house.reaches(client, "a")
     assert house.reaches(client, "b")
     house.broker.hooks.clientCheckAcl.remove(other)
-    assert client.connection.exempt
     assert house.reaches(client, "a")
+    assert client.connection.exempt
 
 
 def test_stop(tmp_path: Path) -> None:

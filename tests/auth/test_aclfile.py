@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twisted_mqtt.auth.aclfile import DEFAULT, ACLProblem, parseRules
+from twisted_mqtt.core.topicrules import allowsEverything
 
 SHIPPED = Path(__file__).resolve().parents[2] / "etc" / "acl.conf"
 
@@ -122,7 +123,7 @@ def test_shipped() -> None:
         assert rules.verdict(far, "subscribe", "room/#") is True
         assert rules.verdict(client(username="dashboard"), "subscribe", "$SYS/#") is True
         assert rules.verdict(client(peerHost=None), "subscribe", "#") is True
-        assert rules.publishesFreely(far, False)
+        assert allowsEverything([rules.publishRules(far)], False)
 
 
 def test_placeholdersWithoutAValue() -> None:
@@ -154,4 +155,4 @@ def test_publishesFreely(rules: str, nomatch: bool, free: bool) -> None:
     """
     Whoever is refused no topic need not be asked about.
     """
-    assert parseRules(rules).publishesFreely(client(), nomatch) is free
+    assert allowsEverything([parseRules(rules).publishRules(client())], nomatch) is free

@@ -9,7 +9,7 @@ import pytest
 from bench import packets
 from bench.inmemory import InMemory
 from bench.micro import Traffic, Visits, best, codecFigures, treeFigures
-from twisted_mqtt.hooks.points import DROP, AuthResult
+from twisted_mqtt.hooks.verdicts import DROP, AuthResult
 
 
 def test_delivered() -> None:

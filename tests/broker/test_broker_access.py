@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from tests.kits.brokercase import BrokerTestCase
 from twisted_mqtt.core.packets import PUBACK, Ack, Subscribe, SubscriptionRequest
 from twisted_mqtt.core.reasons import NOT_AUTHORIZED
-from twisted_mqtt.hooks.points import ALLOW, DENY, STOP, AuthResult
+from twisted_mqtt.hooks.verdicts import ALLOW, DENY, STOP, AuthResult
 
 
 class AccessTests(BrokerTestCase):
@@ -82,8 +82,8 @@ class AccessTests(BrokerTestCase):
             peer.publish(f"t{number}")
         client = self.broker.clients["client"]
         size = self.broker.settings.acl_cache_max_size
-        assert client.aclCache is not None and client.connection is not None
-        self.assertEqual(len(client.aclCache), size)
+        assert client.connection is not None
+        self.assertEqual(len(self.broker.rememberedPermissions(client)), size)
         self.assertEqual(len(client.connection.allowed or {}), size)
 
     def test_rulesThatChangeWhileTheyAreAsked(self) -> None:

@@ -26,7 +26,7 @@ from twisted_mqtt.core.packets import (
     SubscriptionRequest,
     Unsubscribe,
 )
-from twisted_mqtt.hooks.points import DENY, DROP, STOP, AuthResult, Challenge
+from twisted_mqtt.hooks.verdicts import DENY, DROP, STOP, AuthResult, Challenge
 from twisted_mqtt.testing.broker import makeBroker
 
 
@@ -124,8 +124,8 @@ def isChallenged(s: Scene) -> None:
     """
     An enhanced authentication.
     """
-    s.broker.hooks["client.authenticate"].add(
-        lambda client, result: Challenge(b"?") if client.authData is None else AuthResult()
+    s.broker.hooks.clientEnhancedAuthenticate.add(
+        lambda client, method, data, state, result: Challenge(b"?") if data is None else AuthResult()
     )
     peer = s.peer()
     peer.send(connectPacket("c", authMethod="m"))
@@ -302,7 +302,7 @@ def reauthenticates(s: Scene) -> None:
     """
     A client proves itself again.
     """
-    s.broker.hooks["client.authenticate"].add(lambda client, result: AuthResult())
+    s.broker.hooks.clientEnhancedAuthenticate.add(lambda client, method, data, state, result: AuthResult())
     peer = s.client("c", authMethod="m")
     s.mark()
     peer.send(Auth(0x19, propertiesOf(authMethod="m")))

@@ -7,11 +7,12 @@ from twisted.internet.task import Clock
 from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.core.codec import encode
 from twisted_mqtt.core.packets import Connect, Publish
+from twisted_mqtt.hooks.verdicts import DENY, Verdict
 from twisted_mqtt.mqtt.protocol import MQTTProtocol
 from twisted_mqtt.testing.broker import connectTransport, makeBroker
 
 
-def publisher(asked: list[str], answer: str | None = None) -> tuple[Clock, Broker, MQTTProtocol]:
+def publisher(asked: list[str], answer: Verdict | None = None) -> tuple[Clock, Broker, MQTTProtocol]:
     """
     A connected client whose access is asked about.
     """
@@ -19,7 +20,7 @@ def publisher(asked: list[str], answer: str | None = None) -> tuple[Clock, Broke
     clock.advance(1000)
     broker, factory = makeBroker(clock)
 
-    def rule(client: object, action: str, topic: str, verdict: str) -> str | None:
+    def rule(client: object, action: str, topic: str, verdict: Verdict) -> Verdict | None:
         asked.append(topic)
         return answer
 
@@ -70,7 +71,7 @@ def test_refusalsAreRememberedToo() -> None:
     A refused topic does not ask again either, but is never let through.
     """
     asked: list[str] = []
-    _, broker, protocol = publisher(asked, "deny")
+    _, broker, protocol = publisher(asked, DENY)
     assert [publish(protocol, "a/b") for _ in range(3)] == [1, 1, 1]
     assert asked == ["a/b"]
     assert broker.counters.messages_received == 0
@@ -84,5 +85,5 @@ def test_bounded() -> None:
     _, broker, protocol = publisher(asked)
     for number in range(100):
         publish(protocol, f"a/{number}")
-    assert len(protocol.client.aclCache or ()) == broker.settings.acl_cache_max_size
+    assert len(broker.rememberedPermissions(protocol.client)) == broker.settings.acl_cache_max_size
     assert len(protocol.connection.allowed or ()) == broker.settings.acl_cache_max_size

@@ -12,6 +12,7 @@ from tests.kits.brokercase import BrokerTestCase
 from twisted_mqtt.config.schema_retainer import RetainerSettings
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import Properties
+from twisted_mqtt.hooks.verdicts import ALLOW, DENY, Verdict
 from twisted_mqtt.interfaces import IClient, ISession
 
 
@@ -82,7 +83,7 @@ class PublishAsTests(BrokerTestCase):
         """
         An account is seen by access rules and hooks as a client is.
         """
-        asked = self.hook("client.check_acl", "allow")
+        asked = self.hook("client.check_acl", ALLOW)
         account = self.broker.account("api", "joe", "10.0.0.1", "http")
         self.assertEqual(self.broker.publishAs(account, "a", b"p"), 0x10)
         message = self.heard()
@@ -122,7 +123,7 @@ class PublishAsTests(BrokerTestCase):
         """
         Nobody publishes below C{$SYS/}, and no access rule is asked about that.
         """
-        asked = self.hook("client.check_acl", "allow")
+        asked = self.hook("client.check_acl", ALLOW)
         account = self.broker.account(isSuperuser=True)
         self.assertEqual(self.broker.publishAs(account, "$SYS/x", b""), 0x87)
         self.unheard()
@@ -133,7 +134,7 @@ class PublishAsTests(BrokerTestCase):
         """
         Access rules apply, unless somebody is above them.
         """
-        self.hook("client.check_acl", "deny")
+        self.hook("client.check_acl", DENY)
         self.assertEqual(self.broker.publishAs(self.broker.account(), "a", b""), 0x87)
         self.unheard()
         self.assertEqual(self.broker.publishAs(self.broker.account(isSuperuser=True), "a", b""), 0x10)
@@ -143,12 +144,12 @@ class PublishAsTests(BrokerTestCase):
         """
         A rule may take its time.
         """
-        answer: Deferred[str] = Deferred()
+        answer: Deferred[Verdict] = Deferred()
         self.hook("client.check_acl", answer)
         result = self.broker.publishAs(self.broker.account(), "a", b"")
         assert isinstance(result, Deferred)
         self.unheard()
-        answer.callback("allow")
+        answer.callback(ALLOW)
         self.assertEqual(self.successResultOf(result), 0x10)
         self.heard()
 

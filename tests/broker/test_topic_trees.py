@@ -17,7 +17,7 @@ from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import Will
 from twisted_mqtt.core.topics import scoped, unscoped
-from twisted_mqtt.hooks.points import DENY
+from twisted_mqtt.hooks.verdicts import DENY
 from twisted_mqtt.mqtt.implements import MQTTFactory
 from twisted_mqtt.testing.broker import makeBroker
 

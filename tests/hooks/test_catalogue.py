@@ -15,17 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.kits.hooks import Fault, answering, raising
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import Properties
-from twisted_mqtt.hooks.points import (
-    ALLOW,
-    DENY,
-    DROP,
-    OK,
-    STOP,
-    AuthResult,
-    Challenge,
-    Hooks,
-    HookTimeout,
-)
+from twisted_mqtt.hooks.points import Hooks
+from twisted_mqtt.hooks.verdicts import ALLOW, DENY, DROP, OK, STOP, AuthResult, Challenge, HookTimeout
 
 
 class RunTests(SynchronousTestCase):
@@ -530,4 +521,14 @@ class VerdictPointTests(SynchronousTestCase):
         A challenge is the value in the end: nobody is asked before the client has replied.
         """
         challenge = Challenge(b"nonce")
-        self.assertIs(self.authenticate(answering(challenge), raising), challenge)
+        point = self.hooks.clientEnhancedAuthenticate
+        point.add(answering(challenge))
+        point.add(raising)
+        self.assertIs(point.fold("client", "SCRAM", b"", None, AuthResult("bad_authentication_method")), challenge)
+
+    def test_challengeForPlainCredentials(self) -> None:
+        """
+        A client that has only a user name and a password can't be challenged.
+        """
+        self.assertEqual(self.authenticate(answering(Challenge(b"nonce"))), AuthResult("server_unavailable"))
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)

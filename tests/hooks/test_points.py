@@ -14,7 +14,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.kits.hooks import Fault, answering, raising
-from twisted_mqtt.hooks.points import OK, STOP, AuthResult, FoldPoint, HookExists, Hooks, RunPoint, hookOwner
+from twisted_mqtt.hooks.points import FoldPoint, Hooks, RunPoint, hookOwner
+from twisted_mqtt.hooks.verdicts import OK, STOP, AuthResult, HookExists
 
 POINTS = {
     "client.connect": "fold",
@@ -22,6 +23,7 @@ POINTS = {
     "client.connected": "run",
     "client.disconnected": "run",
     "client.authenticate": "fold",
+    "client.enhanced_authenticate": "fold",
     "client.check_acl": "fold",
     "client.subscribe": "fold",
     "client.unsubscribe": "fold",
@@ -33,6 +35,7 @@ POINTS = {
     "session.takeovered": "run",
     "session.terminated": "run",
     "message.publish": "fold",
+    "message.queued": "run",
     "message.delivered": "fold",
     "message.acked": "run",
     "message.dropped": "run",
@@ -49,10 +52,10 @@ class HooksTests(SynchronousTestCase):
 
     def test_points(self) -> None:
         """
-        There are the nineteen points of the specification, each of its kind.
+        There are the nineteen points of the specification and two more, each of its kind.
         """
         self.assertEqual({point.name: point.kind for point in self.hooks}, POINTS)
-        self.assertEqual(len(self.hooks), 19)
+        self.assertEqual(len(self.hooks), 21)
 
     def test_attributes(self) -> None:
         """
@@ -70,7 +73,7 @@ class HooksTests(SynchronousTestCase):
         text = (Path(__file__).parents[2] / "docs" / "hooks.md").read_text(encoding="utf-8")
         rows = re.findall(r"^\| `([a-z]+\.[a-z_]+)` \| `(\w+)` \| (\w+) \|", text, re.MULTILINE)
         self.assertEqual({name: kind for name, _, kind in rows}, POINTS)
-        self.assertEqual(len(rows), 19)
+        self.assertEqual(len(rows), 21)
         for name, attribute, _ in rows:
             self.assertIs(getattr(self.hooks, attribute), self.hooks[name])
 
@@ -96,6 +99,15 @@ class HooksTests(SynchronousTestCase):
             self.hooks["message.publsh"]
         self.assertEqual(raised.exception.args, ("no hook point 'message.publsh'; did you mean 'message.publish'?",))
         self.assertNotIn("message.publsh", self.hooks)
+
+    def test_misspeltAttribute(self) -> None:
+        """
+        So is an attribute that does not exist.
+        """
+        with self.assertRaises(AttributeError) as raised:
+            self.hooks.messagePublsh  # noqa: B018  # it is the reading that raises
+        self.assertEqual(str(raised.exception), "no hook point 'messagePublsh'; did you mean 'messagePublish'?")
+        self.assertFalse(hasattr(self.hooks, "zzz"))
 
     def test_nowhereNear(self) -> None:
         """

@@ -12,7 +12,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_mqtt.hooks.points import OK, STOP, Hooks, HookTimeout
+from twisted_mqtt.hooks.points import Hooks
+from twisted_mqtt.hooks.verdicts import OK, STOP, HookTimeout
 
 VALUES = st.lists(st.integers(0, 9), max_size=2)
 

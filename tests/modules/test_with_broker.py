@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_mqtt.config.values import RewriteRule
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.subscription import Subscription as Subscribed
-from twisted_mqtt.hooks.points import DENY
+from twisted_mqtt.hooks.verdicts import DENY
 from twisted_mqtt.modules.presence import Presence, PresenceSettings
 from twisted_mqtt.modules.rewrite import Rewrite, RewriteSettings
 from twisted_mqtt.modules.subscription import ProxySubscription, ProxySubscriptions, SubscriptionSettings

@@ -38,7 +38,7 @@ from twisted_mqtt.core.reasons import (
     SESSION_TAKEN_OVER,
 )
 from twisted_mqtt.core.subscription import Subscription
-from twisted_mqtt.hooks.points import DROP, STOP, AuthResult, Challenge
+from twisted_mqtt.hooks.verdicts import DROP, STOP, AuthResult, Challenge
 
 # What a DISCONNECT of MQTT 5 from the server can say (table 3-10).
 _DISCONNECT_REASONS = {
@@ -112,7 +112,7 @@ class DeadlineTests(BrokerTestCase):
         A client that does not answer a challenge is cut after C{idle_timeout}.
         """
         self.begin(idle_timeout=5)
-        self.hook("client.authenticate", Challenge(b"?"))
+        self.hook("client.enhanced_authenticate", Challenge(b"?"))
         peer = self.peer()
         peer.send(connectPacket(authMethod="m"))
         peer.expect(Auth)
@@ -265,11 +265,12 @@ class EndTests(BrokerTestCase):
         ]
         for verdict, reason in verdicts:
             self.begin()
-            self.broker.hooks["client.authenticate"].add(lambda *args: AuthResult(), priority=1)
+            point = self.broker.hooks.clientEnhancedAuthenticate
+            point.add(lambda *args: AuthResult(), priority=1)
             peer = self.client(authMethod="m")
-            (registration,) = self.broker.hooks["client.authenticate"]
-            self.broker.hooks["client.authenticate"].remove(registration.action)
-            self.broker.hooks["client.authenticate"].add(verdict)
+            (registration,) = point
+            point.remove(registration.action)
+            point.add(verdict)
             peer.send(Auth(RE_AUTHENTICATE, propertiesOf(authMethod="m")))
             (answer,) = (each for each in peer.receive() if isinstance(each, Disconnect))
             self.assertIn(answer.reason, _DISCONNECT_REASONS)
@@ -282,13 +283,13 @@ class EndTests(BrokerTestCase):
         """
         A challenge goes out, the answer comes in, and CONNACK carries the last word; again later without CONNACK.
         """
-        seen: list[bytes | None] = []
+        seen: list[Any] = []
 
-        def authenticate(client: Any, result: AuthResult) -> Any:
-            seen.append(client.authData)
-            return Challenge(b"more") if client.authData == b"one" else STOP(AuthResult(data=b"last"))
+        def authenticate(client: Any, method: str, data: bytes, state: object, result: AuthResult) -> Any:
+            seen.append((data, state))
+            return Challenge(b"more", state=7) if data == b"one" else STOP(AuthResult(data=b"last"))
 
-        self.broker.hooks["client.authenticate"].add(authenticate)
+        self.broker.hooks.clientEnhancedAuthenticate.add(authenticate)
         peer = self.peer()
         peer.send(connectPacket(authMethod="m", authData=b"one"))
         challenge = peer.expect(Auth)
@@ -304,7 +305,7 @@ class EndTests(BrokerTestCase):
         peer.expectAck(PUBACK, 1, 0x10)
         peer.send(Auth(CONTINUE_AUTHENTICATION, propertiesOf(authMethod="m", authData=b"two")))
         self.assertEqual(peer.expect(Auth).reason, 0)
-        self.assertEqual(seen, [b"one", b"two", b"one", b"two"])
+        self.assertEqual(seen, [(b"one", None), (b"two", 7)] * 2)
 
     def test_refusedCredentials(self) -> None:
         """

@@ -29,7 +29,7 @@ from twisted_mqtt.core.reasons import (
     NOT_AUTHORIZED,
     SERVER_UNAVAILABLE,
 )
-from twisted_mqtt.hooks.points import ALLOW, DENY, STOP
+from twisted_mqtt.hooks.verdicts import ALLOW, DENY, STOP
 
 
 class ParkingTests(BrokerTestCase):

@@ -16,7 +16,7 @@ from tests.kits.strategies import connects, fromClient, packets, versions
 from tests.kits.wire import Peer
 from twisted_mqtt.core.codec import encode
 from twisted_mqtt.core.packets import Ack, Connect, Packet, Publish
-from twisted_mqtt.hooks.points import Challenge
+from twisted_mqtt.hooks.verdicts import Challenge
 from twisted_mqtt.testing.broker import makeBroker
 
 # What a client may do besides sending packets.
@@ -45,6 +45,7 @@ def conversations(draw: st.DrawFn) -> tuple[int, list[Any]]:
             (
                 "client.connect",
                 "client.authenticate",
+                "client.enhanced_authenticate",
                 "client.connack",
                 "client.connected",
                 "client.check_acl",
@@ -78,7 +79,7 @@ def test_everyStateTimesEveryPacket(case: tuple[int, list[Any]], slow: set[str],
     for point in slow - {"challenge"}:
         broker.hooks[point].add(wait)
     if "challenge" in slow:
-        broker.hooks["client.authenticate"].add(lambda client, result: Challenge(b"?") if client.authMethod else None)
+        broker.hooks["client.enhanced_authenticate"].add(lambda *args: Challenge(b"?"))
     other = Peer(factory, clock)
     peer = Peer(factory, clock, version)
     if not slow & {"client.connect", "client.authenticate", "client.connack", "client.connected"}:

@@ -17,7 +17,7 @@ from tests.vectors.model import Vector
 from twisted_mqtt.config.schema_listeners import WebSocketListener
 from twisted_mqtt.config.values import Bind
 from twisted_mqtt.core.topics import matches
-from twisted_mqtt.hooks.points import ALLOW, DENY, STOP, AuthResult, Challenge
+from twisted_mqtt.hooks.verdicts import ALLOW, DENY, STOP, AuthResult, Challenge
 from twisted_mqtt.listeners.websocket import webSocketFactory
 from twisted_mqtt.testing.broker import makeBroker
 
@@ -167,18 +167,15 @@ def _method(broker: Any, method: str) -> None:
     """
     An authentication method that challenges a client with its own data, which it must repeat.
     """
-    asked: dict[Any, bytes] = {}
 
-    def authenticate(client: Any, result: AuthResult) -> Any:
-        if client.authMethod != method:
+    def authenticate(client: Any, named: str, data: bytes, state: object, result: AuthResult) -> Any:
+        if named != method:
             return None
-        expected = asked.pop(client, None)
-        if expected is None:
-            asked[client] = client.authData
-            return Challenge(client.authData)
-        return STOP(AuthResult("success" if client.authData == expected else "not_authorized"))
+        if state is None:
+            return Challenge(data, state=data)
+        return STOP(AuthResult("success" if data == state else "not_authorized"))
 
-    broker.hooks["client.authenticate"].add(authenticate)
+    broker.hooks["client.enhanced_authenticate"].add(authenticate)
 
 
 def _full(broker: Any, full: bool) -> None:

@@ -4,19 +4,21 @@ The access rules of the file that C{acl_file} names, or those built in: the last
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_mqtt.auth.aclfile import DEFAULT, ACLProblem, Rules, parseRules
-from twisted_mqtt.hooks.points import ALLOW, DENY
+from twisted_mqtt.hooks.verdicts import ALLOW, DENY
 from twisted_mqtt.interfaces import IExtension
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-    from twisted_mqtt.interfaces import IBroker, IExtensionContext
+    from twisted_mqtt.core.topicrules import TopicRules
+    from twisted_mqtt.hooks.verdicts import Verdict
+    from twisted_mqtt.interfaces import IBroker, IClient, IExtensionContext
 
 _log = Logger()
 
@@ -42,14 +44,12 @@ class AclInternal:
         """
         self._broker = broker = context.broker
         self._rules = _read(broker.settings.acl_file)
-        context.hook("client.check_acl", self._check, priority=_PRIORITY)
-        broker.judgeFreely(self._check, self._publishesFreely)
+        context.hook("client.check_acl", self._check, priority=_PRIORITY, publishRules=self._publishRules)
 
     def stop(self) -> None:
         """
         Go by them no longer.
         """
-        self._broker.judgeFreely(self._check, None)
 
     def refresh(self) -> Deferred[None]:
         """
@@ -64,12 +64,12 @@ class AclInternal:
         self._rules = rules
         self._broker.forgetPermissions()
 
-    def _check(self, client: Any, action: str, topic: str, verdict: str) -> str | None:
-        decision = self._rules.verdict(client, action, topic)
+    def _check(self, client: IClient, access: str, topic: str, verdict: Verdict) -> Verdict | None:
+        decision = self._rules.verdict(client, access, topic)
         return None if decision is None else ALLOW if decision else DENY
 
-    def _publishesFreely(self, client: Any, nomatch: bool) -> bool:
-        return self._rules.publishesFreely(client, nomatch)
+    def _publishRules(self, client: IClient) -> TopicRules:
+        return self._rules.publishRules(client)
 
 
 def _read(path: str | None) -> Rules:

@@ -11,11 +11,15 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
+from twisted_mqtt.core.topicrules import EVERYTHING, TopicRule, TopicRules
 from twisted_mqtt.core.topics import isTopicFilter, matches
+
+if TYPE_CHECKING:
+    from twisted_mqtt.interfaces import IClient
 
 PUBLISH: Final = "publish"
 SUBSCRIBE: Final = "subscribe"
@@ -47,11 +51,9 @@ class Who(Struct, frozen=True):
     kind: str
     value: Any = None
 
-    def fits(self, client: Any) -> bool:
+    def fits(self, client: IClient) -> bool:
         """
         Whether the rule is about a client.
-
-        @param client: provides L{IClient<twisted_mqtt.interfaces.IClient>}.
         """
         kind, value = self.kind, self.value
         if kind == "all":
@@ -82,16 +84,27 @@ class Topic(Struct, frozen=True):
     topicFilter: str
     exact: bool = False
 
-    def fits(self, client: Any, topic: str) -> bool:
+    def filled(self, client: IClient) -> str | None:
+        """
+        The filter, with a client's values for the placeholders; L{None} where it fits no topic of this client.
+        """
+        if "%" not in self.topicFilter:
+            return self.topicFilter
+        levels: list[str] = []
+        for level in self.topicFilter.split("/"):
+            value = _filled(level, client)
+            if value is None:
+                return None
+            levels.append(value)
+        return "/".join(levels)
+
+    def fits(self, client: IClient, topic: str) -> bool:
         """
         Whether the rule is about a topic or filter of a client.
         """
-        topicFilter = self.topicFilter
-        if "%" in topicFilter:
-            levels = [_filled(level, client) for level in topicFilter.split("/")]
-            if None in levels:
-                return False
-            topicFilter = "/".join(level for level in levels if level is not None)
+        topicFilter = self.filled(client)
+        if topicFilter is None:
+            return False
         return topic == topicFilter if self.exact else matches(topicFilter, topic)
 
 
@@ -127,38 +140,40 @@ class Rules:
             rule.allow and rule.concerns(PUBLISH) and rule.topics is None and rule.who.kind == "all" for rule in rules
         )
 
-    def verdict(self, client: Any, action: str, topic: str) -> bool | None:
+    def verdict(self, client: IClient, access: str, topic: str) -> bool | None:
         """
         Whether a client may do something; L{None} where no rule says so.
 
-        @param action: C{"publish"} or C{"subscribe"}.
+        @param access: C{"publish"} or C{"subscribe"}.
         """
         for rule in self.rules:
-            if not rule.concerns(action) or not rule.who.fits(client):
+            if not rule.concerns(access) or not rule.who.fits(client):
                 continue
             if rule.topics is None or any(topic_.fits(client, topic) for topic_ in rule.topics):
                 return rule.allow
         return None
 
-    def publishesFreely(self, client: Any, nomatch: bool) -> bool:
+    def publishRules(self, client: IClient) -> TopicRules:
         """
-        Whether no topic is refused to a client that publishes, so that it need not be asked about each.
-
-        @param nomatch: what holds where no rule fits.
+        What L{verdict} says of each topic that a client may want to publish to.
         """
         if self._free:
-            return True
+            return EVERYTHING
+        found: list[TopicRule] = []
         for rule in self.rules:
             if not rule.concerns(PUBLISH) or not rule.who.fits(client):
                 continue
-            if not rule.allow:
-                return False
             if rule.topics is None:
-                return True
-        return nomatch
+                found.append(TopicRule(rule.allow))
+                break
+            for topic in rule.topics:
+                topicFilter = topic.filled(client)
+                if topicFilter is not None:
+                    found.append(TopicRule(rule.allow, topicFilter, topic.exact))
+        return TopicRules(found)
 
 
-def _filled(level: str, client: Any) -> str | None:
+def _filled(level: str, client: IClient) -> str | None:
     """
     A level with its placeholder filled in; L{None} where that has no value or is no single plain level.
     """

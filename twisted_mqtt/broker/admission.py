@@ -7,13 +7,17 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
 from twisted_mqtt.base.waiting import Maybe, then
+from twisted_mqtt.broker.authentication import checkResult, exchangeStep
+from twisted_mqtt.broker.client import ClientInfo
 from twisted_mqtt.core.connection import mounted
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import VERSION_3_1, VERSION_5
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.reasons import (
-    BAD_AUTHENTICATION_METHOD,
     BANNED,
     CLIENT_ID_NOT_VALID,
     NOT_AUTHORIZED,
@@ -21,17 +25,18 @@ from twisted_mqtt.core.reasons import (
     QUOTA_EXCEEDED,
     RETAIN_NOT_SUPPORTED,
     SERVER_SHUTTING_DOWN,
+    SERVER_UNAVAILABLE,
     SUCCESS,
     UNSUPPORTED_PROTOCOL_VERSION,
     ProtocolError,
 )
 from twisted_mqtt.core.session import NEVER
 from twisted_mqtt.core.topics import isReserved
-from twisted_mqtt.hooks.points import AuthResult, Challenge
+from twisted_mqtt.hooks.packets import PacketContext, during
+from twisted_mqtt.hooks.verdicts import AuthResult, Challenge, Verdict
 
 if TYPE_CHECKING:
     from twisted_mqtt.broker.bans import Bans
-    from twisted_mqtt.broker.client import ClientInfo
     from twisted_mqtt.broker.permissions import Permissions
     from twisted_mqtt.broker.sessions import SessionRegistry
     from twisted_mqtt.core.connection import Connection
@@ -40,6 +45,8 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.router import Router
     from twisted_mqtt.hooks.points import Hooks
     from twisted_mqtt.interfaces import IStore
+
+_log = Logger()
 
 _LARGEST_WINDOW = 65535
 
@@ -103,7 +110,7 @@ class Admission:
         self.sessionPresent = False
         self.properties = Properties()
         self.before = -1
-        self._initial: AuthResult | None = None
+        self._packet: PacketContext | None = None
 
     def begin(self) -> Maybe[Admission]:
         """
@@ -137,7 +144,8 @@ class Admission:
         point = self._control.hooks.clientConnect
         if not point.callbacks:
             return self._connect(properties)
-        return then(point.fold(client, Properties() if properties is None else properties), self._connect)
+        properties = Properties() if properties is None else properties
+        return then(during(self._context(), point.fold, client, properties), self._connect)
 
     def answer(self, data: bytes | None) -> Maybe[Admission]:
         """
@@ -145,9 +153,18 @@ class Admission:
 
         @return: itself, or a Deferred of it. It does not fail.
         """
+        state = None if self.challenge is None else self.challenge.state
         self.challenge = None
         self.client.authData = data
-        return self._authenticate()
+        return self._exchange(state)
+
+    def _context(self) -> PacketContext:
+        """
+        What all points fired for the CONNECT share.
+        """
+        if self._packet is None:
+            self._packet = PacketContext(self.client, "connect", properties=self.request.properties)
+        return self._packet
 
     # The steps
 
@@ -179,11 +196,11 @@ class Admission:
 
     def _authenticate(self) -> Maybe[Admission]:
         client = self.client
+        if client.authMethod is not None:
+            return self._exchange(None)
         point = self._control.hooks.clientAuthenticate
         anonymous = client.profile.allowsAnonymous
         if not point.callbacks:
-            if client.authMethod is not None:
-                return self._refuse(BAD_AUTHENTICATION_METHOD)
             if not anonymous:
                 return self._refuse(NOT_AUTHORIZED)
             # Nobody checks credentials here: having some does not make a client less anonymous.
@@ -192,32 +209,76 @@ class Admission:
         self._control.counters.client_authenticate += 1
         # What stands if no callback has an opinion.
         default = AuthResult("success" if anonymous else "not_authorized", anonymous=True)
-        self._initial = default
-        return then(point.fold(client, default), self._authenticated)
+        return then(during(self._context(), point.fold, client, default), self._authenticated)
 
-    def _authenticated(self, verdict: AuthResult | Challenge) -> Maybe[Admission]:
-        client = self.client
+    def _exchange(self, state: object) -> Maybe[Admission]:
+        """
+        Take one step of an enhanced authentication (4.12).
+
+        @param state: what the callback has kept since the last step.
+        """
+        hooks = self._control.hooks
+        if hooks.clientEnhancedAuthenticate.callbacks:
+            self._control.counters.client_authenticate += 1
+        verdict = exchangeStep(hooks, self.client, self._context(), state)
+        return verdict.addCallback(self._exchanged) if isinstance(verdict, Deferred) else self._exchanged(verdict)
+
+    def _exchanged(self, verdict: AuthResult | Challenge) -> Maybe[Admission]:
         if isinstance(verdict, Challenge):
-            if client.authMethod is None:
-                # A client that did not ask for an enhanced authentication can't be challenged ([MQTT-4.12.0-6]).
-                return self._refuse(NOT_AUTHORIZED)
             self.challenge = verdict
             return self
-        if client.authMethod is not None and verdict is self._initial:
-            return self._refuse(BAD_AUTHENTICATION_METHOD)  # [MQTT-4.12.0-1]
+        return self._authenticated(verdict)
+
+    def _authenticated(self, result: AuthResult) -> Maybe[Admission]:
+        client = self.client
         # It is not needed any more, and hooks that come later have no business with it.
         client.password = None
         client.authData = None
-        if not verdict.success:
-            if verdict.properties is not None:
-                self._addProperties(verdict.properties)
-            return self._refuse(verdict.reasonCode)
-        if verdict.properties is not None:
-            self._addProperties(verdict.properties)
+        try:
+            checkResult(result, client)
+        except ValueError as error:
+            _log.error(
+                "{client} is refused, for it was authenticated as what nobody can be: {error}",
+                client=client,
+                error=error,
+            )
+            return self._refuse(SERVER_UNAVAILABLE)
+        if result.properties is not None:
+            self._addProperties(result.properties)
+        if result.reasonString is not None:
+            self.properties.reasonString = result.reasonString
+        if result.serverReference is not None:
+            self.properties.serverReference = result.serverReference
+        if not result.success:
+            return self._refuse(result.reasonCode)
         if client.authMethod is not None:
             self.properties.authMethod = client.authMethod  # [MQTT-4.12.0-5]
-            self.properties.authData = verdict.data
-        return self._letIn(verdict.isSuperuser, verdict.anonymous, verdict.mountpoint)
+            self.properties.authData = result.data
+        self._override(result)
+        return self._letIn(result.isSuperuser, result.anonymous, result.mountpoint)
+
+    def _override(self, result: AuthResult) -> None:
+        """
+        Make of the client what a callback wants it to be.
+        """
+        client = self.client
+        if result.username is not None:
+            client.username = result.username
+        if result.clientID is not None and result.clientID != client.clientID:
+            client.clientID = result.clientID
+            if self.request.version == VERSION_5:
+                # The specification knows no other way to tell a client of its identifier.
+                self.properties.assignedClientID = result.clientID
+        if result.topicTree is not None:
+            client.topicTree = result.topicTree
+        if result.cleanStart is not None:
+            client.cleanStart = result.cleanStart
+        if result.session is not None:
+            client.restrict(result.session)
+            self.connection.limits = client.limits
+            self.connection.maxPacketSize = client.limits.maxPacketSize
+            if client.limitRate(self._control.registry.now()):
+                self.connection.limited = True
 
     def _letIn(self, isSuperuser: bool, anonymous: bool, mountpoint: str | None) -> Maybe[Admission]:
         client = self.client
@@ -247,11 +308,15 @@ class Admission:
             return self._refuse(RETAIN_NOT_SUPPORTED)
         if isReserved(will.topic):
             return self._refuse(NOT_AUTHORIZED)
-        return then(self._control.permissions.authorize(self.client, "publish", will.topic), self._willAllowed)
+        packet = PacketContext(self.client, "will", will.topic, will.payload, will.qos, will.retain, will.properties)
+        verdict = self._control.permissions.authorize(self.client, "publish", will.topic, packet)
+        return then(verdict, self._willAllowed)
 
-    def _willAllowed(self, allowed: bool) -> Maybe[Admission]:
-        if not allowed:
-            return self._refuse(NOT_AUTHORIZED)
+    def _willAllowed(self, verdict: Verdict) -> Maybe[Admission]:
+        if not verdict.allowed:
+            if verdict.text:
+                self.properties.reasonString = verdict.text
+            return self._refuse(verdict.connectReason)
         client, will = self.client, self.request.will
         if will is not None:
             properties = will.properties
@@ -274,7 +339,7 @@ class Admission:
         """
         Give the client its session.
         """
-        control, client, request = self._control, self.client, self.request
+        control, client = self._control, self.client
         if self.connection.closed:  # it has gone while somebody was asked about it
             return self._refuse(NOT_AUTHORIZED)
         client.expiryInterval = self._expiryInterval()
@@ -286,17 +351,22 @@ class Admission:
         properties = client.properties
         if properties is not None and properties.receiveMaximum is not None:
             window = min(window, properties.receiveMaximum)  # [MQTT-3.3.4-9]
-        self.sessionPresent = control.registry.openSession(client, self.connection, request.cleanStart, window)
+        # Points of the session are fired there, and are this CONNECT's, too.
+        self.sessionPresent = during(
+            self._packet, control.registry.openSession, client, self.connection, client.cleanStart, window
+        )
         self._prepare()
         point = control.hooks.clientConnack
         if not point.callbacks:
             return self
-        return then(point.fold(client, SUCCESS, self.properties), self._done)
+        return then(during(self._context(), point.fold, client, SUCCESS, self.properties), self._done)
 
     def _expiryInterval(self) -> int:
         client, request = self.client, self.request
+        if client.sessionExpiry >= 0:
+            return client.sessionExpiry
         if request.version < VERSION_5:
-            return 0 if request.cleanStart else min(int(client.options.session_expiry_interval), NEVER)
+            return 0 if client.cleanStart else min(int(client.options.session_expiry_interval), NEVER)
         properties = client.properties
         if properties is None or properties.sessionExpiry is None:
             return 0
@@ -315,7 +385,7 @@ class Admission:
         connection.accept(session, client.clientID, receiveMaximum)
         connection.username = client.username
         connection.peerHost = client.peerHost
-        connection.exempt = self._control.permissions.isExempt(client)
+        self._control.permissions.arrange(client)
         if self.request.version < VERSION_5:
             return
         mine = self.properties
@@ -335,6 +405,8 @@ class Admission:
         imposed = client.options.server_keepalive
         if imposed:  # [MQTT-3.1.2-21]
             mine.serverKeepAlive = client.keepAlive = imposed
+        if client.sessionExpiry >= 0:
+            mine.sessionExpiry = client.sessionExpiry  # 3.2.2.3.2: another than the client has asked for
         if properties is None:
             return
         if properties.maximumPacketSize is not None:
@@ -362,7 +434,7 @@ class Admission:
         point = self._control.hooks.clientConnack
         if not point.callbacks:
             return self
-        return then(point.fold(client, reason, self.properties), self._done)
+        return then(during(self._context(), point.fold, client, reason, self.properties), self._done)
 
     def _addProperties(self, properties: Properties) -> None:
         for name, value in properties.asDict().items():

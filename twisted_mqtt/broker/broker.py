@@ -7,7 +7,7 @@ It is the policy above L{twisted_mqtt.core}; it knows no transport. What waits d
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
@@ -16,20 +16,21 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_mqtt.base.metrics import Metrics
+from twisted_mqtt.base.slowcalls import SlowCalls
 from twisted_mqtt.base.threads import Threads
 from twisted_mqtt.base.timerwheel import TimerWheel
-from twisted_mqtt.base.waiting import Maybe, isDeferred, then
+from twisted_mqtt.base.waiting import Maybe, isDeferred
 from twisted_mqtt.broker.admission import Admission, AdmissionControl, expanded
 from twisted_mqtt.broker.alarms import Alarms
 from twisted_mqtt.broker.banrecord import Ban
 from twisted_mqtt.broker.bans import Bans
+from twisted_mqtt.broker.client import ClientInfo
 from twisted_mqtt.broker.directory import Directory, FilterWatch, FilterWatches
 from twisted_mqtt.broker.figures import register as registerFigures
 from twisted_mqtt.broker.figures import registerParts
-from twisted_mqtt.broker.implements import ClientInfo
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.broker.overload import OverloadGuard
-from twisted_mqtt.broker.permissions import Permissions
+from twisted_mqtt.broker.permissions import KnownPermission, Permissions
 from twisted_mqtt.broker.publishing import Publishing
 from twisted_mqtt.broker.retained import RetainedMessages
 from twisted_mqtt.broker.safety import Safety
@@ -52,7 +53,9 @@ from twisted_mqtt.core.router import Router
 from twisted_mqtt.core.session import Session
 from twisted_mqtt.core.subscription import STRATEGIES, Subscriber, Subscription
 from twisted_mqtt.core.topics import scoped, splitShare
-from twisted_mqtt.hooks.points import DROP, HookPoint, Hooks
+from twisted_mqtt.hooks.packets import during
+from twisted_mqtt.hooks.points import HookPoint, Hooks
+from twisted_mqtt.hooks.verdicts import Drop, Verdict
 from twisted_mqtt.interfaces import IBroker
 from twisted_mqtt.net.tls.psk import PreSharedKeys
 
@@ -67,7 +70,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.packets import Connect, Subscribe, Unsubscribe
     from twisted_mqtt.core.properties import Properties
     from twisted_mqtt.core.queue import Entry
-    from twisted_mqtt.hooks.points import Answer
+    from twisted_mqtt.hooks.packets import PacketContext
     from twisted_mqtt.interfaces import IClient, ISession, IStore, IWatch
 
 _log = Logger()
@@ -88,6 +91,7 @@ class Broker(Service):
     @ivar subscriptions: subscribes for clients.
     @ivar publishing: lets clients publish, where the core does not do it by itself.
     @ivar watching: who is shown messages.
+    @ivar slowCalls: told of callbacks that hold the reactor for too long.
     @ivar reactor: what C{clock} is, with all that it provides.
     @ivar threads: for what blocks.
     @ivar metrics: counters, gauges and histograms, those of extensions too.
@@ -120,7 +124,8 @@ class Broker(Service):
         self.counters = Counters()
         self.metrics = Metrics()
         self.switches = Switches()
-        self.hooks = Hooks(clock, settings.resolveZone("external").hook_timeout)
+        self.slowCalls = SlowCalls(settings.sysmon.long_schedule / 1000)
+        self.hooks = Hooks(clock, settings.resolveZone("external").hook_timeout, self.slowCalls)
         self.hooks.changed = self._hooksChanged
         self.router = Router(self.counters, self.switches, self, chance)
         self.router.progress = self.store.progress
@@ -269,6 +274,7 @@ class Broker(Service):
         self.settings = settings
         self.threads.most = settings.node.async_threads
         self.hooks.timeout = settings.resolveZone("external").hook_timeout
+        self.slowCalls.limit = settings.sysmon.long_schedule / 1000
         self.router.strategy = STRATEGIES[settings.broker.shared_subscription_strategy]
         self._overload.configure(settings)
         self.permissions.configure(settings)
@@ -291,18 +297,21 @@ class Broker(Service):
 
     # Messages
 
-    def publish(self, message: Message) -> Maybe[int]:
+    def publish(self, message: Message, packet: PacketContext | None = None) -> Maybe[int]:
         """
         See L{IBroker}.
         """
         message.stamp(self.clock.seconds())
         point = self.hooks.messagePublish
         if point.callbacks:
-            return then(point.fold(message), self._publish, message)
+            outcome = during(packet, point.fold, message)
+            if isinstance(outcome, Deferred):
+                return outcome.addCallback(self._publish, message)
+            return self._publish(outcome, message)
         return self._publish(message, message)
 
-    def _publish(self, message: Message | Answer, published: Message) -> int:
-        if not isinstance(message, Message):  # DROP, which takes the message's place
+    def _publish(self, message: Message | Drop, published: Message) -> int:
+        if isinstance(message, Drop):
             self.counters.messages_dropped += 1
             if self.switches.dropped:
                 self.dropped(None, published, "hook")
@@ -393,26 +402,25 @@ class Broker(Service):
         heard = router.tree.systemCount > 0 or router.watches.systemCount > 0
         return heard or self.switches.publish or not topic.startswith("$")
 
-    def authorize(self, client: IClient, action: str, topic: str) -> Maybe[bool]:
+    def authorize(
+        self, client: IClient, access: str, topic: str, packet: PacketContext | None = None
+    ) -> Maybe[Verdict]:
         """
         See L{IBroker}.
         """
-        allowed: Maybe[bool] = self.permissions.authorize(infoOf(client), action, topic)
-        return allowed
+        return self.permissions.authorize(infoOf(client), access, topic, packet)
 
-    def forgetPermissions(self) -> None:
+    def rememberedPermissions(self, client: IClient) -> list[KnownPermission]:
         """
         See L{IBroker}.
         """
-        self.permissions.forget()
+        return self.permissions.remembered(infoOf(client))
 
-    def judgeFreely(
-        self, judge: Callable[..., object], publishesFreely: Callable[[ClientInfo, bool], bool] | None
-    ) -> None:
+    def forgetPermissions(self, client: IClient | None = None, topic: str | None = None) -> None:
         """
         See L{IBroker}.
         """
-        self.permissions.judgeFreely(judge, publishesFreely)
+        self.permissions.forget(None if client is None else infoOf(client), topic)
 
     def subscribe(self, subscriber: Subscriber, subscription: Subscription) -> bool:
         """
@@ -450,32 +458,43 @@ class Broker(Service):
         """
         See L{twisted_mqtt.core.events.Events}.
         """
-        outcome = self.hooks.messageDelivered.fold(session.info, entry.message)
-        if isDeferred(outcome):
+        client = _clientOf(session)
+        if client is None:
+            return DELIVER
+        outcome = self.hooks.messageDelivered.fold(client, entry.message)
+        if isinstance(outcome, Deferred):
             outcome.addCallback(self._delivering, session, entry)
             return WAIT
         return self._decided(outcome, entry)
 
-    def _delivering(self, outcome: Any, session: Session, entry: Entry) -> None:
+    def _delivering(self, outcome: Message | Drop, session: Session, entry: Entry) -> None:
         session.decided(entry, self._decided(outcome, entry), self.clock.seconds())
 
-    def _decided(self, outcome: Any, entry: Entry) -> int:
-        if outcome is DROP:
+    def _decided(self, outcome: Message | Drop, entry: Entry) -> int:
+        if isinstance(outcome, Drop):
             return DISCARD
         entry.message = outcome
         return DELIVER
+
+    def queued(self, session: Session, message: Message) -> None:
+        """
+        See L{twisted_mqtt.core.events.Events}.
+        """
+        self.hooks.messageQueued.run(session, message)
 
     def acked(self, session: Session, message: Message) -> None:
         """
         See L{twisted_mqtt.core.events.Events}.
         """
-        self.hooks.messageAcked.run(session.info, message)
+        client = _clientOf(session)
+        if client is not None:
+            self.hooks.messageAcked.run(client, message)
 
     def dropped(self, session: Session | None, message: Message, reason: str) -> None:
         """
         See L{twisted_mqtt.core.events.Events}.
         """
-        self.hooks.messageDropped.run(message, None if session is None else session.info, reason)
+        self.hooks.messageDropped.run(message, None if session is None else _clientOf(session), reason)
 
     # Inside
 
@@ -507,6 +526,7 @@ class Broker(Service):
         switches, hooks = self.switches, self.hooks
         switches.publish = bool(hooks.messagePublish.callbacks)
         switches.delivered = bool(hooks.messageDelivered.callbacks)
+        switches.queued = bool(hooks.messageQueued.callbacks)
         switches.acked = bool(hooks.messageAcked.callbacks)
         switches.dropped = bool(hooks.messageDropped.callbacks)
         if point is hooks.clientCheckAcl:
@@ -527,3 +547,13 @@ def infoOf(who: IClient | ISession) -> ClientInfo:
 
 def _deferred(outcome: Maybe[None]) -> Deferred[None]:
     return outcome if isDeferred(outcome) else succeed(None)
+
+
+def _clientOf(session: Session) -> ClientInfo | None:
+    """
+    The client that a session has, or had last.
+
+    @return: L{None} for a session that was read from the store and whose client has not come since.
+    """
+    client = session.info
+    return client if isinstance(client, ClientInfo) else None

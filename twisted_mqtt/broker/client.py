@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from zope.interface import classImplements
+
 from twisted_mqtt.base.ratelimits import TokenBucket, bucketOf
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.core.connection import Connection
@@ -14,12 +16,27 @@ from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.session import Session
 from twisted_mqtt.core.topics import scoped
+from twisted_mqtt.hooks.verdicts import SessionLimits, Verdict
+from twisted_mqtt.interfaces import IClient
 from twisted_mqtt.net.peeridentity import PeerIdentity
 
 if TYPE_CHECKING:
-    # That ClientInfo provides IClient, mypy remembers only of modules that it looks at together.
-    import twisted_mqtt.broker.implements  # noqa: F401
     from twisted_mqtt.config.schema_mqtt import Zone
+
+
+class KnownVerdicts:
+    """
+    What access rules have said to one client lately.
+
+    @ivar generation: of the rules that have said so.
+    @ivar cache: verdicts by access and topic, and until when each holds, in seconds since the epoch.
+    """
+
+    __slots__ = ("cache", "generation")
+
+    def __init__(self, generation: int) -> None:
+        self.generation: int = generation
+        self.cache: dict[tuple[str, str], tuple[Verdict, float]] = {}
 
 
 class ClientInfo:
@@ -35,13 +52,16 @@ class ClientInfo:
     @ivar pskIdentity: the identity of the key that it has shown to know, L{None} where it has not shown any.
     @ivar provenUsername: the user name that it has by its certificate or its key, whatever it calls itself; L{None} for
         none.
+    @ivar publishRate: how many messages are taken from it; L{None} for any number.
+    @ivar sessionExpiry: for how many seconds its session outlives its connection, whatever it wants itself; -1 for
+        what it wants.
+    @ivar pausedUntil: before when no message is taken from it, in seconds since the epoch, where it can't be kept
+        waiting.
     @ivar publishes: counts its messages where their rate is limited, whatever way they come; else L{None}.
     @ivar window: how many messages may be in flight to it.
     """
 
     __slots__ = (
-        "aclCache",
-        "aclGeneration",
         "anonymous",
         "authData",
         "authMethod",
@@ -54,9 +74,13 @@ class ClientInfo:
         "dn",
         "expiryInterval",
         "isSuperuser",
+        "_limits",
+        "publishRate",
+        "sessionExpiry",
         "keepAlive",
         "mountpoint",
         "password",
+        "pausedUntil",
         "peerHost",
         "peerPort",
         "profile",
@@ -72,6 +96,7 @@ class ClientInfo:
         "sockPort",
         "topicTree",
         "username",
+        "verdicts",
         "will",
         "willDelay",
         "window",
@@ -121,9 +146,12 @@ class ClientInfo:
         self.willDelay = 0
         self.window = 0
         self.publishes: TokenBucket | None = None
-        # What access rules have said lately: (action, topic) -> (allowed, until).
-        self.aclCache: dict[tuple[str, str], tuple[bool, float]] | None = None
-        self.aclGeneration = 0
+        self.publishRate = profile.publishRate
+        self.sessionExpiry = -1
+        self.pausedUntil = 0.0
+        self._limits: Limits | None = None
+        # What access rules have said lately.
+        self.verdicts: KnownVerdicts | None = None
 
     @property
     def key(self) -> str:
@@ -154,17 +182,45 @@ class ClientInfo:
         return self.profile.zone
 
     @property
+    def hookTimeout(self) -> float:
+        """
+        See L{twisted_mqtt.interfaces.IClient}.
+        """
+        return self.profile.zone.hook_timeout
+
+    @property
     def limits(self) -> Limits:
         """
-        The limits of its zone.
+        The limits of its zone, or its own.
         """
-        return self.profile.limits
+        return self.profile.limits if self._limits is None else self._limits
+
+    def restrict(self, session: SessionLimits) -> None:
+        """
+        Give it limits of its own.
+        """
+        limits = self.profile.limits.copy()
+        if session.maxPacketSize is not None:
+            limits.maxPacketSize = session.maxPacketSize
+        if session.maxInflight is not None:
+            limits.maxInflight = session.maxInflight
+        if session.maxQueue is not None:
+            limits.maxQueue = session.maxQueue
+        if session.maxSubscriptions is not None:
+            limits.maxSubscriptions = session.maxSubscriptions
+        if session.upgradeQoS is not None:
+            limits.upgradeQoS = session.upgradeQoS
+        if session.publishRate is not None:
+            self.publishRate = session.publishRate
+        if session.sessionExpiry is not None:
+            self.sessionExpiry = session.sessionExpiry
+        self._limits = limits
 
     def limitRate(self, now: float) -> bool:
         """
         Count its messages from now on, where its listener or zone limits their rate; returns whether that is so.
         """
-        rate = self.profile.publishRate
+        rate = self.publishRate
         if rate is not None:
             self.publishes = bucketOf(rate, now)
         return rate is not None
@@ -201,3 +257,8 @@ class ClientInfo:
 
     def __repr__(self) -> str:
         return f"<ClientInfo {self.clientID!r} {self.protocol} from {self.peerHost}:{self.peerPort}>"
+
+
+# Here, and not in a module of its own: the type checker has to see it before those who hand a ClientInfo on as an
+# IClient. These import this module at run time, and not for types alone, for the same reason.
+classImplements(ClientInfo, IClient)

@@ -8,15 +8,16 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
+from twisted_mqtt.broker.client import ClientInfo
 from twisted_mqtt.core.reasons import CONNECTION_RATE_EXCEEDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted_mqtt.broker.bans import Bans
-    from twisted_mqtt.broker.client import ClientInfo
     from twisted_mqtt.config.settings import Settings
     from twisted_mqtt.hooks.points import Hooks
+    from twisted_mqtt.interfaces import IClient
 
 MOST_WATCHED: Final = 50_000
 """
@@ -77,8 +78,8 @@ class Flapping:
             self._hooks.clientConnected.remove(self._seen)
         self._connected.clear()
 
-    def _seen(self, client: ClientInfo, connection: object) -> None:
-        if not client.options.enable_flapping_detect:
+    def _seen(self, client: IClient, connection: IClient) -> None:
+        if not isinstance(client, ClientInfo) or not client.options.enable_flapping_detect:
             return
         policy = self._policy
         now = self._seconds()

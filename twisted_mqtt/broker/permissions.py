@@ -6,37 +6,63 @@ It is compiled, for every connection and every topic goes through it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from twisted_mqtt.base.waiting import then
+from twisted.python.failure import Failure
+
+from twisted_mqtt.base.waiting import Maybe, then
+from twisted_mqtt.broker.client import ClientInfo, KnownVerdicts
 from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.events import Switches
-from twisted_mqtt.hooks.verdicts import ALLOW, DENY
+from twisted_mqtt.core.topicrules import PublishRules, TopicRules, allowsEverything
+from twisted_mqtt.hooks.packets import PacketContext, during
+from twisted_mqtt.hooks.verdicts import ALLOW, DENY, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from twisted_mqtt.broker.client import ClientInfo
+    from twisted_mqtt.config.settings import Settings
+    from twisted_mqtt.core.connection import Connection
+    from twisted_mqtt.hooks.points import Hooks
+    from twisted_mqtt.interfaces import IClient
+
+
+class KnownPermission:
+    """
+    What access rules have said to a client.
+
+    @ivar access: C{"publish"} or C{"subscribe"}.
+    @ivar topic: Without the mount point.
+    @ivar verdict: What they have said.
+    @ivar seconds: For how many more it holds.
+    """
+
+    __slots__ = ("access", "seconds", "topic", "verdict")
+
+    def __init__(self, access: str, topic: str, verdict: Verdict, seconds: float) -> None:
+        self.access: str = access
+        self.topic: str = topic
+        self.verdict: Verdict = verdict
+        self.seconds: float = seconds
 
 
 class Permissions:
     """
     The permissions of a broker's clients.
 
-    @ivar settings: the L{Settings<twisted_mqtt.config.settings.Settings>}; may be exchanged.
+    @ivar settings: the settings of the broker; may be exchanged.
     """
 
     def __init__(
         self,
-        settings: Any,
-        hooks: Any,
+        settings: Settings,
+        hooks: Hooks,
         counters: Counters,
         switches: Switches,
         clients: dict[str, ClientInfo],
         now: Callable[[], float],
     ) -> None:
         """
-        @param hooks: the L{Hooks<twisted_mqtt.hooks.points.Hooks>}.
         @param clients: those that are connected, by client identifier.
         @param now: the time, in seconds since the epoch.
         """
@@ -46,13 +72,13 @@ class Permissions:
         self._switches = switches
         self._clients = clients
         self._now = now
-        self._nomatch: str = ALLOW
-        # A callback that refuses some clients no topic to publish, and what says which.
-        self._judge: Any = None
-        self._publishesFreely: Callable[[Any, bool], bool] | None = None
+        self._nomatch: Verdict = ALLOW
+        # What says, for each callback in its turn, what it answers a client that publishes; None where one of them
+        # can't say that beforehand.
+        self._rulesOf: tuple[Callable[[IClient], TopicRules | None], ...] | None = ()
         self.configure(settings)
 
-    def configure(self, settings: Any) -> None:
+    def configure(self, settings: Settings) -> None:
         """
         Go by other settings: what was decided by the old ones is forgotten.
         """
@@ -64,77 +90,164 @@ class Permissions:
         """
         There are other callbacks now.
         """
-        self._switches.acl = bool(self._point.callbacks) or self._nomatch == DENY
+        self._switches.acl = bool(self._point.callbacks) or not self._nomatch.allowed
+        self._rulesOf = self._point.publishRules
         self.forget()
 
-    def forget(self) -> None:
+    # What is remembered
+
+    def remembered(self, client: ClientInfo) -> list[KnownPermission]:
+        """
+        See C{rememberedPermissions} of L{twisted_mqtt.interfaces.IBroker}.
+        """
+        known = client.verdicts
+        if known is None or known.generation != self._switches.aclGeneration:
+            return []
+        now = self._now()
+        return [
+            KnownPermission(access, topic, verdict, until - now)
+            for (access, topic), (verdict, until) in known.cache.items()
+            if until > now
+        ]
+
+    def forget(self, client: ClientInfo | None = None, topic: str | None = None) -> None:
         """
         See C{forgetPermissions} of L{twisted_mqtt.interfaces.IBroker}.
         """
-        self._switches.aclGeneration += 1
-        for client in self._clients.values():
-            if client.connection is not None:
-                client.connection.exempt = self.isExempt(client)
+        if topic is not None:
+            for each in list(self._clients.values()) if client is None else [client]:
+                self._forgetTopic(each, topic)
+        elif client is not None:
+            client.verdicts = None
+            self.arrange(client)
+        else:
+            self._switches.aclGeneration += 1
+            # There may be very many: what the core is to go by is worked out when each publishes next.
+            for each in self._clients.values():
+                connection = each.connection
+                if connection is not None:
+                    connection.exempt = False
+                    connection.publishRules = None
 
-    def judgeFreely(self, judge: Any, publishesFreely: Callable[[Any, bool], bool] | None) -> None:
-        """
-        See L{twisted_mqtt.interfaces.IBroker}.
-        """
-        self._judge = judge
-        self._publishesFreely = publishesFreely
-        self.forget()
+    def _forgetTopic(self, client: ClientInfo, topic: str) -> None:
+        known = client.verdicts
+        if known is not None:
+            # Another object, so that what is being asked about just now is not remembered either.
+            kept = client.verdicts = KnownVerdicts(known.generation)
+            for key, value in known.cache.items():
+                if key[1] != topic:
+                    kept.cache[key] = value
+        if client.connection is not None:
+            client.connection.disallow(topic)
 
-    def isExempt(self, client: ClientInfo) -> bool:
+    def arrange(self, client: ClientInfo) -> None:
         """
-        Whether a client may publish whatever it likes, so that nobody is to be asked about each topic.
+        Give a client's connection what the core can decide by itself, and take back what was decided before.
         """
-        if client.isSuperuser or not client.options.enable_acl:
-            return True
-        freely = self._publishesFreely
-        if freely is None:
-            return False
-        callbacks = self._point.callbacks
-        if len(callbacks) != 1 or callbacks[0] != self._judge:
-            return False
-        return freely(client, self._nomatch == ALLOW)
+        connection = client.connection
+        if connection is None:
+            return
+        connection.forgetAllowed()
+        connection.publishRules = None
+        connection.exempt = client.isSuperuser or not client.options.enable_acl
+        if connection.exempt or not self._switches.acl:
+            return
+        chain = self._compile(client)
+        if chain is None:
+            return
+        if allowsEverything(chain, self._nomatch.allowed):
+            connection.exempt = True
+        else:
+            connection.publishRules = PublishRules(chain, self._nomatch.allowed)
 
-    def authorize(self, client: ClientInfo, action: str, topic: str) -> Any:
+    def _arrangeAnew(self, client: ClientInfo, connection: Connection) -> None:
+        if not connection.exempt and connection.publishRules is None:
+            self.arrange(client)
+
+    def _compile(self, client: ClientInfo) -> list[TopicRules] | None:
+        sources = self._rulesOf
+        if sources is None:
+            return None
+        chain: list[TopicRules] = []
+        for rulesOf in sources:
+            try:
+                rules = rulesOf(client)
+            except Exception:
+                self._point.failed(rulesOf, Failure())
+                return None
+            if rules is None:
+                return None
+            chain.append(rules)
+        return chain
+
+    # Asking
+
+    def authorize(
+        self, client: ClientInfo, access: str, topic: str, packet: PacketContext | None = None
+    ) -> Maybe[Verdict]:
         """
         See L{twisted_mqtt.interfaces.IBroker}.
         """
         switches = self._switches
         if client.isSuperuser or not switches.acl or not client.options.enable_acl:
-            return True
-        cache = client.aclCache
-        if cache is not None and client.aclGeneration == switches.aclGeneration:
-            known = cache.get((action, topic))
-            if known is not None and known[1] > self._now():
-                return known[0]
+            return ALLOW
+        known = client.verdicts
+        if access == "publish":
+            connection = client.connection
+            if connection is not None:
+                if known is None or known.generation != switches.aclGeneration:
+                    self._arrangeAnew(client, connection)
+                if connection.exempt:
+                    return ALLOW
+                if connection.publishRules is not None:
+                    return ALLOW if connection.publishRules.allows(topic) else DENY
+        if known is None or known.generation != switches.aclGeneration:
+            known = client.verdicts = KnownVerdicts(switches.aclGeneration)
+        else:
+            before = known.cache.get((access, topic))
+            if before is not None and before[1] > self._now():
+                return before[0]
         self._counters.client_check_acl += 1
         point = self._point
-        verdict = point.fold(client, action, topic, self._nomatch) if point.callbacks else self._nomatch
-        return then(verdict, self._authorized, client, action, topic, switches.aclGeneration)
+        if not point.callbacks:
+            return self._nomatch
+        if packet is None:
+            packet = PacketContext(client, access, topic)
+        packet.rememberable = True
+        verdict = during(packet, point.fold, client, access, topic, self._nomatch)
+        return then(verdict, self._authorized, client, access, topic, packet, known)
 
-    def _authorized(self, verdict: str, client: ClientInfo, action: str, topic: str, generation: int) -> bool:
-        allowed = verdict == ALLOW
+    def _authorized(
+        self,
+        verdict: Verdict,
+        client: ClientInfo,
+        access: str,
+        topic: str,
+        packet: PacketContext,
+        known: KnownVerdicts,
+    ) -> Verdict:
         settings = self.settings
-        switches = self._switches
         most: int = settings.acl_cache_max_size
-        # What was said before the rules changed holds for this once.
-        if generation == switches.aclGeneration and settings.enable_acl_cache and most:
-            cache = client.aclCache
-            if cache is None or client.aclGeneration != switches.aclGeneration:
-                cache = client.aclCache = {}
-                client.aclGeneration = switches.aclGeneration
-            connection = client.connection
-            if len(cache) >= most and (action, topic) not in cache:
-                oldest = next(iter(cache))
-                del cache[oldest]
-                if connection is not None:
-                    connection.disallow(oldest[1])
-            until: float = self._now() + settings.acl_cache_ttl
-            cache[action, topic] = (allowed, until)
-            if allowed and action == "publish" and connection is not None:
-                # With this the core lets the next messages of this topic through by itself.
-                connection.allow(topic, until)
-        return allowed
+        if (
+            not settings.enable_acl_cache
+            or not most
+            or not packet.rememberable
+            or verdict.pause
+            # What was said before the rules changed holds for this once.
+            or known is not client.verdicts
+            or known.generation != self._switches.aclGeneration
+        ):
+            return verdict
+        cache = known.cache
+        connection = client.connection
+        if len(cache) >= most and (access, topic) not in cache:
+            oldest = next(iter(cache))
+            del cache[oldest]
+            if connection is not None:
+                connection.disallow(oldest[1])
+        until: float = self._now() + settings.acl_cache_ttl
+        cache[access, topic] = (verdict, until)
+        if verdict.allowed and access == "publish" and connection is not None:
+            # With this the core lets the next messages of this topic through by itself.
+            connection.allow(topic, until)
+        return verdict

@@ -6,13 +6,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted_mqtt.base.waiting import Maybe, then
+from twisted.internet.defer import Deferred
+
+from twisted_mqtt.base.waiting import Maybe
+from twisted_mqtt.broker.authentication import exchangeStep
+from twisted_mqtt.broker.client import ClientInfo
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.reasons import BAD_AUTHENTICATION_METHOD, SUCCESS
-from twisted_mqtt.hooks.points import AuthResult, Challenge
+from twisted_mqtt.hooks.packets import PacketContext
+from twisted_mqtt.hooks.verdicts import AuthResult, Challenge
 
 if TYPE_CHECKING:
-    from twisted_mqtt.broker.client import ClientInfo
     from twisted_mqtt.broker.permissions import Permissions
     from twisted_mqtt.core.counters import Counters
     from twisted_mqtt.hooks.points import Hooks
@@ -35,6 +39,7 @@ class Reauthentication:
         self._counters = counters
         self._permissions = permissions
         self._client = client
+        self._packet = PacketContext(client, "auth")
 
     def step(self, data: bytes | None) -> Maybe[Reauthentication]:
         """
@@ -44,11 +49,11 @@ class Reauthentication:
         """
         client = self._client
         client.authData = data
+        state = None if self.challenge is None else self.challenge.state
         self.challenge = None
-        point = self._hooks.clientAuthenticate
         self._counters.client_authenticate += 1
-        default = AuthResult("bad_authentication_method")
-        return then(point.fold(client, default), self._decided)
+        verdict = exchangeStep(self._hooks, client, self._packet, state)
+        return verdict.addCallback(self._decided) if isinstance(verdict, Deferred) else self._decided(verdict)
 
     def _decided(self, verdict: AuthResult | Challenge) -> Reauthentication:
         client = self._client
@@ -61,11 +66,9 @@ class Reauthentication:
             return self
         self.properties.authMethod = client.authMethod
         self.properties.authData = verdict.data
+        self.properties.reasonString = verdict.reasonString
         if verdict.success:
             # It may be somebody else's turn to be superuser now: rules are asked afresh.
             client.isSuperuser = verdict.isSuperuser
-            client.aclCache = None
-            if client.connection is not None:
-                client.connection.exempt = self._permissions.isExempt(client)
-                client.connection.forgetAllowed()
+            self._permissions.forget(client)
         return self

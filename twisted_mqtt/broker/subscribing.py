@@ -6,7 +6,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from twisted_mqtt.base.waiting import Maybe, isDeferred, nextTurn, then
+from twisted.internet.defer import Deferred
+
+from twisted_mqtt.base.waiting import Maybe, nextTurn, then
+from twisted_mqtt.broker.client import ClientInfo
 from twisted_mqtt.core.packets import SubscriptionRequest
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.reasons import (
@@ -22,13 +25,14 @@ from twisted_mqtt.core.reasons import (
 )
 from twisted_mqtt.core.subscription import Subscription
 from twisted_mqtt.core.topics import LOCAL, hasWildcard, splitShare
+from twisted_mqtt.hooks.packets import PacketContext, during
+from twisted_mqtt.hooks.verdicts import ALLOW, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from twisted.internet.interfaces import IReactorTime
 
-    from twisted_mqtt.broker.client import ClientInfo
     from twisted_mqtt.broker.permissions import Permissions
     from twisted_mqtt.broker.retained import RetainedMessages
     from twisted_mqtt.core.counters import Counters
@@ -101,7 +105,9 @@ class SubscriptionService:
         if not point.callbacks:
             return self._unsubscribe(packet.topicFilters, client, packet, session)
         properties = packet.properties or Properties()
-        return then(point.fold(client, properties, packet.topicFilters), self._unsubscribe, client, packet, session)
+        context = PacketContext(client, "unsubscribe", properties=packet.properties)
+        outcome = during(context, point.fold, client, properties, packet.topicFilters)
+        return then(outcome, self._unsubscribe, client, packet, session)
 
     def remove(self, client: ClientInfo, topicFilter: str, session: Session | None = None) -> int:
         """
@@ -160,6 +166,9 @@ class Subscribing:
 
     @ivar trusted: whether the broker itself wants it: hooks that may change it and access rules are not asked.
     @ivar reasons: a reason code for each filter asked for, in that order.
+    @ivar forbidden: why access rules have refused the first of those that they have; 0 where they have not.
+    @ivar texts: what they have said to that.
+    @ivar pause: for how many seconds nothing more is to be taken from the client.
     """
 
     def __init__(
@@ -176,6 +185,10 @@ class Subscribing:
         self.trusted = trusted
         self._ownSession = session
         self.reasons = [NOT_AUTHORIZED] * len(packet.requests)
+        self.forbidden = SUCCESS
+        self.texts: list[str] = []
+        self.pause = 0.0
+        self._packet: PacketContext | None = None
         self._accepted: list[tuple[Subscription, bool]] = []
 
     def begin(self) -> Maybe[Subscribing]:
@@ -197,7 +210,8 @@ class Subscribing:
         if not point.callbacks:
             return self._next(0, self.packet.requests)
         properties = self.packet.properties or Properties()
-        return then(point.fold(self.client, properties, self.packet.requests), self._rewritten)
+        outcome = during(self._context(), point.fold, self.client, properties, self.packet.requests)
+        return then(outcome, self._rewritten)
 
     def deliverRetained(self) -> None:
         """
@@ -245,10 +259,8 @@ class Subscribing:
             if request is not None:
                 verdict = self._refusal(request)
                 if verdict == SUCCESS:
-                    allowed = self.trusted or self._service.permissions.authorize(
-                        self.client, "subscribe", _plain(request.topicFilter)
-                    )
-                    if isDeferred(allowed):
+                    allowed = ALLOW if self.trusted else self._authorize(request)
+                    if isinstance(allowed, Deferred):
                         return allowed.addCallback(self._goOn, index, requests)
                     verdict = self._take(request, allowed)
                 self.reasons[index] = verdict
@@ -257,10 +269,25 @@ class Subscribing:
                 return nextTurn(self._service.clock).addCallback(self._turned, index, requests)
         return self
 
+    def _authorize(self, request: SubscriptionRequest) -> Maybe[Verdict]:
+        service = self._service
+        context: PacketContext | None = None
+        if service.hooks.clientCheckAcl.callbacks:
+            context = self._context()
+            context.request = request
+            context.topic = request.topicFilter
+            context.qos = request.qos
+        return service.permissions.authorize(self.client, "subscribe", _plain(request.topicFilter), context)
+
+    def _context(self) -> PacketContext:
+        if self._packet is None:
+            self._packet = PacketContext(self.client, "subscribe", properties=self.packet.properties)
+        return self._packet
+
     def _turned(self, _: None, index: int, requests: Sequence[SubscriptionRequest | None]) -> Maybe[Subscribing]:
         return self._next(index, requests)
 
-    def _goOn(self, allowed: bool, index: int, requests: Sequence[SubscriptionRequest | None]) -> Maybe[Subscribing]:
+    def _goOn(self, allowed: Verdict, index: int, requests: Sequence[SubscriptionRequest | None]) -> Maybe[Subscribing]:
         request = requests[index]
         if request is not None:
             self.reasons[index] = self._take(request, allowed)
@@ -295,12 +322,18 @@ class Subscribing:
             return QUOTA_EXCEEDED
         return SUCCESS
 
-    def _take(self, request: SubscriptionRequest, allowed: bool) -> int:
+    def _take(self, request: SubscriptionRequest, verdict: Verdict) -> int:
         service, client = self._service, self.client
         session = self._session()
-        if not allowed or session is None:
-            service.counters.packets_subscribe_auth_error += 1
+        self.pause = max(self.pause, verdict.pause)
+        if session is None:
             return NOT_AUTHORIZED
+        if not verdict.allowed:
+            service.counters.packets_subscribe_auth_error += 1
+            self.forbidden = self.forbidden or verdict.subscribeReason
+            if verdict.text:
+                self.texts.append(verdict.text)
+            return verdict.subscribeReason
         group, matching = splitShare(request.topicFilter)
         properties = self.packet.properties
         subscription = Subscription(
@@ -319,7 +352,11 @@ class Subscribing:
         if session.journal is not None:
             service.store.saveSubscription(session, subscription)
         self._accepted.append((subscription, new))
-        service.hooks.sessionSubscribed.run(client, request.topicFilter, subscription)
+        point = service.hooks.sessionSubscribed
+        if point.callbacks:
+            # One that the broker itself has made belongs to no packet.
+            packet = None if self.trusted else self._context()
+            during(packet, point.run, client, request.topicFilter, subscription)
         return subscription.qos
 
 

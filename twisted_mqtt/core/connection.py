@@ -41,6 +41,7 @@ from twisted_mqtt.core.router import Router
 from twisted_mqtt.core.sender import Sender, Writer
 from twisted_mqtt.core.session import Session
 from twisted_mqtt.core.strict import checkPacket, checkProperties, checkText
+from twisted_mqtt.core.topicrules import PublishRules
 from twisted_mqtt.core.topics import MAX_LENGTH, checkResponseTopic
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Connection(Sender):
 
     @ivar parked: whether the shell has packets that it has not taken yet; then nothing may overtake them.
     @ivar exempt: whether access rules do not concern this client.
+    @ivar publishRules: what they say of each topic, where that is known beforehand; L{None} where they are to be asked.
     @ivar allowed: topics that it may publish to, and until when; filled by the shell.
     @ivar limited: whether publishes are counted against a rate by the shell, which then wants to see each.
     @ivar lastReceived: when bytes last came, in seconds since the epoch.
@@ -64,6 +66,7 @@ class Connection(Sender):
     __slots__ = (
         "parked",
         "exempt",
+        "publishRules",
         "allowed",
         "limited",
         "lastReceived",
@@ -85,6 +88,7 @@ class Connection(Sender):
         super().__init__(router, limits, outbox, writer)
         self.parked: bool = False
         self.exempt: bool = False
+        self.publishRules: PublishRules | None = None
         self.allowed: dict[str, float] | None = None
         self.limited: bool = False
         self.lastReceived: float = now
@@ -358,6 +362,8 @@ class Connection(Sender):
             self.allowed.clear()
 
     def _isAllowed(self, topic: str) -> bool:
+        if self.publishRules is not None:
+            return self.publishRules.allows(topic)
         allowed = self.allowed
         if allowed is None:
             return False

@@ -24,12 +24,13 @@ class Switches:
     nobody where nobody listens, and the time.
     """
 
-    __slots__ = ("publish", "acl", "delivered", "acked", "dropped", "aclGeneration", "now")
+    __slots__ = ("publish", "acl", "delivered", "queued", "acked", "dropped", "aclGeneration", "now")
 
     def __init__(self) -> None:
         self.publish: bool = False
         self.acl: bool = False
         self.delivered: bool = False
+        self.queued: bool = False
         self.acked: bool = False
         self.dropped: bool = False
         # Grows when what was allowed before may be so no more.
@@ -48,6 +49,11 @@ class Events(Protocol):
         A message is about to be sent. The entry's message may be exchanged.
 
         @return: L{DELIVER}, L{DISCARD}, or L{WAIT}: then C{session.decided} is called later.
+        """
+
+    def queued(self, session: Session, message: Message) -> None:
+        """
+        A message waits for a client that is not connected.
         """
 
     def acked(self, session: Session, message: Message) -> None:

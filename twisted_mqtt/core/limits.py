@@ -72,3 +72,32 @@ class Limits:
         self.maxPendingBytes: int = 1 << 20
         self.keepAliveBackoff: float = 0.75
         self.strict: bool = False
+
+    def copy(self) -> Limits:
+        """
+        The same limits, to be changed for one client.
+        """
+        other = Limits()
+        other.maxPacketSize = self.maxPacketSize
+        other.maxClientIDLength = self.maxClientIDLength
+        other.maxTopicLevels = self.maxTopicLevels
+        other.maxQoS = self.maxQoS
+        other.maxTopicAlias = self.maxTopicAlias
+        other.retainAvailable = self.retainAvailable
+        other.wildcardAvailable = self.wildcardAvailable
+        other.sharedAvailable = self.sharedAvailable
+        other.maxInflight = self.maxInflight
+        other.maxQueue = self.maxQueue
+        other.maxQueueBytes = self.maxQueueBytes
+        other.storeQoS0 = self.storeQoS0
+        other.priorities = self.priorities
+        other.defaultPriority = self.defaultPriority
+        other.maxAwaitingRel = self.maxAwaitingRel
+        other.awaitRelTimeout = self.awaitRelTimeout
+        other.upgradeQoS = self.upgradeQoS
+        other.ignoreLoop = self.ignoreLoop
+        other.maxSubscriptions = self.maxSubscriptions
+        other.maxPendingBytes = self.maxPendingBytes
+        other.keepAliveBackoff = self.keepAliveBackoff
+        other.strict = self.strict
+        return other

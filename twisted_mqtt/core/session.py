@@ -605,13 +605,18 @@ class Session:
             lost = queue.push(entry)
         if lost is None:
             lost = queue.takeTooMuch()
+        kept = True
         while lost is not None:
+            if lost is entry:
+                kept = False
             if journal is not None and lost.qos:
                 journal.settled(self, lost)
             self._drop(lost.message, "queue_full")
             lost = queue.takeTooMuch()
         if self.connection is not None:
             self.refill(self.switches.now)
+        elif self.switches.queued and kept:
+            self.events.queued(self, entry.message)
 
     def _makeQueue(self) -> MessageQueue:
         queue = self.queue = MessageQueue(self.limits)

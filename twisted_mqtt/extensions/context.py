@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from twisted_mqtt.base.waiting import Maybe
     from twisted_mqtt.core.subscription import Subscriber, Subscription
-    from twisted_mqtt.interfaces import IBroker, IExtension, INode
+    from twisted_mqtt.core.topicrules import TopicRules
+    from twisted_mqtt.interfaces import IBroker, IClient, IExtension, INode
     from twisted_mqtt.net.tls.psk import Find
 
 
@@ -138,8 +139,10 @@ class ExtensionContext:
         action: Callable[..., Any],
         *,
         priority: int = 0,
-        filter: Callable[..., bool] | None = None,
+        filter: Callable[..., object] | None = None,
         args: Sequence[object] = (),
+        publishRules: Callable[[IClient], TopicRules | None] | None = None,
+        perPacket: bool = False,
     ) -> Held:
         """
         See L{IExtensionContext}.
@@ -148,7 +151,15 @@ class ExtensionContext:
         found = self.broker.hooks[point]
         token = hookOwner.set(self._extension)
         try:
-            found.add(action, priority=priority, filter=filter, args=args)
+            self.broker.hooks.hook(
+                point,
+                action,
+                priority=priority,
+                filter=filter,
+                args=args,
+                publishRules=publishRules,
+                perPacket=perPacket,
+            )
         finally:
             hookOwner.reset(token)
         return self.hold("callback", point, lambda: found.remove(action))

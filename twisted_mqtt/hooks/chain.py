@@ -8,46 +8,43 @@ callbacks. It is a loop: a callback whose Deferred has fired already costs no st
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from time import perf_counter
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.reflect import fullyQualifiedName, safe_repr
 
+from twisted_mqtt.base.slowcalls import describe
+from twisted_mqtt.hooks.packets import during, thisPacket
 from twisted_mqtt.hooks.verdicts import OK, STOP, Answer, HookTimeout
+from twisted_mqtt.interfaces import IClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from twisted.internet.interfaces import IDelayedCall
 
-    from twisted_mqtt.hooks.points import FoldPoint, HookPoint, RunPoint
+    from twisted_mqtt.hooks.points import HookPoint
 
 _log = Logger()
 
 #: What can be added to a hook point; L{twisted_mqtt.hooks.points.HookPoint.add} says what it is called with.
-Callback: TypeAlias = Callable[..., Any]
+Callback: TypeAlias = Callable[..., object]
 
 _ValueT = TypeVar("_ValueT")
+_EndT = TypeVar("_EndT")
+
+#: What a callback of a fold point answers in the end, and what it may return.
+Settled: TypeAlias = _ValueT | _EndT | Answer[_ValueT] | Answer[_EndT] | Answer[None] | None
+FoldAnswer: TypeAlias = Settled[_ValueT, _EndT] | Awaitable[Settled[_ValueT, _EndT]]
 
 _WAITING: Final = object()
 
 #: The types of answers that are still to come, or might be.
 WAITS: Final = (Deferred, CoroutineType)
-
-
-def describe(action: Callback) -> str:
-    """
-    Name a callback for people.
-    """
-    try:
-        name: str = fullyQualifiedName(action)
-    except AttributeError:
-        name = safe_repr(action)
-    return name
 
 
 class _Chain(Generic[_ValueT]):
@@ -58,14 +55,25 @@ class _Chain(Generic[_ValueT]):
         list comes too late.
     """
 
-    __slots__ = ("_args", "_awaited", "_callback", "_callbacks", "_outcome", "_point", "_slow", "_timer", "_value")
+    __slots__ = (
+        "_args",
+        "_awaited",
+        "_callback",
+        "_callbacks",
+        "_outcome",
+        "_packet",
+        "_point",
+        "_slow",
+        "_timer",
+        "_value",
+    )
 
     def __init__(
         self,
         point: HookPoint,
         callbacks: Iterator[Callback],
         callback: Callback,
-        args: tuple[Any, ...],
+        args: tuple[object, ...],
         value: _ValueT,
     ) -> None:
         """
@@ -77,9 +85,10 @@ class _Chain(Generic[_ValueT]):
         self._callback = callback
         self._args = args
         self._value = value
+        self._packet = thisPacket()
         self._outcome: Deferred[_ValueT] | None = None
         self._awaited: list[object] | None = None
-        self._slow: Deferred[Any] | None = None
+        self._slow: Deferred[object] | None = None
         self._timer: IDelayedCall | None = None
 
     def carryOn(self, answer: object) -> _ValueT | Deferred[_ValueT]:
@@ -101,7 +110,7 @@ class _Chain(Generic[_ValueT]):
         """
         while True:
             if isinstance(answer, CoroutineType):
-                answer = Deferred.fromCoroutine(answer)
+                answer = self._begin(answer)
             if isinstance(answer, Deferred):
                 answer = self._await(answer)
                 if answer is _WAITING:
@@ -112,12 +121,24 @@ class _Chain(Generic[_ValueT]):
             if callback is None:
                 return True
             self._callback = callback
+            slow = self._point.slow
+            began = perf_counter() if slow.limit else 0.0
             try:
                 answer = self._call(callback)
             except Exception:
                 answer = Failure()
+            if slow.limit:
+                took = perf_counter() - began
+                if took > slow.limit:
+                    slow.held(callback, self._point.name, took)
 
-    def _call(self, callback: Callback) -> Any:
+    def _begin(self, steps: CoroutineType[Deferred[object], object, object]) -> Deferred[object]:
+        slow = self._point.slow
+        if slow.limit:
+            return Deferred.fromCoroutine(slow.measured(steps, self._callback, self._point.name))
+        return Deferred.fromCoroutine(steps)
+
+    def _call(self, callback: Callback) -> object:
         raise NotImplementedError
 
     def _settle(self, answer: object) -> bool:
@@ -128,7 +149,7 @@ class _Chain(Generic[_ValueT]):
         """
         raise NotImplementedError
 
-    def _await(self, slow: Deferred[Any]) -> object:
+    def _await(self, slow: Deferred[object]) -> object:
         """
         Find out what a Deferred fired with, or arrange to be told.
         """
@@ -138,9 +159,22 @@ class _Chain(Generic[_ValueT]):
             return answers[0]
         self._awaited = answers
         self._slow = slow
-        if self._point.clock is not None and self._point.timeout > 0:
-            self._timer = self._point.clock.callLater(self._point.timeout, self._timedOut)
+        timeout = self._timeout()
+        if self._point.clock is not None and timeout > 0:
+            self._timer = self._point.clock.callLater(timeout, self._timedOut, timeout)
         return _WAITING
+
+    def _timeout(self) -> float:
+        """
+        For how many seconds this callback may wait: C{hook_timeout} of the zone of the client that it is all about.
+        """
+        packet = self._packet
+        if packet is not None:
+            return packet.client.hookTimeout
+        for arg in self._args:
+            if IClient.providedBy(arg):
+                return IClient(arg).hookTimeout
+        return self._point.timeout
 
     def _cbAnswered(self, answer: object, answers: list[object]) -> None:
         answers.append(answer)
@@ -149,11 +183,11 @@ class _Chain(Generic[_ValueT]):
 
     def _resume(self, answer: object) -> None:
         self._stopWaiting()
-        if self._advance(answer):
+        if during(self._packet, self._advance, answer):
             assert self._outcome is not None  # made when the chain began to wait
             self._outcome.callback(self._value)
 
-    def _stopWaiting(self) -> Deferred[Any] | None:
+    def _stopWaiting(self) -> Deferred[object] | None:
         slow = self._slow
         self._awaited = self._slow = None
         if self._timer is not None:
@@ -162,14 +196,14 @@ class _Chain(Generic[_ValueT]):
             self._timer = None
         return slow
 
-    def _timedOut(self) -> None:
+    def _timedOut(self, timeout: float) -> None:
         self._cancel(self._stopWaiting())
-        self._resume(Failure(HookTimeout(f"no answer within {self._point.timeout:g} seconds")))
+        self._resume(Failure(HookTimeout(f"no answer within {timeout:g} seconds")))
 
     def _abandon(self, outcome: Deferred[_ValueT]) -> None:
         self._cancel(self._stopWaiting())
 
-    def _cancel(self, slow: Deferred[Any] | None) -> None:
+    def _cancel(self, slow: Deferred[object] | None) -> None:
         """
         Tell a callback that its answer is no longer wanted; what it makes of that is its own affair.
         """
@@ -181,7 +215,7 @@ class _Chain(Generic[_ValueT]):
             _log.failure("Cancelling {callback} failed", callback=describe(self._callback))
 
 
-class RunChain(_Chain[Answer]):
+class RunChain(_Chain[Answer[None]]):
     """
     The rest of a run through a point that tells. Its value is L{OK}, or L{STOP} once a callback answered that.
     """
@@ -189,11 +223,15 @@ class RunChain(_Chain[Answer]):
     __slots__ = ()
 
     def __init__(
-        self, point: RunPoint, callbacks: Iterator[Callback], callback: Callback, args: tuple[Any, ...]
+        self,
+        point: HookPoint,
+        callbacks: Iterator[Callback],
+        callback: Callback,
+        args: tuple[object, ...],
     ) -> None:
         super().__init__(point, callbacks, callback, args, OK)
 
-    def _call(self, callback: Callback) -> Any:
+    def _call(self, callback: Callback) -> object:
         return callback(*self._args)
 
     def _settle(self, answer: object) -> bool:
@@ -205,18 +243,31 @@ class RunChain(_Chain[Answer]):
         return False
 
 
-class FoldChain(_Chain[Any]):
+class FoldChain(_Chain[_ValueT]):
     """
     The rest of a run through a point that passes a value along.
     """
 
-    __slots__ = ()
+    __slots__ = ("_settleWith",)
 
-    _point: FoldPoint
+    def __init__(
+        self,
+        point: HookPoint,
+        callbacks: Iterator[Callback],
+        callback: Callback,
+        args: tuple[object, ...],
+        value: _ValueT,
+        settle: Callable[[Callback, object, _ValueT], tuple[bool, _ValueT]],
+    ) -> None:
+        """
+        @param settle: C{settle} of the point.
+        """
+        super().__init__(point, callbacks, callback, args, value)
+        self._settleWith = settle
 
-    def _call(self, callback: Callback) -> Any:
+    def _call(self, callback: Callback) -> object:
         return callback(*self._args, self._value)
 
     def _settle(self, answer: object) -> bool:
-        ended, self._value = self._point.settle(self._callback, answer, self._value)
+        ended, self._value = self._settleWith(self._callback, answer, self._value)
         return ended

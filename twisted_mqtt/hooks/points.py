@@ -11,17 +11,20 @@ from __future__ import annotations
 from contextvars import ContextVar
 from difflib import get_close_matches
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from time import perf_counter
+from typing import TYPE_CHECKING, Final, Generic, Literal, Never, TypeVar, TypeVarTuple, overload
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twisted_mqtt.base.slowcalls import SlowCalls, describe
+from twisted_mqtt.base.waiting import Maybe
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import Properties
-from twisted_mqtt.hooks.chain import WAITS, Callback, FoldChain, RunChain, describe
+from twisted_mqtt.hooks.chain import WAITS, Callback, FoldAnswer, FoldChain, RunChain
+from twisted_mqtt.hooks.packets import thisPacket
 from twisted_mqtt.hooks.verdicts import (
-    ALLOW,
     DENY,
     DROP,
     OK,
@@ -29,8 +32,10 @@ from twisted_mqtt.hooks.verdicts import (
     Answer,
     AuthResult,
     Challenge,
+    Drop,
     HookExists,
     HookTimeout,
+    Verdict,
 )
 
 if TYPE_CHECKING:
@@ -38,29 +43,20 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IReactorTime
 
-__all__ = [
-    "ALLOW",
-    "DENY",
-    "DROP",
-    "OK",
-    "STOP",
-    "Answer",
-    "AuthResult",
-    "Challenge",
-    "FoldPoint",
-    "HookExists",
-    "HookPoint",
-    "HookTimeout",
-    "Hooks",
-    "Registration",
-    "RunPoint",
-    "hookOwner",
-]
+    from twisted_mqtt.core.packets import SubscriptionRequest
+    from twisted_mqtt.core.session import Session
+    from twisted_mqtt.core.subscription import Subscription
+    from twisted_mqtt.core.topicrules import TopicRules
+    from twisted_mqtt.interfaces import IClient
 
 _log = Logger()
 
 #: A callback that fails for every message is shown once in so many seconds, or it would fill the disk.
 LOG_INTERVAL: Final = 1.0
+
+_V = TypeVar("_V")
+_E = TypeVar("_E")
+_Ts = TypeVarTuple("_Ts")
 
 _P = TypeVar("_P", bound="HookPoint")
 
@@ -79,7 +75,7 @@ class Registration:
     __slots__ = ("action", "args", "call", "filter", "owner", "priority")
 
     def __init__(
-        self, action: Callback, priority: int, filter: Callable[..., bool] | None, args: tuple[object, ...]
+        self, action: Callback, priority: int, filter: Callable[..., object] | None, args: tuple[object, ...]
     ) -> None:
         self.action = action
         self.priority = priority
@@ -89,7 +85,7 @@ class Registration:
         self.call = _bind(action, filter, args)
 
 
-def _bind(action: Callback, filter: Callable[..., bool] | None, args: tuple[object, ...]) -> Callback:
+def _bind(action: Callback, filter: Callable[..., object] | None, args: tuple[object, ...]) -> Callback:
     """
     Put the filter and the callback's own arguments around an action, once, so that the chain need not look for them.
     """
@@ -97,10 +93,43 @@ def _bind(action: Callback, filter: Callable[..., bool] | None, args: tuple[obje
         return action
 
     @wraps(action)
-    def call(*given: Any) -> Any:
+    def call(*given: object) -> object:
         if filter is not None and not filter(*given):
             return None
         return action(*given, *args)
+
+    return call
+
+
+class AccessRegistration(Registration):
+    """
+    One callback on C{client.check_acl}; L{AccessPoint.add} says what is special about it.
+    """
+
+    __slots__ = ("publishRules",)
+
+    def __init__(
+        self,
+        action: Callback,
+        priority: int,
+        filter: Callable[..., object] | None,
+        args: tuple[object, ...],
+        publishRules: Callable[[IClient], TopicRules | None] | None,
+        perPacket: bool,
+    ) -> None:
+        super().__init__(action, priority, filter, args)
+        self.publishRules = publishRules
+        if perPacket:
+            self.call = _perPacket(self.call)
+
+
+def _perPacket(action: Callback) -> Callback:
+    @wraps(action)
+    def call(*given: object) -> object:
+        packet = thisPacket()
+        if packet is not None:
+            packet.rememberable = False
+        return action(*given)
 
     return call
 
@@ -148,16 +177,23 @@ class HookPoint:
     @property
     def timeout(self) -> float:
         """
-        For how many seconds a callback may wait.
+        For how many seconds a callback may wait that is called for no client.
         """
         return self._hooks.timeout
+
+    @property
+    def slow(self) -> SlowCalls:
+        """
+        Who is told of callbacks that hold the reactor for too long.
+        """
+        return self._hooks.slow
 
     def add(
         self,
         action: Callback,
         *,
         priority: int = 0,
-        filter: Callable[..., bool] | None = None,
+        filter: Callable[..., object] | None = None,
         args: Sequence[object] = (),
     ) -> None:
         """
@@ -170,9 +206,11 @@ class HookPoint:
 
         @raise HookExists: This action is here already.
         """
-        if any(registration.action == action for registration in self._registrations):
-            raise HookExists(self.name, describe(action))
-        added = Registration(action, priority, filter, tuple(args))
+        self._add(Registration(action, priority, filter, tuple(args)))
+
+    def _add(self, added: Registration) -> None:
+        if any(registration.action == added.action for registration in self._registrations):
+            raise HookExists(self.name, describe(added.action))
         # A stable sort keeps equal priorities in the order of adding.
         self._install(sorted((*self._registrations, added), key=lambda registration: -registration.priority))
 
@@ -215,7 +253,7 @@ class HookPoint:
         )
 
 
-class RunPoint(HookPoint):
+class RunPoint(HookPoint, Generic[*_Ts]):
     """
     A point that tells: every callback hears of the event, what they answer changes nothing.
     """
@@ -224,7 +262,37 @@ class RunPoint(HookPoint):
 
     kind: Literal["run"] = "run"
 
-    def run(self, *args: Any) -> Deferred[None] | None:
+    if TYPE_CHECKING:
+
+        @overload  # type: ignore[override]  # a point of a known kind is more particular than any point
+        def add(
+            self,
+            action: Callable[[*_Ts], object],
+            *,
+            priority: int = 0,
+            filter: Callable[[*_Ts], object] | None = None,
+        ) -> None: ...
+
+        @overload
+        def add(
+            self,
+            action: Callable[..., object],
+            *,
+            priority: int = 0,
+            filter: Callable[[*_Ts], object] | None = None,
+            args: Sequence[object],
+        ) -> None: ...
+
+        def add(
+            self,
+            action: Callable[..., object],
+            *,
+            priority: int = 0,
+            filter: Callable[..., object] | None = None,
+            args: Sequence[object] = (),
+        ) -> None: ...
+
+    def run(self, *args: *_Ts) -> Deferred[None] | None:
         """
         Tell every callback, in order, until one answers L{STOP}.
 
@@ -232,20 +300,27 @@ class RunPoint(HookPoint):
             does not fail: a callback that fails is logged and counted, and the next one is told. Cancelling it
             leaves the rest untold.
         """
+        slow = self._hooks.slow
+        limit = slow.limit
         callbacks = iter(self.callbacks)
         for callback in callbacks:
+            began = perf_counter() if limit else 0.0
             try:
                 answer = callback(*args)
             except Exception:
                 self.failed(callback, Failure())
-                continue
+                answer = None
+            if limit:
+                took = perf_counter() - began
+                if took > limit:
+                    slow.held(callback, self.name, took)
             if answer is None or answer is OK:
                 continue
             outcome = RunChain(self, callbacks, callback, args).carryOn(answer)
             return outcome.addCallback(_nothing) if isinstance(outcome, Deferred) else None
         return None
 
-    def tell(self, *args: Any) -> Answer | Deferred[Answer]:
+    def tell(self, *args: *_Ts) -> Maybe[Answer[None]]:
         """
         Do what L{run} does, and say how it ended.
 
@@ -254,7 +329,7 @@ class RunPoint(HookPoint):
         return RunChain(self, iter(self.callbacks), describe, args).carryOn(None)
 
 
-class FoldPoint(HookPoint):
+class FoldPoint(HookPoint, Generic[_V, _E, *_Ts]):
     """
     A point that passes a value from callback to callback; each may keep, change or settle it.
 
@@ -272,14 +347,44 @@ class FoldPoint(HookPoint):
         self,
         name: str,
         hooks: Hooks,
-        accepts: Callable[[Any, Any], bool] | None = None,
-        refusal: Callable[[], Any] | None = None,
+        accepts: Callable[[object, object], bool] | None = None,
+        refusal: Callable[[], _V] | None = None,
     ) -> None:
         super().__init__(name, hooks)
         self.accepts = _sameType if accepts is None else accepts
         self.refusal = refusal
 
-    def fold(self, *args: Any) -> Any:
+    if TYPE_CHECKING:
+
+        @overload  # type: ignore[override]  # a point of a known kind is more particular than any point
+        def add(
+            self,
+            action: Callable[[*_Ts, _V], FoldAnswer[_V, _E]],
+            *,
+            priority: int = 0,
+            filter: Callable[[*_Ts, _V], object] | None = None,
+        ) -> None: ...
+
+        @overload
+        def add(
+            self,
+            action: Callable[..., FoldAnswer[_V, _E]],
+            *,
+            priority: int = 0,
+            filter: Callable[[*_Ts, _V], object] | None = None,
+            args: Sequence[object],
+        ) -> None: ...
+
+        def add(
+            self,
+            action: Callable[..., object],
+            *,
+            priority: int = 0,
+            filter: Callable[..., object] | None = None,
+            args: Sequence[object] = (),
+        ) -> None: ...
+
+    def fold(self, *args: *tuple[*_Ts, _V]) -> Maybe[_V | _E]:
         """
         Pass the last argument, the value, through all callbacks.
 
@@ -290,30 +395,35 @@ class FoldPoint(HookPoint):
         @return: The value in the end; a L{Deferred} of it when a callback had to wait. It does not fail: a callback
             that fails is logged and counted. Cancelling it ends the chain.
         """
-        value = args[-1]
+        return self._fold(args[:-1], args[-1])
+
+    def _fold(self, given: tuple[object, ...], value: _V | _E) -> Maybe[_V | _E]:
+        slow = self._hooks.slow
+        limit = slow.limit
         callbacks = iter(self.callbacks)
         for callback in callbacks:
+            began = perf_counter() if limit else 0.0
             try:
-                answer = callback(*args)
+                answer = callback(*given, value)
             except Exception:
-                self.failed(callback, Failure())
-                if self.refusal is not None:
-                    return self.refusal()
-                continue
+                answer = Failure()
+            if limit:
+                took = perf_counter() - began
+                if took > limit:
+                    slow.held(callback, self.name, took)
             # The usual answers first: what changes nothing takes no further call.
             if answer is None or answer is value or answer is OK:
                 continue
             if answer is STOP:
                 return value
             if isinstance(answer, WAITS):
-                return FoldChain(self, callbacks, callback, args[:-1], value).carryOn(answer)
+                return FoldChain(self, callbacks, callback, given, value, self.settle).carryOn(answer)
             ended, value = self.settle(callback, answer, value)
             if ended:
                 return value
-            args = (*args[:-1], value)
         return value
 
-    def settle(self, callback: Callback, answer: Any, value: Any) -> tuple[bool, Any]:
+    def settle(self, callback: Callback, answer: object, value: _V | _E) -> tuple[bool, _V | _E]:
         """
         Work out what an answer does to the value.
 
@@ -333,8 +443,59 @@ class FoldPoint(HookPoint):
         if not self.accepts(answer, value):
             wrong = TypeError(f"{self.name} cannot make anything of the answer {answer!r}")
             return self.settle(callback, Failure(wrong), value)
+        new: _V | _E = answer  # type: ignore[assignment]  # accepts() has just said that it is one
         # The next callback could do nothing with these two: they are no message and no result.
-        return ended or answer is DROP or isinstance(answer, Challenge), answer
+        return ended or answer is DROP or isinstance(answer, Challenge), new
+
+
+class AccessPoint(FoldPoint[Verdict, Never, "IClient", str, str]):
+    """
+    C{client.check_acl}. What its callbacks say of a client, an access and a topic is remembered for C{acl_cache_ttl};
+    a callback for which that is wrong, or that knows more beforehand, says so when it is added.
+
+    @ivar publishRules: For each callback, in their order, what says what it answers a client that publishes; C{None}
+        where one of them has not told.
+    """
+
+    __slots__ = ("publishRules",)
+
+    def __init__(self, name: str, hooks: Hooks) -> None:
+        self.publishRules: tuple[Callable[[IClient], TopicRules | None], ...] | None = ()
+        super().__init__(name, hooks, _isVerdict, lambda: DENY)
+
+    def add(  # type: ignore[override]  # a point of a known kind is more particular than any point
+        self,
+        action: Callable[..., FoldAnswer[Verdict, Never]],
+        *,
+        priority: int = 0,
+        filter: Callable[..., object] | None = None,
+        args: Sequence[object] = (),
+        publishRules: Callable[[IClient], TopicRules | None] | None = None,
+        perPacket: bool = False,
+    ) -> None:
+        """
+        Ask something whether a client may publish or subscribe: see L{HookPoint.add}.
+
+        @param publishRules: Given a client, it returns the L{TopicRules<twisted_mqtt.core.topicrules.TopicRules>} by
+            which C{action} goes when that client publishes, or C{None} if it can't tell beforehand. If all callbacks
+            can tell, none of them is called for a message: the core goes by the rules. When they change,
+            C{forgetPermissions} of the broker has them read again.
+        @param perPacket: Whether the answer depends on more than the client, the access and the topic: on the payload,
+            the QoS, the time of day. Then nothing is remembered of which C{action} has been asked, and each message
+            asks again.
+
+        @raise HookExists: This action is here already.
+        @raise ValueError: C{publishRules} and C{perPacket} or C{filter} contradict each other.
+        """
+        if publishRules is not None and (perPacket or filter is not None):
+            raise ValueError("what depends on the packet, or is filtered, can't tell its rules beforehand")
+        self._add(AccessRegistration(action, priority, filter, tuple(args), publishRules, perPacket))
+
+    def _install(self, registrations: Sequence[Registration]) -> None:
+        found = [each.publishRules for each in registrations if isinstance(each, AccessRegistration)]
+        told = tuple(rules for rules in found if rules is not None)
+        self.publishRules = told if len(told) == len(registrations) else None
+        super()._install(registrations)
 
 
 class Hooks:
@@ -342,38 +503,82 @@ class Hooks:
     All hook points of one broker, each an attribute and an item by its dotted name.
 
     @ivar clock: What measures how long callbacks wait; without one they may wait for ever.
-    @ivar timeout: For how many seconds a callback may wait; 0 is no limit.
+    @ivar timeout: For how many seconds a callback may wait that is called for no client; 0 is no limit. For a client
+        it is C{hook_timeout} of its zone.
+    @ivar slow: Who is told of callbacks that hold the reactor for too long.
     @ivar changed: Called with a point whose callbacks have changed, so that the broker can pass by those without any.
     """
 
-    def __init__(self, clock: IReactorTime | None = None, timeout: float = 10.0) -> None:
+    def __init__(self, clock: IReactorTime | None = None, timeout: float = 10.0, slow: SlowCalls | None = None) -> None:
         self.clock = clock
         self.timeout = timeout
+        self.slow = SlowCalls() if slow is None else slow
         self.changed: Callable[[HookPoint], None] | None = None
         self._points: dict[str, HookPoint] = {}
 
-        self.clientConnect = self._point(FoldPoint("client.connect", self, _isProperties))
-        self.clientConnack = self._point(FoldPoint("client.connack", self, _isProperties))
-        self.clientConnected = self._point(RunPoint("client.connected", self))
-        self.clientDisconnected = self._point(RunPoint("client.disconnected", self))
-        self.clientAuthenticate = self._point(
-            # Not "not authorized": a device told so may never come back, and the fault is on our side.
-            FoldPoint("client.authenticate", self, _isVerdict, lambda: AuthResult("server_unavailable"))
+        self.clientConnect: FoldPoint[Properties, Never, IClient] = self._point(
+            FoldPoint("client.connect", self, _isProperties)
         )
-        self.clientCheckAcl = self._point(FoldPoint("client.check_acl", self, _isPermission, lambda: DENY))
-        self.clientSubscribe = self._point(FoldPoint("client.subscribe", self))
-        self.clientUnsubscribe = self._point(FoldPoint("client.unsubscribe", self))
-        self.sessionCreated = self._point(RunPoint("session.created", self))
-        self.sessionSubscribed = self._point(RunPoint("session.subscribed", self))
-        self.sessionUnsubscribed = self._point(RunPoint("session.unsubscribed", self))
-        self.sessionResumed = self._point(RunPoint("session.resumed", self))
-        self.sessionDiscarded = self._point(RunPoint("session.discarded", self))
-        self.sessionTakeovered = self._point(RunPoint("session.takeovered", self))
-        self.sessionTerminated = self._point(RunPoint("session.terminated", self))
-        self.messagePublish = self._point(FoldPoint("message.publish", self, _isMessageOrDrop))
-        self.messageDelivered = self._point(FoldPoint("message.delivered", self, _isMessageOrDrop))
-        self.messageAcked = self._point(RunPoint("message.acked", self))
-        self.messageDropped = self._point(RunPoint("message.dropped", self))
+        self.clientConnack: FoldPoint[Properties, Never, IClient, int] = self._point(
+            FoldPoint("client.connack", self, _isProperties)
+        )
+        self.clientConnected: RunPoint[IClient, IClient] = self._point(RunPoint("client.connected", self))
+        self.clientDisconnected: RunPoint[IClient, int | str, IClient] = self._point(
+            RunPoint("client.disconnected", self)
+        )
+        # Where these fail it is not "not authorized": a device told so may never come back, and the fault is on our
+        # side.
+        self.clientAuthenticate: FoldPoint[AuthResult, Never, IClient] = self._point(
+            FoldPoint("client.authenticate", self, _isResult, lambda: AuthResult("server_unavailable"))
+        )
+        self.clientEnhancedAuthenticate: FoldPoint[AuthResult, Challenge, IClient, str, bytes | None, object] = (
+            self._point(
+                FoldPoint(
+                    "client.enhanced_authenticate", self, _isResultOrChallenge, lambda: AuthResult("server_unavailable")
+                )
+            )
+        )
+        self.clientCheckAcl = self._point(AccessPoint("client.check_acl", self))
+        self.clientSubscribe: FoldPoint[list[SubscriptionRequest], Never, IClient, Properties] = self._point(
+            FoldPoint("client.subscribe", self)
+        )
+        self.clientUnsubscribe: FoldPoint[list[str], Never, IClient, Properties] = self._point(
+            FoldPoint("client.unsubscribe", self)
+        )
+        self.sessionCreated: RunPoint[IClient, Session] = self._point(RunPoint("session.created", self))
+        self.sessionSubscribed: RunPoint[IClient, str, Subscription] = self._point(RunPoint("session.subscribed", self))
+        self.sessionUnsubscribed: RunPoint[IClient, str, Subscription] = self._point(
+            RunPoint("session.unsubscribed", self)
+        )
+        self.sessionResumed: RunPoint[IClient, Session] = self._point(RunPoint("session.resumed", self))
+        self.sessionDiscarded: RunPoint[IClient, Session] = self._point(RunPoint("session.discarded", self))
+        self.sessionTakeovered: RunPoint[IClient, Session] = self._point(RunPoint("session.takeovered", self))
+        self.sessionTerminated: RunPoint[IClient, int | str, Session] = self._point(
+            RunPoint("session.terminated", self)
+        )
+        self.messagePublish: FoldPoint[Message, Drop] = self._point(
+            FoldPoint("message.publish", self, _isMessageOrDrop)
+        )
+        self.messageQueued: RunPoint[Session, Message] = self._point(RunPoint("message.queued", self))
+        self.messageDelivered: FoldPoint[Message, Drop, IClient] = self._point(
+            FoldPoint("message.delivered", self, _isMessageOrDrop)
+        )
+        self.messageAcked: RunPoint[IClient, Message] = self._point(RunPoint("message.acked", self))
+        self.messageDropped: RunPoint[Message, IClient | None, str] = self._point(RunPoint("message.dropped", self))
+
+        self._attributes = {attribute: point for attribute, point in vars(self).items() if isinstance(point, HookPoint)}
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            """
+            Tell of a point that does not exist.
+
+            @raise AttributeError: Always; the text names the nearest point.
+            """
+            near = get_close_matches(name, self.__dict__.get("_attributes", ()), 1, 0.4)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise AttributeError(f"no hook point {name!r}{hint}", name=name, obj=self)
 
     def _point(self, point: _P) -> _P:
         self._points[point.name] = point
@@ -407,13 +612,33 @@ class Hooks:
         action: Callback,
         *,
         priority: int = 0,
-        filter: Callable[..., bool] | None = None,
+        filter: Callable[..., object] | None = None,
         args: Sequence[object] = (),
+        publishRules: Callable[[IClient], TopicRules | None] | None = None,
+        perPacket: bool = False,
     ) -> None:
         """
         Add a callback to the point of that name: L{HookPoint.add}.
+
+        @param publishRules: At C{client.check_acl} only: L{AccessPoint.add}.
+        @param perPacket: Likewise.
+
+        @raise TypeError: The last two are given for another point.
         """
-        self[point].add(action, priority=priority, filter=filter, args=args)
+        found = self[point]
+        if publishRules is None and not perPacket:
+            found.add(action, priority=priority, filter=filter, args=args)
+        elif isinstance(found, AccessPoint):
+            found.add(
+                action,  # type: ignore[arg-type]  # what a point expects can't be told from its name
+                priority=priority,
+                filter=filter,
+                args=args,
+                publishRules=publishRules,
+                perPacket=perPacket,
+            )
+        else:
+            raise TypeError(f"publishRules and perPacket are for client.check_acl, not for {point}")
 
     def unhook(self, point: str, action: Callback) -> bool:
         """
@@ -421,7 +646,7 @@ class Hooks:
         """
         return self[point].remove(action)
 
-    def runHook(self, point: str, args: Sequence[Any]) -> Answer | Deferred[Answer]:
+    def runHook(self, point: str, args: Sequence[object]) -> Maybe[Answer[None]]:
         """
         Run a point by name.
 
@@ -433,7 +658,7 @@ class Hooks:
             raise TypeError(f"{point} passes a value along: use runFoldHook")
         return found.tell(*args)
 
-    def runFoldHook(self, point: str, args: Sequence[Any], acc: Any) -> Any:
+    def runFoldHook(self, point: str, args: Sequence[object], acc: object) -> Maybe[object]:
         """
         Pass a value through a point by name.
 
@@ -481,9 +706,13 @@ def _isMessageOrDrop(answer: object, value: object) -> bool:
     return isinstance(answer, type(value)) and (not isinstance(answer, Message) or answer.fits())
 
 
-def _isVerdict(answer: object, value: object) -> bool:
+def _isResult(answer: object, value: object) -> bool:
+    return isinstance(answer, AuthResult)
+
+
+def _isResultOrChallenge(answer: object, value: object) -> bool:
     return isinstance(answer, AuthResult | Challenge)
 
 
-def _isPermission(answer: object, value: object) -> bool:
-    return answer == ALLOW or answer == DENY
+def _isVerdict(answer: object, value: object) -> bool:
+    return isinstance(answer, Verdict)

@@ -1,24 +1,23 @@
 """
 What callbacks answer at hook points.
 
-Only values stand here, so that an extension can be tested without a broker. Import them from
-L{twisted_mqtt.hooks.points}.
+Only values stand here, so that an extension can be tested without a broker.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from twisted_mqtt.core import reasons
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from twisted_mqtt.config.values import RateLimit
     from twisted_mqtt.core.properties import Properties
 
-#: The two values of C{client.check_acl}.
-ALLOW: Final = "allow"
-DENY: Final = "deny"
+_T = TypeVar("_T")
+_NewT = TypeVar("_NewT")
 
 
 class HookExists(Exception):
@@ -38,7 +37,7 @@ class HookTimeout(TimeoutError):
     """
 
 
-class Answer:
+class Answer(Generic[_T]):
     """
     An answer that says what becomes of the chain: L{OK}, L{STOP}, or one of these called with a value.
 
@@ -48,12 +47,12 @@ class Answer:
 
     __slots__ = ("_word", "ends", "value")
 
-    def __init__(self, word: str, ends: bool, value: Any = None) -> None:
+    def __init__(self, word: str, ends: bool, value: _T) -> None:
         self._word = word
         self.ends = ends
         self.value = value
 
-    def __call__(self, value: Any) -> Answer:
+    def __call__(self, value: _NewT) -> Answer[_NewT]:
         """
         Give the same answer with a new value.
         """
@@ -63,7 +62,7 @@ class Answer:
         return self._word if self.value is None else f"{self._word}({self.value!r})"
 
 
-class _Drop:
+class Drop:
     """
     The type of L{DROP}.
     """
@@ -75,13 +74,155 @@ class _Drop:
 
 
 #: Go on with the next callback. Answering C{None} means the same.
-OK: Final = Answer("OK", False)
+OK: Final[Answer[None]] = Answer("OK", False, None)
 
 #: Ask no further callback.
-STOP: Final = Answer("STOP", True)
+STOP: Final[Answer[None]] = Answer("STOP", True, None)
 
 #: The value of a message that is to go nowhere, at C{message.publish} and C{message.delivered}; it ends the chain.
-DROP: Final = _Drop()
+DROP: Final = Drop()
+
+# What a PUBACK, PUBREC or SUBACK can say against a message or a subscription (MQTT 5 3.4.2.1, 3.9.3), each with
+# whether it can stand in a PUBACK or PUBREC and whether in a SUBACK.
+_REFUSALS: Final[Mapping[int, tuple[bool, bool]]] = {
+    reasons.UNSPECIFIED_ERROR: (True, True),
+    reasons.IMPLEMENTATION_SPECIFIC_ERROR: (True, True),
+    reasons.NOT_AUTHORIZED: (True, True),
+    reasons.TOPIC_FILTER_INVALID: (False, True),
+    reasons.TOPIC_NAME_INVALID: (True, False),
+    reasons.QUOTA_EXCEEDED: (True, True),
+    reasons.PAYLOAD_FORMAT_INVALID: (True, False),
+    reasons.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED: (False, True),
+    reasons.SUBSCRIPTION_IDS_NOT_SUPPORTED: (False, True),
+    reasons.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED: (False, True),
+}
+
+_REFUSAL_CODES: Final[Mapping[str, int]] = {reasons.NAMES[code]: code for code in _REFUSALS}
+
+
+class Verdict:
+    """
+    The value of C{client.check_acl}: may this client do this? L{ALLOW} and L{DENY} are verdicts; L{Allow} and L{Deny}
+    make one that says more. A verdict is true if it allows.
+
+    @ivar allowed: Whether the client may.
+    @ivar reason: The MQTT 5 reason code of a refusal; 0 for none.
+    @ivar text: Why, for a person: the reason string of the answer, where the client wants to have one.
+    @ivar pause: For how many seconds nothing more is taken from the client.
+    """
+
+    __slots__ = ("allowed", "pause", "reason", "text")
+
+    def __init__(self, allowed: bool, reason: int = 0, text: str = "", pause: float = 0.0) -> None:
+        self.allowed: Final = allowed
+        self.reason: Final = reason
+        self.text: Final = text
+        self.pause: Final = pause
+
+    def __bool__(self) -> bool:
+        return self.allowed
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Verdict):
+            return NotImplemented
+        return (self.allowed, self.reason, self.text, self.pause) == (
+            other.allowed,
+            other.reason,
+            other.text,
+            other.pause,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.allowed, self.reason, self.text, self.pause))
+
+    def __repr__(self) -> str:
+        if self == ALLOW:
+            return "ALLOW"
+        if self == DENY:
+            return "DENY"
+        pause = f"pause={self.pause:g}" if self.pause else ""
+        if self.allowed:
+            return f"Allow({pause})"
+        text = repr(self.text) if self.text else ""
+        return f"Deny({', '.join(part for part in (repr(reasons.nameOf(self.reason)), text, pause) if part)})"
+
+    @property
+    def publishReason(self) -> int:
+        """
+        The reason code of a refusal that a PUBACK or PUBREC can carry.
+        """
+        return self.reason if _REFUSALS.get(self.reason, (True, False))[0] else reasons.NOT_AUTHORIZED
+
+    @property
+    def connectReason(self) -> int:
+        """
+        The reason code of a refusal that a CONNACK can carry, for the will of a CONNECT.
+        """
+        return self.reason if self.reason in _CODES else reasons.NOT_AUTHORIZED
+
+    @property
+    def subscribeReason(self) -> int:
+        """
+        The reason code of a refusal that a SUBACK can carry.
+        """
+        return self.reason if _REFUSALS.get(self.reason, (False, False))[1] else reasons.NOT_AUTHORIZED
+
+
+class Allow(Verdict):
+    """
+    The client may.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, pause: float = 0.0) -> None:
+        """
+        @param pause: For how many seconds nothing more is taken from the client.
+
+        @raise ValueError: It is no time that can be waited.
+        """
+        super().__init__(True, 0, "", _pauseOf(pause))
+
+
+class Deny(Verdict):
+    """
+    The client may not.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, reason: str | int = reasons.NOT_AUTHORIZED, text: str = "", pause: float = 0.0) -> None:
+        """
+        @param reason: By name or code, one that a PUBACK or a SUBACK can carry: C{"not_authorized"},
+            C{"quota_exceeded"}, C{"payload_format_invalid"}, ...
+        @param text: Why, for a person. Only a client of MQTT 5 that wants to have it gets to see it.
+        @param pause: For how many seconds nothing more is taken from the client.
+
+        @raise ValueError: The reason is none of these, or the pause is no time that can be waited.
+        """
+        code = _REFUSAL_CODES.get(reason, -1) if isinstance(reason, str) else reason
+        if isinstance(code, bool) or code not in _REFUSALS:
+            raise ValueError(f"{reason!r} is no reason to refuse a topic: use one of {', '.join(_REFUSAL_CODES)}")
+        if not isinstance(text, str):
+            raise ValueError(f"the text of a refusal is a str, not {text!r}")
+        super().__init__(False, code, text, _pauseOf(pause))
+
+
+#: The longest time that a verdict can make a client wait, in seconds.
+LONGEST_PAUSE: Final = 3600.0
+
+
+def _pauseOf(seconds: float) -> float:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0.0 <= seconds <= LONGEST_PAUSE:
+        raise ValueError(f"a pause is from 0 to {LONGEST_PAUSE:g} seconds, not {seconds!r}")
+    return float(seconds)
+
+
+#: The client may.
+ALLOW: Final[Verdict] = Allow()
+
+#: The client may not: "not authorized".
+DENY: Final[Verdict] = Deny()
 
 #: Names for C{AuthResult.result}, with the MQTT 5 reason code each stands for: those a CONNACK can carry (MQTT 5
 #: 3.2.2.2), and EMQ X's words for four of them.
@@ -112,19 +253,99 @@ REASONS: Final[Mapping[str, int]] = {
 _CODES: Final = frozenset(REASONS.values())
 
 
+class SessionLimits:
+    """
+    Limits of one client's session instead of those of its zone; C{None} leaves the zone's.
+
+    @ivar maxPacketSize: Of packets from the client, in bytes.
+    @ivar maxInflight: QoS 1 and 2 messages on their way to it; 0 for what the protocol allows.
+    @ivar maxQueue: Messages that wait for it; 0 for any number.
+    @ivar maxSubscriptions: 0 for any number.
+    @ivar publishRate: How many messages are taken from it: C{RateLimit(count, seconds)}.
+    @ivar upgradeQoS: Whether messages come to it with the QoS of the subscription.
+    @ivar sessionExpiry: For how many seconds its session outlives the connection.
+    """
+
+    __slots__ = (
+        "maxInflight",
+        "maxPacketSize",
+        "maxQueue",
+        "maxSubscriptions",
+        "publishRate",
+        "sessionExpiry",
+        "upgradeQoS",
+    )
+
+    def __init__(
+        self,
+        *,
+        maxPacketSize: int | None = None,
+        maxInflight: int | None = None,
+        maxQueue: int | None = None,
+        maxSubscriptions: int | None = None,
+        publishRate: RateLimit | None = None,
+        upgradeQoS: bool | None = None,
+        sessionExpiry: int | None = None,
+    ) -> None:
+        self.maxPacketSize = maxPacketSize
+        self.maxInflight = maxInflight
+        self.maxQueue = maxQueue
+        self.maxSubscriptions = maxSubscriptions
+        self.publishRate = publishRate
+        self.upgradeQoS = upgradeQoS
+        self.sessionExpiry = sessionExpiry
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SessionLimits):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    # It can be changed, so it cannot be a key.
+    __hash__ = None  # type: ignore[assignment]  # how Python itself says "not hashable"
+
+    def __repr__(self) -> str:
+        given = ((name, getattr(self, name)) for name in self.__slots__)
+        return f"SessionLimits({', '.join(f'{name}={value!r}' for name, value in given if value is not None)})"
+
+
 class AuthResult:
     """
-    The value of C{client.authenticate}: may this client come in, and as what?
+    The value of C{client.authenticate} and C{client.enhanced_authenticate}: may this client come in, and as what?
+
+    What is C{None} or empty stays as the client and its listener have it. The broker checks what a callback has put
+    here when the chain has ended; with a wrong value the client is refused and the fault is logged.
 
     @ivar result: C{"success"}, or why not: one of L{REASONS} by name or by code.
     @ivar isSuperuser: Whether no access rule applies to the client.
     @ivar anonymous: Whether the client was let in without credentials.
-    @ivar mountpoint: The prefix of all its topics, instead of the listener's; C{None} leaves that.
-    @ivar data: Authentication Data for the CONNACK, the last step of an enhanced authentication.
-    @ivar properties: Further properties for the CONNACK, such as the reason string.
+    @ivar mountpoint: The prefix of all its topics.
+    @ivar data: Authentication Data for the last step of an enhanced authentication.
+    @ivar properties: Further properties for the CONNACK.
+    @ivar clientID: The client identifier; an MQTT 5 client is told of it.
+    @ivar username: The user name that later callbacks and the access rules see.
+    @ivar topicTree: The name of the topic tree that its session is in.
+    @ivar cleanStart: Whether it begins with a new session.
+    @ivar session: Limits of its session.
+    @ivar reasonString: Why, for a person.
+    @ivar serverReference: The server that the client is to use instead, with C{"use_another_server"} or
+        C{"server_moved"}.
     """
 
-    __slots__ = ("anonymous", "data", "isSuperuser", "mountpoint", "properties", "result")
+    __slots__ = (
+        "anonymous",
+        "cleanStart",
+        "clientID",
+        "data",
+        "isSuperuser",
+        "mountpoint",
+        "properties",
+        "reasonString",
+        "result",
+        "serverReference",
+        "session",
+        "topicTree",
+        "username",
+    )
 
     def __init__(
         self,
@@ -134,6 +355,14 @@ class AuthResult:
         mountpoint: str | None = None,
         data: bytes | None = None,
         properties: Properties | None = None,
+        *,
+        clientID: str | None = None,
+        username: str | None = None,
+        topicTree: str | None = None,
+        cleanStart: bool | None = None,
+        session: SessionLimits | None = None,
+        reasonString: str | None = None,
+        serverReference: str | None = None,
     ) -> None:
         """
         @raise ValueError: C{result} is not a reason that a CONNACK can carry.
@@ -147,6 +376,13 @@ class AuthResult:
         self.mountpoint = mountpoint
         self.data = data
         self.properties = properties
+        self.clientID = clientID
+        self.username = username
+        self.topicTree = topicTree
+        self.cleanStart = cleanStart
+        self.session = session
+        self.reasonString = reasonString
+        self.serverReference = serverReference
 
     @property
     def reasonCode(self) -> int:
@@ -174,25 +410,41 @@ class AuthResult:
         shown = ", ".join(
             f"{name}={getattr(self, name)!r}"
             # Authentication data may be a proof made from the password: it stays out of logs.
-            for name in ("isSuperuser", "anonymous", "mountpoint", "properties")
+            for name in _SHOWN
             if getattr(self, name)
         )
         return f"AuthResult({self.result!r}{', ' if shown else ''}{shown})"
 
 
+_SHOWN: Final = (
+    "isSuperuser",
+    "anonymous",
+    "mountpoint",
+    "clientID",
+    "username",
+    "topicTree",
+    "cleanStart",
+    "session",
+    "properties",
+    "reasonString",
+    "serverReference",
+)
+
+
 class Challenge:
     """
-    An answer of C{client.authenticate} that asks the client for more.
+    An answer of C{client.enhanced_authenticate} that asks the client for more.
 
-    It becomes an AUTH packet, and ends the chain. The client's reply comes back to the same point, with its data in
-    C{clientInfo.authData}.
+    It becomes an AUTH packet, and ends the chain. The client's reply comes to the same point, with C{state}.
 
     @ivar data: The Authentication Data of the AUTH packet.
     @ivar properties: Further properties for it.
+    @ivar state: What the callback wants to be given again with the client's reply.
     """
 
-    __slots__ = ("data", "properties")
+    __slots__ = ("data", "properties", "state")
 
-    def __init__(self, data: bytes, properties: Properties | None = None) -> None:
+    def __init__(self, data: bytes, properties: Properties | None = None, state: object = None) -> None:
         self.data = data
         self.properties = properties
+        self.state = state

@@ -17,7 +17,7 @@ from twisted_mqtt.core.codec import LARGEST
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import IN_PUBLISH, decodeProperties, encodeProperties
 from twisted_mqtt.core.topics import isReserved
-from twisted_mqtt.hooks.points import DROP
+from twisted_mqtt.hooks.verdicts import DROP, Drop
 from twisted_mqtt.interfaces import IExtension
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class DelayedPublish:
         self._waiting = []
         self._count()
 
-    def _published(self, message: Message) -> object:
+    def _published(self, message: Message) -> Message | Drop:
         if not message.topic.startswith(PREFIX):
             return message
         seconds, _, topic = message.topic[len(PREFIX) :].partition("/")

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from twisted_mqtt.base.timerwheel import TimerWheel
 from twisted_mqtt.base.waiting import then
@@ -59,7 +60,8 @@ from twisted_mqtt.core.reasons import (
     ProtocolError,
     connackReturnCode,
 )
-from twisted_mqtt.hooks.points import Challenge
+from twisted_mqtt.hooks.packets import PacketContext
+from twisted_mqtt.hooks.verdicts import Challenge, Verdict
 from twisted_mqtt.mqtt.shell import CLOSING, CONNECTING, OPEN, ConnectionShell
 from twisted_mqtt.net.transport import FastConnection
 
@@ -206,30 +208,42 @@ class MQTTProtocol(ConnectionShell):
         connection = self.connection
         if not connection.begin(packet, connection.lastReceived):
             return None
-        admitted = self.factory.publishing.admit(self.client, packet.topic, packet.qos, True)
-        return then(admitted, self._admittedPublish, packet)
+        client, publishing = self.client, self.factory.publishing
+        context = publishing.context(client, packet.topic, packet.payload, packet.qos, packet.retain, packet.properties)
+        verdict = publishing.admit(client, packet.topic, packet.qos, True, context)
+        return then(verdict, self._admittedPublish, packet, context)
 
-    def _admittedPublish(self, reason: int, packet: Publish) -> Any:
+    def _admittedPublish(self, verdict: Verdict, packet: Publish, context: PacketContext | None) -> Any:
         broker, connection = self.factory.broker, self.connection
         now = connection.lastReceived
-        if reason != SUCCESS:
+        if not verdict.allowed:
             if self.client.options.acl_deny_action == "disconnect":
-                raise ProtocolError(reason, "publishing to this topic is not allowed")
-            connection.acknowledge(packet, reason, now)
-            return None
+                raise ProtocolError(verdict.reason, verdict.text or "publishing to this topic is not allowed")
+            connection.acknowledge(packet, verdict.publishReason, now, self._explained(verdict.text))
+            return self._rest(verdict.pause)
         connection.countMessage(packet.qos)
         message = connection.makeMessage(packet, now)
         message.protocol = self.client.protocol
         before = broker.router.progress.sequence
-        return then(broker.publish(message), self._published, packet, before)
+        return then(broker.publish(message, context), self._published, packet, before, verdict.pause)
 
-    def _published(self, reason: int, packet: Publish, before: int) -> None:
+    def _rest(self, seconds: float) -> Deferred[None] | None:
+        """
+        Take nothing more from the client for a while, as access rules want it.
+        """
+        if not seconds or self._state >= CLOSING:
+            return None
+        rest: Deferred[None] = deferLater(self.factory.broker.clock, seconds)
+        return rest
+
+    def _published(self, reason: int, packet: Publish, before: int, pause: float) -> Any:
         connection = self.connection
         if reason >= 0x80 and connection.version < VERSION_5:
             # Below 5 there is no other way to say that it was not taken.
             self._close(reason, "")
-            return
+            return None
         connection.acknowledge(packet, reason, connection.lastReceived, None, before)
+        return self._rest(pause)
 
     def _ack(self, packet: Packet) -> None:
         assert isinstance(packet, Ack)
@@ -257,14 +271,20 @@ class MQTTProtocol(ConnectionShell):
         refused = any(reason >= 0x80 for reason in reasons)
         if refused:
             counters.packets_subscribe_error += 1
-            if NOT_AUTHORIZED in reasons and self.client.options.acl_deny_action == "disconnect":
-                raise ProtocolError(NOT_AUTHORIZED, "subscribing to this filter is not allowed")
+            forbidden = NOT_AUTHORIZED if NOT_AUTHORIZED in reasons else subscribing.forbidden
+            if forbidden and self.client.options.acl_deny_action == "disconnect":
+                raise ProtocolError(forbidden, "subscribing to this filter is not allowed")
         if self.connection.version < VERSION_5:
             reasons = [min(reason, 0x80) for reason in reasons]  # [MQTT-3.9.3-2] of 3.1.1
-        self.connection.replyPacket(Suback(SUBACK, packet.packetID, reasons), before)
+        explained = self._explained("; ".join(subscribing.texts))
+        self.connection.replyPacket(Suback(SUBACK, packet.packetID, reasons, explained), before)
         if self.connection.waits():
-            return self._answered().addCallback(lambda _: subscribing.deliverRetained())
-        return subscribing.deliverRetained()
+            return self._answered().addCallback(self._showRetained, subscribing)
+        return self._showRetained(None, subscribing)
+
+    def _showRetained(self, _: None, subscribing: Subscribing) -> Any:
+        subscribing.deliverRetained()
+        return self._rest(subscribing.pause)
 
     def _unsubscribe(self, packet: Packet) -> Any:
         assert isinstance(packet, Unsubscribe)

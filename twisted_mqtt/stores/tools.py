@@ -334,6 +334,11 @@ class _Nobody:
         """
         return 0
 
+    def queued(self, session: Session, message: Message) -> None:
+        """
+        Nothing is queued.
+        """
+
     def acked(self, session: Session, message: Message) -> None:
         """
         Nothing is acknowledged.

@@ -44,8 +44,7 @@ from gateways.coap.protocol import CoAPProtocol
 from gateways.coap.pubsub import PubSubTopics
 from gateways.coap.settings import CoAPSettings
 from twisted_mqtt.core.message import Message
-from twisted_mqtt.hooks.points import STOP
-from twisted_mqtt.hooks.verdicts import AuthResult
+from twisted_mqtt.hooks.verdicts import DENY, STOP, AuthResult
 from twisted_mqtt.net.peeridentity import PeerIdentity
 from twisted_mqtt.testing.broker import makeBroker
 
@@ -510,7 +509,7 @@ def test_accessRules(kit: Kit) -> None:
     """
     A publication that is not allowed is acknowledged and goes nowhere; to /ps, and to observe, it is refused.
     """
-    refuse(kit, "client.check_acl", lambda client, action, topic, verdict: STOP("deny"))
+    refuse(kit, "client.check_acl", lambda client, action, topic, verdict: STOP(DENY))
     assert kit.code(PUT, "/mqtt/a?c=me", b"x") == "2.04"
     assert kit.code(PUT, "/ps/a?c=me", b"x") == "4.03"
     assert kit.code(GET, "/ps/a?c=me") == "4.03"

@@ -15,6 +15,7 @@ from gateways.coap.options import LOCATION_PATH, URI_PATH, stringOptions, string
 from gateways.coap.parameters import Parameters
 from gateways.lwm2m.settings import LwM2MTopics
 from tests.kits.lwm2m import LINKS, Kit, Peer, content, losing
+from twisted_mqtt.hooks.verdicts import DENY
 
 
 def test_answer() -> None:
@@ -395,7 +396,7 @@ def test_notAllowedToSubscribe() -> None:
     """
     kit = Kit()
     kit.broker.hooks["client.check_acl"].add(
-        lambda client, action, topic, verdict: "deny" if (client.clientID, action) == ("ep1", "subscribe") else verdict
+        lambda client, action, topic, verdict: DENY if (client.clientID, action) == ("ep1", "subscribe") else verdict
     )
     device = kit.registered()
     kit.command("read", "/3/0/9")

@@ -12,7 +12,7 @@ from gateways.coap.options import LOCATION_PATH, OBSERVE, stringsOf
 from gateways.lwm2m.registration import Lifetimes, RegistrationError, parseRegister, parseUpdate
 from gateways.lwm2m.settings import LwM2MTopics
 from tests.kits.lwm2m import LINKS, Kit
-from twisted_mqtt.hooks.points import STOP, AuthResult
+from twisted_mqtt.hooks.verdicts import ALLOW, STOP, AuthResult
 from twisted_mqtt.net.peeridentity import PeerIdentity
 
 LIMITS = Lifetimes(1, 86400)
@@ -571,6 +571,6 @@ def test_eventWaitsForItsTurn() -> None:
     assert device.register() == "2.01"
     assert device.update("", b"</3/0>") == "2.04"
     assert kit.heard == []
-    waiting[0].callback("allow")
+    waiting[0].callback(ALLOW)
     kit.run(1)
     assert [what["msgType"] for what in kit.taken()] == ["register", "update"]

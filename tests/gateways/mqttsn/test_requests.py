@@ -29,6 +29,7 @@ from gateways.mqttsn.packets import (
     SNSubscribe,
 )
 from tests.kits.mqttsn import World
+from twisted_mqtt.hooks.verdicts import ALLOW, DENY
 
 # Publishing
 
@@ -166,7 +167,7 @@ def test_publishNotAllowed(qos: int) -> None:
     What access rules forbid is refused, and a message of QoS 2 leaves nothing behind.
     """
     world = World()
-    world.broker.hooks.clientCheckAcl.add(lambda client, action, topic, verdict: "deny")
+    world.broker.hooks.clientCheckAcl.add(lambda client, action, topic, verdict: DENY)
     device = world.device().connect()
     topicID = device.register("a/b")
     for _ in range(2):
@@ -195,10 +196,10 @@ def test_slowHook() -> None:
         device.publish(topicID, b"%d" % count, 1, msgID=100 + count)
     assert len(asked) == 1
     watcher.expectNothing()
-    asked.pop().callback("allow")
+    asked.pop().callback(ALLOW)
     world.clock.advance(0)
     while asked:
-        asked.pop().callback("allow")
+        asked.pop().callback(ALLOW)
     acks = [packet.msgID for packet in device.heard()]
     assert acks == list(range(100, 133))
     assert watcher.payloads() == [b"%d" % count for count in range(33)]
@@ -224,7 +225,7 @@ def test_slowHooksInTurn() -> None:
         device.publish(topicID, b"%d" % topicID, 1)
     for count, topicID in enumerate(topicIDs):
         assert [topic for topic, _ in asked] == [f"a/{count}"]
-        asked.pop()[1].callback("allow")
+        asked.pop()[1].callback(ALLOW)
         world.clock.advance(0)
         assert device.next().topicID == topicID
     assert watcher.payloads() == [b"%d" % topicID for topicID in topicIDs]
@@ -269,7 +270,7 @@ def test_subscribeNotAllowed() -> None:
     A filter that access rules forbid is refused in SUBACK.
     """
     world = World()
-    world.broker.hooks.clientCheckAcl.add(lambda client, action, topic, verdict: "deny")
+    world.broker.hooks.clientCheckAcl.add(lambda client, action, topic, verdict: DENY)
     device = world.device().connect()
     device.say(SNSubscribe(SUBSCRIBE, 1, "a/b")).expect(SNSuback(0, 1, NOT_SUPPORTED))
 

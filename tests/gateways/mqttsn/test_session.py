@@ -27,6 +27,7 @@ from gateways.mqttsn.packets import (
     SNWillTopic,
 )
 from tests.kits.mqttsn import World
+from twisted_mqtt.hooks.verdicts import ALLOW, DENY
 
 
 def accepted() -> SNPacket:
@@ -254,9 +255,7 @@ def test_willNotAllowed() -> None:
     watcher = world.mqtt()
     watcher.subscribe("#")
     device = withWill(world)
-    world.broker.hooks.clientCheckAcl.add(
-        lambda client, action, topic, verdict: "deny" if topic == "secret" else "allow"
-    )
+    world.broker.hooks.clientCheckAcl.add(lambda client, action, topic, verdict: DENY if topic == "secret" else ALLOW)
     device.say(SNWillTopic(WILLTOPICUPD, "secret")).expect(SNPacket(WILLTOPICRESP, code=NOT_SUPPORTED))
     device.say(SNWillTopic(WILLTOPICUPD, "a/+")).expect(SNPacket(WILLTOPICRESP, code=INVALID_TOPIC))
     other = world.device()

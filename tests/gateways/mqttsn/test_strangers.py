@@ -30,6 +30,7 @@ from gateways.mqttsn.packets import (
 from tests.gateways.mqttsn.test_codec import CASES
 from tests.kits.mqttsn import Device, World
 from twisted_mqtt.config.values import Bind
+from twisted_mqtt.hooks.verdicts import ALLOW, DENY
 
 
 def memoryOf(world: World) -> int:
@@ -172,7 +173,7 @@ def test_unconnectedIsAuthorized() -> None:
     watcher = world.mqtt()
     watcher.subscribe("#")
     rules = world.broker.hooks.clientCheckAcl
-    rules.add(lambda client, action, topic, verdict: "deny" if topic == "pre/two" else "allow")
+    rules.add(lambda client, action, topic, verdict: DENY if topic == "pre/two" else ALLOW)
     device = world.device()
     device.say(SNPublish(2, b"2", -1, idType=PREDEFINED), SNPublish(1, b"1", -1, idType=PREDEFINED))
     assert watcher.payloads() == [b"1"]

@@ -12,6 +12,7 @@ from gateways.stomp.frame import Frame, StompError
 from gateways.stomp.heartbeat import HeartBeats
 from tests.gateways.stomp.test_session import ALL, ackOf, publish
 from tests.kits.stomp import Client, Kit
+from twisted_mqtt.hooks.verdicts import ALLOW, DENY
 
 
 def inflight(client: Client) -> int:
@@ -355,7 +356,7 @@ class TestTransactions:
         What access rules refuse is refused when it is sent, before anything of the transaction is done.
         """
         kit = Kit()
-        kit.broker.hooks.clientCheckAcl.add(lambda client, action, topic, verdict: "deny" if topic == "no" else "allow")
+        kit.broker.hooks.clientCheckAcl.add(lambda client, action, topic, verdict: DENY if topic == "no" else ALLOW)
         client, other = kit.connected(), kit.connected()
         other.send("SUBSCRIBE", destination="#", id="1")
         client.send("BEGIN", transaction="t")

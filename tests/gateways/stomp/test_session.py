@@ -9,7 +9,7 @@ import pytest
 from tests.kits.stomp import NOW, Client, Kit
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import Properties
-from twisted_mqtt.hooks.points import DENY, STOP, AuthResult
+from twisted_mqtt.hooks.verdicts import DENY, STOP, AuthResult
 
 ALL = pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])
 
