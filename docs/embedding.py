@@ -22,7 +22,8 @@ pages.putChild(b"", Data(b"still here\n", "text/plain"))
 strports.service("tcp:0:interface=127.0.0.1", Site(pages), reactor).setServiceParent(services)
 
 settings = settingsFrom({"listener": {"tcp": {"external": {"bind": "127.0.0.1:1883"}}}}, os.environ)
-makeBrokerService(settings, reactor).setServiceParent(services)
+node = makeBrokerService(settings, reactor)
+node.setServiceParent(services)
 
 services.startService()
 reactor.addSystemEventTrigger("before", "shutdown", services.stopService)
