@@ -109,7 +109,7 @@ class IClient(Interface):
     mountpoint: str = Attribute("The prefix of all its topics, or ''.")
     topicTree: str = Attribute("The name of the topic tree that it is in, or '' for the default one.")
     isSuperuser: bool = Attribute("Whether no access rule applies to it.")
-    anonymous: bool = Attribute("Whether it was let in without credentials.")
+    anonymous: bool = Attribute("Whether it was let in although nobody has checked that it has its user name.")
     cn: str | None = Attribute("The common name of its certificate, or None.")
     dn: str | None = Attribute("The subject of its certificate, or None.")
     pskIdentity: str | None = Attribute("The identity of the pre-shared key that it has shown to know, or None.")

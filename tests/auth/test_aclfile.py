@@ -15,11 +15,13 @@ from twisted_mqtt.core.topicrules import allowsEverything
 SHIPPED = Path(__file__).resolve().parents[2] / "etc" / "acl.conf"
 
 
-def client(clientID: str = "c1", username: str | None = "u1", peerHost: str | None = "10.0.0.7") -> SimpleNamespace:
+def client(
+    clientID: str = "c1", username: str | None = "u1", peerHost: str | None = "10.0.0.7", anonymous: bool = False
+) -> SimpleNamespace:
     """
     A client as rules see it.
     """
-    return SimpleNamespace(clientID=clientID, username=username, peerHost=peerHost)
+    return SimpleNamespace(clientID=clientID, username=username, peerHost=peerHost, anonymous=anonymous)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +124,9 @@ def test_shipped() -> None:
         assert rules.verdict(far, "subscribe", "#") is False
         assert rules.verdict(far, "subscribe", "room/#") is True
         assert rules.verdict(client(username="dashboard"), "subscribe", "$SYS/#") is True
+        # Whoever merely calls itself so is nobody.
+        assert rules.verdict(client(username="dashboard", anonymous=True), "subscribe", "$SYS/#") is False
+        assert rules.verdict(client(peerHost="::1"), "subscribe", "$SYS/#") is True
         assert rules.verdict(client(peerHost=None), "subscribe", "#") is True
         assert allowsEverything([rules.publishRules(far)], False)
 

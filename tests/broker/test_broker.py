@@ -252,6 +252,22 @@ class ZoneTests(BrokerTestCase):
         self.refused("a", NOT_AUTHORIZED, username="+")
         self.refused("a", NOT_AUTHORIZED, username="#")
 
+    def test_mountpointOfSomebodyElse(self) -> None:
+        """
+        Nor may a name reach into the mount point of another one, or be filled in twice, or make a C{$} topic.
+        """
+        self.begin(mountpoint="t/%c/%u/")
+        self.refused("a/b", NOT_AUTHORIZED)
+        self.refused("a", NOT_AUTHORIZED, username="b/c")
+        self.client("%u", username="other")
+        self.client("$SYS", username="%c")
+        self.assertEqual(
+            sorted(client.mountpoint for client in self.broker.clients.values()), ["t/$SYS/%c/", "t/%u/other/"]
+        )
+        self.begin(mountpoint="%c/")
+        self.refused("$SYS", NOT_AUTHORIZED)
+        self.refused("$share", NOT_AUTHORIZED)
+
     def test_maxAwaitingRel(self) -> None:
         """
         Over C{max_awaiting_rel} a QoS 2 message is refused, until the others are older than C{await_rel_timeout}.

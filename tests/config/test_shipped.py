@@ -156,12 +156,14 @@ def test_writesReference(tmp_path: Path) -> None:
 
 def test_accessRules() -> None:
     """
-    The shipped access rules are the four of the specification, one term each; this machine is all of 127.0.0.0/8.
+    The shipped access rules are the four of the specification, one term each; this machine is all of 127.0.0.0/8, and
+    ::1.
     """
     text = (ROOT / "etc" / "acl.conf").read_text(encoding="utf-8")
     assert [line for line in text.splitlines() if line and not line.startswith("%%")] == [
         '{allow, {user, "dashboard"}, subscribe, ["$SYS/#"]}.',
         '{allow, {ipaddr, "127.0.0.0/8"}, pubsub, ["$SYS/#", "#"]}.',
+        '{allow, {ipaddr, "::1"}, pubsub, ["$SYS/#", "#"]}.',
         '{deny, all, subscribe, ["$SYS/#", {eq, "#"}]}.',
         "{allow, all}.",
     ]

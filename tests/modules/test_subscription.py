@@ -72,9 +72,11 @@ class SubscriptionTests(SynchronousTestCase):
 
     def test_levels(self) -> None:
         """
-        A name with slashes is as many levels.
+        Nor by calling itself more than a level, or the beginning of the broker's own topics.
         """
-        self.assertEqual(self.connect(("$client/%c/in", 0), clientID="a/b")[0][1], "$client/a/b/in")
+        for template, name in (("$client/%c/in", "a/b"), ("%c/x", "$SYS"), ("a/%c", "\0")):
+            self.assertEqual(self.connect((template, 0), clientID=name), [])
+            self.harness.stop()
 
     def test_nameLikeAMark(self) -> None:
         """

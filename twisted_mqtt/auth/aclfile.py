@@ -61,7 +61,8 @@ class Who(Struct, frozen=True):
         if kind == "client":
             return bool(client.clientID == value)
         if kind == "user":
-            return bool(client.username == value)
+            # Anybody can call himself so: it has to have been checked.
+            return bool(client.username == value and not client.anonymous)
         if kind == "ipaddr":
             try:
                 # Who comes by a UNIX socket is on this machine.

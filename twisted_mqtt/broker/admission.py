@@ -199,16 +199,18 @@ class Admission:
         if client.authMethod is not None:
             return self._exchange(None)
         point = self._control.hooks.clientAuthenticate
-        anonymous = client.profile.allowsAnonymous
+        # A certificate or a key that it has shown to have is as good as a password. Without one it is anonymous as long
+        # as nobody has checked its credentials: merely naming some makes no difference.
+        anonymous = client.provenUsername is None
+        welcome = client.profile.allowsAnonymous or client.hasProof
         if not point.callbacks:
-            if not anonymous:
+            if not welcome:
                 return self._refuse(NOT_AUTHORIZED)
-            # Nobody checks credentials here: having some does not make a client less anonymous.
             client.password = None
-            return self._letIn(False, True, None)
+            return self._letIn(False, anonymous, None)
         self._control.counters.client_authenticate += 1
         # What stands if no callback has an opinion.
-        default = AuthResult("success" if anonymous else "not_authorized", anonymous=True)
+        default = AuthResult("success" if welcome else "not_authorized", anonymous=anonymous)
         return then(during(self._context(), point.fold, client, default), self._authenticated)
 
     def _exchange(self, state: object) -> Maybe[Admission]:
@@ -443,18 +445,33 @@ class Admission:
 
 _AUTH_ERRORS = frozenset((0x86, 0x87, 0x8A, 0x8C))
 
+# What in a name would make more, or something else, of the level of a topic that it stands in.
+_SHAPING = "/+#\0"
+
 
 def expanded(template: str, client: ClientInfo) -> str:
     """
-    A topic template with C{%c}, C{%u} and C{%a} filled in (spec/config.md 1.2).
+    A topic template with C{%c}, C{%u} and C{%a} filled in (spec/config.md 1.2), each once: a name that looks like one
+    of these stays as it is.
 
     @raise ProtocolError: (not authorised) where a value would change the shape of the topic.
     """
     if "%" not in template:
         return template
-    for mark, value in (("%c", client.clientID), ("%u", client.username or ""), ("%a", client.peerHost or "")):
-        if mark in template:
-            if "+" in value or "#" in value:
-                raise ProtocolError(NOT_AUTHORIZED, "a name with wildcards can't be part of a mount point")
-            template = template.replace(mark, value)
-    return template
+    parts = template.split("%")
+    filled = parts[0]
+    for part in parts[1:]:
+        mark = part[:1]
+        if mark == "c":
+            value = client.clientID
+        elif mark == "u":
+            value = client.username or ""
+        elif mark == "a":
+            value = client.peerHost or ""
+        else:
+            filled += "%" + part
+            continue
+        if any(character in _SHAPING for character in value) or (not filled and value.startswith("$")):
+            raise ProtocolError(NOT_AUTHORIZED, "a name with / + # or a leading $ can't be part of a mount point")
+        filled += value + part[1:]
+    return filled

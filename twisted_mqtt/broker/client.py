@@ -182,6 +182,13 @@ class ClientInfo:
         return self.profile.zone
 
     @property
+    def hasProof(self) -> bool:
+        """
+        Whether it has shown to have a key: that of a certificate that its listener trusts, or a pre-shared one.
+        """
+        return self.provenUsername is not None or self.pskIdentity is not None or self.dn is not None
+
+    @property
     def hookTimeout(self) -> float:
         """
         See L{twisted_mqtt.interfaces.IClient}.

@@ -177,7 +177,9 @@ class SystemMonitor(Struct, frozen=True, kw_only=True):
         int, whole(0, unit="milliseconds"), "Report a clean-up of memory that takes longer; 0 for never"
     ] = 0
     long_schedule: Annotated[
-        int, whole(0, unit="milliseconds"), "Report a turn of the reactor that takes longer; 0 for never"
+        int,
+        whole(0, unit="milliseconds"),
+        "Log callbacks of extensions by name that hold the reactor for longer; 0 for never",
     ] = 240
     large_heap: Annotated[Size, "Report a connection for which more bytes wait"] = 8 * MB
     busy_port: Annotated[Flag, "Report a client that takes its messages too slowly"] = False

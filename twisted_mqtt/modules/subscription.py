@@ -75,11 +75,14 @@ def filled(template: str, client: IClient) -> str | None:
     """
     Put a client's names in place of C{%c} and C{%u}.
 
-    @return: C{None} if the client has no such name, or one with wildcards, which would let it choose its filter.
+    @return: C{None} if the client has no such name, or one that is more than a level, which would let it choose its
+        filter.
     """
     names = {"%c": client.clientID, "%u": client.username}
     used = [names[mark] for mark in _MARK.findall(template)]
-    if any(not name or "+" in name or "#" in name for name in used):
+    if any(not name or any(mark in name for mark in "/+#\0") for name in used):
+        return None
+    if template.startswith("%") and (used[0] or "").startswith("$"):
         return None
     # In one pass: a name that looks like a mark is not filled in again.
     return _MARK.sub(lambda mark: names[mark[0]] or "", template)
