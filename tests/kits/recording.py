@@ -16,6 +16,7 @@ from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import Subscribe
 from twisted_mqtt.hooks.points import Hooks
 from twisted_mqtt.net.tls.psk import PreSharedKeys
+from twisted_mqtt.stores.memory import MemoryStore
 
 
 class RecordingBroker:
@@ -39,7 +40,7 @@ class RecordingBroker:
         self.metrics = Metrics()
         register(self.metrics, self.counters, self.stats)
         self.preSharedKeys = PreSharedKeys()
-        self.alarms = Alarms(self.nodeName, self.publish, self.clock.seconds)
+        self.alarms = Alarms(self.nodeName, self.publish, self.clock.seconds, MemoryStore())
         self.published: list[Message] = []
         self.subscribed: list[tuple[str | int, ...]] = []
         self.answer: Any = None

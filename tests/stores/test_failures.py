@@ -4,6 +4,7 @@ The store when it can't be written, or not be used at all: nothing is acknowledg
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.crash.clients import Client
@@ -21,11 +23,13 @@ from tests.crash.suite import Suite
 from tests.kits.stores import Bed
 from tests.kits.wire import connectPacket
 from tests.system.process import Broker, fromTree, toml, twistdCommand
+from twisted_mqtt.broker.alarms import Alarm
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK, Ack, Connack, Publish
 from twisted_mqtt.core.subscription import Subscription
 from twisted_mqtt.stores.repairing import repair
 from twisted_mqtt.stores.schemas import StoreError, schemas, upgrade
+from twisted_mqtt.stores.tools import export
 
 HERE = Path(__file__).parent
 
@@ -300,6 +304,12 @@ def test_failingSystemCalls(tmp_path: Path, shim: Path, what: str) -> None:
         suite.stop()
     assert suite.checker.problems == []
     assert suite.checker.counts["QoS 2 deliveries promised"] > sum(promised.values()) / 100
+    # The alarm is history, which has survived the process.
+    exported = suite.folder / "exported"
+    export(suite.folder / "data" / "mqttbroker.db", exported)
+    lines = [msgspec.json.decode(line) for line in exported.read_bytes().splitlines()]
+    kept = [base64.b64decode(line["value"]) for line in lines if line.get("table") == "alarms.history"]
+    assert [msgspec.msgpack.decode(value, type=Alarm).name for value in kept] == ["store_failed"]
 
 
 class Refused(Client):

@@ -146,7 +146,7 @@ class Broker(Service):
         self.sessions = self.registry.sessions
         self.preSharedKeys = PreSharedKeys()
         self.bans = Bans(store.table("bans").records(Ban), clock.seconds)
-        self.alarms = Alarms(self.nodeName, self.publish, clock.seconds)
+        self.alarms = Alarms(self.nodeName, self.publish, clock.seconds, store)
         self._overload = OverloadGuard(self.clients, self.registry.sendAway, self.counters, clock.seconds)
         self._overload.configure(settings)
         self.outbox = Outbox(self._flushLater)
@@ -290,6 +290,7 @@ class Broker(Service):
         self.switches.now = now
         self.registry.expire(now)
         self.bans.expire(now)
+        self.alarms.check(now)
         self._overload.check()
         self.metrics.sample()
         for key in self.retained.expire(now):

@@ -137,6 +137,7 @@ class StoreOwner:
             else:
                 broker.registry.restore(session)
         broker.bans.load()
+        broker.alarms.load()
 
     def _profileOf(self, zone: str) -> ListenerProfile:
         profile = self._profiles.get(zone)
