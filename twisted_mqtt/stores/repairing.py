@@ -12,6 +12,7 @@ from twisted_mqtt.stores import statements
 from twisted_mqtt.stores.database import Database
 from twisted_mqtt.stores.packing import Found, Pack, Packer, columnOf, entriesOf, recordOf
 from twisted_mqtt.stores.schemas import StoreError, checkOurs, schemas, upgrade
+from twisted_mqtt.stores.tools import makePrivate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +39,8 @@ def repair(path: Path) -> str:
     Save what can be read of a damaged store into a new one in its place; the damaged file is kept beside it.
 
     @return: what was done, in words.
+
+    @raise StoreError: there is nothing that could be saved; then all is as it was.
     """
     if not path.exists():
         raise StoreError(f"there is no store {path}")
@@ -49,15 +52,25 @@ def repair(path: Path) -> str:
         for suffix in _SUFFIXES:
             fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
         version = _versionOf(path)
+        makePrivate(fresh)
         target = sqlite3.connect(fresh, isolation_level=None)
         try:
             upgrade(target, [file for file in schemas() if file[0] <= version])
             saved, lost = _salvage(path, target, _TABLES[version])
+            if lost and not any(count for table, count in saved.items() if table != "meta"):
+                raise StoreError(
+                    f"nothing of the store {path} could be saved, and it was left as it is: put a backup in its place, "
+                    "or move it away to begin without it"
+                )
             _mendSessions(target)
             if version == 1:
                 target.executescript(_MEND_OLD)
             else:
                 _mendRuns(target)
+        except StoreError:
+            target.close()
+            fresh.unlink()
+            raise
         finally:
             target.close()
         database = Database(fresh)
@@ -77,6 +90,10 @@ def repair(path: Path) -> str:
     trouble = f"; not all of {', '.join(lost)} could be read" if lost else "; nothing was unreadable"
     return f"{path}: saved {found}{trouble}; the old file is {aside}"
 
+
+# How often pieces of a damaged table are tried without success, and how far beyond the last row that is known.
+_TRIES: Final = 2_000
+_BEYOND: Final = 1 << 16
 
 _SUFFIXES: Final = ("", "-wal", "-shm")
 
@@ -102,19 +119,16 @@ def _versionOf(path: Path) -> int:
 
 def _salvage(path: Path, target: sqlite3.Connection, tables: tuple[str, ...]) -> tuple[dict[str, int], list[str]]:
     """
-    Copy each table as far as it can be read, from both ends.
+    Copy each table as far as it can be read: from both ends, and what is left between them piece by piece.
     """
     saved: dict[str, int] = {}
     lost: list[str] = []
     source = sqlite3.connect(path, isolation_level=None)
     try:
         for table in tables:
-            whole = False
-            for direction in ("ASC", "DESC"):
-                if whole:
-                    break
-                whole = _copy(source, target, table, direction)
+            whole = _copy(source, target, table, "ASC") or _copy(source, target, table, "DESC")
             if not whole:
+                _copyPieces(source, target, table)
                 lost.append(table)
             saved[table] = target.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
     finally:
@@ -122,17 +136,56 @@ def _salvage(path: Path, target: sqlite3.Connection, tables: tuple[str, ...]) ->
     return saved, lost
 
 
-def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str, direction: str) -> bool:
+def _copyPieces(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> None:
+    """
+    Copy the rows of a table that lie between pages that can't be read: session by session, or by halves of halves of
+    the numbers of its rows.
+    """
+    keys = [row[0] for row in target.execute(f"SELECT name FROM pragma_table_info('{table}') WHERE pk > 0 ORDER BY pk")]
+    if keys and keys[0] == "session":
+        for (session,) in target.execute("SELECT id FROM session").fetchall():
+            _copy(source, target, table, "ASC", f"WHERE session = {session}")
+        return
+    try:
+        known = target.execute(f"SELECT max(rowid) FROM {table}").fetchone()[0] or 0
+    except sqlite3.OperationalError:
+        return  # its rows have no numbers
+    try:
+        last = source.execute(f"SELECT max(rowid) FROM {table}").fetchone()[0] or 0
+    except sqlite3.DatabaseError:
+        last = known + _BEYOND
+    pieces = [(1, last)]
+    tries = _TRIES
+    while pieces and tries:
+        tries -= 1
+        low, high = pieces.pop()
+        if _copy(source, target, table, "ASC", f"WHERE rowid BETWEEN {low} AND {high}", "rowid"):
+            tries = _TRIES
+        elif low < high:
+            middle = (low + high) // 2
+            pieces += [(middle + 1, high), (low, middle)]
+
+
+def _copy(
+    source: sqlite3.Connection,
+    target: sqlite3.Connection,
+    table: str,
+    direction: str,
+    where: str = "",
+    by: str = "",
+) -> bool:
     """
     Copy rows of a table until one can't be read; returns whether there was none such.
+
+    @param by: the order, if not that of its key.
     """
     columns = target.execute(f"SELECT name, pk FROM pragma_table_info('{table}') ORDER BY pk").fetchall()
     names = ", ".join(name for name, _ in columns)
-    order = ", ".join(f"{name} {direction}" for name, key in columns if key)
+    order = by or ", ".join(f"{name} {direction}" for name, key in columns if key)
     marks = ", ".join("?" * len(columns))
     target.execute("BEGIN")
     try:
-        rows = source.execute(f"SELECT {names} FROM {table} ORDER BY {order}")
+        rows = source.execute(f"SELECT {names} FROM {table} {where} ORDER BY {order}")
         insert = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"
         while (row := rows.fetchone()) is not None:
             try:

@@ -67,6 +67,7 @@ def backup(path: Path, target: Path) -> str:
     partial = target.with_name(f"{target.name}.partial")
     partial.unlink(missing_ok=True)
     source = _reader(path)
+    makePrivate(partial)
     copy = sqlite3.connect(partial)
     try:
         # In one step: a broker that goes on writing would make one in pieces begin again and again.
@@ -78,6 +79,15 @@ def backup(path: Path, target: Path) -> str:
     _sync(partial)
     partial.rename(target)
     return f"{target}: {target.stat().st_size:,} bytes"
+
+
+def makePrivate(path: Path) -> None:
+    """
+    Make an empty file that nobody else can read: what clients say is going to be in it.
+
+    @raise FileExistsError: there is one.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _sync(path: Path) -> None:
@@ -104,7 +114,8 @@ def export(path: Path, target: Path) -> str:
         if not isPresent(source):
             raise StoreError(f"the store {path} is of an earlier release: start the broker once, which brings it up")
         source.execute("BEGIN")  # all is of one moment
-        with target.open("xb") as file:
+        makePrivate(target)
+        with target.open("wb") as file:
             for line in _lines(source):
                 counts[line["kind"]] += 1
                 file.write(msgspec.json.encode(line) + b"\n")
