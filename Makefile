@@ -22,8 +22,8 @@ PACKAGING := setup.cfg setup.py pyproject.toml
 # "-n 2" suits the two cores that the tests promise to run on; a file stays together, for what its tests share.
 PYTEST := -m pytest -n $(or $(WORKERS),2) --dist loadfile --hypothesis-profile=$(or $(PROFILE),ci)
 
-.PHONY: help run certs test lint types test-interpreted test-compiled compiled services fuzz websocket-suite crash bench stress-management \
-	bench-kept bench-gateways docs clean
+.PHONY: help run certs test lint types test-interpreted test-compiled test-lowest compiled services fuzz websocket-suite \
+	crash bench bench-kept bench-gateways stress-management docs clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -88,6 +88,12 @@ test-compiled: compiled ## all but the slow tests, on the compiled core
 		cd $(COMPILED) && ../../$(IN_TOOLS) $(PYTEST) --compiled -m "not slow" $(TESTS); \
 	fi
 
+test-lowest: ## the tests in memory, with the lowest version of each requirement
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	.ci/requirements --lowest test > .venv-lowest/requirements.txt
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -r .venv-lowest/requirements.txt
+	.venv-lowest/bin/python $(PYTEST) -m "not slow and not system" tests --ignore=tests/system --ignore=tests/fuzz
+
 compiled: $(TOOLS)/.installed ## a copy of the tree with the core compiled, in build/compiled
 	$(IN_TOOLS) .ci/compiled $(COMPILED)
 
@@ -121,6 +127,6 @@ docs: $(TOOLS)/.installed ## write the generated documents again
 	$(IN_TOOLS) -m tests.interworking
 
 clean: ## remove environments, builds and caches
-	rm -rf $(RUN) $(TOOLS) build dist tests/node_modules *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(RUN) $(TOOLS) .venv-lowest build dist tests/node_modules *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find twisted_mqtt gateways twisted tests bench -name __pycache__ -prune -exec rm -rf {} +
 	find twisted -name dropin.cache -delete

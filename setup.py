@@ -40,6 +40,7 @@ EXTRA_MODULES = (
             "net/roles",
             "net/streamsocket",
             "net/transport",
+            "net/websocket/connection",
             "net/websocket/frames",
             "net/websocket/transport",
             # from CONNECT to the end of a connection

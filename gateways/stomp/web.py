@@ -13,13 +13,12 @@ from twisted.web.server import Request, Site
 from gateways.stomp.sockjs import SockJSResource
 from gateways.stomp.websocket import SUB_PROTOCOLS, StompSocketFactory
 from twisted_mqtt.net.websocket.autobahnprivate import BEST, Ways
-from twisted_mqtt.net.websocket.connection import WebSocketConnection
 from twisted_mqtt.net.websocket.factory import WebSocketFactory
 from twisted_mqtt.net.websocket.options import DeflateOptions, MessageEndpoint, PortOptions, WebSocketOptions
 from twisted_mqtt.net.websocket.origins import Origins
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
+    from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IReactorTime
 
     from gateways.stomp.protocol import StompFactory
     from gateways.stomp.settings import StompWeb
@@ -173,7 +172,7 @@ class WebFactory(WebSocketFactory):
         self._site.doStop()
         super().doStop()
 
-    def buildProtocol(self, addr: IAddress | None) -> WebSocketConnection | None:
+    def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:
         """
         A connection, or L{None} while the broker is stopping.
         """

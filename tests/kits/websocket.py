@@ -22,6 +22,7 @@ from twisted_mqtt.config.schema_listeners import WebSocketListener
 from twisted_mqtt.config.values import Bind
 from twisted_mqtt.listeners.websocket import webSocketFactory
 from twisted_mqtt.net.websocket.autobahnprivate import BEST, Ways
+from twisted_mqtt.net.websocket.connection import WebSocketConnection
 from twisted_mqtt.net.websocket.factory import WebSocketFactory
 from twisted_mqtt.net.websocket.options import MessageEndpoint, Otherwise, PortOptions, WebSocketOptions
 from twisted_mqtt.net.websocket.transport import WebSocketTransport
@@ -351,7 +352,7 @@ class Peer:
 
     def __init__(self, site: Site) -> None:
         connection = site.factory.buildProtocol(None)
-        assert connection is not None
+        assert isinstance(connection, WebSocketConnection)
         self.connection = connection
         self.lower = Lower(peerAddress=IPv4Address("TCP", "192.0.2.7", 40001))
         self.connection.makeConnection(self.lower)

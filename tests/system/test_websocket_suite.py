@@ -2,8 +2,8 @@
 The Autobahn test suite of WebSocket, as C{kosoku} brings it, against an echo on the layer of WebSocket: as MQTT uses
 it, and as STOMP does.
 
-Compression takes minutes where every size of message has its turn, so that the longer cases of groups 12 and 13 run
-only if C{WEBSOCKET_SUITE=all} says so: C{make websocket-suite}.
+Compression takes minutes where every size of message has its turn. The longer cases of groups 12 and 13, and for STOMP
+all but one group of each, run only if C{WEBSOCKET_SUITE=all} says so: C{make websocket-suite}.
 """
 
 from __future__ import annotations
@@ -28,12 +28,20 @@ TIMEOUT = 900 if ALL else 100
 # Messages of 16, 256 and 1,024 bytes, and of 8,192 in fragments of 256.
 _SHORT = ("1", "3", "4", "11")
 
+# Binary messages, and an offer with parameters.
+_FOR_ALL = ("12.4", "13.4")
+
 # The groups, by the number of their cases.
 PLAIN = {"1.*": 16, "2.*": 11, "3.*": 7, "4.*": 10, "5.*": 20, "6.*": 145, "7.*": 37, "9.*": 54, "10.*": 1}
 COMPRESSED = {f"12.{data}": 18 for data in range(1, 6)} | {f"13.{offer}": 18 for offer in range(1, 8)}
 
 
-@pytest.fixture(scope="module", params=["mqtt", "stomp"])
+USERS = ("mqtt", "stomp")
+
+TO_COMPRESS = [(user, group) for user in USERS for group in COMPRESSED if ALL or user == "mqtt" or group in _FOR_ALL]
+
+
+@pytest.fixture(scope="module")
 def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """
     Where the echo listens, with the options of either user of the layer.
@@ -64,7 +72,7 @@ def check(url: str, cases: list[str], count: int) -> None:
 
 
 @pytest.mark.timeout(TIMEOUT)
-@pytest.mark.parametrize("group", PLAIN)
+@pytest.mark.parametrize("url, group", [(user, group) for user in USERS for group in PLAIN], indirect=["url"])
 def test_group(url: str, group: str) -> None:
     """
     Every case of the group passes.
@@ -73,7 +81,7 @@ def test_group(url: str, group: str) -> None:
 
 
 @pytest.mark.timeout(TIMEOUT)
-@pytest.mark.parametrize("group", COMPRESSED)
+@pytest.mark.parametrize("url, group", TO_COMPRESS, indirect=["url"])
 def test_compression(url: str, group: str) -> None:
     """
     So does every case of the groups with compression, or those of them with short messages.

@@ -49,37 +49,28 @@ class Outlet:
     """
     The transport that autobahn sees: keeps what it writes until somebody asks.
 
+    @ivar pieces: what has been written and not taken.
     """
 
-    __slots__ = ("_lower", "_pieces")
+    __slots__ = ("_lower", "pieces")
 
     def __init__(self, lower: Carrier) -> None:
         self._lower = lower
-        self._pieces: list[bytes] = []
-
-    @property
-    def isEmpty(self) -> bool:
-        """
-        Whether nothing has been written since.
-        """
-        return not self._pieces
+        self.pieces: list[bytes] = []
 
     def taken(self) -> bytes:
         """
         What has been written since this was asked last.
         """
-        pieces = self._pieces
-        if not pieces:
-            return b""
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
+        data = b"".join(self.pieces)
+        self.pieces.clear()
         return data
 
     def write(self, data: bytes) -> None:
         """
         Keep some bytes.
         """
-        self._pieces.append(data)
+        self.pieces.append(data)
 
     def loseConnection(self) -> None:
         """
@@ -120,6 +111,9 @@ class AutobahnConnection(WebSocketServerProtocol):
     """
     One connection.
 
+    What autobahn writes in the middle of a message says why it fails the connection; then it reads on, which the owner
+    is not told of.
+
     @ivar owner: is told of messages.
     @ivar outlet: its transport.
     @ivar opened: whether the handshake has succeeded.
@@ -155,14 +149,14 @@ class AutobahnConnection(WebSocketServerProtocol):
         A message begins.
         """
         super().onMessageBegin(isBinary)
-        if self._isFine:
+        if not self.outlet.pieces:
             self.owner.messageBegins(not isBinary)
 
     def onMessageFrameData(self, payload: bytes) -> None:
         """
         A part of it has come. Autobahn need not keep it.
         """
-        if self._isFine:
+        if not self.outlet.pieces:
             self.owner.messagePiece(payload)
 
     def onMessageFrameEnd(self) -> None:
@@ -174,7 +168,7 @@ class AutobahnConnection(WebSocketServerProtocol):
         """
         All of it has come.
         """
-        if self._isFine:
+        if not self.outlet.pieces:
             self.owner.messageEnds()
 
     def ended(self, reason: Failure) -> None:
@@ -183,11 +177,6 @@ class AutobahnConnection(WebSocketServerProtocol):
         """
         self.connectionLost(reason)
         del self.owner, self.outlet
-
-    @property
-    def _isFine(self) -> bool:
-        # What autobahn writes in the middle of a message says why it fails the connection; then it reads on.
-        return self.outlet.isEmpty
 
 
 class AutobahnFactory(WebSocketServerFactory):

@@ -2,16 +2,15 @@
 One connection of a WebSocket port, between the port and the protocol above it.
 
 Autobahn shakes hands, and reads what is rare: control frames, fragments, compressed messages, faults. It takes some
-9 us a frame, however; whole messages, which is nearly all that clients send, are therefore taken out of the stream
-before it sees them, for 0.8 us each, and what is written is framed here too.
+5 us a frame, however; whole messages, which is nearly all that clients send, are therefore taken out of the stream
+before it sees them, for 0.5 us each, and what is written is framed here too.
+
+This module is compiled where possible; L{twisted_mqtt.net.websocket.factory} declares the interface of its class.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
-
-from twisted.internet.interfaces import IProtocol
-from zope.interface import implementer
 
 from twisted_mqtt.net.websocket.autobahnconnection import AutobahnFactory
 from twisted_mqtt.net.websocket.frames import (
@@ -62,10 +61,9 @@ _AT_ONCE: Final = 16384
 _COMPRESSED_AT_ONCE: Final = 1024
 
 
-@implementer(IProtocol)
 class WebSocketConnection:
     """
-    One connection.
+    One connection: C{IProtocol}.
 
     @ivar state: what has become of it.
     @ivar upper: the protocol above; L{None} before the handshake is done, and at the end.
@@ -333,8 +331,9 @@ class WebSocketConnection:
         if self._held:
             data = self._held + data
             self._held = b""
-        transport, served = self._upperTransport, self._served
-        assert transport is not None and served is not None
+        transport, served, autobahn = self._upperTransport, self._served, self._autobahn
+        assert transport is not None and served is not None and autobahn is not None
+        pieces = autobahn.outlet.pieces
         while data and self.state == OPEN:
             if transport.paused:
                 self._held = data
@@ -358,20 +357,19 @@ class WebSocketConnection:
                 if not data[0] & 0x08:
                     self._inMessage = data[0] < 0x80
             size = min(self._atOnce, self._left)
-            piece, data = data[:size], data[size:]
+            if size >= len(data):
+                piece, data = data, b""
+            else:
+                piece, data = data[:size], data[size:]
             self._left -= len(piece)
-            self._handToAutobahn(piece)
+            served.receive(autobahn, piece)
+            if pieces and self.state == OPEN:
+                self._doAsItSays(autobahn.outlet.taken())
 
-    def _handToAutobahn(self, piece: bytes) -> None:
+    def _doAsItSays(self, written: bytes) -> None:
         """
-        Let autobahn read a frame, or a piece of one, and do as it says.
+        Do what autobahn has written: send a pong, or end.
         """
-        made, served = self._autobahn, self._served
-        assert made is not None and served is not None
-        served.receive(made, piece)
-        written = made.outlet.taken()
-        if not written or self.state != OPEN:
-            return
         for first, payload in serverFrames(written):
             if first != CLOSE:
                 self.transport.write(frameHeader(first, len(payload)) + payload)

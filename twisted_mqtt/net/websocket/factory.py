@@ -5,10 +5,10 @@ WebSocket below other protocols, and beside others that speak HTTP: what holds f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from twisted.internet.interfaces import IProtocolFactory
-from zope.interface import implementer
+from twisted.internet.interfaces import IProtocol, IProtocolFactory
+from zope.interface import classImplements, implementer
 
 from twisted_mqtt.base.ratelimitedlog import RateLimitedLog, peerName
 from twisted_mqtt.net.websocket.autobahnconnection import AutobahnFactory
@@ -69,11 +69,12 @@ class WebSocketFactory:
         self._otherwise = otherwise
         self._refused = RateLimitedLog(self.seconds)
 
-    def buildProtocol(self, addr: IAddress | None) -> WebSocketConnection | None:
+    def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:
         """
         A connection. A subclass may return L{None} where no further one is taken.
         """
-        return WebSocketConnection(self)
+        # Declared below; of a compiled class mypy does not see it.
+        return cast("IProtocol", WebSocketConnection(self))
 
     def doStart(self) -> None:
         """
@@ -140,3 +141,6 @@ class WebSocketFactory:
             peer=peerName(connection.transport.getPeer()),
             reason=reason,
         )
+
+
+classImplements(WebSocketConnection, IProtocol)
