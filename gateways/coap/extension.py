@@ -26,8 +26,6 @@ from twisted_mqtt.net.datagrams import openGroup
 from twisted_mqtt.net.tls.options import TLSProblem, optionsOf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from twisted_mqtt.config.values import Bind
     from twisted_mqtt.interfaces import IExtensionContext, IListening
     from twisted_mqtt.net.datagrams import DatagramPort, DatagramReceiver, TwistedPort
@@ -45,9 +43,6 @@ class CoAPExtension:
     """
 
     gateway: CoAPGateway
-
-    #: Reads the certificates of DTLS again, where there is DTLS.
-    refresh: Callable[[], None] | None = None
 
     def __init__(self, settings: CoAPSettings) -> None:
         self.ports: dict[str, IListening] = {}
@@ -103,7 +98,6 @@ class CoAPExtension:
             dtls, layer, "coap.dtls", path="coap.dtls", bind=bind, kind="dtls", count=layer.__len__
         )
         secure.port = port.address.port
-        self.refresh = layer.reload
 
     async def _openStream(self, bind: Bind) -> None:
         """

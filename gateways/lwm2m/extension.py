@@ -22,8 +22,6 @@ from twisted_mqtt.interfaces import IExtension
 from twisted_mqtt.net.tls.options import optionsOf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from twisted_mqtt.config.values import Bind
     from twisted_mqtt.interfaces import IExtensionContext, IListening
 
@@ -45,12 +43,8 @@ class LwM2MExtension:
 
     gateway: LwM2MGateway
 
-    #: Reads the certificates of DTLS again, where there is DTLS.
-    refresh: Callable[[], None] | None = None
-
     def __init__(self, settings: LwM2MSettings) -> None:
         self.ports: dict[str, IListening] = {}
-        self._layers: list[DTLSProtocol] = []
         self._settings = settings
         self._sockets = DatagramSettings(
             access=settings.access, recbuf=settings.opts.recbuf, sndbuf=settings.opts.sndbuf
@@ -94,7 +88,6 @@ class LwM2MExtension:
 
     async def _close(self) -> None:
         ports, self.ports = self.ports, {}
-        self._layers.clear()
         for port in ports.values():
             await port.close()
 
@@ -119,12 +112,6 @@ class LwM2MExtension:
             count=layer.__len__,
         )
         protocol.port = port.address.port
-        self._layers.append(layer)
-        self.refresh = self._refresh
-
-    def _refresh(self) -> None:
-        for layer in self._layers:
-            layer.reload()
 
     def _profile(self, kind: str, bind: Bind) -> ListenerProfile:
         return profileOf(self._broker.settings.resolveZone(self._settings.zone), kind, bind.isLoopback, self._settings)

@@ -13,7 +13,7 @@ from msgspec import NODEFAULT, Struct
 from twisted_mqtt.config import Settings, document, readSettings
 from twisted_mqtt.config.convert import Conversion
 from twisted_mqtt.config.keys import Key, keysOf
-from twisted_mqtt.config.schema_listeners import Listeners
+from twisted_mqtt.config.schema_listeners import ListenerTables
 from twisted_mqtt.config.source import Source
 
 ROOT = Path(__file__).parents[2]
@@ -83,7 +83,7 @@ def test_commentedKeysShowTheirDefaults(installed: Path) -> None:
     def compare(structure: type[Struct], raw: dict[str, Any], path: tuple[str, ...]) -> None:
         nonlocal compared
         keys = keysOf(structure)
-        if structure is Listeners:
+        if structure is ListenerTables:
             for kind, tablesOfKind in raw.items():
                 inner = keys[kind].table
                 assert inner is not None

@@ -274,6 +274,7 @@ class StreamTests(PortsTestCase):
         Path(own.certfile).write_text("nothing")
         self.assertFalse(port.reloadCertificates())
         self.assertEqual(await greeted("renewed.example"), b"127.0.0.1 device1\n")
+        self.assertEqual(self.node.ports.reloadCertificates(), {"greeter": False})
         plain = await self.node.listen(TCPPortSettings(bind=ANY), self.factory(), "plain")
         self.assertIsNone(plain.reloadCertificates())
 

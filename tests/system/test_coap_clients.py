@@ -240,11 +240,11 @@ def test_certificateReplaced(coap: Broker, tmp_path: Path) -> None:
     observer.waitFor(r"c:2\.05")
     Authority(tmp_path).issue("server", subject("replaced"))
     coap.process.send_signal(signal.SIGHUP)
-    coap.waitFor("coap: files read again")
+    coap.waitFor(r"reload: coap\.dtls: certificates read again")
     assert "CN = replaced" in sClient(coap, *words)
     (tmp_path / "server.pem").write_text("text")
     coap.process.send_signal(signal.SIGHUP)
-    coap.waitFor(r"reload: coap: coap\.dtls\.certfile = .* does not hold a certificate in PEM form")
+    coap.waitFor(r"coap\.dtls\.certfile = .* does not hold a certificate in PEM form")
     assert "CN = replaced" in sClient(coap, *words)
     publish = ["mosquitto_pub", "-p", str(coap.port), "-t", "watched", "-m", "still"]
     subprocess.run(publish, check=True, timeout=PATIENCE)

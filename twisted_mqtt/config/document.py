@@ -12,7 +12,7 @@ from msgspec import NODEFAULT, Struct
 
 from twisted_mqtt.config.keys import Key, Since, keysOf
 from twisted_mqtt.config.registry import IDeclaration, installed
-from twisted_mqtt.config.schema_listeners import USUAL_BINDS, Listeners
+from twisted_mqtt.config.schema_listeners import USUAL_BINDS, ListenerTables
 from twisted_mqtt.config.schema_mqtt import Zone
 from twisted_mqtt.config.settings import Settings
 from twisted_mqtt.config.zones import FROM_MQTT, FROM_TOP
@@ -168,7 +168,7 @@ def listenerTable() -> Iterator[str]:
     The keys of all kinds of listeners side by side.
     """
     kinds: dict[str, dict[str, Key]] = {}
-    for kind, key in keysOf(Listeners).items():
+    for kind, key in keysOf(ListenerTables).items():
         assert key.table is not None
         kinds[kind] = {name: inner for name, inner, _ in rows(key.table)}
     names = dict.fromkeys(name for keys in kinds.values() for name in keys)
@@ -234,7 +234,7 @@ def document() -> str:
         if key.table is None or key.noEffect:
             continue
         lines += ["", f"## `[{name}]`" if not key.named else f"## `[{name}.<name>]`", ""]
-        if key.table is Listeners:
+        if key.table is ListenerTables:
             lines += [LISTENERS]
             lines += [f"- `{kind}.{usual}`: {bind}" for (kind, usual), bind in USUAL_BINDS.items()]
             lines += ["", *listenerTable()]

@@ -251,7 +251,7 @@ USUAL_BINDS: dict[tuple[str, str], Bind] = {
 }
 
 
-class Listeners(Struct, frozen=True, kw_only=True):
+class ListenerTables(Struct, frozen=True, kw_only=True):
     """
     C{[listener]}: every listener by kind and name. A file that has none gets C{tcp.external} and C{ws.external}.
     """

@@ -13,7 +13,7 @@ from twisted_mqtt.config.keys import NEXT_CONNECTION, NOW, Duration, File, Flag,
 from twisted_mqtt.config.origin import Origin
 from twisted_mqtt.config.registry import DeclarationError, structureOf
 from twisted_mqtt.config.schema_cluster import RPC, Cluster
-from twisted_mqtt.config.schema_listeners import AnyListener, Listeners
+from twisted_mqtt.config.schema_listeners import AnyListener, ListenerTables
 from twisted_mqtt.config.schema_mqtt import MQTT, Zone
 from twisted_mqtt.config.schema_node import (
     ONE_NODE,
@@ -71,7 +71,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     zone: Annotated[
         dict[str, Zone], NEXT_CONNECTION, "Session and protocol options of the listeners that name the zone"
     ] = {}
-    listener: Annotated[Listeners, NEXT_CONNECTION, "Where clients connect"] = Listeners()
+    listener: Annotated[ListenerTables, NEXT_CONNECTION, "Where clients connect"] = ListenerTables()
     broker: Annotated[Broker, "The broker"] = Broker()
     persistence: Annotated[Persistence, "What survives a restart"] = Persistence()
     node: Annotated[Node, "The process"] = Node()

@@ -90,6 +90,15 @@ class Ports(Mapping[str, "IListening"]):
             self._listenDatagrams(settings, protocol, name, path, bind, kind, group, shared, count)
         )
 
+    def reloadCertificates(self) -> dict[str, bool]:
+        """
+        Read the certificates of all ports of extensions again. Those of MQTT's listeners are read with their tables.
+
+        @return: whether they can be used, by the table of the port; what is wrong with those that can't is logged.
+        """
+        outcomes = {listening.path: listening.reloadCertificates() for listening in self._others.values()}
+        return {path: outcome for path, outcome in outcomes.items() if outcome is not None}
+
     async def closeAll(self) -> None:
         """
         Close those that extensions have left open.

@@ -88,6 +88,11 @@ class Reload:
         # Extensions before listeners: nobody is to come in past one.
         await self._changeExtensions(old, new)
         await service.listeners.reload(new, report)
+        for path, usable in service.ports.reloadCertificates().items():
+            if usable:
+                report.done.append(f"{path}: certificates read again")
+            else:
+                report.problems.append(f"{path}: the certificates can't be used; the old ones stay")
 
     def _note(self, difference: Difference) -> None:
         """

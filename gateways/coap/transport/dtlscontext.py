@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from OpenSSL import SSL
 from twisted.logger import Logger
 
-from twisted_mqtt.net.tls.credentials import Credentials, reasonOf
+from twisted_mqtt.net.tls.credentials import TLSCredentials, reasonOf
 from twisted_mqtt.net.tls.opensslprivate import HAVE_PSK, PreSharedKeyCallback
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class DTLSContext:
         context.set_options(SSL.OP_NO_QUERY_MTU | SSL.OP_NO_RENEGOTIATION)
         if options.serverOrder:
             context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
-        credentials = Credentials(context, options)
+        credentials = TLSCredentials(context, options)
         # A client that offers a key wants to be known by it.
         suites = [*(options.pskCiphers or (_PSK_SUITES,))] if self.psk is not None else []
         if self._hasCertificate(keys):

@@ -22,7 +22,7 @@ from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from zope.interface import implementer
 
-from twisted_mqtt.net.tls.credentials import Credentials
+from twisted_mqtt.net.tls.credentials import TLSCredentials
 from twisted_mqtt.net.tls.opensslprivate import PreSharedKeyOffer, Unavailable, verificationError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class ClientContext:
         self.options = options
         self.connecting: WeakKeyDictionary[SSL.Connection, ClientConnections] = WeakKeyDictionary()
         self.context = context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-        credentials = Credentials(context, options)
+        credentials = TLSCredentials(context, options)
         credentials.setVersions()
         credentials.setCiphers()
         context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)

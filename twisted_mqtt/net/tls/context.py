@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from OpenSSL import SSL, crypto
 
-from twisted_mqtt.net.tls.credentials import Credentials
+from twisted_mqtt.net.tls.credentials import TLSCredentials
 from twisted_mqtt.net.tls.opensslprivate import PreSharedKeyCallback, Unavailable, verificationError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class ServerContext:
         self.lastError = ""
         # A connection that is idle keeps no buffers: 34 KB less for each.
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-        credentials = Credentials(context, options)
+        credentials = TLSCredentials(context, options)
         credentials.setVersions()
         credentials.setCiphers()
         self._setOptions()

@@ -49,7 +49,7 @@ _CONTENTS: Final = {
 _END_OF_LIST: Final = b"-----END X509 CRL-----"
 
 
-class Credentials:
+class TLSCredentials:
     """
     Gives what options name to one context.
     """
