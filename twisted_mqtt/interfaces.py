@@ -214,9 +214,10 @@ class IDirectory(Interface):
     """
     Who is here, what is subscribed and what is retained.
 
-    Each method returns a L{Listing<twisted_mqtt.base.listing.Listing>}: it is taken a page at a time, in slices of a
-    millisecond, however many things there are. It shows nothing twice, and all that was there from the first page to
-    the last. C{where} says whether a thing is wanted; it has to be quick, and is asked about each thing once.
+    Each method returns a L{Listing<twisted_mqtt.base.listing.Listing>}: it is taken a page at a time, in slices of
+    less than a millisecond, however many things there are. It shows nothing twice, and all that was there from the
+    first page to the last. C{where} says whether a thing is wanted; it has to be quick, and is asked about each thing
+    once.
     C{topicTree} is the name of a topic tree, '' the default one; sessions and their subscriptions are those of all.
     """
 

@@ -5,10 +5,13 @@ filters have subscribers.
 
 from __future__ import annotations
 
+import gc
 import random
+from time import thread_time
 from typing import Any
 
 from tests.kits.brokercase import BrokerTestCase
+from tests.kits.manysessions import ManySessions
 from twisted_mqtt.base.listing import Listing
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import Publish, Subscribe, SubscriptionRequest, Unsubscribe
@@ -35,7 +38,7 @@ class DirectoryTestCase(BrokerTestCase):
         The next page.
         """
         page = listing.next(size)
-        self.clock.advance(0)
+        self.clock.pump([0.001] * 50)
         return list(self.successResultOf(page))
 
     def names(self, listing: Listing[Any]) -> list[str]:
@@ -337,6 +340,52 @@ class RetainedTests(DirectoryTestCase):
                 self.broker.publish(Message(topic, chance.choice([b"", b"q"]), 0, True))
         self.assertEqual(len(seen), len(set(seen)))
         self.assertEqual(set(steady) - set(seen), set())
+
+
+class SliceTests(DirectoryTestCase):
+    """
+    Many things.
+    """
+
+    def test_slices(self) -> None:
+        """
+        Nobody waits for 5 ms, as far as that is our doing, while somebody goes through many things: every turn takes
+        less processor time. The whole takes many times that.
+        """
+        count = 4000
+        sessions = ManySessions(self.broker, 4)
+        for number in range(count):
+            sessions.make(number)
+        directory = self.broker.directory
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        whole = 0.0
+        for listing, expected in (
+            (directory.sessions(lambda session: session.username != ""), count),
+            (directory.sessions(key=lambda session: session.clientID), count),
+            (directory.subscriptions(), 4 * count),
+            (directory.filters(), 4 * count),
+            (directory.sessions(lambda session: session.username == "user-7"), count // 100),
+        ):
+            took, found = self.turns(listing)
+            self.assertEqual(found, expected)
+            self.assertLess(max(took), 0.005)
+            whole += sum(took)
+        self.assertGreater(whole, 0.02)
+
+    def turns(self, listing: Listing[Any]) -> tuple[list[float], int]:
+        """
+        The seconds of processor time that each turn takes until a listing is exhausted, and how much it has shown.
+        """
+        took: list[float] = []
+        found: list[Any] = []
+        listing.everything().addCallback(found.extend)
+        while not listing.exhausted:
+            began = thread_time()
+            self.clock.advance(0.0003)
+            took.append(thread_time() - began)
+        return took, len(found)
 
 
 class FilterWatchTests(DirectoryTestCase):

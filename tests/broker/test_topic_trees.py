@@ -51,7 +51,7 @@ class World:
         """
         found: list[_T] = []
         listing.everything().addCallback(found.extend)
-        self.clock.advance(0)
+        self.clock.pump([0.001] * 50)
         assert listing.exhausted
         return found
 

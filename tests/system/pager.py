@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from msgspec import Struct
 from twisted.internet.defer import Deferred
 
-from gateways.client import GatewayClient
+from tests.kits.manysessions import ManySessions
 from twisted_mqtt.base.waiting import nextTurn
-from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.core.message import Message
 
 if TYPE_CHECKING:
@@ -34,27 +33,6 @@ class Settings(Struct, frozen=True, kw_only=True):
     subscriptions: Annotated[int, "How many subscriptions each of them has"] = 10
 
 
-class Nobody:
-    """
-    The owner of clients that are never here.
-    """
-
-    def receive(self, *args: object) -> None:
-        """
-        Nothing comes.
-        """
-
-    def released(self, packetID: int) -> None:
-        """
-        Nothing comes.
-        """
-
-    def sentAway(self, reason: int, text: str) -> None:
-        """
-        It is away already.
-        """
-
-
 class Pager:
     """
     The extension.
@@ -63,6 +41,7 @@ class Pager:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._paging = False
+        self._stopping = False
         self._going: Deferred[None] | None = None
 
     async def start(self, context: Any) -> None:
@@ -70,9 +49,9 @@ class Pager:
         Make the sessions, then wait for what is to be done.
         """
         self._broker = context.broker
-        profile = ListenerProfile("pager", self._broker.settings.resolveZone("external"))
+        sessions = ManySessions(self._broker, self._settings.subscriptions)
         for number in range(self._settings.sessions):
-            self._makeSession(profile, number)
+            sessions.make(number)
             if number % 10 == 9:
                 await nextTurn(self._broker.clock)
         self._watches = [
@@ -86,16 +65,10 @@ class Pager:
         End, and let the last page come.
         """
         self._paging = False
+        self._stopping = True
         for watch in self._watches:
             watch.close()
         return self._going
-
-    def _makeSession(self, profile: ListenerProfile, number: int) -> None:
-        client = GatewayClient(self._broker, profile, Nobody(), "pager", None)  # type: ignore[arg-type]  # a test double
-        client.connect(f"session-{number}", f"user-{number % 100}", cleanStart=False, sessionExpiry=0xFFFFFFFF)
-        for each in range(self._settings.subscriptions):
-            client.subscribe(f"s/{number}/#" if each == 0 else f"s/{number}/{each}")
-        client.lost("away")
 
     def _begin(self, message: Message) -> None:
         self._paging = True
@@ -120,7 +93,7 @@ class Pager:
 
     async def _page(self) -> None:
         """
-        Go through everything in pages, again and again.
+        Go through everything in pages, again and again; what has begun comes to its end.
         """
         directory = self._broker.directory
         seen = {"rounds": 0, "sessions": 0, "subscriptions": 0, "filters": 0, "sorted": 0, "named": 0}
@@ -131,16 +104,15 @@ class Pager:
             seen["filters"] += await self._all(directory.filters(), 1000)
             seen["sorted"] += await self._all(directory.sessions(key=lambda session: session.createdAt), 100)
             seen["named"] += await self._all(directory.sessions(lambda session: session.username == "user-7"), 100)
-            if self._paging:
-                seen["rounds"] += 1
+            seen["rounds"] += 1
         self._broker.publish(Message("pager/pages", json.dumps({**seen, "seconds": perf_counter() - began}).encode()))
 
     async def _all(self, listing: Listing[Any], size: int, look: Any = repr) -> int:
         """
-        Look at all that a listing shows, as long as that is wanted; returns how much it was.
+        Look at all that a listing shows, unless the broker stops; returns how much it was.
         """
         count = 0
-        while self._paging and not listing.exhausted:
+        while not self._stopping and not listing.exhausted:
             page = await listing.next(size)
             for each in page:
                 look(each)
