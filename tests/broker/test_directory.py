@@ -350,7 +350,7 @@ class SliceTests(DirectoryTestCase):
     def test_slices(self) -> None:
         """
         Nobody waits for 5 ms, as far as that is our doing, while somebody goes through many things: every turn takes
-        less processor time. The whole takes many times that.
+        less processor time. The whole takes several times that.
         """
         count = 4000
         sessions = ManySessions(self.broker, 4)
@@ -372,7 +372,7 @@ class SliceTests(DirectoryTestCase):
             self.assertEqual(found, expected)
             self.assertLess(max(took), 0.005)
             whole += sum(took)
-        self.assertGreater(whole, 0.02)
+        self.assertGreater(whole, 0.01)
 
     def turns(self, listing: Listing[Any]) -> tuple[list[float], int]:
         """

@@ -80,9 +80,10 @@ class Listing(Generic[_T]):
                 yield None
             run.sort(reverse=reverse)
             runs.append(run)
+            run = []
             yield None
-            for _, found in merge(*runs, reverse=reverse):
-                yield find(found)
+            for _, name in merge(*[_drained(run) for run in runs], reverse=reverse):
+                yield find(name)
 
         return cls(clock, ordered())
 
@@ -184,3 +185,12 @@ class Listing(Generic[_T]):
         if self._call is not None:
             self._call.cancel()
             self._call = None
+
+
+def _drained(run: list[tuple[object, str]]) -> Iterator[tuple[object, str]]:
+    """
+    The entries of a run, which is empty in the end: to free a hundred thousand of them at once takes ten milliseconds.
+    """
+    run.reverse()
+    while run:
+        yield run.pop()

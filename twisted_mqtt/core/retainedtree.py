@@ -132,31 +132,29 @@ class RetainedTree:
             yield message if matches(topicFilter, message.topic) else None
         if topicFilter.count("/") > DEEP:
             return
-        # A level that goes has no message left below it. If it comes again it is another, and is not visited.
-        levels = topicFilter.split("/")
-        stack: list[tuple[RetainedNode, int]] = [(self._root, 0)]
+        # A level that goes and comes again meanwhile has no message that was there all the time; each is visited once.
+        filters = topicFilter.split("/")
+        # A level, how many levels of the filter are above what is below it, and which of that is still to be visited.
+        stack: list[tuple[RetainedNode, int, list[str]]] = [(self._root, 0, _wanted(self._root, filters[0], True))]
         while stack:
-            node, index = stack.pop()
-            if index == len(levels):
-                yield node.message
+            node, index, levels = stack[-1]
+            if not levels:
+                stack.pop()
                 continue
-            level = levels[index]
-            children = node.children
-            if level == "#":
-                yield node.message
-            if children is None:
+            name = levels.pop()
+            child = None if node.children is None else node.children.get(name)
+            if child is None:
+                yield None
                 continue
-            if level == "#" or level == "+":
-                below = index if level == "#" else index + 1
-                first = node is self._root
-                for name, child in list(children.items()):
-                    if not first or not name.startswith("$"):  # [MQTT-4.7.2-1]
-                        stack.append((child, below))
-            else:
-                found = children.get(level)
-                if found is not None:
-                    stack.append((found, index + 1))
-            yield None
+            if filters[index] != "#":
+                index += 1
+            if index == len(filters):
+                yield child.message
+                continue
+            yield child.message if filters[index] == "#" else None
+            levels = _wanted(child, filters[index], False)
+            if levels:
+                stack.append((child, index, levels))
 
     def _prune(self, node: RetainedNode, levels: list[str], index: int) -> None:
         if index == len(levels):
@@ -197,3 +195,18 @@ class RetainedTree:
             found_ = children.get(level)
             if found_ is not None:
                 self._walk(found_, levels, index + 1, found)
+
+
+def _wanted(node: RetainedNode, level: str, first: bool) -> list[str]:
+    """
+    The levels below one that a level of a filter matches.
+
+    @param first: whether they are the first levels of topics.
+    """
+    children = node.children
+    if children is None:
+        return []
+    if level == "#" or level == "+":
+        # [MQTT-4.7.2-1]
+        return [name for name in children if not name.startswith("$")] if first else list(children)
+    return [level]

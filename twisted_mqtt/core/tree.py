@@ -317,19 +317,27 @@ class SubscriptionTree:
                 yield matching if matching in part else None
         for matching in list(self._deep):
             yield matching if matching in self._deep else None
-        # A level that goes has no filter left below it. If it comes again it is another, and is not visited.
-        stack: list[tuple[TreeNode, str]] = [(self._root, "")]
+        # A level that goes and comes again meanwhile has no filter that was there all the time; each is visited once.
+        root = self._root
+        if root.rest is not None:
+            yield "#"
+        stack: list[tuple[TreeNode, str, list[str]]] = [(root, "", _below(root))]
         while stack:
-            node, prefix = stack.pop()
-            if node.rest is not None:
-                yield prefix + "#"
-            if not node.empty():
-                yield prefix[:-1]
-            if node.plus is not None:
-                stack.append((node.plus, prefix + "+/"))
-            if node.children is not None:
-                stack.extend([(child, f"{prefix}{level}/") for level, child in node.children.items()])
-            yield None
+            node, prefix, levels = stack[-1]
+            if not levels:
+                stack.pop()
+                continue
+            level = levels.pop()
+            child = node.plus if level == "+" else None if node.children is None else node.children.get(level)
+            if child is None:
+                yield None
+                continue
+            if child.rest is not None:
+                yield f"{prefix}{level}/#"
+            yield None if child.empty() else prefix + level
+            levels = _below(child)
+            if levels:
+                stack.append((child, f"{prefix}{level}/", levels))
 
     def _leafFor(self, matching: str) -> Leaf:
         if not hasWildcard(matching):
@@ -415,6 +423,16 @@ def _isSubscribed(leaf: Leaf, group: str | None) -> bool:
     if group is None:
         return leaf.single is not None or leaf.many is not None
     return leaf.groups is not None and group in leaf.groups
+
+
+def _below(node: TreeNode) -> list[str]:
+    """
+    The levels below one.
+    """
+    levels = [] if node.children is None else list(node.children)
+    if node.plus is not None:
+        levels.append("+")
+    return levels
 
 
 def _prune(node: TreeNode, levels: list[str], index: int) -> None:
