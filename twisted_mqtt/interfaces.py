@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.broker.bans import Bans
     from twisted_mqtt.broker.client import ClientInfo
     from twisted_mqtt.broker.directory import FilterWatch
+    from twisted_mqtt.broker.interconnect import Interconnect
     from twisted_mqtt.broker.permissions import KnownPermission
     from twisted_mqtt.broker.retained import PayloadReader, RetainedMessages
     from twisted_mqtt.broker.subscribing import Subscribing
@@ -288,6 +289,7 @@ class IBroker(Interface):
     router: Router = Attribute("For those who make connections.")
     outbox: Outbox = Attribute("For those who make connections.")
     wheel: TimerWheel = Attribute("Deadlines to the second.")
+    interconnect: Interconnect = Attribute("What a cluster needs: sessions that move, messages of other nodes.")
     retained: RetainedMessages = Attribute("The retained messages.")
     clients: Mapping[str, IClient] = Attribute(
         "Who is connected, by C{scoped(topicTree, clientID)}. Not to be changed."

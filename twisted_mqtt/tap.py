@@ -60,14 +60,15 @@ class Options(usage.Options):
         """
         Read the configuration, and have C{twistd} log as it says, unless the command line says otherwise.
 
-        @raise SystemExit: there is something wrong with it, and all of that has been said.
+        @raise usage.UsageError: with everything that is wrong with it.
         """
         try:
             self.settings = readSettings(self["config"], os.environ)
         except ConfigurationError as error:
-            # Not a usage.UsageError: twistd would print how it is called before what a person has to read.
-            print(error, file=sys.stderr)
-            raise SystemExit(1) from None
+            if self["check"]:
+                print(error, file=sys.stderr)
+                raise SystemExit(1) from None
+            raise usage.UsageError(str(error)) from None
         if self["check"]:
             for warning in self.settings.warnings:
                 print(f"warning: {warning}", file=sys.stderr)
@@ -83,8 +84,7 @@ class Options(usage.Options):
             console = LogFile.fromFullPath("twistd.log") if daemon and self.settings.log.to != "file" else None
             self.log = BrokerLog(self.settings.log, console)
         except OSError as error:
-            print(f"log: {error}", file=sys.stderr)
-            raise SystemExit(1) from None
+            raise usage.UsageError(f"log: {error}") from None
 
     def _useStore(self) -> None:
         """

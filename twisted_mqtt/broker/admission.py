@@ -7,7 +7,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from twisted_mqtt.base.waiting import Maybe, then
@@ -36,6 +36,10 @@ from twisted_mqtt.hooks.packets import PacketContext, during
 from twisted_mqtt.hooks.verdicts import AuthResult, Challenge, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.python.failure import Failure
+
     from twisted_mqtt.broker.bans import Bans
     from twisted_mqtt.broker.permissions import Permissions
     from twisted_mqtt.broker.sessions import SessionRegistry
@@ -56,9 +60,12 @@ class AdmissionControl:
     Decides which clients come in, and opens their sessions: what each L{Admission} asks on its way.
 
     @ivar closed: whether no client is let in any more, because the broker is shutting down.
+    @ivar beforeSession: called with a client that is let in, before it is given its session: a cluster fetches the
+        session from the node that has it. Its result, or what its Deferred fires with, is a reason code: from 0x80 on
+        the client stays out. L{None} for no such step.
     """
 
-    __slots__ = ("bans", "closed", "counters", "hooks", "permissions", "registry", "router", "store")
+    __slots__ = ("bans", "beforeSession", "closed", "counters", "hooks", "permissions", "registry", "router", "store")
 
     def __init__(
         self,
@@ -78,6 +85,7 @@ class AdmissionControl:
         self.router = router
         self.store = store
         self.closed = False
+        self.beforeSession: Callable[[ClientInfo], Maybe[int]] | None = None
 
     def admit(self, client: ClientInfo, request: Connect, connection: Connection) -> Maybe[Admission]:
         """
@@ -345,6 +353,34 @@ class Admission:
         if self.connection.closed:  # it has gone while somebody was asked about it
             return self._refuse(NOT_AUTHORIZED)
         client.expiryInterval = self._expiryInterval()
+        step = control.beforeSession
+        if step is None:
+            return self._openSession()
+        try:
+            outcome = step(client)
+        except Exception:
+            return self._stepFailed(None)
+        if isinstance(outcome, int):
+            return self._stepped(outcome)
+        return outcome.addCallbacks(self._stepped, self._stepFailed)
+
+    def _stepped(self, reason: int) -> Maybe[Admission]:
+        if reason >= 0x80:
+            return self._refuse(reason)
+        if self.connection.closed:
+            return self._refuse(NOT_AUTHORIZED)
+        if self._control.closed:
+            return self._refuse(SERVER_SHUTTING_DOWN)
+        return self._openSession()
+
+    def _stepFailed(self, failure: Failure | None) -> Maybe[Admission]:
+        if failure is not None and failure.check(CancelledError):  # the connection is lost
+            return self._refuse(NOT_AUTHORIZED)
+        _log.failure("What comes before the session of {client} failed", failure, client=self.client)
+        return self._refuse(SERVER_UNAVAILABLE)
+
+    def _openSession(self) -> Maybe[Admission]:
+        control, client, request = self._control, self.client, self.request
         progress = control.router.progress
         if progress.broken and client.expiryInterval and control.store.durable:
             return self._refuse(QUOTA_EXCEEDED)  # its session could not be kept

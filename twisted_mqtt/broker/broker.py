@@ -28,6 +28,7 @@ from twisted_mqtt.broker.client import ClientInfo
 from twisted_mqtt.broker.directory import Directory, FilterWatch, FilterWatches
 from twisted_mqtt.broker.figures import register as registerFigures
 from twisted_mqtt.broker.figures import registerParts
+from twisted_mqtt.broker.interconnect import Interconnect
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.broker.overload import OverloadGuard
 from twisted_mqtt.broker.permissions import KnownPermission, Permissions
@@ -88,6 +89,7 @@ class Broker(Service):
     @ivar bans: who is not let in.
     @ivar permissions: what those who are may do.
     @ivar admissions: lets clients in.
+    @ivar interconnect: what a cluster needs.
     @ivar subscriptions: subscribes for clients.
     @ivar publishing: lets clients publish, where the core does not do it by itself.
     @ivar watching: who is shown messages.
@@ -158,6 +160,7 @@ class Broker(Service):
         self.subscriptions = SubscriptionService(
             self.hooks, self.counters, self.permissions, self.router, self.retained, self.store, clock
         )
+        self.interconnect = Interconnect(self)
         self.publishing = Publishing(self.router, self.store.room, self.permissions, clock, self.publish)
         self.watching = Watching(self.router, clock)
         self._safety = Safety(self.router)

@@ -64,7 +64,7 @@ class Redispatch:
         Go on with one that a former process has begun.
         """
         session.shut = True
-        session.redispatcher = lambda inflight, waiting, complete: self._take(session, inflight, waiting, complete)
+        session.pageTaker = lambda inflight, waiting, complete: self._take(session, inflight, waiting, complete)
         self._next(None, session)
 
     def _next(self, _: object, session: Session) -> None:
@@ -95,7 +95,7 @@ class Redispatch:
         shared = [each for each in left if each.share is not None and not 0.0 < each.message.expiresAt <= now]
         self._router.redispatch(shared, session)
         if complete:
-            session.redispatcher = None
+            session.pageTaker = None
             session.subscriptions.clear()
             self._store.removeSession(session)
             session.journal = None

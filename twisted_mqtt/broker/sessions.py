@@ -7,7 +7,7 @@ It is compiled like the core, for every connection goes through it.
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.logger import Logger
 
@@ -21,6 +21,7 @@ from twisted_mqtt.core.parteddict import PartedDict
 from twisted_mqtt.core.reasons import ADMINISTRATIVE_ACTION, SESSION_TAKEN_OVER
 from twisted_mqtt.core.router import Router
 from twisted_mqtt.core.session import NEVER, Session
+from twisted_mqtt.core.topics import splitShare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,17 @@ _log = Logger()
 _SLACK: Final = 1000
 
 
+class Export(Protocol):
+    """
+    A session on its way to another node.
+    """
+
+    def cancel(self) -> None:
+        """
+        It stays here.
+        """
+
+
 class SessionRegistry:
     """
     The clients and the sessions of a broker.
@@ -41,6 +53,7 @@ class SessionRegistry:
     @ivar clients: those that are connected, by client identifier; where they are not in the default topic tree, by that
         of L{scoped<twisted_mqtt.core.topics.scoped>}.
     @ivar sessions: all that live, likewise.
+    @ivar exports: the sessions that are on their way to another node, and what reads them.
     @ivar now: the time, in seconds since the epoch.
     """
 
@@ -62,6 +75,7 @@ class SessionRegistry:
         """
         self.clients: dict[str, ClientInfo] = {}
         self.sessions: PartedDict[Session] = PartedDict()
+        self.exports: dict[Session, Export] = {}
         self.now = now
         self._router = router
         self._counters: Counters = router.counters
@@ -96,6 +110,8 @@ class SessionRegistry:
                 self._counters.session_takeovered += 1
                 self._hooks.sessionTakeovered.run(old, session)
         now = self.now()
+        if session is not None and self.exports:
+            self._keep(session)
         if session is not None:
             ended = session.expiresAt != 0.0 and session.expiresAt <= now
             if cleanStart or ended or session.mountpoint != client.mountpoint:  # [MQTT-3.1.2-4]
@@ -249,6 +265,69 @@ class SessionRegistry:
             self.sessions[session.key] = session
             self._endLater(session)
 
+    def _keep(self, session: Session) -> None:
+        """
+        Give up moving a session to another node: its client has come here, or it ends.
+        """
+        export = self.exports.pop(session, None)
+        if export is not None:
+            export.cancel()
+
+    def release(self, session: Session) -> None:
+        """
+        Forget a session that another node has by now, with everything that belongs to it. Its messages and its will are
+        there.
+        """
+        self.exports.pop(session, None)
+        session.shut = True
+        key = session.key
+        if self.sessions.get(key) is session:
+            del self.sessions[key]
+        for subscription in session.subscriptions.values():
+            share = subscription.share
+            self._router.unsubscribe(
+                session.topicTree, subscription.matching, session, None if share is None else share.name
+            )
+        session.subscriptions.clear()
+        self._wills.cancel(session)
+        if session.journal is not None:
+            self._store.removeSession(session)
+            session.journal = None
+        self._counters.session_terminated += 1
+        if self._hooks.sessionTerminated.callbacks:
+            self._hooks.sessionTerminated.run(session.info, "moved", session)
+
+    def adopt(self, session: Session) -> None:
+        """
+        Take a session from another node, its client away: it is among the others from now on. One that is here for the
+        same client ends; if its client is connected, it is sent away.
+        """
+        key = session.key
+        client = self.clients.get(key)
+        if client is not None:
+            self.sendAway(client, SESSION_TAKEN_OVER)
+        old = self.sessions.get(key)
+        if old is not None:
+            self._endSession(old, "discarded")
+        for subscription in session.subscriptions.values():
+            self._router.subscribe(session.topicTree, subscription, splitShare(subscription.topicFilter)[0])
+            if session.journal is not None:
+                self._store.saveSubscription(session, subscription)
+        self.sessions[key] = session
+        if session.journal is not None:
+            self._store.saveSession(session)
+        self._endLater(session)
+
+    def adoptWill(self, session: Session, will: Message, seconds: float) -> None:
+        """
+        Take the will of the client of a session that was adopted.
+
+        @param seconds: after which it is published, unless the client comes back to its session before.
+        """
+        self._wills.delay(session, will, seconds)
+        if session.journal is not None:
+            self._store.saveWill(session.key, will, self.now() + seconds, seconds)
+
     def _persist(self, session: Session, client: ClientInfo) -> None:
         """
         Have the store keep a session as long as it can outlive its connection, and no longer.
@@ -284,6 +363,8 @@ class SessionRegistry:
     def _endSession(self, session: Session, how: str, reason: int | str = "expired") -> None:
         if session.shut:
             return
+        if self.exports:
+            self._keep(session)
         session.shut = True
         key = session.key
         if self.sessions.get(key) is session:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from zope.interface import implementer
 
-from twisted_mqtt.broker.client import ClientInfo
-from twisted_mqtt.broker.listenerprofile import ListenerProfile
+from twisted_mqtt.broker.absent import AbsentSessions
 from twisted_mqtt.broker.redispatch import LEFT
-from twisted_mqtt.core.session import NEVER, Session
+from twisted_mqtt.core.session import NEVER
 from twisted_mqtt.core.topics import splitShare, unscoped
 from twisted_mqtt.interfaces import IStoreOwner
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.broker.broker import Broker
     from twisted_mqtt.broker.retained import PayloadReader
     from twisted_mqtt.core.message import Message
+    from twisted_mqtt.core.session import Session
     from twisted_mqtt.core.subscription import Subscription
     from twisted_mqtt.stores.rows import KeptSession
 
@@ -38,7 +38,7 @@ class StoreOwner:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self.nodeName = broker.nodeName
-        self._profiles: dict[str, ListenerProfile] = {}
+        self._absent = AbsentSessions(broker)
         # Sessions that had ended, and left something for others.
         self._left: list[Session] = []
 
@@ -58,30 +58,12 @@ class StoreOwner:
             # It was to end with its connection, and that has ended with the process.
             return None
         broker = self._broker
-        profile = self._profileOf(kept.zone)
         topicTree, clientID = unscoped(kept.key)
-        session = Session(
-            clientID,
-            profile.limits,
-            broker.counters,
-            broker.switches,
-            broker,
-            kept.createdAt,
-            kept.mountpoint,
-            topicTree,
+        session = self._absent.make(
+            clientID, topicTree, kept.username, kept.mountpoint, kept.zone, kept.expiry, kept.createdAt
         )
-        session.username = kept.username
-        session.zone = kept.zone
-        session.expiryInterval = kept.expiry
         if kept.expiry not in (NEVER, LEFT):
             session.expiresAt = kept.expiresAt or broker.now() + kept.expiry
-        client = ClientInfo(profile, None)
-        client.clientID = clientID
-        client.topicTree = topicTree
-        client.username = kept.username
-        client.mountpoint = kept.mountpoint
-        client.expiryInterval = kept.expiry
-        session.info = client
         if kept.expiry == LEFT:
             self._left.append(session)
         else:
@@ -138,15 +120,6 @@ class StoreOwner:
                 broker.registry.restore(session)
         broker.bans.load()
         broker.alarms.load()
-
-    def _profileOf(self, zone: str) -> ListenerProfile:
-        profile = self._profiles.get(zone)
-        if profile is None:
-            settings = self._broker.settings
-            # A zone that the configuration has no more is replaced by that of most clients.
-            profile = ListenerProfile("", settings.resolveZone(zone if zone in settings.zone else "external"))
-            self._profiles[zone] = profile
-        return profile
 
     # While it runs
 

@@ -214,7 +214,7 @@ class Watching:
         for topicFilter in filters:
             self._router.watches.add(Subscription(queue, topicFilter))
         self.watches[watch] = None
-        self._router.watched = True
+        self._router.setWatched(True)
         return watch
 
     def remove(self, watch: Watch) -> None:
@@ -226,7 +226,7 @@ class Watching:
         del self.watches[watch]
         for topicFilter in watch.topicFilters:
             self._router.watches.remove(topicFilter, watch.queue)
-        self._router.watched = bool(self.watches)
+        self._router.setWatched(bool(self.watches))
 
     def wake(self, watch: Watch) -> None:
         """

@@ -4,11 +4,11 @@ What must hold between keys: each of them is right by itself, but not together.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from twisted_mqtt.config.forms import FILE, unknownCiphers
 from twisted_mqtt.config.grammar import Unfit
-from twisted_mqtt.config.problems import misspelt, nearest
+from twisted_mqtt.config.problems import nearest
 from twisted_mqtt.config.registry import IDeclaration, Registry
 from twisted_mqtt.config.schema_listeners import (
     AnyListener,
@@ -22,11 +22,9 @@ from twisted_mqtt.config.source import Path, Source
 from twisted_mqtt.config.values import Bind
 
 
-def check(settings: Settings, source: Source, registry: Registry[IDeclaration], given: Collection[str]) -> None:
+def check(settings: Settings, source: Source, registry: Registry[IDeclaration]) -> None:
     """
     Note in the source what does not fit together.
-
-    @param given: the keys that are not the defaults, in full.
 
     A table with a problem of its own is left alone: what is wrong there would only be said twice.
     """
@@ -43,7 +41,6 @@ def check(settings: Settings, source: Source, registry: Registry[IDeclaration], 
         path = tuple(declaration.table.split(".")) if declaration else (name,)
         if isinstance(zone := getattr(table, "zone", None), str) and not source.faulty(path):
             _zoneExists(settings, source, (*path, "zone"), zone)
-    _tablesAreUsed(settings, source, registry, given)
     _addressesDiffer(source, sound)
     _watermarksFit(settings, source)
     if source.faulty(("persistence",)):
@@ -69,31 +66,6 @@ def _zoneExists(settings: Settings, source: Source, path: Path, zone: str) -> No
         close = nearest(zone, settings.zone)
         advice = f'the nearest is "{close}"' if close else f"there are {', '.join(sorted(settings.zone))}"
         source.problem(path, zone, f"there is no such zone; {advice}")
-
-
-def _tablesAreUsed(
-    settings: Settings, source: Source, registry: Registry[IDeclaration], given: Collection[str]
-) -> None:
-    """
-    A zone that nobody is in is probably another one, misspelt; a table whose extension does not start has no effect.
-    """
-    used = {listener.zone for listener in settings.listener} | {"external", "internal"}
-    for name, table in settings.extensions.items():
-        declaration = registry.find(name)
-        used.add(getattr(table, "zone", "external"))
-        # Retained messages are kept in any case, as the table says.
-        if declaration is None or name in (*settings.startingExtensions, "retainer") or hasattr(table, "enable"):
-            continue
-        if any(key == declaration.table or key.startswith(f"{declaration.table}.") for key in given):
-            source.warnings.append(
-                f"[{declaration.table}] has no effect: plugins.load does not name {name}, so it does not start"
-            )
-    for zone in settings.zone.keys() - used:
-        close = misspelt(zone, used)
-        if close is not None:
-            source.problem(("zone", zone), None, f'no listener is in such a zone; did you mean "{close}"?')
-        else:
-            source.warnings.append(f"[zone.{zone}] has no effect: no listener is in that zone")
 
 
 def _admitsSomebody(source: Source, listener: AnyListener) -> None:

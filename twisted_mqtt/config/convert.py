@@ -7,7 +7,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from itertools import takewhile
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -41,13 +40,6 @@ class Conversion:
         self.elsewhere = elsewhere
         self.root = root
         self.idle: list[str] = []
-        self._trees: list[tuple[type[Struct], Path]] = [(root, ())]
-
-    def add(self, structure: type[Struct], path: Path) -> None:
-        """
-        Know of the keys of a tree that stands apart from the root's: that of an extension.
-        """
-        self._trees.append((structure, path))
 
     def built(
         self, structure: type[S], raw: object, path: Path, short: str | None = None, **filled: object
@@ -193,13 +185,8 @@ class Conversion:
         """
         What to write in place of a key that does not exist.
         """
-        homes: list[str] = []
-        for structure, at in self._trees:
-            # Keys of an extension are no advice for the tables of others.
-            if path[: len(at)] == at:
-                homes.extend(homesOf(structure, ".".join(at)).get(name, ()))
-        if homes:
-            return f"there is no such key here; it belongs {' or '.join(_closest(homes, path))}"
+        if homes := homesOf(self.root).get(name):
+            return f"there is no such key here; it belongs {' or '.join(homes)}"
         if close := nearest(name, known):
             return f'there is no such key; the nearest is "{close}"'
         if len(known) <= _FEW:
@@ -213,26 +200,12 @@ class Conversion:
         return ".".join(path) in {problem.key for problem in self.source.problems}
 
 
-def _closest(homes: list[str], path: Path) -> list[str]:
-    """
-    Of several tables that have a key, those that are most like the one in which it stands.
-    """
-
-    def alike(home: str) -> int:
-        words = re.findall(r"[\w<>]+", home.partition("[")[2])
-        pairs = zip(words, path, strict=False)
-        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1] or pair[0].startswith("<"), pairs))
-
-    most = max(map(alike, homes))
-    return list(dict.fromkeys(home for home in homes if alike(home) == most))
-
-
 def _isNumber(name: str) -> bool:
     return re.fullmatch("[0-9]{1,9}", name) is not None
 
 
 @functools.cache
-def homesOf(root: type[Struct], at: str = "") -> dict[str, list[str]]:
+def homesOf(root: type[Struct]) -> dict[str, list[str]]:
     """
     In which tables each key stands, as a person would say it.
     """
@@ -248,5 +221,5 @@ def homesOf(root: type[Struct], at: str = "") -> dict[str, list[str]]:
                 inner = f"{path}.{key.name}" if path else key.name
                 visit(key.table, f"{inner}.<name>" if key.named else inner)
 
-    visit(root, at)
+    visit(root, "")
     return homes

@@ -39,9 +39,7 @@ def parseBind(value: object) -> Bind:
         value = str(value)
     written = text(value).strip()
     host, colon, port = written.rpartition(":")
-    if re.fullmatch(r"[0-9]{1,9}", port) and int(port) > 65535:
-        raise Unfit("must have a port from 0 to 65535")
-    if not re.fullmatch(r"[0-9]{1,5}", port):
+    if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise Unfit
     if not colon:
         return Bind(_ALL_ADDRESSES, int(port))

@@ -80,16 +80,6 @@ def shown(key: str, value: object) -> str:
     return written if len(written) <= 80 else written[:76] + "..."
 
 
-def misspelt(word: str, known: Iterable[str]) -> str | None:
-    """
-    The known word that this one is but for a slip of the finger or two; C{None} where it may well be a name of its own.
-    """
-    close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.8)
-    if not close or abs(len(close[0]) - len(word)) > 1 or word.lower().startswith(close[0]):
-        return None
-    return close[0]
-
-
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """
     The known word that was probably meant.

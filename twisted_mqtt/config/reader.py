@@ -142,7 +142,7 @@ def _settings(source: Source, origin: Origin, overrides: Mapping[Path, object] |
         places = source.places()
         reading = _Reading(source, registry)
         settings = reading.settings()
-        check(settings, source, registry, places)
+        check(settings, source, registry)
     if source.problems:
         raise ConfigurationError(sorted(source.problems, key=lambda problem: (problem.file, problem.line or 0)))
     settings.warnings.extend(source.warnings)
@@ -234,10 +234,7 @@ class _Reading:
         except DeclarationError as error:
             self._source.problem(path, None, str(error))
             return None
-        if structure is None:
-            return None
-        self._conversion.add(structure, path)
-        return self._conversion.built(structure, raw, path, declaration.short)
+        return None if structure is None else self._conversion.built(structure, raw, path, declaration.short)
 
     def _taken(self, declaration: IDeclaration) -> Any:
         if not declaration.table:
@@ -268,7 +265,7 @@ class _Reading:
             if isinstance(within, dict) and path[-1] in within:
                 del within[path[-1]]
                 self._source.problem(
-                    path, None, f'this release has no extension "{extension}", and none is installed: remove the table'
+                    path, None, f'no extension "{extension}" is installed: install it, or remove the table'
                 )
                 if not within and path[0] in self._source.tables and not self._source.tables[path[0]]:
                     del self._source.tables[path[0]]

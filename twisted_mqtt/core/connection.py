@@ -75,6 +75,7 @@ class Connection(Sender):
         "peerHost",
         "mountpoint",
         "topicTree",
+        "displaced",
         "receiveMaximum",
         "receivedMessages",
         "receivedBytes",
@@ -97,6 +98,8 @@ class Connection(Sender):
         self.peerHost: str | None = None
         self.mountpoint: str = ""
         self.topicTree: str = ""
+        # Whether it has one of these two: one test for each message, where there were two.
+        self.displaced: bool = False
         self.receiveMaximum: int = 0
         self.receivedMessages: int = 0
         self.receivedBytes: int = 0
@@ -117,6 +120,7 @@ class Connection(Sender):
         self.version5 = self.version == 5
         self.mountpoint = session.mountpoint
         self.topicTree = session.topicTree
+        self.displaced = bool(self.mountpoint or self.topicTree)
         self._generation = self.router.switches.aclGeneration
 
     def receive(self, data: bytes, now: float) -> list[Packet]:
@@ -212,10 +216,10 @@ class Connection(Sender):
         message = Message(topic, payload, qos, False, None, self.clientID, now)
         message.username = self.username
         message.peerHost = self.peerHost
-        if self.topicTree:
+        if self.displaced:
             message.topicTree = self.topicTree
-        if self.mountpoint:
-            message.topic = mounted(self.mountpoint, topic)
+            if self.mountpoint:
+                message.topic = mounted(self.mountpoint, topic)
         elif self.version5:
             message.whole5 = whole
             if head is not None and tail is not None:

@@ -35,6 +35,7 @@ class Message:
 
     @ivar topic: the topic name in its topic tree, mount points included.
     @ivar topicTree: the topic tree in which it is routed and retained; empty for the default one.
+    @ivar origin: the name of the node that it was published on; empty for this node.
     @ivar qos: as published.
     @ivar retain: as published.
     @ivar properties: those that travel with a message (payload format, content type, response topic, correlation
@@ -53,6 +54,7 @@ class Message:
     __slots__ = (
         "topic",
         "topicTree",
+        "origin",
         "payload",
         "qos",
         "retain",
@@ -96,6 +98,7 @@ class Message:
     ) -> None:
         self.topic: str = topic
         self.topicTree: str = ""
+        self.origin: str = ""
         self.payload: bytes = payload
         self.qos: int = qos
         self.retain: bool = retain
@@ -174,6 +177,7 @@ class Message:
             self.system if system is None else system,
         )
         other.topicTree = self.topicTree
+        other.origin = self.origin
         other.username = self.username if isinstance(username, Kept) else username
         other.peerHost = self.peerHost if isinstance(peerHost, Kept) else peerHost
         other.protocol = self.protocol if protocol is None else protocol

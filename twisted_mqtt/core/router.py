@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.events import Events, Switches
+from twisted_mqtt.core.forwarding import Forwarder
 from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.queue import Entry
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 
 class Router:
     """
-    Routes messages. It delivers to this node's subscribers; what a cluster needs is a subscriber like others.
+    Routes messages to the subscribers of this node, and through L{forwarder} to other nodes.
 
     @ivar tree: the subscriptions of the default topic tree.
     @ivar trees: those of the other topic trees, by name.
+    @ivar forwarder: sends messages to other nodes; L{None} where there are none.
     @ivar strategy: how a member of a shared subscription is chosen.
     @ivar random: gives numbers from 0 to below 1.
     @ivar progress: of the store, for those who acknowledge.
@@ -40,6 +42,8 @@ class Router:
         "watches",
         "watched",
         "trees",
+        "forwarder",
+        "_extended",
         "counters",
         "switches",
         "events",
@@ -57,6 +61,9 @@ class Router:
         self.watches: SubscriptionTree = SubscriptionTree()
         self.watched: bool = False
         self.trees: dict[str, SubscriptionTree] = {}
+        self.forwarder: Forwarder | None = None
+        # Whether there is one of these two, watches and a forwarder: one test for each message.
+        self._extended: bool = False
         self.counters: Counters = counters
         self.switches: Switches = switches
         self.events: Events = events
@@ -68,22 +75,27 @@ class Router:
         self._filterEvents: FilterEvents | None = None
         self._number: int = 0
 
-    def route(self, message: Message) -> int:
+    def route(self, message: Message, local: bool = False) -> int:
         """
         Deliver a message to everybody who subscribed its topic.
+
+        @param local: whether it has come from another node, so that it goes to subscribers of this node alone, and to
+            no member of a shared subscription: the node that it was published on has chosen those, see L{routeShared}.
 
         @return: to how many subscribers; 0 where nobody did.
         """
         self._number += 1
         message.number = self._number
-        tree = self.tree
+        if local or self._extended:
+            return self._routeFurther(message, local)
         if message.topicTree:
-            other = self.trees.get(message.topicTree)
-            if other is None:
+            tree = self.trees.get(message.topicTree)
+            if tree is None:
                 self._notDelivered(message)
                 return 0
-            tree = other
-        match = tree.match(message.topic)
+            match = tree.match(message.topic)
+        else:
+            match = self.tree.match(message.topic)
         subscriptions = match.subscriptions
         for subscription in subscriptions:
             session = subscription.session
@@ -102,12 +114,78 @@ class Router:
                         session.deliver(message, chosen)
                     else:
                         chosen.subscriber.deliver(message, chosen)
+        if delivered == 0:
+            self._notDelivered(message)
+        return delivered
+
+    def setWatched(self, watched: bool) -> None:
+        """
+        Say whether there are watches.
+        """
+        self.watched = watched
+        self._extended = watched or self.forwarder is not None
+
+    def setForwarder(self, forwarder: Forwarder | None) -> None:
+        """
+        Say who sends messages to other nodes.
+        """
+        self.forwarder = forwarder
+        self._extended = self.watched or forwarder is not None
+
+    def _routeFurther(self, message: Message, local: bool) -> int:
+        """
+        Route a message that watches or other nodes may want, or that has come from another node.
+        """
+        tree = self.trees.get(message.topicTree) if message.topicTree else self.tree
+        delivered = 0
+        groups: list[SharedGroup] = []
+        if tree is not None:
+            match = tree.match(message.topic)
+            for subscription in match.subscriptions:
+                session = subscription.session
+                if session is not None:
+                    session.deliver(message, subscription)
+                else:
+                    subscription.subscriber.deliver(message, subscription)
+            delivered = len(match.subscriptions)
+            groups = list(match.groups)
+        if local:
+            # Whoever it was published to has counted it, and shown it to who watches.
+            return delivered
+        forwarder = self.forwarder
+        if forwarder is not None:
+            delivered += forwarder.forward(message, groups)
+        for group in groups:
+            if self._deliverShared(message, group):
+                delivered += 1
         if self.watched and not message.topicTree:
             for watch in self.watches.match(message.topic).subscriptions:
                 watch.subscriber.deliver(message, watch)
         if delivered == 0:
             self._notDelivered(message)
         return delivered
+
+    def routeShared(self, message: Message, name: str, matching: str) -> bool:
+        """
+        Deliver a message of another node, which has chosen this one for it, to a member of a shared subscription.
+
+        @param name: of the share.
+        @param matching: its filter.
+
+        @return: whether there was a member.
+        """
+        tree = self.trees.get(message.topicTree) if message.topicTree else self.tree
+        group = None if tree is None else tree.findGroup(matching, name)
+        self._number += 1
+        message.number = self._number
+        return group is not None and self._deliverShared(message, group)
+
+    def _deliverShared(self, message: Message, group: SharedGroup) -> bool:
+        chosen = group.choose(message, self.strategy, self.random)
+        if chosen is None:
+            return False
+        chosen.subscriber.deliver(message, chosen)
+        return True
 
     def _notDelivered(self, message: Message) -> None:
         """

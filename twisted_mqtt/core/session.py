@@ -49,7 +49,8 @@ class Session:
         the client identifier it is the identity of the session.
     @ivar deliveries: how many messages have been sent, repetitions not counted.
     @ivar dropped: how many messages were not, and will not be.
-    @ivar redispatcher: takes what L{loaded} is given once the session has ended, where something is to be passed on.
+    @ivar pageTaker: takes what L{loaded} is given in place of the session: while it is exported, and once it has ended
+        and what it has left goes to others.
     """
 
     __slots__ = (
@@ -79,7 +80,7 @@ class Session:
         "_held",
         "_filling",
         "deliveries",
-        "redispatcher",
+        "pageTaker",
         "dropped",
     )
 
@@ -127,7 +128,7 @@ class Session:
         # The entry that a deliver hook has not decided on yet.
         self._held: Entry | None = None
         self._filling: bool = False
-        self.redispatcher: Callable[[list[Entry], list[Entry], bool], None] | None = None
+        self.pageTaker: Callable[[list[Entry], list[Entry], bool], None] | None = None
 
     @property
     def key(self) -> str:
@@ -285,8 +286,8 @@ class Session:
         @param complete: whether the journal had no more.
         """
         queue = self.queue
-        if self.redispatcher is not None:
-            self.redispatcher(inflight, waiting, complete)
+        if self.pageTaker is not None:
+            self.pageTaker(inflight, waiting, complete)
             return
         if queue is None or self.shut:
             return
@@ -496,6 +497,25 @@ class Session:
             return
         self.inflight.startResending()
         self.refill(now)
+
+    @property
+    def isBusy(self) -> bool:
+        """
+        Whether messages are still to come into its queue by themselves: a hook decides on one, or retained messages are
+        being read.
+        """
+        return self._held is not None or self._backlog is not None
+
+    def takeOver(self, entry: Entry) -> None:
+        """
+        Take an entry from another node: in flight if it has a packet identifier, else behind what waits.
+        """
+        if not entry.packetID:
+            self._enqueue(entry)
+            return
+        if self.journal is not None:
+            self.journal.queued(self, entry)
+        self.inflight.restore([entry])
 
     def restore(self, waiting: int) -> None:
         """

@@ -236,6 +236,14 @@ class SubscriptionTree:
                 self.events.filterRemoved(self.name, matching, group)
         return found
 
+    def findGroup(self, matching: str, name: str) -> SharedGroup | None:
+        """
+        The members of a shared subscription, by its filter and the name of the share; L{None} if there are none.
+        """
+        leaf = self.leafOf(matching)
+        groups = None if leaf is None else leaf.groups
+        return None if groups is None else groups.get(name)
+
     def match(self, topic: str) -> Match:
         """
         Who gets messages of a topic. The answer must not be changed, nor kept.

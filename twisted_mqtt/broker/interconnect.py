@@ -1,0 +1,150 @@
+"""
+What a cluster needs of the broker on each node: sessions that move, messages that go to other nodes and come from them.
+
+A broker alone pays a test of L{None} for each of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted_mqtt.broker.absent import AbsentSessions
+from twisted_mqtt.broker.sessiondata import MessageData, SessionData
+from twisted_mqtt.broker.transfer import SessionExport, SessionImport, dataOf
+from twisted_mqtt.core.reasons import SESSION_TAKEN_OVER
+from twisted_mqtt.core.topics import scoped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted_mqtt.base.waiting import Maybe
+    from twisted_mqtt.broker.broker import Broker
+    from twisted_mqtt.broker.client import ClientInfo
+    from twisted_mqtt.core.forwarding import Forwarder
+    from twisted_mqtt.core.message import Message
+
+
+class Registered:
+    """
+    Something that was given to the broker, until it is taken back.
+    """
+
+    def __init__(self, undo: Callable[[], None]) -> None:
+        self._undo: Callable[[], None] | None = undo
+
+    def close(self) -> None:
+        """
+        Take it back. A second call has no effect.
+        """
+        undo, self._undo = self._undo, None
+        if undo is not None:
+            undo()
+
+
+class Interconnect:
+    """
+    The broker of one node, as the other nodes see it.
+    """
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._absent = AbsentSessions(broker)
+
+    # Sessions
+
+    def beforeSession(self, step: Callable[[ClientInfo], Maybe[int]]) -> Registered:
+        """
+        Have something done before a client that was let in is given its session: such as fetching that from another
+        node, with L{importSession}, or having another node end it.
+
+        @param step: called with the client, whose C{cleanStart} says whether it wants to begin anew. It returns a
+            reason code, or a Deferred of one: from 0x80 on the client stays out. If it fails, the client is told that
+            the server is unavailable. If the client goes meanwhile, its Deferred is cancelled.
+
+        @raise ValueError: there is such a step.
+        """
+        admissions = self._broker.admissions
+        if admissions.beforeSession is not None:
+            raise ValueError("there is one step before a session is opened, and it is taken")
+
+        def undo() -> None:
+            admissions.beforeSession = None
+
+        admissions.beforeSession = step
+        return Registered(undo)
+
+    def exportSession(self, clientID: str, topicTree: str = "") -> SessionExport | None:
+        """
+        Begin to move a session to another node. If its client is connected, it is sent away (0x8E): its will is
+        published, or goes along where it has a delay. An earlier L{SessionExport} of it ends.
+
+        @return: what reads it, or L{None} where there is no session that outlives its connection.
+        """
+        broker = self._broker
+        registry = broker.registry
+        key = scoped(topicTree, clientID)
+        client = registry.clients.get(key)
+        if client is not None:
+            registry.sendAway(client, SESSION_TAKEN_OVER)
+        session = registry.sessions.get(key)
+        if session is None:
+            return None
+        former = registry.exports.get(session)
+        if former is not None:
+            former.cancel()
+        now = broker.now()
+        waiting = broker.wills.waitingFor(session)
+        will = None if waiting is None else (MessageData.of(waiting[0], now), waiting[1] - now)
+        export = SessionExport(session, dataOf(session, will, now), registry, broker.now)
+        registry.exports[session] = export
+        return export
+
+    def importSession(self, data: SessionData) -> SessionImport:
+        """
+        Begin to take a session from another node.
+
+        @return: what makes it.
+        """
+        broker = self._broker
+        return SessionImport(data, self._absent, broker.registry, broker.store, broker.now)
+
+    # Messages
+
+    def forwardBy(self, forwarder: Forwarder) -> Registered:
+        """
+        Have somebody told of each message that is published on this node, to send it to the nodes that want it.
+
+        @raise ValueError: there is such a one.
+        """
+        router = self._broker.router
+        if router.forwarder is not None:
+            raise ValueError("there is one forwarder, and it is taken")
+
+        def undo() -> None:
+            router.setForwarder(None)
+
+        router.setForwarder(forwarder)
+        return Registered(undo)
+
+    def route(self, message: Message) -> int:
+        """
+        Deliver a message that was published on another node, C{message.origin}, to the subscribers of this one. It is
+        not forwarded again, and members of shared subscriptions do not get it: see L{routeShared}. Neither hooks nor
+        access rules are asked, watches do not see it, and it is not retained: all this was done where it was
+        published.
+
+        @return: to how many subscribers.
+        """
+        return self._broker.router.route(message, True)
+
+    def routeShared(self, message: Message, name: str, matching: str) -> bool:
+        """
+        Deliver a message that was published on another node to a member of a shared subscription here, for which that
+        node has chosen this one.
+
+        @param name: of the share.
+        @param matching: its filter.
+
+        @return: whether there was a member.
+        """
+        return self._broker.router.routeShared(message, name, matching)

@@ -1,0 +1,211 @@
+"""
+A session as plain data, for the way from one node to another.
+
+Times are durations, for the clocks of two nodes differ: how old something is, and how long it lasts yet. Everything is
+made of strings, bytes, numbers and lists, so that L{msgspec} can write it in any of its formats.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from twisted_mqtt.core.message import Message
+from twisted_mqtt.core.properties import IN_PUBLISH, decodeProperties, encodeProperties
+from twisted_mqtt.core.queue import Entry
+from twisted_mqtt.core.subscription import SharedGroup, Subscription
+
+if TYPE_CHECKING:
+    from twisted_mqtt.core.session import Session
+
+
+class MessageData(Struct, frozen=True, array_like=True):
+    """
+    A message; its topic tree is that of the session.
+
+    @ivar properties: encoded as in a PUBLISH; empty for none.
+    @ivar age: for how many seconds the broker has had it.
+    @ivar lasts: after how many seconds it is not to be delivered any more; L{None} for never.
+    """
+
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    properties: bytes
+    age: float
+    lasts: float | None
+    clientID: str
+    username: str | None
+    peerHost: str | None
+    protocol: str
+    system: bool
+    origin: str
+
+    @classmethod
+    def of(cls, message: Message, now: float) -> MessageData:
+        """
+        A message as data.
+
+        @param now: in seconds since the epoch.
+        """
+        properties = message.properties
+        return cls(
+            message.topic,
+            message.payload,
+            message.qos,
+            message.retain,
+            b"" if properties is None else encodeProperties(properties, IN_PUBLISH),
+            now - message.timestamp,
+            message.expiresAt - now if message.expiresAt else None,
+            message.clientID,
+            message.username,
+            message.peerHost,
+            message.protocol,
+            message.system,
+            message.origin,
+        )
+
+    def message(self, topicTree: str, now: float) -> Message:
+        """
+        The message.
+
+        @param now: in seconds since the epoch.
+        """
+        encoded = self.properties
+        message = Message(
+            self.topic,
+            self.payload,
+            self.qos,
+            self.retain,
+            decodeProperties(encoded, 0, len(encoded), IN_PUBLISH)[0] if encoded else None,
+            self.clientID,
+            now - self.age,
+            0.0 if self.lasts is None else now + self.lasts,
+            self.system,
+        )
+        message.topicTree = topicTree
+        message.username = self.username
+        message.peerHost = self.peerHost
+        message.protocol = self.protocol
+        message.origin = self.origin
+        return message
+
+
+class EntryData(Struct, frozen=True, array_like=True):
+    """
+    A message that is in flight to the client, or waits for it.
+
+    @ivar qos: of the delivery.
+    @ivar share: name and filter of the shared subscription that it came through; L{None} for none.
+    @ivar packetID: 0 unless it is in flight.
+    @ivar released: whether PUBREC has come for it.
+    """
+
+    message: MessageData
+    qos: int
+    retain: bool
+    identifiers: list[int] | None
+    share: tuple[str, str] | None
+    packetID: int
+    released: bool
+
+    @classmethod
+    def of(cls, entry: Entry, now: float) -> EntryData:
+        """
+        An entry as data.
+        """
+        share = entry.share
+        return cls(
+            MessageData.of(entry.message, now),
+            entry.qos,
+            entry.retain,
+            entry.identifiers,
+            None if share is None else (share.name, share.matching),
+            entry.packetID,
+            entry.released,
+        )
+
+    def entry(self, topicTree: str, share: SharedGroup | None, now: float) -> Entry:
+        """
+        The entry.
+        """
+        entry = Entry(self.message.message(topicTree, now), self.qos, self.retain, self.identifiers, share)
+        entry.packetID = self.packetID
+        entry.released = self.released
+        return entry
+
+
+class SubscriptionData(Struct, frozen=True, array_like=True):
+    """
+    A subscription; see L{Subscription}.
+    """
+
+    topicFilter: str
+    matching: str
+    qos: int
+    noLocal: bool
+    retainAsPublished: bool
+    retainHandling: int
+    identifiers: list[int] | None
+
+    @classmethod
+    def of(cls, subscription: Subscription) -> SubscriptionData:
+        """
+        A subscription as data.
+        """
+        return cls(
+            subscription.topicFilter,
+            subscription.matching,
+            subscription.qos,
+            subscription.noLocal,
+            subscription.retainAsPublished,
+            subscription.retainHandling,
+            subscription.identifiers,
+        )
+
+    def subscription(self, session: Session) -> Subscription:
+        """
+        The subscription.
+        """
+        return Subscription(
+            session,
+            self.topicFilter,
+            self.qos,
+            self.noLocal,
+            self.retainAsPublished,
+            self.retainHandling,
+            self.identifiers,
+            self.matching,
+            session,
+        )
+
+
+class SessionData(Struct, frozen=True, array_like=True):
+    """
+    A session but for its messages, which follow in pages.
+
+    @ivar expiry: for how many seconds it outlives its connection; 4294967295 for ever.
+    @ivar lasts: after how many seconds it ends if its client does not come; L{None} for never.
+    @ivar age: for how many seconds there has been the session.
+    @ivar nextID: the packet identifier that is tried next.
+    @ivar unreleased: packet identifiers of QoS 2 messages of the client whose PUBREL has not come, and how old they
+        are.
+    @ivar will: what is published if the client does not come back in time; L{None} for none.
+    @ivar willIn: after how many seconds.
+    """
+
+    clientID: str
+    topicTree: str
+    username: str | None
+    mountpoint: str
+    zone: str
+    expiry: int
+    lasts: float | None
+    age: float
+    nextID: int
+    subscriptions: list[SubscriptionData]
+    unreleased: list[tuple[int, float]]
+    will: MessageData | None
+    willIn: float
