@@ -11,7 +11,11 @@ from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.core.session import Session
 
 if TYPE_CHECKING:
-    from twisted_mqtt.broker.broker import Broker
+    from collections.abc import Callable
+
+    from twisted_mqtt.config.settings import Settings
+    from twisted_mqtt.core.counters import Counters
+    from twisted_mqtt.core.events import Events, Switches
 
 
 class AbsentSessions:
@@ -19,8 +23,17 @@ class AbsentSessions:
     Makes sessions of clients that are away.
     """
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
+    def __init__(
+        self, settings: Callable[[], Settings], counters: Counters, switches: Switches, events: Events
+    ) -> None:
+        """
+        @param settings: says by which settings the broker goes at present.
+        @param events: who is told what happens to messages.
+        """
+        self._settings = settings
+        self._counters = counters
+        self._switches = switches
+        self._events = events
         # With whose settings each was made: a reload makes others.
         self._profiles: dict[str, ListenerProfile] = {}
 
@@ -41,14 +54,13 @@ class AbsentSessions:
         @param expiry: for how many seconds it outlives its connection.
         @param createdAt: in seconds since the epoch.
         """
-        broker = self._broker
         profile = self._profileOf(zone)
         session = Session(
             clientID,
             profile.limits,
-            broker.counters,
-            broker.switches,
-            broker,
+            self._counters,
+            self._switches,
+            self._events,
             createdAt,
             mountpoint,
             topicTree,
@@ -66,7 +78,7 @@ class AbsentSessions:
         return session
 
     def _profileOf(self, zone: str) -> ListenerProfile:
-        settings = self._broker.settings
+        settings = self._settings()
         options = settings.resolveZone(zone if zone in settings.zone else "external")
         profile = self._profiles.get(zone)
         if profile is None or profile.zone != options:

@@ -20,6 +20,7 @@ from twisted_mqtt.base.slowcalls import SlowCalls
 from twisted_mqtt.base.threads import Threads
 from twisted_mqtt.base.timerwheel import TimerWheel
 from twisted_mqtt.base.waiting import Maybe, isDeferred
+from twisted_mqtt.broker.absent import AbsentSessions
 from twisted_mqtt.broker.admission import Admission, AdmissionControl, expanded
 from twisted_mqtt.broker.alarms import Alarms
 from twisted_mqtt.broker.banrecord import Ban
@@ -89,6 +90,7 @@ class Broker(Service):
     @ivar bans: who is not let in.
     @ivar permissions: what those who are may do.
     @ivar admissions: lets clients in.
+    @ivar absent: makes sessions whose clients are away.
     @ivar interconnect: what a cluster needs.
     @ivar subscriptions: subscribes for clients.
     @ivar publishing: lets clients publish, where the core does not do it by itself.
@@ -160,7 +162,10 @@ class Broker(Service):
         self.subscriptions = SubscriptionService(
             self.hooks, self.counters, self.permissions, self.router, self.retained, self.store, clock
         )
-        self.interconnect = Interconnect(self)
+        self.absent = AbsentSessions(lambda: self.settings, self.counters, self.switches, self)
+        self.interconnect = Interconnect(
+            self.admissions, self.registry, self.router, self.wills, self.store, self.absent
+        )
         self.publishing = Publishing(self.router, self.store.room, self.permissions, clock, self.publish)
         self.watching = Watching(self.router, clock)
         self._safety = Safety(self.router)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted_mqtt.broker.absent import AbsentSessions
 from twisted_mqtt.broker.sessiondata import MessageData, SessionData
 from twisted_mqtt.broker.transfer import SessionExport, SessionImport, dataOf
 from twisted_mqtt.core.reasons import SESSION_TAKEN_OVER
@@ -18,10 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted_mqtt.base.waiting import Maybe
-    from twisted_mqtt.broker.broker import Broker
+    from twisted_mqtt.broker.absent import AbsentSessions
+    from twisted_mqtt.broker.admission import AdmissionControl
     from twisted_mqtt.broker.client import ClientInfo
+    from twisted_mqtt.broker.sessions import SessionRegistry
+    from twisted_mqtt.broker.wills import Wills
     from twisted_mqtt.core.forwarding import Forwarder
     from twisted_mqtt.core.message import Message
+    from twisted_mqtt.core.router import Router
+    from twisted_mqtt.interfaces import IStore
 
 
 class Registered:
@@ -46,9 +50,21 @@ class Interconnect:
     The broker of one node, as the other nodes see it.
     """
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
-        self._absent = AbsentSessions(broker)
+    def __init__(
+        self,
+        admissions: AdmissionControl,
+        registry: SessionRegistry,
+        router: Router,
+        wills: Wills,
+        store: IStore,
+        absent: AbsentSessions,
+    ) -> None:
+        self._admissions = admissions
+        self._registry = registry
+        self._router = router
+        self._wills = wills
+        self._store = store
+        self._absent = absent
 
     # Sessions
 
@@ -63,7 +79,7 @@ class Interconnect:
 
         @raise ValueError: there is such a step.
         """
-        admissions = self._broker.admissions
+        admissions = self._admissions
         if admissions.beforeSession is not None:
             raise ValueError("there is one step before a session is opened, and it is taken")
 
@@ -80,8 +96,7 @@ class Interconnect:
 
         @return: what reads it, or L{None} where there is no session that outlives its connection.
         """
-        broker = self._broker
-        registry = broker.registry
+        registry = self._registry
         key = scoped(topicTree, clientID)
         client = registry.clients.get(key)
         if client is not None:
@@ -92,10 +107,10 @@ class Interconnect:
         former = registry.exports.get(session)
         if former is not None:
             former.cancel()
-        now = broker.now()
-        waiting = broker.wills.waitingFor(session)
+        now = registry.now()
+        waiting = self._wills.waitingFor(session)
         will = None if waiting is None else (MessageData.of(waiting[0], now), waiting[1] - now)
-        export = SessionExport(session, dataOf(session, will, now), registry, broker.now)
+        export = SessionExport(session, dataOf(session, will, now), registry, registry.now)
         registry.exports[session] = export
         return export
 
@@ -105,8 +120,8 @@ class Interconnect:
 
         @return: what makes it.
         """
-        broker = self._broker
-        return SessionImport(data, self._absent, broker.registry, broker.store, broker.now)
+        registry = self._registry
+        return SessionImport(data, self._absent, registry, self._store, registry.now)
 
     # Messages
 
@@ -116,7 +131,7 @@ class Interconnect:
 
         @raise ValueError: there is such a one.
         """
-        router = self._broker.router
+        router = self._router
         if router.forwarder is not None:
             raise ValueError("there is one forwarder, and it is taken")
 
@@ -135,7 +150,7 @@ class Interconnect:
 
         @return: to how many subscribers.
         """
-        return self._broker.router.route(message, True)
+        return self._router.route(message, True)
 
     def routeShared(self, message: Message, name: str, matching: str) -> bool:
         """
@@ -147,4 +162,4 @@ class Interconnect:
 
         @return: whether there was a member.
         """
-        return self._broker.router.routeShared(message, name, matching)
+        return self._router.routeShared(message, name, matching)

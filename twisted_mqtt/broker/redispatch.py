@@ -5,7 +5,7 @@ What the store alone has for a session that has ended goes to other members of i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.queue import Entry
     from twisted_mqtt.core.router import Router
     from twisted_mqtt.core.session import Session
+    from twisted_mqtt.interfaces import IStore
 
 #: The expiry of such a session until all is passed on. Its name is then one that no client can have ([MQTT-1.5.4-2]).
 LEFT: Final = -1
@@ -23,10 +24,7 @@ class Redispatch:
     The passing on, for all sessions of a broker.
     """
 
-    def __init__(self, router: Router, store: Any, seconds: Callable[[], float]) -> None:
-        """
-        @param store: provides L{IStore<twisted_mqtt.interfaces.IStore>}.
-        """
+    def __init__(self, router: Router, store: IStore, seconds: Callable[[], float]) -> None:
         self._router = router
         self._store = store
         self._seconds = seconds

@@ -26,7 +26,11 @@ from twisted_mqtt.core.topics import splitShare
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from twisted.internet.defer import Deferred
+
     from twisted_mqtt.core.message import Message
+    from twisted_mqtt.hooks.points import Hooks
+    from twisted_mqtt.interfaces import IStore
 
 _log = Logger()
 
@@ -60,16 +64,14 @@ class SessionRegistry:
     def __init__(
         self,
         router: Router,
-        hooks: Any,
-        store: Any,
+        hooks: Hooks,
+        store: IStore,
         wills: Wills,
         events: Events,
         now: Callable[[], float],
         passesOn: bool,
     ) -> None:
         """
-        @param hooks: the L{Hooks<twisted_mqtt.hooks.points.Hooks>}.
-        @param store: provides L{IStore<twisted_mqtt.interfaces.IStore>}.
         @param events: who is told what happens to messages.
         @param passesOn: whether what waits for an absent member of a shared subscription goes to one that is there.
         """
@@ -153,14 +155,17 @@ class SessionRegistry:
             point.run(client, session)
         return present
 
-    def opened(self, client: ClientInfo) -> Any:
+    def opened(self, client: ClientInfo) -> Deferred[None] | None:
         """
         See L{twisted_mqtt.interfaces.IBroker}.
         """
         self._counters.client_connected += 1
         point = self._hooks.clientConnected
         waiting = point.run(client, client) if point.callbacks else None
-        return self._resume(None, client) if waiting is None else waiting.addCallback(self._resume, client)
+        if waiting is not None:
+            return waiting.addCallback(self._resume, client)
+        self._resume(None, client)
+        return None
 
     def _resume(self, _: object, client: ClientInfo) -> None:
         session, connection = client.session, client.connection

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from zope.interface import implementer
 
-from twisted_mqtt.broker.absent import AbsentSessions
 from twisted_mqtt.broker.redispatch import LEFT
 from twisted_mqtt.core.session import NEVER
 from twisted_mqtt.core.topics import splitShare, unscoped
@@ -38,7 +37,6 @@ class StoreOwner:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self.nodeName = broker.nodeName
-        self._absent = AbsentSessions(broker)
         # Sessions that had ended, and left something for others.
         self._left: list[Session] = []
 
@@ -59,7 +57,7 @@ class StoreOwner:
             return None
         broker = self._broker
         topicTree, clientID = unscoped(kept.key)
-        session = self._absent.make(
+        session = broker.absent.make(
             clientID, topicTree, kept.username, kept.mountpoint, kept.zone, kept.expiry, kept.createdAt
         )
         if kept.expiry not in (NEVER, LEFT):
