@@ -55,8 +55,10 @@ class SessionExport:
         self._now = now
         self._ended = False
         self._waiting: Deferred[list[EntryData]] | None = None
-        # What was in memory and has been given out, by identity.
-        self._given: set[Entry] = set()
+        # What was in memory when it was looked at last, and has not been given out, the next one last; and all that was
+        # seen there, by identity.
+        self._pending: list[Entry] = []
+        self._seen: set[Entry] = set()
         # Of what the store alone has: how much was given out, and the number of the last of it.
         self._read = 0
         self._after: int | None = None
@@ -91,7 +93,8 @@ class SessionExport:
 
     def finish(self) -> bool:
         """
-        The other node has everything: the session ends here, and nobody notices.
+        The other node has everything, on its disk (C{safe} of its broker says when): the session ends here, and nobody
+        notices.
 
         @return: whether it has ended: not where something was added since L{next} gave an empty list, so that it has
             to be asked again.
@@ -101,7 +104,9 @@ class SessionExport:
         if self._ended:
             raise TransferEnded
         session = self._session
-        if self._first or self._waiting is not None or self._storeHasMore() or session.isBusy or self._unseen():
+        if self._first or self._waiting is not None or self._storeHasMore() or session.isBusy:
+            return False
+        if self._pending or self._unseen():
             return False
         self._ended = True
         session.pageTaker = None
@@ -144,11 +149,18 @@ class SessionExport:
         found = [] if self._dormant else list(session.inflight.entries.values())
         if session.queue is not None:
             found.extend(session.queue.entries())
-        return [entry for entry in found if entry not in self._given]
+        return [entry for entry in found if entry not in self._seen]
 
     def _fromMemory(self) -> list[EntryData]:
-        found = self._unseen()[:PAGE]
-        self._given.update(found)
+        pending = self._pending
+        if not pending:
+            pending = self._unseen()
+            self._seen.update(pending)
+            pending.reverse()
+            self._pending = pending
+        found = pending[-PAGE:]
+        del pending[-PAGE:]
+        found.reverse()
         return self._dataOf(found)
 
     def _storeHasMore(self) -> bool:

@@ -17,7 +17,8 @@ class Inflight:
     """
     Messages of QoS 1 and 2 that were sent to the client and that it has not finished acknowledging.
 
-    @ivar entries: by packet identifier, in the order of sending.
+    @ivar entries: by packet identifier, in the order of sending. The key is typed as an object, for compiled code
+        makes a new object of a number at each look-up.
     @ivar resend: those that were sent on an earlier connection and are to be sent again before anything new, the next
         one last; L{None} if there are none.
     @ivar nextID: the packet identifier that is tried first for the next message.
@@ -26,7 +27,7 @@ class Inflight:
     __slots__ = ("entries", "resend", "nextID")
 
     def __init__(self) -> None:
-        self.entries: dict[int, Entry] = {}
+        self.entries: dict[object, Entry] = {}
         self.resend: list[Entry] | None = None
         self.nextID: int = 1
 
@@ -38,12 +39,14 @@ class Inflight:
         Give an entry a packet identifier that is not in use ([MQTT-2.2.1-3]); returns it.
         """
         packetID = self.nextID
+        key: object = packetID
         entries = self.entries
-        while packetID in entries:
+        while key in entries:
             packetID = packetID + 1 if packetID < _LAST_ID else 1
+            key = packetID
         self.nextID = packetID + 1 if packetID < _LAST_ID else 1
         entry.packetID = packetID
-        entries[packetID] = entry
+        entries[key] = entry
         return packetID
 
     def restore(self, entries: list[Entry]) -> None:
@@ -58,9 +61,15 @@ class Inflight:
         The client is done with an entry.
         """
         del self.entries[entry.packetID]
+        if self.resend is not None:
+            self.forgetResend(entry)
+
+    def forgetResend(self, entry: Entry) -> None:
+        """
+        An entry need not be sent again: the client may have got it on its last connection, and answer before it was.
+        """
         resend = self.resend
         if resend is not None:
-            # The client may have got it on its last connection, and answer before it was sent again.
             self.resend = [other for other in resend if other is not entry] or None
 
     def startResending(self) -> None:

@@ -338,15 +338,23 @@ class Session:
         """
         PUBACK has come.
         """
-        entry = self.inflight.entries.get(packetID)
+        inflight = self.inflight
+        # One object for both look-ups: see L{Inflight.entries}.
+        key: object = packetID
+        entry = inflight.entries.get(key)
         if entry is None or entry.qos != 1:
             self.counters.packets_puback_missed += 1
             return
-        self._settled(entry)
+        del inflight.entries[key]
+        if inflight.resend is not None:
+            inflight.forgetResend(entry)
+        journal = self.journal
+        if journal is not None:
+            journal.settled(self, entry)
         self.counters.messages_acked += 1
         if self.switches.acked:
             self.events.acked(self, entry.message)
-        if self.queue is not None or self._backlog is not None or self.inflight.resend is not None:
+        if self.queue is not None or self._backlog is not None or inflight.resend is not None:
             self.refill(now)
 
     def giveUp(self, packetID: int, reason: str, now: float) -> None:
