@@ -213,9 +213,9 @@ class Connection(Sender):
             self.reply(PUBREC, packetID, 0)
             return
         now = self.lastReceived
-        message = Message(topic, payload, qos, False, None, self.clientID, now)
-        message.username = self.username
-        message.peerHost = self.peerHost
+        message = Message(
+            topic, payload, qos, False, None, self.clientID, now, 0.0, False, self.username, self.peerHost
+        )
         if self.displaced:
             message.topicTree = self.topicTree
             if self.mountpoint:

@@ -95,6 +95,8 @@ class Message:
         timestamp: float = 0.0,
         expiresAt: float = 0.0,
         system: bool = False,
+        username: str | None = None,
+        peerHost: str | None = None,
     ) -> None:
         self.topic: str = topic
         self.topicTree: str = ""
@@ -104,8 +106,8 @@ class Message:
         self.retain: bool = retain
         self.properties: Properties | None = properties
         self.clientID: str = clientID
-        self.username: str | None = None
-        self.peerHost: str | None = None
+        self.username: str | None = username
+        self.peerHost: str | None = peerHost
         self.protocol: str = "mqtt"
         self.timestamp: float = timestamp
         self.expiresAt: float = expiresAt
