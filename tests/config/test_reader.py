@@ -20,8 +20,8 @@ from twisted_mqtt.config.schema_retainer import RetainerSettings
 from twisted_mqtt.config.values import Bind, FlappingPolicy, RateLimit, TwoLimits
 from twisted_mqtt.extensions.makers import ExtensionMaker
 from twisted_mqtt.modules.presence import PresenceSettings
+from twisted_mqtt.modules.proxysubscription import ProxySubscription, SubscriptionSettings
 from twisted_mqtt.modules.rewrite import RewriteSettings
-from twisted_mqtt.modules.subscription import ProxySubscription, SubscriptionSettings
 
 
 def read(tmp_path: Path, text: str, environ: dict[str, str] | None = None) -> Settings:

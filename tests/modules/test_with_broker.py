@@ -15,8 +15,8 @@ from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.subscription import Subscription as Subscribed
 from twisted_mqtt.hooks.verdicts import DENY
 from twisted_mqtt.modules.presence import Presence, PresenceSettings
+from twisted_mqtt.modules.proxysubscription import ProxySubscription, ProxySubscriptions, SubscriptionSettings
 from twisted_mqtt.modules.rewrite import Rewrite, RewriteSettings
-from twisted_mqtt.modules.subscription import ProxySubscription, ProxySubscriptions, SubscriptionSettings
 from twisted_mqtt.monitoring.systopics import SysTopics
 from twisted_mqtt.testing.broker import connectTransport, makeBroker
 from twisted_mqtt.testing.extension import ExtensionHarness

@@ -15,10 +15,10 @@ presence = ExtensionMaker(
 )
 subscription = ExtensionMaker(
     "subscription",
-    "twisted_mqtt.modules.subscription:ProxySubscriptions",
+    "twisted_mqtt.modules.proxysubscription:ProxySubscriptions",
     "Proxy Subscriptions",
     table="module.subscription",
-    settings="twisted_mqtt.modules.subscription:SubscriptionSettings",
+    settings="twisted_mqtt.modules.proxysubscription:SubscriptionSettings",
     short="enable",
     distribution="twisted-mqtt",
 )

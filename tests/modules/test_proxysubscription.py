@@ -1,5 +1,5 @@
 """
-Tests for L{twisted_mqtt.modules.subscription}.
+Tests for L{twisted_mqtt.modules.proxysubscription}.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.kits.recording import Client, RecordingBroker
-from twisted_mqtt.modules.subscription import ProxySubscription, ProxySubscriptions, SubscriptionSettings
+from twisted_mqtt.modules.proxysubscription import ProxySubscription, ProxySubscriptions, SubscriptionSettings
 from twisted_mqtt.testing.extension import ExtensionHarness
 
 
