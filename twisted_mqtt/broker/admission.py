@@ -380,7 +380,7 @@ class Admission:
         return self._refuse(SERVER_UNAVAILABLE)
 
     def _openSession(self) -> Maybe[Admission]:
-        control, client, request = self._control, self.client, self.request
+        control, client = self._control, self.client
         progress = control.router.progress
         if progress.broken and client.expiryInterval and control.store.durable:
             return self._refuse(QUOTA_EXCEEDED)  # its session could not be kept

@@ -300,7 +300,7 @@ class SessionRegistry:
             session.journal = None
         self._counters.session_terminated += 1
         if self._hooks.sessionTerminated.callbacks:
-            self._hooks.sessionTerminated.run(session.info, "moved", session)
+            self._hooks.sessionTerminated.run(_infoOf(session), "moved", session)
 
     def adopt(self, session: Session) -> None:
         """
@@ -394,11 +394,11 @@ class SessionRegistry:
         self._wills.sessionEnded(session)
         if how == "discarded":
             self._counters.session_discarded += 1
-            self._hooks.sessionDiscarded.run(session.info, session)
+            self._hooks.sessionDiscarded.run(_infoOf(session), session)
         else:
             self._counters.session_terminated += 1
             if self._hooks.sessionTerminated.callbacks:
-                self._hooks.sessionTerminated.run(session.info, reason, session)
+                self._hooks.sessionTerminated.run(_infoOf(session), reason, session)
         if leaves:
             self._redispatch.begin(session)
 
@@ -426,3 +426,12 @@ def _endsAt(session: Session, when: float) -> bool:
     Whether a session still waits for its end at that time.
     """
     return not session.shut and session.expiresAt == when
+
+
+def _infoOf(session: Session) -> ClientInfo:
+    """
+    What hooks see of the client of a session.
+    """
+    info = session.info
+    assert isinstance(info, ClientInfo)
+    return info
