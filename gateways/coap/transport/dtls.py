@@ -22,6 +22,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
 from gateways.coap.transport.dtlscontext import DTLSContext
+from gateways.coap.transport.hello import HANDSHAKE, HEADER, HelloFragments, isClientHello, randomOf
 from twisted_mqtt.base.filewatch import FileWatch
 from twisted_mqtt.net.peeridentity import PeerIdentity, identityOf
 from twisted_mqtt.net.tls.credentials import reasonOf
@@ -33,9 +34,7 @@ _log = Logger()
 
 # What IPv6 lets through everywhere, without the headers of IP and UDP.
 _MTU: Final = 1232
-_HEADER: Final = 13
-_HANDSHAKE: Final = 22
-_CLIENT_HELLO: Final = 1
+_HANDSHAKE_RECORD: Final = bytes((HANDSHAKE,))
 _CLIENT_KEY_EXCHANGE: Final = 16
 _LARGEST_RECORD: Final = 16384 + 256
 
@@ -136,6 +135,7 @@ class DTLSProtocol(DatagramProtocol):
         # Those whose handshake is under way; the one that began first comes first.
         self._shaking: OrderedDict[_Association, None] = OrderedDict()
         self._count = 0
+        self._fragments = HelloFragments()
         self._use(context)
         self._watch = FileWatch(wheel, reactor.seconds, context.options.files, self._filesChanged)
 
@@ -205,8 +205,16 @@ class DTLSProtocol(DatagramProtocol):
         """
         peer = (addr[0], addr[1])
         association = self._associations.get(peer)
-        if _isClientHello(datagram):
-            random = datagram[_HEADER + 14 : _HEADER + 46]
+        if not isClientHello(datagram):
+            whole = None
+            if datagram[:1] == _HANDSHAKE_RECORD:
+                whole = self._fragments.take(datagram, peer, self._reactor.seconds())
+            if whole is not None:
+                if not whole:
+                    return
+                datagram = whole
+        if isClientHello(datagram):
+            random = randomOf(datagram)
             # That of a handshake which is under way comes again where our answer was lost.
             if association is None or association.random != random:
                 self._listen(datagram, peer, random)
@@ -477,29 +485,16 @@ class DTLSProtocol(DatagramProtocol):
                 _log.debug("nothing could be sent to {host}: {error}", host=address[0], error=error)
 
 
-def _isClientHello(datagram: bytes) -> bool:
-    """
-    Whether a datagram is the whole first message of a handshake: one record of epoch 0, and nothing after it.
-    """
-    return (
-        len(datagram) > _HEADER + 46
-        and datagram[0] == _HANDSHAKE
-        and datagram[3:5] == b"\0\0"
-        and int.from_bytes(datagram[11:13], "big") == len(datagram) - _HEADER
-        and datagram[_HEADER] == _CLIENT_HELLO
-    )
-
-
 def _identityIn(datagram: bytes) -> bytes | None:
     """
     The identity that a datagram of a handshake with a key tells (RFC 6347 4.2.2, RFC 4279 2), L{None} where it tells
     none. One that comes in fragments is not looked for: the message is shorter than any datagram.
     """
     at = 0
-    while at + _HEADER <= len(datagram):
-        start = at + _HEADER
+    while at + HEADER <= len(datagram):
+        start = at + HEADER
         end = start + int.from_bytes(datagram[at + 11 : start], "big")
-        if datagram[at] == _HANDSHAKE and datagram[at + 3 : at + 5] == b"\0\0":
+        if datagram[at] == HANDSHAKE and datagram[at + 3 : at + 5] == b"\0\0":
             while start + 12 < end <= len(datagram):
                 body = start + 12
                 size = int.from_bytes(datagram[start + 1 : start + 4], "big")
@@ -522,7 +517,7 @@ def _datagrams(records: bytes) -> list[bytes]:
     datagrams: list[bytes] = []
     start = at = 0
     while at < len(records):
-        end = at + _HEADER + int.from_bytes(records[at + 11 : at + 13], "big")
+        end = at + HEADER + int.from_bytes(records[at + 11 : at + 13], "big")
         if end - start > _MTU and at > start:
             datagrams.append(records[start:at])
             start = at

@@ -3,8 +3,11 @@ Tests for L{gateways.coap.transport.dtls}, against OpenSSL's other end in memory
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from OpenSSL import SSL
 from twisted.internet.task import Clock
 
@@ -12,6 +15,7 @@ from gateways.coap.extension import CoAPExtension
 from gateways.coap.settings import CoAPSettings, DTLSSettings
 from gateways.coap.transport import dtls
 from gateways.coap.transport.dtlscontext import DTLSContext
+from gateways.coap.transport.hello import HelloFragments, isClientHello
 from tests.kits.dtls import Client, Server
 from twisted_mqtt.config.values import Bind
 from twisted_mqtt.net.tls.options import TLSProblem, optionsOf
@@ -183,3 +187,91 @@ def test_nobodyIsAsked(tmp_path: Path) -> None:
     with pytest.raises(TLSProblem, match="peer_cert_as_username.*verify_peer"):
         ExtensionHarness(extension, broker).start()
     assert extension.ports == {}
+
+
+def fragments(record: bytes, size: int) -> list[bytes]:
+    """
+    A record with one message of a handshake, as records with fragments of it.
+    """
+    head, message, body = record[:13], record[13:25], record[25:]
+    parts = []
+    for start in range(0, len(body), size):
+        part = body[start : start + size]
+        inner = message[:6] + start.to_bytes(3, "big") + len(part).to_bytes(3, "big") + part
+        number = (len(parts) + int.from_bytes(head[5:11], "big") * 16).to_bytes(6, "big")
+        parts.append(head[:5] + number + len(inner).to_bytes(2, "big") + inner)
+    return parts
+
+
+class FragmentingClient(Client):
+    """
+    One whose first messages come in fragments.
+    """
+
+    arrange = staticmethod(list)
+    size = 60
+
+    def output(self) -> list[bytes]:
+        """
+        See L{Client}.
+        """
+        sent: list[bytes] = []
+        for record in super().output():
+            isHello = record[0] == 22 and record[3:5] == b"\0\0" and record[13] == 1
+            sent += self.arrange(fragments(record, self.size)) if isHello else [record]
+        return sent
+
+
+@pytest.mark.parametrize(
+    "arrange",
+    [
+        list,
+        lambda parts: parts[::-1],
+        lambda parts: [b"".join(parts)],
+        lambda parts: parts + parts,
+        lambda parts: [parts[0], *parts],
+    ],
+)
+@pytest.mark.parametrize("size", [17, 60, 110])
+def test_fragments(tmp_path: Path, size: int, arrange: Any) -> None:
+    """
+    RFC 6347 4.2.3: a first message may come in fragments, in any order, several in a datagram, and some of them twice.
+    """
+    server = Server(tmp_path)
+    client = FragmentingClient(server)
+    client.arrange, client.size = arrange, size
+    assert client.shake()
+    assert client.ask(b"hello") == b"HELLO"
+
+
+def test_fragmentsAreBounded(tmp_path: Path) -> None:
+    """
+    Fragments of strangers are kept for a while and for a number of them, and are answered with less than they are.
+    """
+    server = Server(tmp_path)
+    came = 0
+    for port in range(1000):
+        client = FragmentingClient(server, port)
+        with pytest.raises(SSL.WantReadError):
+            client.connection.do_handshake()
+        for part in client.output()[:-1]:
+            server.layer.datagramReceived(part, client.address)
+            came += len(part)
+    assert server.sent == [] and len(server.layer) == 0
+    assert len(server.layer._fragments._incomplete) <= 200
+    huge = bytearray(fragments(b"\x16\xfe\xff" + bytes(8) + b"\0\0\1\0\x20\0" + bytes(6) + bytes(8192), 1000)[0])
+    server.layer.datagramReceived(bytes(huge), ("192.0.2.3", 1))
+    assert len(server.layer._fragments._incomplete) <= 200
+
+
+@given(st.binary(max_size=80), st.integers(0, 80), st.integers(0, 255))
+def test_anyFragments(data: bytes, place: int, byte: int) -> None:
+    """
+    Whatever comes, nothing is made of it but a whole first message.
+    """
+    hello = HelloFragments()
+    part = bytearray(b"\x16\xfe\xff" + bytes(8) + b"\0\x40" + b"\1\0\0\x34\0\0\0\0\0\0\0\x34" + bytes(52))
+    part[place % len(part)] = byte
+    for datagram in (data, b"\x16\xfe\xff\0\0" + data, bytes(part), bytes(part[: place + 1])):
+        whole = hello.take(datagram, 1, 0.0)
+        assert not whole or isClientHello(whole)
