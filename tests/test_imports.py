@@ -73,7 +73,7 @@ SEEN_BY_GATEWAY_CLIENT = {"twisted_mqtt.broker.client", "twisted_mqtt.core.link"
 # What it hands on to the gateways; all of them name the types.
 NAMED_BY_GATEWAYS = {
     *(f"twisted_mqtt.broker.{name}" for name in ("admission", "client", "subscribing")),
-    "twisted_mqtt.core.session",
+    *(f"twisted_mqtt.core.{name}" for name in ("link", "session")),
 }
 SEEN_BY_ONE_GATEWAY = {"lwm2m": {"coap"}}
 

@@ -273,6 +273,7 @@ class IBroker(Interface):
     """
 
     nodeName: str = Attribute("The name of this node.")
+    stopping: bool = Attribute("Whether it is shutting down, and takes no clients any more.")
     hooks: Hooks = Attribute("The hook points.")
     counters: Counters = Attribute("What the broker counts, as plain attributes.")
     metrics: Metrics = Attribute(

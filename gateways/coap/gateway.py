@@ -4,7 +4,7 @@ What the clients of the gateway share: the broker, the settings, who is there; a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gateways.coap.blockwise import diagnostic
 from gateways.coap.codes import BAD_REQUEST
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gateways.coap.pubsub import PubSubTopics
     from gateways.coap.settings import CoAPSettings
     from twisted_mqtt.broker.listenerprofile import ListenerProfile
+    from twisted_mqtt.interfaces import IBroker
     from twisted_mqtt.net.peeridentity import PeerIdentity
 
 
@@ -78,7 +79,7 @@ class CoAPGateway:
     @ivar topics: what C{/ps} knows of its topics.
     """
 
-    def __init__(self, broker: Any, settings: CoAPSettings, topics: PubSubTopics) -> None:
+    def __init__(self, broker: IBroker, settings: CoAPSettings, topics: PubSubTopics) -> None:
         self.broker = broker
         self.settings = settings
         self.topics = topics

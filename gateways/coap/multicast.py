@@ -6,7 +6,7 @@ C{/.well-known/core}, and that never with an error, never at once, and never wit
 from __future__ import annotations
 
 from random import SystemRandom
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from twisted.logger import Logger
 
@@ -32,6 +32,8 @@ from gateways.coap.query import pathOf
 from gateways.coap.resources import linksFor
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
     from gateways.coap.protocol import CoAPProtocol
 
 _log = Logger()
@@ -49,7 +51,7 @@ class Discovery:
     Hears what is sent to groups, and has the endpoint of the gateway answer.
     """
 
-    def __init__(self, endpoint: CoAPProtocol, reactor: Any, leisure: float) -> None:
+    def __init__(self, endpoint: CoAPProtocol, reactor: IReactorTime, leisure: float) -> None:
         """
         @param endpoint: whose address answers come from.
         @param leisure: the longest time that an answer takes, in seconds (RFC 7252 8.2).
@@ -60,7 +62,7 @@ class Discovery:
         self._random = SystemRandom()
         lifetime = endpoint.exchanges.parameters.exchangeLifetime
         self._seen: Generations[tuple[Address, int], bool] = Generations(lifetime, 1000)
-        self._waiting: dict[str, Any] = {}
+        self._waiting: dict[str, IDelayedCall] = {}
 
     def stop(self) -> None:
         """

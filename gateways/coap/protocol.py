@@ -18,6 +18,8 @@ from gateways.coap.options import ETAG, SIZE2, without
 from gateways.coap.serving import Bodies, refusal, take, withBlock
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
     from gateways.coap.parameters import Parameters
     from twisted_mqtt.broker.listenerprofile import ListenerProfile
     from twisted_mqtt.net.peeridentity import PeerIdentity
@@ -29,13 +31,55 @@ _OVERHEAD: Final = 32
 _PLAIN: Final = CoAPMessage(CONTENT)
 
 
+class DatagramTransport(Protocol):
+    """
+    The layer below an endpoint: a UDP port, or DTLS.
+    """
+
+    def write(self, datagram: bytes, address: Address, /) -> None:
+        """
+        Send a datagram.
+        """
+
+    def identityOf(self, address: Address) -> PeerIdentity | None:
+        """
+        Who a peer has shown to be, or L{None}; asked only of a layer that vouches for addresses.
+        """
+
+
+class BodySettings(Protocol):
+    """
+    What the table of a gateway says of bodies.
+
+    @ivar block_size: of the largest blocks.
+    @ivar max_body: of what is put together from blocks.
+    """
+
+    @property
+    def block_size(self) -> int:
+        """
+        In bytes.
+        """
+
+    @property
+    def max_body(self) -> int:
+        """
+        In bytes.
+        """
+
+
 class ResourceServer(Protocol):
     """
     The gateway of an endpoint.
     """
 
-    settings: Any
     parameters: Parameters
+
+    @property
+    def settings(self) -> BodySettings:
+        """
+        Its table.
+        """
 
     def serve(self, endpoint: Any, asked: CoAPMessage, message: CoAPMessage, incoming: Incoming) -> None:
         """
@@ -62,25 +106,27 @@ class CoAPProtocol:
     @ivar transport: the layer below, L{None} before it is open.
     """
 
-    def __init__(self, gateway: ResourceServer, profile: ListenerProfile, reactor: Any, secure: bool = False) -> None:
+    def __init__(
+        self, gateway: ResourceServer, profile: ListenerProfile, reactor: IReactorTime, secure: bool = False
+    ) -> None:
         """
         @param secure: whether a layer below vouches for addresses.
         """
         self.profile = profile
         self.port = 0
-        self.transport: Any = None
+        self.transport: DatagramTransport | None = None
         self._gateway = gateway
         self._reactor = reactor
         self._secure = secure
         self.exchanges = Exchanges(self._write, self, gateway.parameters, SystemRandom(), secure)
         self._bodies = Bodies(gateway)
         self._blockSize: int = gateway.settings.block_size
-        self._timer: Any = None
+        self._timer: IDelayedCall | None = None
         self._deadline = 0.0
 
     # The socket
 
-    def makeConnection(self, transport: Any) -> None:
+    def makeConnection(self, transport: DatagramTransport) -> None:
         """
         The port is open.
         """
@@ -133,8 +179,8 @@ class CoAPProtocol:
         """
         if not self._secure:
             return None
-        identity: PeerIdentity | None = self.transport.identityOf(address)
-        return identity
+        assert self.transport is not None
+        return self.transport.identityOf(address)
 
     def _write(self, datagram: bytes, address: Address) -> None:
         if self.transport is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from math import ceil
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from twisted.logger import Logger
 
@@ -49,7 +49,10 @@ from twisted_mqtt.core.reasons import (
 )
 
 if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
     from gateways.coap.gateway import CoAPGateway, Endpoint
+    from twisted_mqtt.base.waiting import Maybe
 
 _log = Logger()
 
@@ -132,8 +135,7 @@ class CoAPRequest:
         """
         The time.
         """
-        now: float = self.gateway.broker.clock.seconds()
-        return now
+        return self.gateway.broker.clock.seconds()
 
     def answer(self, code: int, options: list[Option] | None = None, payload: bytes = b"") -> None:
         """
@@ -158,7 +160,7 @@ class CoAPRequest:
         """
         self.refuse(_CODES.get(reason, SERVICE_UNAVAILABLE), nameOf(reason), wait)
 
-    def withClient(self, goOn: Callable[[CoAPClient], Any]) -> None:
+    def withClient(self, goOn: Callable[[CoAPClient], Maybe[None]]) -> None:
         """
         Go on with the client that has sent it, once that is let in.
 
@@ -174,7 +176,7 @@ class CoAPRequest:
         elif client is None or not client.whenIn(partial(self._goOn, client=client, goOn=goOn)):
             self.refuse(SERVICE_UNAVAILABLE, "too many clients or requests at once")
 
-    def _goOn(self, reason: int, client: CoAPClient, goOn: Callable[[CoAPClient], Any]) -> None:
+    def _goOn(self, reason: int, client: CoAPClient, goOn: Callable[[CoAPClient], Maybe[None]]) -> None:
         if reason:
             self.refuse(_REFUSED.get(reason, _CODES.get(reason, SERVICE_UNAVAILABLE)), nameOf(reason))
             return
@@ -189,9 +191,10 @@ class CoAPRequest:
             if result is not None:
                 result.addErrback(self._ebHandled)
 
-    def _ebHandled(self, failure: Any) -> None:
-        if failure.check(ProtocolError) is not None:
-            self.refuseFor(failure.value.reason)
+    def _ebHandled(self, failure: Failure) -> None:
+        error = failure.value
+        if isinstance(error, ProtocolError):
+            self.refuseFor(error.reason)
             return
         _log.failure("Handling {request} failed", failure, request=self.message)
         self.refuse(INTERNAL_SERVER_ERROR, "internal error")

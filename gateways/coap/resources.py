@@ -5,7 +5,7 @@ The resources of the gateway and their methods: C{/mqtt}, C{/ps} and C{/.well-kn
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -49,7 +49,7 @@ from gateways.coap.options import (
 )
 from gateways.coap.query import QueryError, parseForm
 from gateways.coap.session import CoAPClient, FormatOf, Observer, formatOfBytes
-from twisted_mqtt.base.waiting import then
+from twisted_mqtt.base.waiting import Maybe, then
 from twisted_mqtt.core.reasons import MESSAGE_RATE_TOO_HIGH, NOT_AUTHORIZED, SERVER_BUSY
 from twisted_mqtt.core.topics import checkTopicName
 from twisted_mqtt.hooks.verdicts import Verdict
@@ -57,6 +57,7 @@ from twisted_mqtt.hooks.verdicts import Verdict
 if TYPE_CHECKING:
     from gateways.coap.request import CoAPRequest
     from twisted_mqtt.core.message import Message
+    from twisted_mqtt.core.properties import Properties
 
 _log = Logger()
 
@@ -156,7 +157,7 @@ def _hasForm(request: CoAPRequest, topic: str) -> bool:
     return True
 
 
-def _get(request: CoAPRequest, client: CoAPClient, topic: str) -> Any:
+def _get(request: CoAPRequest, client: CoAPClient, topic: str) -> Maybe[None]:
     observe = uintOf(request.message.options, OBSERVE)
     if observe == 0:
         if not topic:
@@ -171,8 +172,14 @@ def _get(request: CoAPRequest, client: CoAPClient, topic: str) -> Any:
 
 
 def _publish(
-    request: CoAPRequest, client: CoAPClient, topic: str, payload: bytes, qos: int, retain: bool, properties: Any
-) -> Any:
+    request: CoAPRequest,
+    client: CoAPClient,
+    topic: str,
+    payload: bytes,
+    qos: int,
+    retain: bool,
+    properties: Properties | None,
+) -> Maybe[None]:
     result = client.client.publish(topic, payload, qos, retain, properties)
     return then(result, _published, request, client, CHANGED, bool(qos) or retain)
 
@@ -194,14 +201,14 @@ def _refusePublish(reason: int, request: CoAPRequest, client: CoAPClient) -> Non
 # Observing, which is the same below /mqtt and /ps
 
 
-def _observe(request: CoAPRequest, client: CoAPClient, topic: str, formatOf: FormatOf) -> Any:
+def _observe(request: CoAPRequest, client: CoAPClient, topic: str, formatOf: FormatOf) -> Maybe[None]:
     observation = Observer(request.message, topic, formatOf)
     return then(client.observe(observation), _observed, request, client, observation)
 
 
 def _observed(
     outcome: tuple[int, Callable[[], None]], request: CoAPRequest, client: CoAPClient, observation: Observer
-) -> Any:
+) -> Maybe[None]:
     reason, told = outcome
     if reason:
         request.refuseFor(reason)
@@ -243,7 +250,7 @@ def _valueOf(request: CoAPRequest, client: CoAPClient, topic: str) -> Message | 
     return _fresh(request.gateway.broker.retained.get(info.mountpoint + topic, info.topicTree), request)
 
 
-def _fetch(request: CoAPRequest, client: CoAPClient, topic: str) -> Any:
+def _fetch(request: CoAPRequest, client: CoAPClient, topic: str) -> Maybe[Message | None]:
     """
     The whole retained message of a topic, or L{None}, or a L{Deferred} of it.
     """
@@ -283,7 +290,7 @@ def _servePubSub(request: CoAPRequest, topic: str) -> None:
         request.withClient(lambda client: _put(request, client, topic))
 
 
-def _create(request: CoAPRequest, client: CoAPClient, prefix: str) -> Any:
+def _create(request: CoAPRequest, client: CoAPClient, prefix: str) -> Maybe[None]:
     try:
         links = parseLinks(request.message.payload)
     except LinkError as error:
@@ -314,7 +321,7 @@ def _create2(verdict: Verdict, request: CoAPRequest, client: CoAPClient, topic: 
         request.answer(CREATED, stringOptions(LOCATION_PATH, ["ps", *topic.split("/")]))
 
 
-def _put(request: CoAPRequest, client: CoAPClient, topic: str) -> Any:
+def _put(request: CoAPRequest, client: CoAPClient, topic: str) -> Maybe[None]:
     name = client.client.info.mountpoint + topic
     topics = request.gateway.topics
     known = topics.get(name)
@@ -356,7 +363,7 @@ def _put2(
     _published(reason, request, client, CHANGED if exists else CREATED, True)
 
 
-def _read(request: CoAPRequest, client: CoAPClient, topic: str) -> Any:
+def _read(request: CoAPRequest, client: CoAPClient, topic: str) -> Maybe[None]:
     observe = uintOf(request.message.options, OBSERVE)
     if observe == 0:
         return _observe(request, client, topic, request.gateway.topics.formatOf)
@@ -369,7 +376,7 @@ def _read(request: CoAPRequest, client: CoAPClient, topic: str) -> Any:
     return then(allowed, _read2, request, client, topic)
 
 
-def _read2(verdict: Verdict, request: CoAPRequest, client: CoAPClient, topic: str) -> Any:
+def _read2(verdict: Verdict, request: CoAPRequest, client: CoAPClient, topic: str) -> Maybe[None]:
     if not verdict.allowed:
         request.refuseFor(verdict.subscribeReason)
         return None
@@ -391,7 +398,7 @@ def _read3(value: Message | None, request: CoAPRequest, client: CoAPClient, topi
     request.answer(CONTENT, [uintOption(CONTENT_FORMAT, format), *_ageOf(request, value)], value.payload)
 
 
-def _remove(request: CoAPRequest, client: CoAPClient, topic: str) -> Any:
+def _remove(request: CoAPRequest, client: CoAPClient, topic: str) -> Maybe[None]:
     mountpoint = client.client.info.mountpoint
     names = [name[len(mountpoint) :] for name in request.gateway.topics.below(mountpoint + topic)]
     if topic not in names and _valueOf(request, client, topic) is not None:
@@ -402,7 +409,7 @@ def _remove(request: CoAPRequest, client: CoAPClient, topic: str) -> Any:
     return _removeRest(request, client, names)
 
 
-def _removeRest(request: CoAPRequest, client: CoAPClient, names: list[str]) -> Any:
+def _removeRest(request: CoAPRequest, client: CoAPClient, names: list[str]) -> Maybe[None]:
     """
     Remove one topic after the other: each may be somebody else's, in the eyes of the access rules.
     """
@@ -418,7 +425,7 @@ def _removeRest(request: CoAPRequest, client: CoAPClient, names: list[str]) -> A
     return None
 
 
-def _removedLater(reason: int, request: CoAPRequest, client: CoAPClient, topic: str, names: list[str]) -> Any:
+def _removedLater(reason: int, request: CoAPRequest, client: CoAPClient, topic: str, names: list[str]) -> Maybe[None]:
     return _removeRest(request, client, names) if _removed(reason, request, client, topic) else None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from twisted.logger import Logger
 
@@ -16,11 +16,13 @@ from gateways.coap.exchange import ACKNOWLEDGED, DROPPED, Address
 from gateways.coap.message import CoAPMessage
 from gateways.coap.options import CONTENT_FORMAT, MAX_AGE, OBSERVE, OCTET_STREAM, Option, uintOption
 from gateways.implements import GatewayClient
-from twisted_mqtt.base.waiting import then
+from twisted_mqtt.base.waiting import Maybe, then
 from twisted_mqtt.core.reasons import KEEP_ALIVE_TIMEOUT, NORMAL_DISCONNECTION, SESSION_TAKEN_OVER, SUCCESS
 
 if TYPE_CHECKING:
     from gateways.coap.gateway import CoAPGateway, Endpoint
+    from twisted_mqtt.broker.admission import Admission
+    from twisted_mqtt.broker.subscribing import Subscribing
     from twisted_mqtt.core.message import Message
 
 _log = Logger()
@@ -197,7 +199,7 @@ class CoAPClient:
         )
         then(admission, self._connected)
 
-    def _connected(self, admission: Any) -> None:
+    def _connected(self, admission: Admission) -> None:
         reason: int = admission.reason
         if self.state == OVER:
             if reason == SUCCESS and self.client.open:
@@ -299,7 +301,7 @@ class CoAPClient:
         """
         return len(self._observations)
 
-    def observe(self, observation: Observer) -> Any:
+    def observe(self, observation: Observer) -> Maybe[tuple[int, Callable[[], None]]]:
         """
         Begin an observation, or go on with it where there is one of this token and topic.
 
@@ -321,7 +323,7 @@ class CoAPClient:
         return then(subscribing, self._subscribed, token, observation, subscription)
 
     def _subscribed(
-        self, subscribing: Any, token: bytes, observation: Observer, subscription: _ObservedFilter
+        self, subscribing: Subscribing, token: bytes, observation: Observer, subscription: _ObservedFilter
     ) -> tuple[int, Callable[[], None]]:
         reason: int = subscribing.reasons[0]
         if reason >= 0x80:

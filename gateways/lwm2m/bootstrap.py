@@ -8,7 +8,7 @@ the other, until one fails.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from gateways.coap.blockwise import Transfer, TransferError, exponentFor
 from gateways.coap.codes import (
@@ -36,11 +36,14 @@ from gateways.lwm2m.registration import RegistrationError
 from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall
+
     from gateways.coap.exchange import Address
     from gateways.coap.message import CoAPMessage
     from gateways.lwm2m.interface import Asked
     from gateways.lwm2m.protocol import LwM2MProtocol
     from gateways.lwm2m.settings import LwM2MSettings
+    from twisted_mqtt.interfaces import IBroker
     from twisted_mqtt.net.peeridentity import PeerIdentity
 
 # At once; each takes a few round trips, or a minute and a half where nobody answers.
@@ -107,7 +110,7 @@ class BootstrapSequence:
         self._conversation = talk
         self._transfer: Transfer | None = None
         self._token = b""
-        self._timer: Any = None
+        self._timer: IDelayedCall | None = None
 
     def begin(self) -> None:
         """
@@ -182,7 +185,7 @@ class Bootstrapping:
     @ivar accounts: which device gets which.
     """
 
-    def __init__(self, broker: Any, settings: LwM2MSettings) -> None:
+    def __init__(self, broker: IBroker, settings: LwM2MSettings) -> None:
         self.settings = settings
         self.clock = broker.clock
         self.accounts = Accounts(settings.bootstrap, broker.preSharedKeys.find)

@@ -4,12 +4,14 @@ One socket of the gateway: an endpoint of CoAP whose resources are those of a Lw
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateways.coap.exchange import Address
 from gateways.coap.protocol import CoAPProtocol
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
     from gateways.coap.protocol import ResourceServer
     from gateways.lwm2m.registry import DeviceAddress
     from twisted_mqtt.broker.listenerprofile import ListenerProfile
@@ -22,7 +24,9 @@ class LwM2MProtocol(CoAPProtocol):
     @ivar addresses: where devices are. A proxy's address is that of many.
     """
 
-    def __init__(self, gateway: ResourceServer, profile: ListenerProfile, reactor: Any, secure: bool = False) -> None:
+    def __init__(
+        self, gateway: ResourceServer, profile: ListenerProfile, reactor: IReactorTime, secure: bool = False
+    ) -> None:
         """
         See L{CoAPProtocol}.
         """

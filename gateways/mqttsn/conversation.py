@@ -5,7 +5,7 @@ What any part of the dialogue with one client stands on: answering, and waiting 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, TypeVarTuple
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -18,13 +18,22 @@ from twisted_mqtt.core.reasons import NORMAL_DISCONNECTION, UNSPECIFIED_ERROR
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
+    from twisted.python.failure import Failure
+
     from gateways.mqttsn.registry import Predefined
+    from gateways.mqttsn.session import SNClient
     from gateways.mqttsn.settings import MQTTSNSettings
     from gateways.mqttsn.will import WillData
+    from twisted_mqtt.base.waiting import Maybe
+    from twisted_mqtt.broker.client import ClientInfo
     from twisted_mqtt.broker.listenerprofile import ListenerProfile
     from twisted_mqtt.core.message import Message
+    from twisted_mqtt.interfaces import IBroker
 
 _log = Logger()
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 
 # The states of 6.14; "disconnected" and "lost" are both GONE here, for nothing is left of either.
 CONNECTING: Final = 0
@@ -56,13 +65,12 @@ class SNGateway(Protocol):
     """
     The gateway, as its clients see it.
 
-    @ivar broker: provides L{IBroker<twisted_mqtt.interfaces.IBroker>}.
     @ivar port: where it listens.
     @ivar patience: how many periods of silence make a client lost.
     @ivar sessionExpiry: for how many seconds a session that is not clean outlives its connection.
     """
 
-    broker: Any
+    broker: IBroker
     profile: ListenerProfile
     settings: MQTTSNSettings
     predefined: Predefined
@@ -75,7 +83,7 @@ class SNGateway(Protocol):
         Send a datagram to a client.
         """
 
-    def left(self, client: Any) -> None:
+    def left(self, client: SNClient) -> None:
         """
         A client is gone.
         """
@@ -114,7 +122,7 @@ class Conversation:
         self._parked: deque[SNPacket] | None = None
 
     @property
-    def info(self) -> Any:
+    def info(self) -> ClientInfo:
         """
         What hooks see of it.
         """
@@ -163,7 +171,7 @@ class Conversation:
         if self.state != GONE:
             self._site.send(self.key, encode(packet))
 
-    def _then(self, result: Any, goOn: Callable[..., None], *args: Any) -> None:
+    def _then(self, result: Maybe[_T], goOn: Callable[[_T, *_Ts], None], *args: *_Ts) -> None:
         """
         Go on with a result; what comes from the client while that has to be waited for is taken afterwards.
         """
@@ -175,7 +183,7 @@ class Conversation:
         result.addCallback(self._cbGoOn, goOn, args)
         result.addErrback(self._ebGoOn)
 
-    def _cbGoOn(self, result: Any, goOn: Callable[..., None], args: tuple[Any, ...]) -> None:
+    def _cbGoOn(self, result: _T, goOn: Callable[[_T, *_Ts], None], args: tuple[*_Ts]) -> None:
         if self.state == GONE:
             if self._client.open:  # let in after it had gone
                 self._client.lost(NORMAL_DISCONNECTION)
@@ -188,7 +196,7 @@ class Conversation:
             if self.state != GONE:
                 self.received(packet, self._site.seconds())
 
-    def _ebGoOn(self, failure: Any) -> None:
+    def _ebGoOn(self, failure: Failure) -> None:
         _log.failure("{client} failed", failure, client=self._client.info)
         self._end(UNSPECIFIED_ERROR)
 

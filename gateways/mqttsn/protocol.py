@@ -7,7 +7,7 @@ A stranger costs no memory before a CONNECT, and gets no more bytes in answer th
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from twisted.internet.defer import Deferred
 
@@ -51,7 +51,9 @@ if TYPE_CHECKING:
 
     from gateways.mqttsn.settings import MQTTSNSettings
     from gateways.mqttsn.will import WillData
+    from twisted_mqtt.broker.admission import Admission
     from twisted_mqtt.core.message import Message
+    from twisted_mqtt.interfaces import IBroker
     from twisted_mqtt.net.datagrams import DatagramPort, SocketAddress, TwistedPort
 
 # What only one that believes to be connected says: it learns that it is not. Nothing that a gateway might say is among
@@ -85,7 +87,7 @@ class MQTTSNProtocol:
     @ivar malformed: how many datagrams were no messages.
     """
 
-    def __init__(self, broker: Any, settings: MQTTSNSettings) -> None:
+    def __init__(self, broker: IBroker, settings: MQTTSNSettings) -> None:
         self.broker = broker
         self.settings = settings
         self.predefined = Predefined(settings.predefined.topic)
@@ -236,8 +238,7 @@ class MQTTSNProtocol:
         """
         The time.
         """
-        now: float = self.broker.clock.seconds()
-        return now
+        return self.broker.clock.seconds()
 
     def willOf(self, clientID: str) -> WillData | None:
         """
@@ -331,7 +332,7 @@ class _Unconnected:
             self._admitted(result, client)
         return client
 
-    def _admitted(self, admission: Any, client: GatewayClient) -> None:
+    def _admitted(self, admission: Admission, client: GatewayClient) -> None:
         if client.open:
             client.begin()
         elif self._client is client:

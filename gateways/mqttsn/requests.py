@@ -4,7 +4,7 @@ What clients ask for: topics by number, publishing, subscribing, another will (M
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
 
@@ -35,11 +35,14 @@ from gateways.mqttsn.packets import (
 )
 from gateways.mqttsn.registry import TopicRegistry
 from gateways.mqttsn.will import WillData
+from twisted_mqtt.base.waiting import Maybe
 from twisted_mqtt.core.reasons import TOPIC_FILTER_INVALID, ProtocolError
 from twisted_mqtt.core.topics import hasWildcard, isTopicName, splitShare
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+
+    from twisted_mqtt.broker.subscribing import Subscribing
 
 
 # Of so many messages, a repetition that comes late is known as one.
@@ -190,7 +193,7 @@ class Requests(Conversation):
             return
         self._then(result, self._subscribed, packet, identifier)
 
-    def _subscribed(self, subscribing: Any, packet: SNSubscribe, identifier: int) -> None:
+    def _subscribed(self, subscribing: Subscribing, packet: SNSubscribe, identifier: int) -> None:
         reason = subscribing.reasons[0]
         if reason >= 0x80:
             self._suback(packet, 0, codeOf(reason))
@@ -212,15 +215,15 @@ class Requests(Conversation):
         if self.state == CONNECTING:
             return
         topicFilter = self._filterOf(packet)
-        result: Any = None
+        result: Maybe[list[int]] = []
         if topicFilter is not None:
             try:
                 result = self._client.unsubscribe(topicFilter)
             except ProtocolError:
-                result = None  # what can't be subscribed is not: UNSUBACK has no way to say more
+                pass  # what can't be subscribed is not: UNSUBACK has no way to say more
         self._then(result, self._unsubscribed, packet)
 
-    def _unsubscribed(self, reasons: Any, packet: SNSubscribe) -> None:
+    def _unsubscribed(self, reasons: object, packet: SNSubscribe) -> None:
         self._client.link.whenSafe(lambda: self._answer(SNPacket(UNSUBACK, packet.msgID)))
 
     def _filterOf(self, packet: SNSubscribe) -> str | None:

@@ -6,7 +6,7 @@ Its session proper (subscriptions, messages that wait) is the broker's; what is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from twisted.logger import Logger
 
@@ -53,6 +53,7 @@ from twisted_mqtt.core.topics import isTopicName
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
+    from twisted_mqtt.broker.admission import Admission
     from twisted_mqtt.core.message import Message
 
 _log = Logger()
@@ -334,7 +335,7 @@ class SNClient(Requests):
             self._admitted,
         )
 
-    def _admitted(self, admission: Any) -> None:
+    def _admitted(self, admission: Admission) -> None:
         if admission.reason:
             self._refuse(codeOf(admission.reason))
             return

@@ -5,7 +5,7 @@ What all clients of the gateway share, and what each has below it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gateways.stomp.frame import FrameLimits
 from gateways.stomp.mapping import Destinations, MessageWriter
@@ -13,8 +13,10 @@ from gateways.stomp.transactions import TransactionLimits
 from twisted_mqtt.broker.listenerprofile import ListenerProfile, limitsOf
 
 if TYPE_CHECKING:
+    from gateways.client import GatewaySession
     from gateways.implements import GatewayClient
     from gateways.stomp.settings import StompSettings
+    from twisted_mqtt.interfaces import IBroker
 
 
 class StompShell(Protocol):
@@ -33,7 +35,7 @@ class StompShell(Protocol):
         How much was sent so far.
         """
 
-    def makeClient(self, owner: Any) -> GatewayClient:
+    def makeClient(self, owner: GatewaySession) -> GatewayClient:
         """
         The client's place in the broker.
         """
@@ -66,10 +68,7 @@ class StompGateway:
     @ivar clients: how many connections there are.
     """
 
-    def __init__(self, broker: Any, settings: StompSettings) -> None:
-        """
-        @param broker: provides L{IBroker<twisted_mqtt.interfaces.IBroker>}.
-        """
+    def __init__(self, broker: IBroker, settings: StompSettings) -> None:
         self.broker = broker
         self.settings = settings
         self.seconds: Callable[[], float] = broker.clock.seconds

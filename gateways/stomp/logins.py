@@ -6,12 +6,13 @@ authentication.
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from twisted_mqtt.hooks.verdicts import STOP, AuthResult
 
 if TYPE_CHECKING:
     from gateways.stomp.settings import StompSettings
+    from twisted_mqtt.broker.client import ClientInfo
     from twisted_mqtt.interfaces import IExtensionContext
 
 # Before everybody else, and after.
@@ -39,7 +40,7 @@ class Logins:
         context.hook("client.authenticate", self._first, priority=_FIRST)
         context.hook("client.authenticate", self._last, priority=_LAST)
 
-    def _first(self, client: Any, verdict: Any) -> Any:
+    def _first(self, client: ClientInfo, verdict: object) -> object:
         if client.protocol != "stomp" or client.provenUsername is not None:
             return None
         if client.username is None:
@@ -54,7 +55,7 @@ class Logins:
             right = False
         return STOP(AuthResult("success" if right else "bad_username_or_password"))
 
-    def _last(self, client: Any, verdict: Any) -> Any:
+    def _last(self, client: ClientInfo, verdict: object) -> AuthResult | None:
         # A login that nobody knows is not as good as none.
         if client.protocol != "stomp" or client.username is None or client.provenUsername is not None:
             return None

@@ -17,11 +17,13 @@ from gateways.stomp.frame import StompError, StompParser
 from gateways.stomp.session import OVER, StompSession
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IAddress
+    from twisted.internet.interfaces import IAddress, IDelayedCall
     from twisted.python.failure import Failure
 
+    from gateways.client import GatewaySession
     from gateways.stomp.gateway import StompGateway
     from twisted_mqtt.broker.listenerprofile import ListenerProfile
+    from twisted_mqtt.core.link import Link
 
 _log = Logger()
 
@@ -40,7 +42,7 @@ class StompProtocol:
     @ivar parked: whether what has come is left unread, for somebody has to be waited for.
     """
 
-    def __init__(self, factory: StompFactory, address: Any = None) -> None:
+    def __init__(self, factory: StompFactory, address: IAddress | None = None) -> None:
         """
         @param address: the client's, as C{buildProtocol} was given it.
         """
@@ -48,14 +50,15 @@ class StompProtocol:
         self._gateway = factory.gateway
         self._address = address
         self.transport: Any = None
-        self.session: Any = None
+        # These are there from makeConnection on.
+        self.session: StompSession
+        self._link: Link
         self.parked = False
         self._parser = StompParser(self._gateway.frameLimits)
-        self._link: Any = None
-        self._waiting: Deferred[Any] | None = None
+        self._waiting: Deferred[None] | None = None
         self._sendMessage: Callable[[bytes], None] | None = None
         self._messageBytes = 0
-        self._timer: Any = None
+        self._timer: IDelayedCall | None = None
         self._timerAt = 0.0
         self._congestedAt = 0.0
         self._lost = False
@@ -150,7 +153,7 @@ class StompProtocol:
         sent: int = self._link.sentBytes
         return sent + self._messageBytes
 
-    def makeClient(self, owner: Any) -> GatewayClient:
+    def makeClient(self, owner: GatewaySession) -> GatewayClient:
         """
         The client's place in the broker.
         """
@@ -236,7 +239,7 @@ class StompProtocol:
                 self.transport.isTooBig = True
             session.failed(error)
 
-    def _wait(self, outcome: Deferred[Any]) -> bool:
+    def _wait(self, outcome: Deferred[None]) -> bool:
         """
         Leave the rest until a Deferred fires; TCP tells the client to wait.
 
@@ -321,7 +324,7 @@ class StompFactory(Factory):
         self.profile = profile
         self.protocols: set[StompProtocol] = set()
 
-    def buildProtocol(self, addr: IAddress | None) -> Any:
+    def buildProtocol(self, addr: IAddress | None) -> StompProtocol | None:  # type: ignore[override]  # no IProtocol
         """
         A protocol for a connection, or L{None} while the broker is stopping or where there are too many.
         """

@@ -8,17 +8,18 @@ MESSAGE of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateways.stomp.deliveries import AUTO, Settlement, SharedSubscription, StompDelivery, StompSubscription
 from gateways.stomp.frame import V12, StompError
-from twisted_mqtt.base.waiting import then
+from twisted_mqtt.base.waiting import Maybe, then
 from twisted_mqtt.core.reasons import nameOf
 
 if TYPE_CHECKING:
     from gateways.stomp.acknowledging import Acknowledging
     from gateways.stomp.gateway import StompGateway
     from gateways.stomp.session import StompSession
+    from twisted_mqtt.broker.subscribing import Subscribing
     from twisted_mqtt.core.message import Message
 
     # What a session sends: see twisted_mqtt.core.link.LinkReceiver.
@@ -80,7 +81,9 @@ class Receiving:
 
     # SUBSCRIBE, UNSUBSCRIBE
 
-    def subscribe(self, name: str | None, destination: str, mode: int, qos: int, version: int) -> Any:
+    def subscribe(
+        self, name: str | None, destination: str, mode: int, qos: int, version: int
+    ) -> Maybe[Callable[[], None]]:
         """
         SUBSCRIBE.
 
@@ -116,7 +119,7 @@ class Receiving:
         self._last += 1
         return self._last, False
 
-    def _subscribed(self, subscribing: Any, subscription: StompSubscription, qos: int) -> Callable[[], None]:
+    def _subscribed(self, subscribing: Subscribing, subscription: StompSubscription, qos: int) -> Callable[[], None]:
         reason = subscribing.reasons[0]
         source = subscription.source
         if reason >= 0x80:
@@ -134,7 +137,7 @@ class Receiving:
 
         return show
 
-    def unsubscribe(self, name: str) -> Any:
+    def unsubscribe(self, name: str) -> Maybe[object]:
         """
         UNSUBSCRIBE. What was sent for the subscription may still be acknowledged.
 

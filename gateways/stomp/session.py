@@ -8,7 +8,7 @@ What is wrong with a frame ends the session, as the specification wants it: an E
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -21,7 +21,7 @@ from gateways.stomp.mapping import Expired, Sending, flagOf, numberOf
 from gateways.stomp.negotiation import needed, negotiated
 from gateways.stomp.receiving import Receiving
 from gateways.stomp.transactions import Step, Transactions
-from twisted_mqtt.base.waiting import then
+from twisted_mqtt.base.waiting import Maybe, then
 from twisted_mqtt.core.reasons import (
     BAD_USERNAME_OR_PASSWORD,
     NORMAL_DISCONNECTION,
@@ -33,7 +33,11 @@ from twisted_mqtt.core.reasons import (
 from twisted_mqtt.core.topics import checkTopicName
 
 if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
     from gateways.stomp.gateway import StompGateway, StompShell
+    from twisted_mqtt.broker.admission import Admission
+    from twisted_mqtt.core.message import Message
     from twisted_mqtt.hooks.verdicts import Verdict
 
 _log = Logger()
@@ -106,7 +110,7 @@ class StompSession:
 
     # What comes from the client
 
-    def handle(self, frame: Frame) -> Deferred[Any] | None:
+    def handle(self, frame: Frame) -> Maybe[None]:
         """
         Take a frame.
 
@@ -166,7 +170,7 @@ class StompSession:
     # What comes from the broker: the owner of a GatewayClient
 
     def receive(
-        self, message: Any, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
+        self, message: Message, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
     ) -> None:
         """
         See L{twisted_mqtt.core.link.LinkReceiver}.
@@ -215,9 +219,10 @@ class StompSession:
         elif isinstance(error, ProtocolError):
             self.fail(nameOf(error.reason), error.text, frame, error.reason)
 
-    def _ebHandle(self, failure: Any, frame: Frame) -> None:
-        if failure.check(StompError, ProtocolError):
-            self._refuse(failure.value, frame)
+    def _ebHandle(self, failure: Failure, frame: Frame) -> None:
+        error = failure.value
+        if isinstance(error, StompError | ProtocolError):
+            self._refuse(error, frame)
         elif self.state != OVER:
             _log.failure("Handling {frame} failed", failure, frame=frame)
             self.fail("internal error", frame=frame)
@@ -240,7 +245,7 @@ class StompSession:
 
     # CONNECT
 
-    def _connect(self, frame: Frame) -> Any:
+    def _connect(self, frame: Frame) -> Maybe[None]:
         headers = frame.headers
         version = negotiated(headers.get("accept-version"))
         self._beats = HeartBeats.of(headers.get("heart-beat", "0,0"), self._gateway.settings.min_heart_beat)
@@ -270,7 +275,7 @@ class StompSession:
             durable,
         )
 
-    def _admitted(self, admission: Any, frame: Frame, durable: bool) -> Any:
+    def _admitted(self, admission: Admission, frame: Frame, durable: bool) -> Maybe[None]:
         if self.state != CONNECTING:
             return None
         reason = admission.reason
@@ -310,7 +315,7 @@ class StompSession:
 
     # SEND
 
-    def _send(self, frame: Frame) -> Any:
+    def _send(self, frame: Frame) -> Maybe[None]:
         headers = frame.headers
         if headers is self._headers and self._sending is not None:
             sending = self._sending
@@ -321,13 +326,14 @@ class StompSession:
             return self._sendLater(sending, frame)
         return self._publish(sending, frame)
 
-    def _publish(self, sending: Sending, frame: Frame) -> Any:
+    def _publish(self, sending: Sending, frame: Frame) -> Maybe[None]:
         properties = sending.properties
         if sending.expires:
             try:
                 properties = sending.propertiesAt(self._gateway.seconds())
             except Expired:
-                return self._receipt(frame)
+                self._receipt(frame)
+                return None
         outcome = self.client.publish(sending.topic, frame.body, sending.qos, sending.retain, properties)
         # To be asked of every message: whether it is an int is found out four times as fast.
         if not isinstance(outcome, int):
@@ -345,7 +351,7 @@ class StompSession:
             return
         self._receipt(frame)
 
-    def _sendLater(self, sending: Sending, frame: Frame) -> Any:
+    def _sendLater(self, sending: Sending, frame: Frame) -> Maybe[None]:
         """
         A SEND in a transaction: what would be refused is refused now, so that COMMIT does all of it or nothing.
         """
@@ -365,7 +371,7 @@ class StompSession:
 
     # SUBSCRIBE, UNSUBSCRIBE
 
-    def _subscribe(self, frame: Frame) -> Any:
+    def _subscribe(self, frame: Frame) -> Maybe[None]:
         headers = frame.headers
         destination = needed(headers, "destination", frame)
         name = headers.get("id")
@@ -382,7 +388,7 @@ class StompSession:
         self._receipt(frame)
         showRetained()
 
-    def _unsubscribe(self, frame: Frame) -> Any:
+    def _unsubscribe(self, frame: Frame) -> Maybe[None]:
         headers = frame.headers
         name = headers.get("id")
         if name is None:
@@ -436,10 +442,10 @@ class StompSession:
         self._transactions.end(needed(frame.headers, "transaction", frame))
         self._receipt(frame)
 
-    def _commit(self, frame: Frame) -> Any:
+    def _commit(self, frame: Frame) -> Maybe[None]:
         return self._doAll(self._transactions.end(needed(frame.headers, "transaction", frame)), 0, frame)
 
-    def _doAll(self, steps: list[Step], index: int, frame: Frame) -> Any:
+    def _doAll(self, steps: list[Step], index: int, frame: Frame) -> Maybe[None]:
         while index < len(steps) and self.state == OPEN:
             step = steps[index]
             index += 1
@@ -454,14 +460,14 @@ class StompSession:
         self._receipt(frame)
         return None
 
-    def _publishStep(self, sending: Sending, frame: Frame) -> Any:
+    def _publishStep(self, sending: Sending, frame: Frame) -> Maybe[int]:
         try:
             properties = sending.propertiesAt(self._gateway.seconds())
         except Expired:
             return SUCCESS
         return self.client.publish(sending.topic, frame.body, sending.qos, sending.retain, properties)
 
-    def _stepDone(self, reason: int, steps: list[Step], index: int, frame: Frame) -> Any:
+    def _stepDone(self, reason: int, steps: list[Step], index: int, frame: Frame) -> Maybe[None]:
         sending = steps[index - 1].sending
         if sending is not None:
             self._checkStep(reason, sending)
@@ -496,7 +502,7 @@ class StompSession:
             self.client.link.whenSafe(lambda: self.write(wire))
 
 
-_COMMANDS: Final[dict[str, Callable[[StompSession, Frame], Any]]] = {
+_COMMANDS: Final[dict[str, Callable[[StompSession, Frame], Maybe[None]]]] = {
     "CONNECT": StompSession._connect,
     "STOMP": StompSession._connect,
     "SEND": StompSession._send,

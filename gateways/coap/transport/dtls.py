@@ -13,7 +13,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections import OrderedDict
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
@@ -27,6 +27,12 @@ from twisted_mqtt.base.filewatch import FileWatch
 from twisted_mqtt.net.peeridentity import PeerIdentity, identityOf
 from twisted_mqtt.net.tls.credentials import reasonOf
 from twisted_mqtt.net.tls.options import TLSProblem
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
+    from gateways.coap.exchange import Address
+    from twisted_mqtt.base.timerwheel import TimerWheel
 
 __all__ = ["DTLSContext", "DTLSProtocol"]
 
@@ -95,7 +101,7 @@ class _Association:
         self.context = context
         self.connection = connection
         self.answer: tuple[bytes, bytes | None] | None = None
-        self.lookup: Deferred[Any] | None = None
+        self.lookup: Deferred[bytes | None] | None = None
         self.heldAt = 0.0
         self.held: list[bytes] = []
         self.random = random
@@ -111,17 +117,43 @@ class _Association:
         return self._layer.checked(self, now)
 
 
+class SecuredProtocol(Protocol):
+    """
+    What is above DTLS.
+    """
+
+    def makeConnection(self, transport: DTLSProtocol) -> None:
+        """
+        The port is open.
+        """
+
+    def doStop(self) -> None:
+        """
+        The port is about to be closed.
+        """
+
+    def datagramReceived(self, datagram: bytes, addr: Address) -> None:
+        """
+        Something has come from a peer.
+        """
+
+    def lost(self, address: Address) -> None:
+        """
+        The association with a peer has ended.
+        """
+
+
 class DTLSProtocol(DatagramProtocol):
     """
     The layer: a protocol to the port below, a transport to the protocol above. Its addresses have a third part.
 
-    @ivar upper: the protocol above: it has C{makeConnection} and C{doStop} as a C{DatagramProtocol} has, and its
-        C{lost(address)} is called when an association ends.
+    @ivar upper: the protocol above.
     """
 
-    def __init__(self, upper: Any, context: DTLSContext, reactor: Any, wheel: Any, most: int) -> None:
+    def __init__(
+        self, upper: SecuredProtocol, context: DTLSContext, reactor: IReactorTime, wheel: TimerWheel, most: int
+    ) -> None:
         """
-        @param wheel: a L{TimerWheel<twisted_mqtt.base.timerwheel.TimerWheel>}.
         @param most: how many associations there may be.
         """
         self.upper = upper
@@ -129,7 +161,7 @@ class DTLSProtocol(DatagramProtocol):
         self._wheel = wheel
         self._most = most
         self._secret = secrets.token_bytes(32)
-        self._asking: tuple[Any, ...] = ()
+        self._asking: Address = ()
         # The one that was used longest ago comes first.
         self._associations: OrderedDict[tuple[str, int], _Association] = OrderedDict()
         # Those whose handshake is under way; the one that began first comes first.
@@ -199,7 +231,7 @@ class DTLSProtocol(DatagramProtocol):
         stop()
         self.upper.doStop()
 
-    def datagramReceived(self, datagram: bytes, addr: tuple[Any, ...]) -> None:
+    def datagramReceived(self, datagram: bytes, addr: Address) -> None:
         """
         Take a datagram.
         """
@@ -231,7 +263,7 @@ class DTLSProtocol(DatagramProtocol):
         assert self.transport is not None
         return self.transport.getHost()
 
-    def write(self, datagram: bytes, address: tuple[Any, ...]) -> None:
+    def write(self, datagram: bytes, address: Address) -> None:
         """
         Send a datagram to a peer, if there still is an association with it.
         """
@@ -245,7 +277,7 @@ class DTLSProtocol(DatagramProtocol):
             return
         self._flush(association.connection, address)
 
-    def identityOf(self, address: tuple[Any, ...]) -> PeerIdentity | None:
+    def identityOf(self, address: Address) -> PeerIdentity | None:
         """
         Who a peer is by its certificate or its key, L{None} where it has shown neither.
         """
@@ -467,7 +499,7 @@ class DTLSProtocol(DatagramProtocol):
             if association.lookup is not None:
                 association.lookup.cancel()
 
-    def _flush(self, connection: SSL.Connection, address: tuple[Any, ...]) -> None:
+    def _flush(self, connection: SSL.Connection, address: Address) -> None:
         """
         Send what OpenSSL has written: whole records, as many as a datagram holds.
         """

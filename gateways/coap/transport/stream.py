@@ -36,6 +36,7 @@ from gateways.coap.transport.framing import (
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
+    from twisted.python.failure import Failure
 
     from gateways.coap.gateway import CoAPGateway
     from twisted_mqtt.broker.listenerprofile import ListenerProfile
@@ -63,7 +64,7 @@ class CoAPConnection:
     @ivar bucket: the wheel's.
     """
 
-    def __init__(self, factory: StreamFactory, number: int, addr: Any) -> None:
+    def __init__(self, factory: StreamFactory, number: int, addr: IAddress | None) -> None:
         """
         @param number: what tells it from others that come from the same port one day.
         """
@@ -113,7 +114,7 @@ class CoAPConnection:
             _log.failure("What {host} has sent could not be handled", host=self.address[0])
             self._abort("internal error")
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: Failure) -> None:
         """
         It is over.
         """
@@ -222,7 +223,7 @@ class CoAPConnection:
         """
         See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """
-        now: float = self._clock.seconds()
+        now = self._clock.seconds()
         self.respond(incoming, self.cut(request, self.address, withBlock(request, response), now), now)
 
     def cut(self, request: CoAPMessage, address: Address, response: CoAPMessage, now: float) -> CoAPMessage:
@@ -290,7 +291,7 @@ class CoAPConnection:
         """
         self._full = False
         waiting, self._waiting = self._waiting, deque()
-        now: float = self._clock.seconds()
+        now = self._clock.seconds()
         for data, ended in waiting:
             self._write(data, ended, now)
         if not self._full and not self._closing:
