@@ -71,6 +71,17 @@ class OverrideTests(BrokerTestCase):
         self.last.publish("a", b"")
         self.assertEqual(published[0][0].topic, "client/a")
 
+    def test_topicTree(self) -> None:
+        """
+        Its session, and what it publishes, are in the topic tree that it is given.
+        """
+        self.admit(AuthResult(topicTree="other"))
+        self.last.subscribe("a")
+        here = self.client("here")
+        here.subscribe("a")
+        self.last.publish("a", b"1")
+        self.assertEqual((self.last.payloads(), here.payloads()), ([b"1"], []))
+
     def test_cleanStart(self) -> None:
         """
         A client may be made to begin anew, or to go on where it was.
@@ -201,6 +212,7 @@ class OverrideTests(BrokerTestCase):
             {"mountpoint": "a/#"},
             {"mountpoint": "a\0"},
             {"topicTree": 3},
+            {"topicTree": "a/#"},
             {"cleanStart": 1},
             {"isSuperuser": "yes"},
             {"anonymous": None},

@@ -65,7 +65,10 @@ def checkResult(result: AuthResult, client: ClientInfo) -> None:
             raise ValueError(f"mountpoint {result.mountpoint!r} has a wildcard")
     if result.topicTree is not None:
         _checkText("topicTree", result.topicTree)
-        parseTopicTree(result.topicTree)
+        try:
+            parseTopicTree(result.topicTree)
+        except ValueError:
+            raise ValueError(f"topicTree {result.topicTree!r} is no name of a topic tree") from None
     if result.reasonString is not None:
         _checkText("reasonString", result.reasonString)
     if result.serverReference is not None:
