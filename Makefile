@@ -23,7 +23,7 @@ PACKAGING := setup.cfg setup.py pyproject.toml
 PYTEST := -m pytest -n $(or $(WORKERS),2) --dist loadfile --hypothesis-profile=$(or $(PROFILE),ci)
 
 .PHONY: help run certs test lint types test-interpreted test-compiled test-lowest compiled services fuzz websocket-suite \
-	crash bench bench-kept bench-gateways stress-management docs clean
+	crash bench bench-kept bench-gateways stress-management extensions docs clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -105,6 +105,9 @@ crash: $(TOOLS)/.installed ## kill the broker under load ROUNDS times and look f
 
 fuzz: $(TOOLS)/.installed ## random input, for FUZZ_SECONDS (600) in each test
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) $(IN_TOOLS) $(PYTEST) --dist load --timeout=0 tests/fuzz
+
+extensions: $(TOOLS)/.installed ## load, unload and reload every extension ROUNDS (200) times while clients exchange messages
+	EXTENSION_ROUNDS=$(or $(ROUNDS),200) $(IN_TOOLS) -m pytest tests/node/test_extensions_under_load.py
 
 bench-gateways: compiled $(TOOLS)/.bench ## the gateways beside other servers of their protocols; prints tables
 	$(IN_TOOLS) -m bench.stomp

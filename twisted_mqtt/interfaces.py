@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from twisted.web.resource import IResource
 
     from twisted_mqtt.base.listing import Listing
-    from twisted_mqtt.base.metrics import Metrics
+    from twisted_mqtt.base.metrics import Counter, Gauge, Histogram, Metric, Metrics
     from twisted_mqtt.base.records import Records
     from twisted_mqtt.base.threads import Threads
     from twisted_mqtt.base.timerwheel import TimerWheel
@@ -166,6 +166,7 @@ class ISession(ISubscriber):
 
     username: str | None = Attribute("The user name of its client, or None.")
     mountpoint: str = Attribute("The prefix of all its topics, or ''.")
+    topicTree: str = Attribute("The topic tree in which it is; '' for the default one.")
     zone: str = Attribute("The name of its zone.")
     createdAt: float = Attribute("When it began, in seconds since the epoch.")
     expiryInterval: int = Attribute("For how many seconds it outlives its connection; 0xFFFFFFFF for ever.")
@@ -188,6 +189,7 @@ class IWatch(Interface):
 
     name: str = Attribute("Whose it is, for the log and for management.")
     topicFilters: tuple[str, ...] = Attribute("What it watches.")
+    closed: bool = Attribute("Whether it was ended.")
     matched: int = Attribute("How many messages were published that match.")
     handed: int = Attribute("With how many of these the callback was called.")
     failed: int = Attribute("How many of these calls raised or failed.")
@@ -992,6 +994,100 @@ class IExtensionContext(Interface):
 
         @raise TypeError: The last two are given for another point.
         @raise KeyError: There is no such point; the text names the nearest.
+        """
+
+    def watch(
+        topicFilter: str | Sequence[str],
+        action: Callable[[Message], object],
+        *,
+        limit: int = 10_000,
+        limitBytes: int = 16_777_216,
+        dropNewest: bool = False,
+        concurrency: int = 1,
+    ) -> IWatch:
+        """
+        See messages as they are published, see C{watch} of L{IBroker}.
+        """
+
+    def listen(
+        settings: PortSettings,
+        factory: IProtocolFactory,
+        name: str = "",
+        *,
+        path: str = "",
+        bind: Bind | None = None,
+        kind: str = "",
+        protocols: tuple[bytes, ...] = (),
+        tls: TLSOptions | None = None,
+        pending: int = ...,
+    ) -> Deferred[IListening]:
+        """
+        Open a port that takes connections, see L{INode.listen}. At the end of the extension it is closed, and the
+        connections that are left are ended.
+
+        @param name: What it is called; the extension's name by default.
+        """
+
+    def listenDatagrams(
+        settings: DatagramSettings,
+        protocol: DatagramHandler,
+        name: str = "",
+        *,
+        path: str = "",
+        bind: Bind | None = None,
+        kind: str = "udp",
+        group: str | None = None,
+        shared: bool = False,
+        count: Callable[[], int] = ...,
+    ) -> Deferred[IListening]:
+        """
+        Open a port that takes datagrams, see L{INode.listenDatagrams}.
+
+        @param name: What it is called; the extension's name by default.
+        """
+
+    def mount(service: str, path: str, resource: IResource) -> Deferred[IMount]:
+        """
+        Have a resource of C{twisted.web} answer requests, see L{IHTTPServices.mount}.
+        """
+
+    def table(name: str) -> ITable:
+        """
+        A table of the store, the extension's own: no other has one of this name. What is in it stays when the extension
+        ends.
+
+        @raise ValueError: The name is none.
+        """
+
+    def counter(
+        name: str, help: str, labels: Sequence[str] = (), read: Callable[[], float] | None = None
+    ) -> Metric[Counter]:
+        """
+        Register a counter, see L{Metrics.counter<twisted_mqtt.base.metrics.Metrics.counter>}.
+        """
+
+    def gauge(
+        name: str,
+        help: str,
+        labels: Sequence[str] = (),
+        read: Callable[[], float] | None = None,
+        peak: str = "",
+    ) -> Metric[Gauge]:
+        """
+        Register a gauge, see L{Metrics.gauge<twisted_mqtt.base.metrics.Metrics.gauge>}.
+        """
+
+    def histogram(name: str, help: str, bounds: Sequence[float] = ..., labels: Sequence[str] = ()) -> Metric[Histogram]:
+        """
+        Register a histogram, see L{Metrics.histogram<twisted_mqtt.base.metrics.Metrics.histogram>}.
+        """
+
+    def alarm(name: str, severity: str, title: str, summary: str) -> IHeld:
+        """
+        Raise an alarm; closing the handle clears it.
+
+        @param name: What it is known by; there is one of a name at a time.
+        @param severity: Such as C{warning} or C{critical}.
         """
 
     def subscribe(subscriber: Subscriber, subscription: Subscription) -> IHeld:

@@ -9,11 +9,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from tests.kits.brokercase import BrokerTestCase
-from tests.kits.wire import connectPacket, propertiesOf
 from twisted_mqtt.config.values import RateLimit
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK, Auth, Connack, Disconnect, Publish
 from twisted_mqtt.hooks.verdicts import STOP, AuthResult, Challenge, SessionLimits
+from twisted_mqtt.testing.peer import connectPacket, propertiesOf
 
 
 class OverrideTests(BrokerTestCase):

@@ -7,10 +7,10 @@ from __future__ import annotations
 from typing import Any
 
 from tests.kits.brokercase import BrokerTestCase
-from tests.kits.wire import Peer, connectPacket, propertiesOf
 from twisted_mqtt.core.packets import PUBREC, Connack, Disconnect, Publish, Unsubscribe
 from twisted_mqtt.core.reasons import NOT_AUTHORIZED, QUOTA_EXCEEDED, RECEIVE_MAXIMUM_EXCEEDED
 from twisted_mqtt.core.subscription import ROUND_ROBIN
+from twisted_mqtt.testing.peer import Peer, connectPacket, propertiesOf
 
 
 class SessionTests(BrokerTestCase):

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from tests.kits.wire import Peer, connectPacket, propertiesOf
 from twisted_mqtt.core.counters import NAMES
 from twisted_mqtt.core.packets import (
     PINGREQ,
@@ -28,6 +27,7 @@ from twisted_mqtt.core.packets import (
 )
 from twisted_mqtt.hooks.verdicts import DENY, DROP, STOP, AuthResult, Challenge
 from twisted_mqtt.testing.broker import makeBroker
+from twisted_mqtt.testing.peer import Peer, connectPacket, propertiesOf
 
 
 class Scene:

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from twisted.internet.task import Clock
 
-from tests.kits.wire import Peer
 from twisted_mqtt.broker.figures import STATS, helpOf
 from twisted_mqtt.core.counters import NAMES
 from twisted_mqtt.testing.broker import makeBroker
+from twisted_mqtt.testing.peer import Peer
 
 
 def test_all() -> None:

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from twisted.internet.task import Clock
 
-from tests.kits.wire import Peer, propertiesOf
 from twisted_mqtt.core.packets import Auth
 from twisted_mqtt.core.topicrules import TopicRule, TopicRules
 from twisted_mqtt.core.topics import matches
 from twisted_mqtt.hooks.packets import thisPacket
 from twisted_mqtt.hooks.verdicts import ALLOW, DENY, STOP, AuthResult
 from twisted_mqtt.testing.broker import makeBroker
+from twisted_mqtt.testing.peer import Peer, propertiesOf
 
 CLIENTS: Final = ("one", "two")
 TOPICS: Final = ("a", "b", "a/b", "$x")

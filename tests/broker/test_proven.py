@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 from tests.kits.brokercase import BrokerTestCase
-from tests.kits.wire import Peer, connectPacket
 from twisted_mqtt.core.packets import Connack
 from twisted_mqtt.hooks.verdicts import AuthResult
+from twisted_mqtt.testing.peer import Peer, connectPacket
 
 
 class ProvenTests(BrokerTestCase):

@@ -10,7 +10,6 @@ from typing import TypeVar
 import pytest
 from twisted.internet.task import Clock
 
-from tests.kits.wire import Peer, propertiesOf
 from twisted_mqtt.base.listing import Listing
 from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
@@ -20,6 +19,7 @@ from twisted_mqtt.core.topics import scoped, unscoped
 from twisted_mqtt.hooks.verdicts import DENY
 from twisted_mqtt.mqtt.implements import MQTTFactory
 from twisted_mqtt.testing.broker import makeBroker
+from twisted_mqtt.testing.peer import Peer, propertiesOf
 
 _T = TypeVar("_T")
 

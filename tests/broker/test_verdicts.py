@@ -9,9 +9,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.kits.brokercase import BrokerTestCase
-from tests.kits.wire import connectPacket
 from twisted_mqtt.core.packets import PUBACK, Ack, Disconnect, Publish, Suback, Subscribe, SubscriptionRequest, Will
 from twisted_mqtt.hooks.verdicts import ALLOW, DENY, Allow, Deny, Verdict
+from twisted_mqtt.testing.peer import connectPacket
 
 
 class VerdictTests(SynchronousTestCase):

@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.kits.wire import Peer, connectPacket, propertiesOf
 from twisted_mqtt.core.packets import Disconnect, Publish, Will
 from twisted_mqtt.core.reasons import NOT_AUTHORIZED, QOS_NOT_SUPPORTED, RETAIN_NOT_SUPPORTED, SESSION_TAKEN_OVER
 from twisted_mqtt.testing.broker import makeBroker
+from twisted_mqtt.testing.peer import Peer, connectPacket, propertiesOf
 
 
 def will(payload: bytes = b"gone", qos: int = 1, retain: bool = False, topic: str = "will", **properties: Any) -> Will:

@@ -11,11 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.kits.strategies import connects, packets, properties, versions
-from tests.kits.wire import fieldsOf
 from twisted_mqtt.core.codec import LARGEST, Decoder, encode
 from twisted_mqtt.core.packets import Connect, Packet
 from twisted_mqtt.core.properties import TABLE, decodeProperties, encodeProperties
 from twisted_mqtt.core.reasons import NAMES, ProtocolError
+from twisted_mqtt.testing.peer import fieldsOf
 
 
 def fieldsOfAll(found: Sequence[Packet]) -> list[dict[str, Any]]:

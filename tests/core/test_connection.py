@@ -9,7 +9,6 @@ import time
 import pytest
 
 from tests.kits.core import Client, Core, Kept, SlowJournal, limitsWith, numbered
-from tests.kits.wire import connectPacket, propertiesOf
 from twisted_mqtt.core.codec import encode
 from twisted_mqtt.core.connection import Connection
 from twisted_mqtt.core.message import Message
@@ -22,6 +21,7 @@ from twisted_mqtt.core.reasons import (
     TOPIC_NAME_INVALID,
 )
 from twisted_mqtt.core.subscription import Subscription
+from twisted_mqtt.testing.peer import connectPacket, propertiesOf
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from __future__ import annotations
 import socket
 
 from tests.crash.checker import Checker, Stream
-from tests.kits.wire import propertiesOf
 from tests.system.process import Broker
 from twisted_mqtt.core.codec import LARGEST, Decoder, encode
 from twisted_mqtt.core.packets import (
@@ -28,6 +27,7 @@ from twisted_mqtt.core.packets import (
     SubscriptionRequest,
 )
 from twisted_mqtt.core.reasons import PACKET_ID_NOT_FOUND, QUOTA_EXCEEDED
+from twisted_mqtt.testing.peer import propertiesOf
 
 _EXPIRY = 86400
 

@@ -4,8 +4,6 @@ Tests for L{twisted_mqtt.extensions.running}.
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 import twisted
@@ -15,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.kits.extensions import Fault, Recorder, RecorderMaker, fault
-from tests.kits.recording import Client, RecordingBroker
+from tests.kits.recording import RecordingBroker
 from twisted_mqtt.config.registry import installed
 from twisted_mqtt.extensions.makers import ExtensionMaker
 from twisted_mqtt.extensions.running import (
@@ -25,7 +23,7 @@ from twisted_mqtt.extensions.running import (
 )
 from twisted_mqtt.interfaces import IExtension, IExtensionMaker
 from twisted_mqtt.modules.presence import PresenceSettings
-from twisted_mqtt.testing.extension import ExtensionHarness, MemoryNode
+from twisted_mqtt.testing.extension import MemoryNode
 
 
 class ExtensionsTests(SynchronousTestCase):
@@ -339,37 +337,3 @@ class ExtensionMakerTests(SynchronousTestCase):
         """
         maker = ExtensionMaker("dict", "builtins:dict", "Not really an extension")
         self.assertEqual(maker.makeExtension(None), {})
-
-
-class DocumentationTests(SynchronousTestCase):
-    """
-    Tests for what C{docs/hooks.md} tells people to write.
-    """
-
-    def test_template(self) -> None:
-        """
-        The extension that stands there works as it stands there, and leaves nothing behind.
-        """
-        text = (Path(__file__).parents[2] / "docs" / "hooks.md").read_text(encoding="utf-8")
-        (source,) = re.findall(r"```python\n(# greeter/extension\.py\n.*?)```", text, re.DOTALL)
-        namespace: dict[str, Any] = {"__name__": "greeter.extension"}
-        exec(source, namespace)
-        broker = RecordingBroker()
-        greeter = namespace["Greeter"](namespace["Settings"]())
-        verifyObject(IExtension, greeter, tentative=True)
-        harness = ExtensionHarness(greeter, broker).start()
-        broker.hooks.clientConnected.run(Client(), None)
-        self.assertEqual(broker.payloads(), {"greetings": "hello c1"})
-        harness.stop()
-        self.assertEqual([point for point in broker.hooks if point.callbacks], [])
-
-    def test_plugin(self) -> None:
-        """
-        So does the line that makes it known.
-        """
-        text = (Path(__file__).parents[2] / "docs" / "hooks.md").read_text(encoding="utf-8")
-        (source,) = re.findall(r"```python\n(# twisted/plugins/greeter_plugin\.py.*?)```", text, re.DOTALL)
-        namespace: dict[str, Any] = {}
-        exec(source, namespace)
-        verifyObject(IExtensionMaker, namespace["greeter"])
-        self.assertEqual(namespace["greeter"].name, "greeter")

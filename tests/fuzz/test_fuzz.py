@@ -16,7 +16,6 @@ from collections.abc import Callable
 import pytest
 from twisted.internet.task import Clock
 
-from tests.kits.wire import Peer, connectPacket, propertiesOf
 from twisted_mqtt.core.codec import Decoder, encode
 from twisted_mqtt.core.packets import (
     PINGREQ,
@@ -37,6 +36,7 @@ from twisted_mqtt.core.packets import (
 )
 from twisted_mqtt.core.reasons import ProtocolError
 from twisted_mqtt.testing.broker import makeBroker
+from twisted_mqtt.testing.peer import Peer, connectPacket, propertiesOf
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "1"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))

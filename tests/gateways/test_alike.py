@@ -26,11 +26,11 @@ from gateways.mqttsn.settings import MQTTSNSettings
 from tests.gateways.coap.test_gateway import Port
 from tests.kits.mqttsn import Net
 from tests.kits.stomp import Kit
-from tests.kits.wire import Peer
 from twisted_mqtt.broker.flapping import Flapping
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.hooks.verdicts import AuthResult
 from twisted_mqtt.mqtt.protocol import MQTTFactory
+from twisted_mqtt.testing.peer import Peer
 
 HOST = "192.0.2.1"
 # Short enough for MQTT-SN to need no REGISTER.

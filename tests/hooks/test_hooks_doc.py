@@ -13,10 +13,10 @@ import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
-from tests.kits.wire import Peer, connectPacket, propertiesOf
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import Ack, Auth, Connack, Publish
 from twisted_mqtt.testing.broker import makeBroker
+from twisted_mqtt.testing.peer import Peer, connectPacket, propertiesOf
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)

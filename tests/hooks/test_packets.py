@@ -9,11 +9,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from tests.kits.brokercase import BrokerTestCase
-from tests.kits.wire import connectPacket, propertiesOf
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import Connack, Publish, SubscriptionRequest, Unsubscribe, Will
 from twisted_mqtt.hooks.packets import PacketContext, thisPacket
 from twisted_mqtt.hooks.verdicts import OK, Verdict
+from twisted_mqtt.testing.peer import connectPacket, propertiesOf
 
 
 class PacketTests(BrokerTestCase):

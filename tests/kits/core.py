@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tests.kits.wire import propertiesOf
 from twisted_mqtt.core.codec import LARGEST, Decoder, encode
 from twisted_mqtt.core.connection import Connection
 from twisted_mqtt.core.counters import Counters
@@ -21,6 +20,7 @@ from twisted_mqtt.core.router import Router
 from twisted_mqtt.core.session import Session
 from twisted_mqtt.core.subscription import Subscription
 from twisted_mqtt.core.topics import splitShare
+from twisted_mqtt.testing.peer import propertiesOf
 
 START = 1_700_000_000.0
 

@@ -25,8 +25,8 @@ from gateways.mqttsn.packets import (
 from gateways.mqttsn.protocol import MQTTSNProtocol
 from gateways.mqttsn.settings import MQTTSNSettings, PredefinedTopics
 from tests.kits.stores import Bed
-from tests.kits.wire import Peer
 from twisted_mqtt.testing.broker import makeBroker
+from twisted_mqtt.testing.peer import Peer
 
 
 class Net:

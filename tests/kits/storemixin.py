@@ -8,13 +8,13 @@ from typing import Any
 
 from zope.interface.verify import verifyObject
 
-from tests.kits.wire import Peer
 from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.broker.storeowner import StoreOwner
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, Publish
 from twisted_mqtt.interfaces import IProgress, IStore, IStoreOwner, ITable
 from twisted_mqtt.mqtt.implements import MQTTFactory
+from twisted_mqtt.testing.peer import Peer
 
 
 class StoreTestsMixin:

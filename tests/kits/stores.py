@@ -10,7 +10,6 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from tests.kits.wire import Peer
 from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.config import settingsFrom
@@ -18,6 +17,7 @@ from twisted_mqtt.mqtt.implements import MQTTFactory
 from twisted_mqtt.stores.packing import Pack
 from twisted_mqtt.stores.sqlite import SQLiteStore
 from twisted_mqtt.stores.worker import DirectWorker
+from twisted_mqtt.testing.peer import Peer
 
 START = 1_700_000_000.0
 

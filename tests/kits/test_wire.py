@@ -8,9 +8,10 @@ import pytest
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 
-from tests.kits.wire import Peer, drop, duplicate, pair, reorder
+from tests.kits.wire import drop, duplicate, pair, reorder
 from twisted_mqtt.core.packets import Ack, Publish
 from twisted_mqtt.testing.broker import makeBroker
+from twisted_mqtt.testing.peer import Peer
 
 
 class Counting(Protocol):

@@ -9,7 +9,6 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from tests.kits.brokercase import BrokerTestCase
-from tests.kits.wire import connectPacket, propertiesOf
 from twisted_mqtt.core.codec import encode
 from twisted_mqtt.core.packets import (
     PINGREQ,
@@ -39,6 +38,7 @@ from twisted_mqtt.core.reasons import (
 )
 from twisted_mqtt.core.subscription import Subscription
 from twisted_mqtt.hooks.verdicts import DROP, STOP, AuthResult, Challenge
+from twisted_mqtt.testing.peer import connectPacket, propertiesOf
 
 # What a DISCONNECT of MQTT 5 from the server can say (table 3-10).
 _DISCONNECT_REASONS = {

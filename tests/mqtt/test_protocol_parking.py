@@ -9,7 +9,6 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 
 from tests.kits.brokercase import BrokerTestCase
-from tests.kits.wire import connectPacket
 from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.packets import (
     PINGREQ,
@@ -30,6 +29,7 @@ from twisted_mqtt.core.reasons import (
     SERVER_UNAVAILABLE,
 )
 from twisted_mqtt.hooks.verdicts import ALLOW, DENY, STOP
+from twisted_mqtt.testing.peer import connectPacket
 
 
 class ParkingTests(BrokerTestCase):

@@ -13,11 +13,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from tests.kits.strategies import connects, fromClient, packets, versions
-from tests.kits.wire import Peer
 from twisted_mqtt.core.codec import encode
 from twisted_mqtt.core.packets import Ack, Connect, Packet, Publish
 from twisted_mqtt.hooks.verdicts import Challenge
 from twisted_mqtt.testing.broker import makeBroker
+from twisted_mqtt.testing.peer import Peer
 
 # What a client may do besides sending packets.
 _steps = st.sampled_from(("answer", "answer", "pass", "congest", "drain", "kick"))

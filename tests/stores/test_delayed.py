@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.kits.stores import Bed
-from tests.kits.wire import Peer
 from twisted_mqtt.core.packets import PUBACK
 from twisted_mqtt.modules.delayed import DelayedPublish, DelayedPublishSettings
 from twisted_mqtt.testing.extension import ExtensionHarness
+from twisted_mqtt.testing.peer import Peer
 
 
 @pytest.fixture

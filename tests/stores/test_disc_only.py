@@ -11,11 +11,11 @@ import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.kits.stores import Bed
-from tests.kits.wire import Peer
 from twisted_mqtt.config.schema_retainer import RetainerSettings
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK, Ack, Publish, Suback, Subscribe, SubscriptionRequest
 from twisted_mqtt.stores.database import RETAINED_BYTES
+from twisted_mqtt.testing.peer import Peer
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ import pytest
 from tests.crash.clients import Client
 from tests.crash.suite import Suite
 from tests.kits.stores import Bed
-from tests.kits.wire import connectPacket
 from tests.system.process import Broker, fromTree, toml, twistdCommand
 from twisted_mqtt.broker.alarms import Alarm
 from twisted_mqtt.core.message import Message
@@ -30,6 +29,7 @@ from twisted_mqtt.core.subscription import Subscription
 from twisted_mqtt.stores.repairing import repair
 from twisted_mqtt.stores.schemas import StoreError, schemas, upgrade
 from twisted_mqtt.stores.tools import export
+from twisted_mqtt.testing.peer import connectPacket
 
 HERE = Path(__file__).parent
 

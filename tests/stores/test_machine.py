@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.kits.stores import Bed
-from tests.kits.wire import Peer
 from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, Ack, Publish, SubscriptionRequest
+from twisted_mqtt.testing.peer import Peer
 
 CLIENTS = st.sampled_from(["a", "b"])
 ALL_TOPICS = ("t/1", "t/2")

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kits.stores import Bed
-from tests.kits.wire import Peer, propertiesOf
 from tests.stores.test_sqlite import publishTo, takeAll
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK, PUBREL, Publish
@@ -22,6 +21,7 @@ from twisted_mqtt.core.properties import IN_PUBLISH, encodeProperties
 from twisted_mqtt.stores.packing import FAR, Pack, Packer, PackError, columnOf, entriesOf, recordOf
 from twisted_mqtt.stores.repairing import repair
 from twisted_mqtt.stores.schemas import APPLICATION_ID, schemas
+from twisted_mqtt.testing.peer import Peer, propertiesOf
 
 TEXTS = st.text(st.characters(exclude_characters="\0"), max_size=20)
 

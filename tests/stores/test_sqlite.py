@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.kits.stores import START, Bed
-from tests.kits.wire import Peer, propertiesOf
 from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, Publish, Will
+from twisted_mqtt.testing.peer import Peer, propertiesOf
 
 
 @pytest.fixture

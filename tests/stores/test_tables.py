@@ -14,7 +14,6 @@ import pytest
 from twisted.logger import capturedLogs
 
 from tests.kits.stores import Bed
-from tests.kits.wire import propertiesOf
 from tests.stores.test_sqlite import publishTo
 from twisted_mqtt.core.packets import PUBACK, Publish
 from twisted_mqtt.core.properties import IN_PUBLISH, encodeProperties
@@ -26,6 +25,7 @@ from twisted_mqtt.stores.sqlite import SQLiteStore
 from twisted_mqtt.stores.tables import LARGEST_VALUE, LONGEST_KEY
 from twisted_mqtt.stores.worker import DirectWorker
 from twisted_mqtt.testing.extension import ExtensionHarness
+from twisted_mqtt.testing.peer import propertiesOf
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.kits.stores import Bed
-from tests.kits.wire import Peer, propertiesOf
 from tests.stores.test_delayed import load
 from tests.stores.test_sqlite import takeAll
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
@@ -18,6 +17,7 @@ from twisted_mqtt.core.packets import Will
 from twisted_mqtt.core.topics import scoped
 from twisted_mqtt.mqtt.implements import MQTTFactory
 from twisted_mqtt.stores.tools import export, import_
+from twisted_mqtt.testing.peer import Peer, propertiesOf
 
 TREES = ("", "a", "a/b")
 

@@ -76,6 +76,13 @@ class Watch:
         self._idle: list[Deferred[None]] = []
 
     @property
+    def closed(self) -> bool:
+        """
+        See L{IWatch}.
+        """
+        return self.queue.closed
+
+    @property
     def matched(self) -> int:
         """
         See L{IWatch}.

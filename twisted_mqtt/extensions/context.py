@@ -2,36 +2,51 @@
 What an extension is given when it starts, and what is taken back when it ends.
 
 Whatever an extension registers through its context is held here, and undone at the end in the reverse order: callbacks,
-delayed calls, subscriptions, keys, and what the extension itself asks to have undone.
+watches, delayed calls, ports, HTTP resources, metrics, alarms, keys, and what the extension itself asks to have undone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twisted_mqtt.base.metrics import SECONDS
 from twisted_mqtt.hooks.points import hookOwner
 from twisted_mqtt.interfaces import IExtensionContext, IHeld, IKeySources
+from twisted_mqtt.listeners.listening import PENDING
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IReactorTime
+    from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime, ITCPTransport
+    from twisted.web.resource import IResource
 
+    from twisted_mqtt.base.metrics import Counter, Gauge, Histogram, Metric
     from twisted_mqtt.base.waiting import Maybe
+    from twisted_mqtt.config.schema_ports import DatagramSettings, PortSettings
+    from twisted_mqtt.config.values import Bind
+    from twisted_mqtt.core.message import Message
     from twisted_mqtt.core.subscription import Subscriber, Subscription
     from twisted_mqtt.core.topicrules import TopicRules
-    from twisted_mqtt.interfaces import IBroker, IClient, IExtension, INode
+    from twisted_mqtt.interfaces import IBroker, IClient, IExtension, IListening, IMount, INode, ITable, IWatch
+    from twisted_mqtt.listeners.datagrams import DatagramHandler
+    from twisted_mqtt.net.tls.options import TLSOptions
     from twisted_mqtt.net.tls.psk import Find
 
 
 # So many names of one kind stand in the line of the log that tells what was swept.
 _MOST_SHOWN: Final = 8
+
+# From so many things on that an extension has registered it is looked for those that are over.
+_LOOK_FROM: Final = 64
 
 
 class ExtensionEnded(Exception):
@@ -49,13 +64,22 @@ class Held:
     @ivar detail: Which one, such as the name of a hook point; may be empty.
     """
 
-    __slots__ = ("_holder", "_undo", "detail", "kind")
+    __slots__ = ("_holder", "_undo", "detail", "isOver", "kind")
 
-    def __init__(self, holder: dict[int, Held], kind: str, detail: str, undo: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        holder: dict[int, Held],
+        kind: str,
+        detail: str,
+        undo: Callable[[], object],
+        isOver: Callable[[], bool] | None = None,
+    ) -> None:
         """
         @param holder: Those that are not closed, by their identity; this one joins them.
         @param undo: Undoes what was registered; may return a Deferred or coroutine.
+        @param isOver: Says whether somebody else has undone it.
         """
+        self.isOver = isOver
         self.kind = kind
         self.detail = detail
         self._holder = holder
@@ -111,6 +135,8 @@ class ExtensionContext:
         self.preSharedKeys = KeySources(self)
         self._extension = extension
         self._held: dict[int, Held] = {}
+        # With so many it is looked for those that are over.
+        self._looked = _LOOK_FROM
         self._ended = False
 
     @property
@@ -120,18 +146,26 @@ class ExtensionContext:
         """
         return list(self._held.values())
 
-    def hold(self, kind: str, detail: str, undo: Callable[[], object]) -> Held:
+    def hold(
+        self, kind: str, detail: str, undo: Callable[[], object], isOver: Callable[[], bool] | None = None
+    ) -> Held:
         """
         Undo something at the end, unless the handle was closed before.
 
         @param kind: What it is, for the log.
         @param detail: Which one.
         @param undo: Undoes it; may return a Deferred or coroutine.
+        @param isOver: Says whether somebody else has undone it.
 
         @raise ExtensionEnded: The extension has ended.
         """
         self.check()
-        return Held(self._held, kind, detail, undo)
+        if len(self._held) >= self._looked:
+            for held in self.held:
+                if held.isOver is not None and held.isOver():
+                    held.forget()
+            self._looked = max(_LOOK_FROM, 2 * len(self._held))
+        return Held(self._held, kind, detail, undo, isOver)
 
     def hook(
         self,
@@ -163,6 +197,152 @@ class ExtensionContext:
         finally:
             hookOwner.reset(token)
         return self.hold("callback", point, lambda: found.remove(action))
+
+    def watch(
+        self,
+        topicFilter: str | Sequence[str],
+        action: Callable[[Message], object],
+        *,
+        limit: int = 10_000,
+        limitBytes: int = 16_777_216,
+        dropNewest: bool = False,
+        concurrency: int = 1,
+    ) -> IWatch:
+        """
+        See L{IExtensionContext}.
+        """
+        self.check()
+        watch = self.broker.watch(topicFilter, action, limit, limitBytes, dropNewest, concurrency, self.name)
+        self.hold("watch", " ".join(watch.topicFilters), watch.close, lambda: watch.closed)
+        return watch
+
+    def listen(
+        self,
+        settings: PortSettings,
+        factory: IProtocolFactory,
+        name: str = "",
+        *,
+        path: str = "",
+        bind: Bind | None = None,
+        kind: str = "",
+        protocols: tuple[bytes, ...] = (),
+        tls: TLSOptions | None = None,
+        pending: int = PENDING,
+    ) -> Deferred[IListening]:
+        """
+        See L{IExtensionContext}.
+        """
+        self.check()
+        made = Connections(factory)
+        opening = self.node.listen(
+            settings,
+            made,
+            name or self.name,
+            path=path,
+            bind=bind,
+            kind=kind,
+            protocols=protocols,
+            tls=tls,
+            pending=pending,
+        )
+        return opening.addCallback(self._opened, made)
+
+    def listenDatagrams(
+        self,
+        settings: DatagramSettings,
+        protocol: DatagramHandler,
+        name: str = "",
+        *,
+        path: str = "",
+        bind: Bind | None = None,
+        kind: str = "udp",
+        group: str | None = None,
+        shared: bool = False,
+        count: Callable[[], int] = lambda: 0,
+    ) -> Deferred[IListening]:
+        """
+        See L{IExtensionContext}.
+        """
+        self.check()
+        opening = self.node.listenDatagrams(
+            settings,
+            protocol,
+            name or self.name,
+            path=path,
+            bind=bind,
+            kind=kind,
+            group=group,
+            shared=shared,
+            count=count,
+        )
+        return opening.addCallback(self._opened, None)
+
+    def mount(self, service: str, path: str, resource: IResource) -> Deferred[IMount]:
+        """
+        See L{IExtensionContext}.
+        """
+        self.check()
+        http = self.node.http
+
+        def mounted(mount: IMount) -> IMount:
+            self._take("HTTP resource", f"{service}{path}", mount.close, lambda: mount not in http.mounts(service))
+            return mount
+
+        return http.mount(service, path, resource).addCallback(mounted)
+
+    def table(self, name: str) -> ITable:
+        """
+        See L{IExtensionContext}.
+        """
+        table: ITable = self.broker.store.table(f"{self.name}/{name}")
+        return table
+
+    def counter(
+        self, name: str, help: str, labels: Sequence[str] = (), read: Callable[[], float] | None = None
+    ) -> Metric[Counter]:
+        """
+        See L{IExtensionContext}.
+        """
+        self.check()
+        metric = self.broker.metrics.counter(name, help, labels, read)
+        self.hold("counter", name, metric.close)
+        return metric
+
+    def gauge(
+        self,
+        name: str,
+        help: str,
+        labels: Sequence[str] = (),
+        read: Callable[[], float] | None = None,
+        peak: str = "",
+    ) -> Metric[Gauge]:
+        """
+        See L{IExtensionContext}.
+        """
+        self.check()
+        metric = self.broker.metrics.gauge(name, help, labels, read, peak)
+        self.hold("gauge", name, metric.close)
+        return metric
+
+    def histogram(
+        self, name: str, help: str, bounds: Sequence[float] = SECONDS, labels: Sequence[str] = ()
+    ) -> Metric[Histogram]:
+        """
+        See L{IExtensionContext}.
+        """
+        self.check()
+        metric = self.broker.metrics.histogram(name, help, bounds, labels)
+        self.hold("histogram", name, metric.close)
+        return metric
+
+    def alarm(self, name: str, severity: str, title: str, summary: str) -> Held:
+        """
+        See L{IExtensionContext}.
+        """
+        self.check()
+        alarms = self.broker.alarms
+        alarms.activate(name, severity, title, summary)
+        return self.hold("alarm", name, lambda: alarms.deactivate(name), lambda: name not in alarms.active)
 
     def subscribe(self, subscriber: Subscriber, subscription: Subscription) -> Held:
         """
@@ -241,6 +421,28 @@ class ExtensionContext:
         if self._ended:
             raise ExtensionEnded(f"the extension {self.name} has ended")
 
+    def _opened(self, listening: IListening, made: Connections | None) -> IListening:
+        async def close() -> None:
+            await listening.close()
+            if made is not None:
+                made.abort()
+
+        # One that is closed by itself may still have connections.
+        self._take("port", listening.name, close)
+        return listening
+
+    def _take(
+        self, kind: str, detail: str, undo: Callable[[], object], isOver: Callable[[], bool] | None = None
+    ) -> None:
+        """
+        Hold something that had to be waited for, or undo it where the extension has ended meanwhile.
+
+        @raise ExtensionEnded: It has.
+        """
+        if self._ended:
+            self._do(undo, ())
+        self.hold(kind, detail, undo, isOver)
+
     def _do(self, action: Callable[..., object], args: tuple[object, ...]) -> Deferred[None] | None:
         """
         Call something of the extension, and log where it fails.
@@ -277,6 +479,49 @@ class ExtensionContext:
         held = Held(self._held, "work under way", what, cancel)
         waiting.addBoth(done)
         return held, over
+
+
+@implementer(IProtocolFactory)
+class Connections:
+    """
+    Makes protocols as an extension's factory does, and knows those that are there, so that none outlives the extension.
+    """
+
+    def __init__(self, factory: IProtocolFactory) -> None:
+        self._factory = factory
+        self._made: WeakSet[IProtocol] = WeakSet()
+
+    def buildProtocol(self, addr: IAddress) -> IProtocol | None:
+        """
+        See C{IProtocolFactory}.
+        """
+        protocol = self._factory.buildProtocol(addr)
+        if protocol is not None:
+            with suppress(TypeError):
+                # What can't be referred to weakly is the extension's own affair.
+                self._made.add(protocol)
+        return protocol
+
+    def doStart(self) -> None:
+        """
+        See C{IProtocolFactory}.
+        """
+        self._factory.doStart()
+
+    def doStop(self) -> None:
+        """
+        See C{IProtocolFactory}.
+        """
+        self._factory.doStop()
+
+    def abort(self) -> None:
+        """
+        End the connections that there are. One that is over already takes no harm.
+        """
+        for protocol in list(self._made):
+            transport: ITCPTransport | None = getattr(protocol, "transport", None)
+            if transport is not None:
+                transport.abortConnection()
 
 
 @implementer(IKeySources)

@@ -1,0 +1,3 @@
+"""
+An extension of the broker that greets clients.
+"""
