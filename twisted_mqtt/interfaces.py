@@ -406,6 +406,7 @@ class IBroker(Interface):
         dropNewest: bool = False,
         concurrency: int = 1,
         name: str = "",
+        retained: bool = False,
     ) -> IWatch:
         """
         See messages as they are published, without being a subscriber: a watch is in no figure of subscriptions, and a
@@ -426,6 +427,8 @@ class IBroker(Interface):
         @param concurrency: how many calls of the callback may be unfinished; with more than one, they may end in any
             order.
         @param name: whose watch it is, for the log and for management.
+        @param retained: whether to see the retained messages first; they have C{"retained"} among their C{headers}. One
+            that is published meanwhile may be seen twice.
 
         @raise ValueError: a filter is malformed or shared, or there is none, or a limit is less than one.
         """

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 
 from tests.kits.brokercase import BrokerTestCase
+from tests.kits.disk import Disk
 from twisted_mqtt.broker import watching
 from twisted_mqtt.core.codec import encode
 from twisted_mqtt.core.message import Message
@@ -323,6 +324,73 @@ class WatchTests(BrokerTestCase):
         assert idle is not None
         watch.close()
         self.successResultOf(idle)
+
+    def test_retained(self) -> None:
+        """
+        Retained messages come first where they are wanted, each once and marked, then what was published since.
+        """
+        for topic in ("a/1", "a/2", "b", "$SYS/x"):
+            self.broker.publish(Message(topic, topic.encode(), 0, True))
+        watch = self.broker.watch(["a/#", "+/1", "#"], self.seen.append, retained=True)
+        self.publish("a/3")
+        idle = watch.whenIdle()
+        assert idle is not None
+        self.clock.advance(0)
+        self.successResultOf(idle)
+        self.assertEqual(sorted(self.topics[:3]), ["a/1", "a/2", "b"])
+        self.assertTrue(all(message.headers == {"retained": True} for message in self.seen[:3]))
+        self.assertEqual([(message.topic, message.headers) for message in self.seen[3:]], [("a/3", None)])
+        kept = self.broker.retained.get("a/1")
+        assert kept is not None
+        self.assertIsNone(kept.headers)
+
+    def test_retainedSlowly(self) -> None:
+        """
+        A callback that waits gets them one at a time too, and none once the watch is closed.
+        """
+        for number in range(5):
+            self.broker.publish(Message(f"a/{number}", b"p", 0, True))
+        asked: list[Deferred[None]] = []
+
+        def slow(message: Message) -> Deferred[None]:
+            self.seen.append(message)
+            asked.append(Deferred())
+            return asked[-1]
+
+        watch = self.broker.watch("a/+", slow, retained=True)
+        for count in (1, 2, 3):
+            self.clock.advance(0)
+            self.assertEqual(len(self.seen), count)
+            asked[-1].callback(None)
+        watch.close()
+        self.clock.advance(0)
+        self.assertEqual(len(self.seen), 3)
+
+    def test_retainedOnDisk(self) -> None:
+        """
+        Those that are on disk alone are read, one after the other; one that can't be read is counted as a failure.
+        """
+        disk = Disk()
+        retained = self.broker.retained
+        messages = [Message(topic, topic.encode(), 0, True, timestamp=1.0) for topic in ("a", "b", "c")]
+        for message in messages:
+            retained.put(message)
+            disk.messages[message.topic] = message
+        retained.source = disk
+        retained.written(messages)
+        watch = self.broker.watch("+", self.seen.append, retained=True)
+        self.clock.advance(0)
+        self.assertEqual(self.seen, [])
+        disk.answer()
+        self.clock.advance(0)
+        disk.fail()
+        self.clock.advance(0)
+        disk.answer()
+        self.clock.advance(0)
+        self.assertEqual(len(self.seen), 2)
+        self.assertTrue(all(message.payload == message.topic.encode() for message in self.seen))
+        self.assertEqual((watch.failed, watch.whenIdle()), (1, None))
+        self.flushLoggedErrors()
 
     def test_stop(self) -> None:
         """

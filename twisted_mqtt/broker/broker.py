@@ -167,7 +167,7 @@ class Broker(Service):
             self.admissions, self.registry, self.router, self.wills, self.store, self.absent
         )
         self.publishing = Publishing(self.router, self.store.room, self.permissions, clock, self.publish)
-        self.watching = Watching(self.router, clock)
+        self.watching = Watching(self.router, self.retained, clock)
         self._safety = Safety(self.router)
         self.directory = Directory(self.sessions, self.router, self.retained, clock)
         self._filterWatches = FilterWatches(self.router)
@@ -388,12 +388,13 @@ class Broker(Service):
         dropNewest: bool = False,
         concurrency: int = 1,
         name: str = "",
+        retained: bool = False,
     ) -> IWatch:
         """
         See L{IBroker}.
         """
         filters = (topicFilter,) if isinstance(topicFilter, str) else topicFilter
-        return self.watching.add(filters, callback, limit, limitBytes, dropNewest, concurrency, name)
+        return self.watching.add(filters, callback, limit, limitBytes, dropNewest, concurrency, name, retained)
 
     def watchFilters(
         self, added: Callable[[str, str, str | None], object], removed: Callable[[str, str, str | None], object]

@@ -18,19 +18,20 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_mqtt.base.waiting import isDeferred
+from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.reasons import ProtocolError
 from twisted_mqtt.core.subscription import Subscription
-from twisted_mqtt.core.topics import LOCAL, splitShare
+from twisted_mqtt.core.topics import LOCAL, matches, splitShare
 from twisted_mqtt.core.watchqueue import WatchQueue
 from twisted_mqtt.interfaces import IWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
     from twisted.python.failure import Failure
 
-    from twisted_mqtt.core.message import Message
+    from twisted_mqtt.broker.retained import RetainedMessages
     from twisted_mqtt.core.router import Router
 
 _log = Logger()
@@ -57,9 +58,11 @@ class Watch:
         callback: Callable[[Message], object],
         queue: WatchQueue,
         concurrency: int,
+        retained: Iterator[Message | None] | None,
     ) -> None:
         """
         @param concurrency: how many calls of C{callback} may be unfinished at a time.
+        @param retained: the retained messages to begin with; L{None} for a step without one.
         """
         self.name = name
         self.topicFilters = topicFilters
@@ -72,6 +75,7 @@ class Watch:
         self._watching = watching
         self._callback = callback
         self._concurrency = concurrency
+        self._retained = retained
         self._quietUntil = 0.0
         self._idle: list[Deferred[None]] = []
 
@@ -116,13 +120,14 @@ class Watch:
         """
         self._watching.remove(self)
         self.queue.close()
+        self._retained = None
         self.settle()
 
     def whenIdle(self) -> Deferred[None] | None:
         """
         See L{IWatch}.
         """
-        if not self.queue.length and not self.running:
+        if self._isIdle:
             return None
         idle: Deferred[None] = Deferred(self._idle.remove)
         self._idle.append(idle)
@@ -132,25 +137,56 @@ class Watch:
         """
         Tell those who wait for it where nothing is left to do.
         """
-        if self._idle and not self.queue.length and not self.running:
+        if self._idle and self._isIdle:
             waiting, self._idle = self._idle, []
             for idle in waiting:
                 idle.callback(None)
+
+    @property
+    def _isIdle(self) -> bool:
+        return not self.queue.length and not self.running and self._retained is None
 
     @property
     def isReady(self) -> bool:
         """
         Whether a message waits, and the callback may be called with it.
         """
-        return self.queue.length > 0 and self.running < self._concurrency
+        return (self.queue.length > 0 or self._retained is not None) and self.running < self._concurrency
 
     def hand(self) -> None:
         """
-        Call the callback with the next message; there must be one.
+        Call the callback with the next message, if there is one after all.
         """
+        retained = self._retained
+        if retained is None:
+            self._call(self.queue.take())
+            return
+        try:
+            found = next(retained)
+        except StopIteration:
+            self._retained = None
+            return
+        if found is None:
+            return
+        if found.payload:
+            self._showRetained(found)
+            return
+        fetched = self._watching.retained.fetch(found.topic)
+        if isDeferred(fetched):
+            self.running += 1
+            fetched.addCallback(self._showRetained).addErrback(self._fail).addBoth(self._finished)
+        elif isinstance(fetched, Message):
+            self._showRetained(fetched)
+
+    def _showRetained(self, message: Message | None) -> None:
+        # Where it was on disk alone, it may have been removed meanwhile.
+        if message is not None and not self.queue.closed:
+            self._call(message.replace(headers={**(message.headers or {}), "retained": True}))
+
+    def _call(self, message: Message) -> None:
         self.handed += 1
         try:
-            outcome = self._callback(self.queue.take())
+            outcome = self._callback(message)
         except Exception:
             self._fail(None)
             return
@@ -187,7 +223,8 @@ class Watching:
     @ivar watches: those that are open, in the order of their opening.
     """
 
-    def __init__(self, router: Router, clock: IReactorTime) -> None:
+    def __init__(self, router: Router, retained: RetainedMessages, clock: IReactorTime) -> None:
+        self.retained = retained
         self.watches: dict[Watch, None] = {}
         self._router = router
         self._clock = clock
@@ -203,6 +240,7 @@ class Watching:
         dropNewest: bool,
         concurrency: int,
         name: str,
+        retained: bool,
     ) -> Watch:
         """
         See C{watch} of L{twisted_mqtt.interfaces.IBroker}.
@@ -217,12 +255,23 @@ class Watching:
         for topicFilter in filters:
             _check(topicFilter)
         queue = WatchQueue(lambda: self.wake(watch), limit, limitBytes, dropNewest)
-        watch = Watch(self, name, filters, callback, queue, concurrency)
+        begin = self._retainedFor(filters) if retained else None
+        watch = Watch(self, name, filters, callback, queue, concurrency, begin)
         for topicFilter in filters:
             self._router.watches.add(Subscription(queue, topicFilter))
         self.watches[watch] = None
         self._router.setWatched(True)
+        self.wake(watch)
         return watch
+
+    def _retainedFor(self, filters: tuple[str, ...]) -> Iterator[Message | None]:
+        """
+        The retained messages that match any of some filters, each once.
+        """
+        for index, topicFilter in enumerate(filters):
+            for message in self.retained.steps(topicFilter):
+                seen = message is not None and any(matches(before, message.topic) for before in filters[:index])
+                yield None if seen else message
 
     def remove(self, watch: Watch) -> None:
         """
