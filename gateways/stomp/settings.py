@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from twisted_mqtt.config.forms import URL_PATH
 from twisted_mqtt.config.keys import Address, Duration, Flag, Positive, Short, Size, Texts, Whole
-from twisted_mqtt.config.schema_listeners import Compress, Deflate, DeflateOptions
+from twisted_mqtt.config.schema_listeners import Compress, DeflateOptions, DeflateSettings
 from twisted_mqtt.config.schema_ports import (
     Acceptors,
     CertificateUsername,
@@ -103,7 +103,7 @@ class StompWeb(TCPPortSettings, frozen=True, kw_only=True):
     path: Annotated[str, URL_PATH, "Path of WebSocket, and of SockJS below it"] = "/stomp"
     allowed_origins: Annotated[Texts, "Web pages that may connect, such as `https://example.org`; empty for all"] = ()
     compress: Compress = False
-    deflate_opts: DeflateOptions = Deflate()
+    deflate_opts: DeflateOptions = DeflateSettings()
     heartbeat: Annotated[Duration, "How often a silent SockJS connection gets a heart-beat"] = 25.0
     disconnect_delay: Annotated[Duration, "How long a SockJS session waits for its client's next request"] = 5.0
     response_limit: Annotated[Size, "Bytes after which a streaming answer of SockJS ends; the client asks again"] = (

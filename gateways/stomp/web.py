@@ -14,7 +14,7 @@ from gateways.stomp.sockjs import SockJSResource
 from gateways.stomp.websocket import SUB_PROTOCOLS, StompSocketFactory
 from twisted_mqtt.net.websocket.autobahnprivate import BEST, Ways
 from twisted_mqtt.net.websocket.factory import WebSocketFactory
-from twisted_mqtt.net.websocket.options import DeflateOptions, MessageEndpoint, PortOptions, WebSocketOptions
+from twisted_mqtt.net.websocket.options import DeflateOptions, MessageEndpoint, WebSocketOptions, WebSocketPortOptions
 from twisted_mqtt.net.websocket.origins import Origins
 
 if TYPE_CHECKING:
@@ -115,7 +115,9 @@ class WebFactory(WebSocketFactory):
         self._site: Site = site(self._resource, requestFactory=request, timeout=60, reactor=reactor)
         WebSocketFactory.__init__(
             self,
-            PortOptions(name=stomp.profile.name, handshakeTimeout=stomp.profile.zone.idle_timeout, origins=origins),
+            WebSocketPortOptions(
+                name=stomp.profile.name, handshakeTimeout=stomp.profile.zone.idle_timeout, origins=origins
+            ),
             self.endpointsOf(table, largest, StompSocketFactory(stomp, table, reactor, framed=False), framed),
             gateway.broker.wheel,
             reactor,

@@ -24,7 +24,7 @@ from twisted_mqtt.listeners.websocket import webSocketFactory
 from twisted_mqtt.net.websocket.autobahnprivate import BEST, Ways
 from twisted_mqtt.net.websocket.connection import WebSocketConnection
 from twisted_mqtt.net.websocket.factory import WebSocketFactory
-from twisted_mqtt.net.websocket.options import MessageEndpoint, Otherwise, PortOptions, WebSocketOptions
+from twisted_mqtt.net.websocket.options import MessageEndpoint, Otherwise, WebSocketOptions, WebSocketPortOptions
 from twisted_mqtt.net.websocket.transport import WebSocketTransport
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
@@ -318,7 +318,7 @@ class MessageSite(Site):
 
     def _factory(self, wrapped: Any, listener: WebSocketListener, ways: Ways) -> WebSocketFactory:
         endpoints = [MessageEndpoint(WebSocketOptions(path=path, **self._keys), self) for path in self._paths]
-        options = PortOptions(name="test")
+        options = WebSocketPortOptions(name="test")
         return WebSocketFactory(
             options, endpoints, self.wheel, self.clock, self._otherwise, lambda: self.stopping, ways
         )

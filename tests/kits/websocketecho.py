@@ -17,7 +17,7 @@ from twisted.internet.protocol import Factory
 from gateways.stomp.web import WebFactory
 from tests.kits.stomp import Kit
 from twisted_mqtt.base.timerwheel import TimerWheel
-from twisted_mqtt.config.schema_listeners import Deflate, WebSocketListener
+from twisted_mqtt.config.schema_listeners import DeflateSettings, WebSocketListener
 from twisted_mqtt.config.values import Bind
 from twisted_mqtt.listeners.websocket import endpointOf, portOptionsOf
 from twisted_mqtt.net.endpoints import tcpEndpoint
@@ -111,7 +111,7 @@ def mqttEcho(reactor: Any) -> WebSocketFactory:
         mqtt_path="/echo",
         verify_protocol_header=False,
         compress=True,
-        deflate_opts=Deflate(level="best_speed"),
+        deflate_opts=DeflateSettings(level="best_speed"),
         max_frame_size=LARGEST,
     )
     endpoint = echoing(endpointOf(listener, Factory()).options)

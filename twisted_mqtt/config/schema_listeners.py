@@ -163,7 +163,7 @@ class TLSListener(SecureListener, frozen=True, kw_only=True):
     acceptors: Acceptors = 16
 
 
-class Deflate(Struct, frozen=True, kw_only=True):
+class DeflateSettings(Struct, frozen=True, kw_only=True):
     """
     C{deflate_opts}: how WebSocket messages are compressed.
     """
@@ -197,7 +197,7 @@ AddressHeader = Annotated[
 ]
 PortHeader = Annotated[str | None, "Header in which a proxy passes on the client's port"]
 Compress = Annotated[Flag, "Whether messages may be compressed (permessage-deflate)"]
-DeflateOptions = Annotated[Deflate, "How messages are compressed"]
+DeflateOptions = Annotated[DeflateSettings, "How messages are compressed"]
 IdleTimeout = Annotated[Duration, "Time after which a silent WebSocket is closed; 0 leaves that to the keep-alive"]
 MaxFrameSize = Annotated[Size, "Largest WebSocket message; 0 leaves that to the limit on MQTT packets"]
 
@@ -217,7 +217,7 @@ class WebSocketListener(TCPListener, frozen=True, kw_only=True):
     proxy_address_header: AddressHeader = None
     proxy_port_header: PortHeader = None
     compress: Compress = False
-    deflate_opts: DeflateOptions = Deflate()
+    deflate_opts: DeflateOptions = DeflateSettings()
     idle_timeout: IdleTimeout = 0.0
     max_frame_size: MaxFrameSize = 0
 
@@ -236,7 +236,7 @@ class SecureWebSocketListener(SecureListener, frozen=True, kw_only=True):
     proxy_address_header: AddressHeader = None
     proxy_port_header: PortHeader = None
     compress: Compress = False
-    deflate_opts: DeflateOptions = Deflate()
+    deflate_opts: DeflateOptions = DeflateSettings()
     idle_timeout: IdleTimeout = 0.0
     max_frame_size: MaxFrameSize = 0
 

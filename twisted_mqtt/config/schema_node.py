@@ -17,7 +17,7 @@ ONE_NODE = "this broker runs as a single node"
 _ERLANG = "only the Erlang VM has such a thing"
 
 
-class Broker(Struct, frozen=True, kw_only=True):
+class BrokerSettings(Struct, frozen=True, kw_only=True):
     """
     C{[broker]}.
     """

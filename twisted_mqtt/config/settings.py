@@ -17,7 +17,7 @@ from twisted_mqtt.config.schema_listeners import AnyListener, ListenerTables
 from twisted_mqtt.config.schema_mqtt import MQTT, Zone
 from twisted_mqtt.config.schema_node import (
     ONE_NODE,
-    Broker,
+    BrokerSettings,
     Log,
     Node,
     OSMonitor,
@@ -72,7 +72,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         dict[str, Zone], NEXT_CONNECTION, "Session and protocol options of the listeners that name the zone"
     ] = {}
     listener: Annotated[ListenerTables, NEXT_CONNECTION, "Where clients connect"] = ListenerTables()
-    broker: Annotated[Broker, "The broker"] = Broker()
+    broker: Annotated[BrokerSettings, "The broker"] = BrokerSettings()
     persistence: Annotated[Persistence, "What survives a restart"] = Persistence()
     node: Annotated[Node, "The process"] = Node()
     log: Annotated[Log, NOW, "Log messages"] = Log()

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 from twisted_mqtt.net.websocket.autobahnprivate import BEST, Ways
 from twisted_mqtt.net.websocket.factory import WebSocketFactory
-from twisted_mqtt.net.websocket.http import Answer, Request
-from twisted_mqtt.net.websocket.options import DeflateOptions, PortOptions, StreamEndpoint, WebSocketOptions
+from twisted_mqtt.net.websocket.http import HTTPAnswer, Request
+from twisted_mqtt.net.websocket.options import DeflateOptions, StreamEndpoint, WebSocketOptions, WebSocketPortOptions
 from twisted_mqtt.net.websocket.origins import Origins
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
 
     from twisted_mqtt.base.timerwheel import TimerWheel
-    from twisted_mqtt.config.schema_listeners import Deflate, SecureWebSocketListener, WebSocketListener
+    from twisted_mqtt.config.schema_listeners import DeflateSettings, SecureWebSocketListener, WebSocketListener
 
 SUB_PROTOCOLS: Final = ("mqtt", "mqttv3.1", "mqttv3.1.1")
 """
@@ -52,11 +52,13 @@ def webSocketFactory(
     return WebSocketFactory(options, [endpointOf(listener, clients)], wheel, reactor, status, isStopping, ways)
 
 
-def portOptionsOf(listener: WebSocketListener | SecureWebSocketListener, handshakeTimeout: float) -> PortOptions:
+def portOptionsOf(
+    listener: WebSocketListener | SecureWebSocketListener, handshakeTimeout: float
+) -> WebSocketPortOptions:
     """
     What a listener's table says of its port.
     """
-    return PortOptions(
+    return WebSocketPortOptions(
         name=listener.path,
         handshakeTimeout=handshakeTimeout,
         origins=Origins(listener.allowed_origins),
@@ -81,7 +83,7 @@ def endpointOf(listener: WebSocketListener | SecureWebSocketListener, factory: I
     return StreamEndpoint(options, factory, "MQTT is binary")
 
 
-def deflateOptions(table: Deflate) -> DeflateOptions:
+def deflateOptions(table: DeflateSettings) -> DeflateOptions:
     """
     How messages are compressed, as C{deflate_opts} says.
     """
@@ -110,7 +112,7 @@ class StatusPage:
         self._isStopping = isStopping
         self._origins = origins
 
-    def __call__(self, request: Request, here: IAddress) -> Answer | None:
+    def __call__(self, request: Request, here: IAddress) -> HTTPAnswer | None:
         """
         Answer a request, if it is for this page.
         """
@@ -119,10 +121,10 @@ class StatusPage:
         headers = tuple(self._origins.headers(request.headers.get("origin"), here))
         if request.method == "OPTIONS":
             allowed = ("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
-            return Answer(204, headers=(*headers, allowed), isRefusal=False)
+            return HTTPAnswer(204, headers=(*headers, allowed), isRefusal=False)
         if request.method not in ("GET", "HEAD"):
-            return Answer(405, headers=(("Allow", "GET, HEAD, OPTIONS"),))
+            return HTTPAnswer(405, headers=(("Allow", "GET, HEAD, OPTIONS"),))
         stopping = self._isStopping()
         code, text = (503, "stopping") if stopping else (200, self._running)
         # A health check is no refusal.
-        return Answer(code, text, headers, request.method == "GET", isRefusal=False)
+        return HTTPAnswer(code, text, headers, request.method == "GET", isRefusal=False)

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IAddress, IProtocolFactory
 from twisted.internet.protocol import Factory
 
 from tests.kits.websocket import MessageSite, Upper, frame, request
-from twisted_mqtt.net.websocket.http import Answer, Request
+from twisted_mqtt.net.websocket.http import HTTPAnswer, Request
 from twisted_mqtt.net.websocket.origins import Origins
 
 
@@ -92,7 +92,10 @@ def test_nobodyTakesIt() -> None:
     """
     other = Recorder()
     other.full = True
-    answers: dict[str, Answer | IProtocolFactory | None] = {"/a": Answer(200, "a", isRefusal=False), "/f": other}
+    answers: dict[str, HTTPAnswer | IProtocolFactory | None] = {
+        "/a": HTTPAnswer(200, "a", isRefusal=False),
+        "/f": other,
+    }
     site = MessageSite(otherwise=lambda request, here: answers.get(request.path))
     for path, status, refusals in (("/a", 200, 0), ("/f", 503, 1), ("/x", 404, 2)):
         peer = site.accept()

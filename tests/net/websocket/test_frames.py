@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.kits.websocket import BINARY, PING, deflate, frame, frames, inflate
-from twisted_mqtt.config.schema_listeners import Deflate as Table
+from twisted_mqtt.config.schema_listeners import DeflateSettings as Table
 from twisted_mqtt.listeners.websocket import deflateOptions
 from twisted_mqtt.net.websocket.deflate import Deflate
 from twisted_mqtt.net.websocket.frames import HELD_AT_MOST, frameHeader, takeFrames, unmaskAsNumber

@@ -8,11 +8,11 @@ from __future__ import annotations
 import pytest
 
 from tests.kits.websocket import ACCEPT, Peer, Site, frame, frames, request
-from twisted_mqtt.config.schema_listeners import Deflate
+from twisted_mqtt.config.schema_listeners import DeflateSettings
 from twisted_mqtt.net.websocket.http import (
     HEAD_AT_MOST,
-    Answer,
     BadRequest,
+    HTTPAnswer,
     forwardedAddress,
     isHTTP,
     parseRequest,
@@ -353,7 +353,7 @@ def test_extension(options: dict[str, object] | None, offer: str, expected: str 
     """
     Compression is agreed upon as the listener's table and the client's offer allow.
     """
-    site = Site() if options is None else Site(compress=True, deflate_opts=Deflate(**options))  # type: ignore[arg-type]
+    site = Site() if options is None else Site(compress=True, deflate_opts=DeflateSettings(**options))  # type: ignore[arg-type]
     _, status, answer, _ = ask(site, request(Sec_WebSocket_Extensions=offer))
     assert (status, answer.get("sec-websocket-extensions")) == (101, expected)
 
@@ -383,8 +383,8 @@ def test_response() -> None:
     """
     Nothing that is not ASCII gets into a header of ours, and no body where there may be none.
     """
-    assert response(Answer(204)).endswith(b"\r\n\r\n") and b"Content-" not in response(Answer(204))
-    assert b"X: ?" in response(Answer(400, headers=(("X", "\u20ac"),)))
+    assert response(HTTPAnswer(204)).endswith(b"\r\n\r\n") and b"Content-" not in response(HTTPAnswer(204))
+    assert b"X: ?" in response(HTTPAnswer(400, headers=(("X", "\u20ac"),)))
 
 
 def test_forwardedAddress() -> None:

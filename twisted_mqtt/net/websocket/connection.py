@@ -29,8 +29,8 @@ from twisted_mqtt.net.websocket.frames import (
 )
 from twisted_mqtt.net.websocket.http import (
     HEAD_AT_MOST,
-    Answer,
     BadRequest,
+    HTTPAnswer,
     Request,
     isHTTP,
     parseRequest,
@@ -218,22 +218,22 @@ class WebSocketConnection:
         end = self._head.find(b"\r\n\r\n", seen)
         if end < 0:
             if not isHTTP(self._head):
-                self.answer(Answer(400, "this port speaks WebSocket"))
+                self.answer(HTTPAnswer(400, "this port speaks WebSocket"))
             elif len(self._head) > HEAD_AT_MOST:
-                self.answer(Answer(431))
+                self.answer(HTTPAnswer(431))
             return
         head, rest = self._head[: end + 4], self._head[end + 4 :]
         self._head = b""
         if len(head) > HEAD_AT_MOST:
-            self.answer(Answer(431))
+            self.answer(HTTPAnswer(431))
             return
         try:
             request = parseRequest(head)
         except BadRequest as error:
-            self.answer(Answer(400, str(error)))
+            self.answer(HTTPAnswer(400, str(error)))
             return
         outcome = self.factory.decide(request, self.transport.getHost())
-        if isinstance(outcome, Answer):
+        if isinstance(outcome, HTTPAnswer):
             self.answer(outcome)
         elif isinstance(outcome, AutobahnFactory):
             self._shakeHands(outcome, request, head, rest)
@@ -252,7 +252,7 @@ class WebSocketConnection:
             self.stream = endpoint.factory.buildProtocol(peer)
         if self.stream is None and self.receiver is None:
             self.answer(
-                Answer(503, "the broker is stopping" if self.factory.stopping() else "no more clients are taken")
+                HTTPAnswer(503, "the broker is stopping" if self.factory.stopping() else "no more clients are taken")
             )
             return
         self._served = served
@@ -301,7 +301,7 @@ class WebSocketConnection:
         """
         other = factory.buildProtocol(self.transport.getPeer())
         if other is None:
-            self.answer(Answer(503))
+            self.answer(HTTPAnswer(503))
             return
         self.factory.wheel.remove(self)
         self.factory.asking.discard(self)
@@ -310,7 +310,7 @@ class WebSocketConnection:
         other.makeConnection(cast("ITransport", self.transport))
         other.dataReceived(data)
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: HTTPAnswer) -> None:
         """
         Answer in HTTP, and close.
         """

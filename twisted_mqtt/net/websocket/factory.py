@@ -14,7 +14,7 @@ from twisted_mqtt.base.ratelimitedlog import RateLimitedLog, peerName
 from twisted_mqtt.net.websocket.autobahnconnection import AutobahnFactory
 from twisted_mqtt.net.websocket.autobahnprivate import BEST, Ways
 from twisted_mqtt.net.websocket.connection import WebSocketConnection
-from twisted_mqtt.net.websocket.http import Answer, forwardedAddress
+from twisted_mqtt.net.websocket.http import HTTPAnswer, forwardedAddress
 
 if TYPE_CHECKING:
     from twisted.internet.address import IPv4Address, IPv6Address
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from twisted_mqtt.base.timerwheel import TimerWheel
     from twisted_mqtt.net.websocket.http import Request
-    from twisted_mqtt.net.websocket.options import Endpoint, Otherwise, PortOptions
+    from twisted_mqtt.net.websocket.options import Endpoint, Otherwise, WebSocketPortOptions
 
 
 @implementer(IProtocolFactory)
@@ -43,7 +43,7 @@ class WebSocketFactory:
 
     def __init__(
         self,
-        options: PortOptions,
+        options: WebSocketPortOptions,
         endpoints: Iterable[Endpoint],
         wheel: TimerWheel,
         reactor: IReactorTime,
@@ -90,11 +90,11 @@ class WebSocketFactory:
         """
         if self.stopping():
             for connection in list(self.asking):
-                connection.answer(Answer(503, "the broker is stopping"))
+                connection.answer(HTTPAnswer(503, "the broker is stopping"))
         for served in self._served:
             served.endpoint.factory.doStop()
 
-    def decide(self, request: Request, here: IAddress) -> AutobahnFactory | IProtocolFactory | Answer:
+    def decide(self, request: Request, here: IAddress) -> AutobahnFactory | IProtocolFactory | HTTPAnswer:
         """
         What becomes of a request: a WebSocket, the connection of another protocol, or an answer.
 
@@ -105,7 +105,7 @@ class WebSocketFactory:
         served = next((served for served in self._served if served.options.isAt(request.path)), None)
         if served is not None and request.wantsWebSocket:
             if not origins.allows(origin, here):
-                return Answer(403, "the origin of this page is not allowed", tuple(origins.headers(origin, here)))
+                return HTTPAnswer(403, "the origin of this page is not allowed", tuple(origins.headers(origin, here)))
             return served
         if self._otherwise is not None:
             other = self._otherwise(request, here)
@@ -113,12 +113,12 @@ class WebSocketFactory:
                 return other
         headers = origins.headers(origin, here)
         if served is None:
-            return Answer(404, headers=tuple(headers))
+            return HTTPAnswer(404, headers=tuple(headers))
         if request.wantsUpgrade:
             # Autobahn says what is wrong with it.
             return served
         headers = [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"), *headers]
-        return Answer(426, "this is for WebSocket", tuple(headers), request.method != "HEAD")
+        return HTTPAnswer(426, "this is for WebSocket", tuple(headers), request.method != "HEAD")
 
     def forwarded(self, headers: dict[str, str]) -> IPv4Address | IPv6Address | None:
         """

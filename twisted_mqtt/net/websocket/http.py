@@ -25,7 +25,7 @@ Headers = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HTTPAnswer:
     """
     What a request gets that becomes no WebSocket.
 
@@ -113,7 +113,7 @@ def parseRequest(head: bytes) -> Request:
     return Request(words[0], target, headers)
 
 
-def response(answer: Answer) -> bytes:
+def response(answer: HTTPAnswer) -> bytes:
     """
     An answer as bytes. The connection is closed after it.
     """
@@ -130,7 +130,7 @@ def response(answer: Answer) -> bytes:
     return head + body if withBody else head
 
 
-def refusalIn(data: bytes) -> Answer:
+def refusalIn(data: bytes) -> HTTPAnswer:
     """
     What autobahn has written to refuse a handshake, which is no complete answer: status, reason and headers.
     """
@@ -138,9 +138,9 @@ def refusalIn(data: bytes) -> Answer:
     words = lines[0].split(" ", 2)
     code = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
     if code not in HTTPStatus.__members__.values():
-        return Answer(400)
+        return HTTPAnswer(400)
     headers = [line.partition(": ") for line in lines[1:] if ": " in line]
-    return Answer(code, words[2] if len(words) > 2 else "", tuple((name, value) for name, _, value in headers))
+    return HTTPAnswer(code, words[2] if len(words) > 2 else "", tuple((name, value) for name, _, value in headers))
 
 
 def forwardedAddress(host: str, port: str) -> IPv4Address | IPv6Address | None:

@@ -15,7 +15,7 @@ from twisted_mqtt.net.websocket.origins import Origins
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IProtocolFactory
 
-    from twisted_mqtt.net.websocket.http import Answer, Request
+    from twisted_mqtt.net.websocket.http import HTTPAnswer, Request
     from twisted_mqtt.net.websocket.transport import MessageFactory
 
 _LEVELS: Final = {
@@ -125,7 +125,7 @@ class WebSocketOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PortOptions:
+class WebSocketPortOptions:
     """
     What holds for a port, before it is known what a client wants of it.
 
@@ -178,7 +178,7 @@ class MessageEndpoint:
 
 Endpoint = StreamEndpoint | MessageEndpoint
 
-Otherwise = Callable[["Request", "IAddress"], "IProtocolFactory | Answer | None"]
+Otherwise = Callable[["Request", "IAddress"], "IProtocolFactory | HTTPAnswer | None"]
 """
 Asked for each request that becomes no WebSocket, and of the address that it has come to.
 
