@@ -1007,9 +1007,17 @@ class IExtensionContext(Interface):
         limitBytes: int = 16_777_216,
         dropNewest: bool = False,
         concurrency: int = 1,
+        retained: bool = False,
     ) -> IWatch:
         """
         See messages as they are published, see C{watch} of L{IBroker}.
+        """
+
+    def watchFilters(
+        added: Callable[[str, str, str | None], object], removed: Callable[[str, str, str | None], object]
+    ) -> IHeld:
+        """
+        Be told when the first subscriber of a filter comes and when the last goes, see C{watchFilters} of L{IBroker}.
         """
 
     def listen(

@@ -48,6 +48,22 @@ class ServicesTests(SynchronousTestCase):
         self.memory.wait(1)
         self.assertEqual([topic for topic in heard if topic != "a/2"], ["a/1", "b"])
 
+    def test_watchFilters(self) -> None:
+        """
+        The first subscriber of a filter is told of, and nobody after the end.
+        """
+        told: list[tuple[str, ...]] = []
+        self.context.watchFilters(
+            lambda tree, topicFilter, share: told.append(("added", topicFilter)),
+            lambda tree, topicFilter, share: told.append(("removed", topicFilter)),
+        )
+        client = self.memory.client()
+        client.subscribe("a")
+        self.assertEqual(told, [("added", "a")])
+        self.harness.stop()
+        client.subscribe("b")
+        self.assertEqual(told, [("added", "a")])
+
     def test_watchesThatAreOver(self) -> None:
         """
         An extension that watches now this and now that holds no more than it has.

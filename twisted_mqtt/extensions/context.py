@@ -207,14 +207,24 @@ class ExtensionContext:
         limitBytes: int = 16_777_216,
         dropNewest: bool = False,
         concurrency: int = 1,
+        retained: bool = False,
     ) -> IWatch:
         """
         See L{IExtensionContext}.
         """
         self.check()
-        watch = self.broker.watch(topicFilter, action, limit, limitBytes, dropNewest, concurrency, self.name)
+        watch = self.broker.watch(topicFilter, action, limit, limitBytes, dropNewest, concurrency, self.name, retained)
         self.hold("watch", " ".join(watch.topicFilters), watch.close, lambda: watch.closed)
         return watch
+
+    def watchFilters(
+        self, added: Callable[[str, str, str | None], object], removed: Callable[[str, str, str | None], object]
+    ) -> Held:
+        """
+        See L{IExtensionContext}.
+        """
+        self.check()
+        return self.hold("watch of filters", _nameOf(added), self.broker.watchFilters(added, removed).close)
 
     def listen(
         self,
