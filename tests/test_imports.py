@@ -28,8 +28,8 @@ ROOMS = (
     "mqtt",
     "listeners",
     "extensions",
-    "testing",
     "node",
+    "testing",
     "tap",
 )
 

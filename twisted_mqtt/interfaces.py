@@ -17,7 +17,7 @@ from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 
     from msgspec import Struct
     from twisted.internet.defer import Deferred
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from twisted_mqtt.broker.permissions import KnownPermission
     from twisted_mqtt.broker.retained import PayloadReader, RetainedMessages
     from twisted_mqtt.broker.subscribing import Subscribing
+    from twisted_mqtt.config.entries import Entry
+    from twisted_mqtt.config.reloadreport import ReloadReport
     from twisted_mqtt.config.schema_http import AnyHTTPSettings
     from twisted_mqtt.config.schema_ports import DatagramSettings, PortSettings
     from twisted_mqtt.config.settings import Settings
@@ -79,6 +81,7 @@ __all__ = [
     "IMount",
     "INode",
     "IProgress",
+    "IRuntimeSettings",
     "ISession",
     "IStore",
     "IStoreOwner",
@@ -894,13 +897,70 @@ class IHTTPServices(Interface):
         """
 
 
+class IRuntimeSettings(Interface):
+    """
+    The settings of a node, read and changed key by key while it runs.
+    """
+
+    current: Settings = Attribute("The settings by which the node goes at present.")
+
+    def get(key: str) -> Any:
+        """
+        The value of a key, in Python: a time is a number of seconds, a size a number of bytes; or a whole table, as a
+        frozen structure. Its type is what the schema says of the key.
+
+        @raise KeyError: there is no such key; the text names the nearest.
+        """
+
+    def entry(key: str) -> Entry:
+        """
+        A key with its value as text, where that comes from, and from when on a change of it holds.
+
+        @raise KeyError: there is no such key; the text names the nearest.
+        """
+
+    def entries(prefix: str = "") -> Iterator[Entry]:
+        """
+        All keys, or those of a table such as C{"zone.external"}.
+        """
+
+    def waiting() -> dict[str, Entry]:
+        """
+        The keys that were changed and wait for a restart, by name, with what they will be.
+        """
+
+    def overridden() -> dict[str, object]:
+        """
+        The keys that were changed at run time, with their values as text; secrets are not shown.
+        """
+
+    def change(values: Mapping[str, object], keep: bool = True) -> Deferred[ReloadReport]:
+        """
+        Change keys, all of them or none.
+
+        @param values: by key in full, as text or as in the file; None is "none".
+        @param keep: whether they hold after a restart as well.
+
+        @return: fires with what was done and what waits for a restart. It fails with
+            L{ConfigurationError<twisted_mqtt.config.problems.ConfigurationError>} where a value does not pass, and with
+            C{OSError} where the change can't be kept: then nothing has changed.
+        """
+
+    def reset(keys: Iterable[str]) -> Deferred[ReloadReport]:
+        """
+        Take back what was changed at run time: the keys are again what the file says.
+
+        @return: as L{change}; it fails for a key that was not changed.
+        """
+
+
 class INode(Interface):
     """
     The node: the process around the broker, as extensions see it.
     """
 
     broker: IBroker = Attribute("The broker.")
-    settings: Settings = Attribute("The settings by which the node goes at present.")
+    settings: IRuntimeSettings = Attribute("The settings, read and changed key by key.")
     extensions: Extensions = Attribute("The extensions: what is installed, what runs; loading and unloading.")
     http: IHTTPServices = Attribute("Where resources of C{twisted.web} are mounted.")
     ports: Mapping[str, IListening] = Attribute("Its ports by name: those of MQTT's listeners, and of extensions.")

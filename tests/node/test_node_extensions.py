@@ -76,13 +76,13 @@ class NodeExtensionsTests(TestCase):
         self.write(2)
         with (self.folder / "broker.toml").open("a") as file:
             file.write("[broker]\nshared_subscription_strategy = 'sticky'\n")
-        before = service.settings.broker
+        before = service.settings.current.broker
         yield service.extensions.unload("presence")
         yield service.extensions.load("presence")
         self.assertEqual(self.qosOf(service), 0)
         yield service.extensions.reload("emqx_mod_presence")
         self.assertEqual(self.qosOf(service), 2)
-        self.assertEqual(service.settings.broker, before)
+        self.assertEqual(service.settings.current.broker, before)
 
     @inlineCallbacks
     def test_reloadWrongFile(self):  # type: ignore[no-untyped-def]  # inlineCallbacks

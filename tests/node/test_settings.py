@@ -22,14 +22,12 @@ class Node:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.current = settings
         self.applied: list[Settings] = []
-        lock = DeferredLock()
-        self.settings = RuntimeSettings(lambda: self.current, self._apply, lock.run, maybeDeferred)
+        self.settings = RuntimeSettings(settings, self._apply, DeferredLock().run, maybeDeferred)
 
     async def _apply(self, settings: Settings) -> ReloadReport:
         self.applied.append(settings)
-        self.current = withoutRestart(self.current, settings)
+        self.settings.current = withoutRestart(self.settings.current, settings)
         self.settings.took(settings)
         return ReloadReport(done=["x"])
 

@@ -24,7 +24,7 @@ service.setServiceParent(application)
 
 
 async def change(service):
-    report = await service.runtimeSettings.change({"zone.external.allow_anonymous": "false", "node.name": "other@h"})
+    report = await service.settings.change({"zone.external.allow_anonymous": "false", "node.name": "other@h"})
     print("changed", report.done, report.restart, report.problems, flush=True)
 
 

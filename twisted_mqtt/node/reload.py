@@ -71,7 +71,7 @@ class Reload:
 
     async def _apply(self, settings: Settings) -> None:
         service, report = self._service, self._report
-        old = service.settings
+        old = service.settings.current
         for warning in settings.warnings:
             _log.warn("{warning}", warning=warning)
         new = effective(old, settings)
@@ -81,9 +81,9 @@ class Reload:
             for difference in differences(before, after, name, "now"):
                 if difference.since == "restart":
                     self._note(difference)
-        service.settings = new
+        service.settings.current = new
         service.broker.configure(new)
-        service.flapping.configure(service.settings)
+        service.flapping.configure(new)
         self._raiseLimit(old, new)
         # Extensions before listeners: nobody is to come in past one.
         await self._changeExtensions(old, new)

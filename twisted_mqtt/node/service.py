@@ -90,7 +90,7 @@ class BrokerService(MultiService):
     @ivar extensions: the L{Extensions}.
     @ivar flapping: bans clients that connect again and again.
     @ivar log: takes the log messages; L{None} where somebody else does.
-    @ivar runtimeSettings: reads and changes settings key by key.
+    @ivar settings: the settings, read and changed key by key.
     @ivar ready: fires with this service when clients can connect; fails with what keeps it from starting.
     """
 
@@ -104,7 +104,6 @@ class BrokerService(MultiService):
         @param process: of a process of its own.
         """
         MultiService.__init__(self)
-        self.settings = settings
         self._around = ProcessContext() if process is None else process
         self._notifier = self._around.notifier or Notifier({}, reactor)
         self._reloading = DeferredLock()
@@ -124,16 +123,14 @@ class BrokerService(MultiService):
         self.extensions = Extensions(
             self.broker,
             self,
-            lambda name: self.settings.extensions.get(name),
+            lambda name: self.settings.current.extensions.get(name),
             keep=self._keepLoaded,
             readAgain=self._readAgain,
         )
         self.systopics = SysTopics(self.broker, settings.broker.sys_interval, settings.broker.sys_heartbeat)
         self.ready: Deferred[BrokerService] = Deferred()
         self._reactor = reactor
-        self.runtimeSettings = RuntimeSettings(
-            lambda: self.settings, self._goBy, self._reloading.run, self.broker.threads.defer
-        )
+        self.settings = RuntimeSettings(settings, self._goBy, self._reloading.run, self.broker.threads.defer)
 
     def listen(
         self,
@@ -187,12 +184,12 @@ class BrokerService(MultiService):
         """
         Begin: the store, then extensions, and listeners last, so that nobody comes in past an extension.
         """
-        for warning in self.settings.warnings:
+        for warning in self.settings.current.warnings:
             _log.warn("{warning}", warning=warning)
         if self.log is not None:
             self.log.start()
-        if self.settings.node.crash_dump:
-            self._crashDump.start(self.settings.node.crash_dump)
+        if self.settings.current.node.crash_dump:
+            self._crashDump.start(self.settings.current.node.crash_dump)
         self._checkOpenFiles()
         MultiService.startService(self)
         # Not before the reactor runs: a signal that came between "listening" and that would find nobody to take it.
@@ -216,7 +213,7 @@ class BrokerService(MultiService):
         self.broker.stopping = True
         self._notifier.stopping()
         clock = self._reactor
-        until = clock.seconds() + self.settings.node.shutdown_timeout
+        until = clock.seconds() + self.settings.current.node.shutdown_timeout
 
         async def inTime(what: str, stop: Callable[[], Any]) -> None:
             try:
@@ -254,10 +251,10 @@ class BrokerService(MultiService):
 
     async def _start(self) -> BrokerService:
         await self.broker.open()
-        self.flapping.configure(self.settings)
+        self.flapping.configure(self.settings.current)
         extensions = self.extensions
         extensions.changes = self._loaded.read()
-        wanted = extensions.wanted(self.settings.startingExtensions)
+        wanted = extensions.wanted(self.settings.current.startingExtensions)
         await extensions.startAll(name for name in wanted if not extensions.isGateway(name))
         self.systopics.startService()
         await self.listeners.open()
@@ -277,32 +274,32 @@ class BrokerService(MultiService):
 
         @raise ConfigurationError: the configuration can't be used.
         """
-        origin = self.settings.origin
+        origin = self.settings.current.origin
         if origin.path is None and origin.overrides is None:
             return
-        read = await self.broker.threads.defer(self.runtimeSettings.read)
-        table = effective(self.settings, read).extensions.get(name)
-        extensions = {other: held for other, held in self.settings.extensions.items() if other != name}
+        read = await self.broker.threads.defer(self.settings.read)
+        table = effective(self.settings.current, read).extensions.get(name)
+        extensions = {other: held for other, held in self.settings.current.extensions.items() if other != name}
         if table is not None:
             extensions[name] = table
-        self.settings = replace(self.settings, extensions=extensions)
-        self.broker.configure(self.settings)
+        self.settings.current = replace(self.settings.current, extensions=extensions)
+        self.broker.configure(self.settings.current)
 
     async def _reload(self) -> ReloadReport:
-        origin = self.settings.origin
+        origin = self.settings.current.origin
         if origin.path is None and origin.overrides is None:
             why = "a program made the settings, and there is no file to read"
             _log.warn("reload: {why}", why=why)
             return ReloadReport(problems=[why])
         try:
-            settings = await self.broker.threads.defer(self.runtimeSettings.read)
+            settings = await self.broker.threads.defer(self.settings.read)
         except ConfigurationError as error:
             _log.error("the configuration can't be used, and nothing has changed:\n{error}", error=error)
             return ReloadReport(problems=[str(problem) for problem in error.problems])
-        lost = [name for name in self.settings.origin.sections if name not in settings.origin.sections]
+        lost = [name for name in self.settings.current.origin.sections if name not in settings.origin.sections]
         if lost and not settings.node.accept_lost_sections:
             # A file that was cut off while it was written must not open the broker to everybody.
-            would = [difference.key for difference in differences(self.settings, settings)]
+            would = [difference.key for difference in differences(self.settings.current, settings)]
             more = f" and {len(would) - _FEW} more" if len(would) > _FEW else ""
             why = (
                 f"the file has lost {', '.join(lost)}, and nothing has changed. It would change"
@@ -323,7 +320,7 @@ class BrokerService(MultiService):
             return ReloadReport(problems=[why])
         self._notifier.reloading()
         report = await Reload(self, settings).run()
-        self.runtimeSettings.took(settings)
+        self.settings.took(settings)
         if not self.broker.stopping:
             self._notifier.ready("serving clients")
         return report
@@ -336,7 +333,7 @@ class BrokerService(MultiService):
         if limit is None:
             return
         byDefault = False
-        for listener in self.settings.listener:
+        for listener in self.settings.current.listener:
             most = listener.max_connections
             if most + SPARE <= limit:
                 continue

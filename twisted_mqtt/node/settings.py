@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from twisted_mqtt.config import ConfigurationError, Problem, Settings
 from twisted_mqtt.config.entries import Entry, entries, entryOf, valueOf
@@ -19,6 +20,7 @@ from twisted_mqtt.config.overrides import readOverrides, writeOverrides
 from twisted_mqtt.config.problems import shown
 from twisted_mqtt.config.reader import readAgain
 from twisted_mqtt.config.source import Path, splitKey
+from twisted_mqtt.interfaces import IRuntimeSettings
 
 if TYPE_CHECKING:
     from twisted_mqtt.config.origin import Origin
@@ -41,25 +43,28 @@ class Blocking(Protocol):
         """
 
 
+@implementer(IRuntimeSettings)
 class RuntimeSettings:
     """
-    The settings of a node. It provides L{IRuntimeSettings<twisted_mqtt.interfaces.IRuntimeSettings>}.
+    The settings of a node.
+
+    @ivar current: those that the broker goes by; the node exchanges them.
     """
 
     def __init__(
         self,
-        current: Callable[[], Settings],
+        current: Settings,
         apply: Callable[[Settings], Coroutine[Deferred[Any], Any, ReloadReport]],
         inTurn: Callable[[Callable[[], Deferred[ReloadReport]]], Deferred[ReloadReport]],
         blocking: Blocking,
     ) -> None:
         """
-        @param current: the settings that the broker goes by.
+        @param current: the settings that the broker goes by at first.
         @param apply: has the broker go by other settings as far as that is possible.
         @param inTurn: calls a function when no other change is under way.
         @param blocking: runs what waits for a disk.
         """
-        self._current = current
+        self.current = current
         self._apply = apply
         self._inTurn = inTurn
         self._blocking = blocking
@@ -75,7 +80,7 @@ class RuntimeSettings:
 
         @raise KeyError: there is no such key; the text names the nearest.
         """
-        return valueOf(self._current(), key)
+        return valueOf(self.current, key)
 
     def entry(self, key: str) -> Entry:
         """
@@ -83,7 +88,7 @@ class RuntimeSettings:
 
         @raise KeyError: there is no such key; the text names the nearest.
         """
-        return entryOf(self._current(), key)
+        return entryOf(self.current, key)
 
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         """
@@ -91,7 +96,7 @@ class RuntimeSettings:
 
         @param prefix: a table, such as C{"zone.external"}; C{""} for all there are.
         """
-        return entries(self._current(), prefix)
+        return entries(self.current, prefix)
 
     def waiting(self) -> dict[str, Entry]:
         """
@@ -99,14 +104,14 @@ class RuntimeSettings:
         """
         if self._wanted is None:
             return {}
-        now = {entry.key: entry.written for entry in entries(self._current())}
+        now = {entry.key: entry.written for entry in entries(self.current)}
         return {entry.key: entry for entry in entries(self._wanted) if now.get(entry.key) != entry.written}
 
     def overridden(self) -> dict[str, object]:
         """
         The keys that were changed at run time, with their values as they were given; secrets are not shown.
         """
-        places = (self._wanted or self._current()).origin.places
+        places = (self._wanted or self.current).origin.places
         return {key: self._written(key) for key, place in sorted(places.items()) if place.kind == "override"}
 
     def change(self, values: Mapping[str, object], keep: bool = True) -> Deferred[ReloadReport]:
@@ -137,7 +142,7 @@ class RuntimeSettings:
 
         @raise ConfigurationError: it can't be used.
         """
-        origin = self._current().origin
+        origin = self.current.origin
         overrides = None
         if self._unkept:
             overrides = {**self._kept(origin), **self._unkept}
@@ -150,7 +155,7 @@ class RuntimeSettings:
         self._wanted = settings
 
     async def _change(self, given: Mapping[Path, object], gone: Iterable[Path], keep: bool) -> ReloadReport:
-        origin = self._current().origin
+        origin = self.current.origin
         self._refuseSetElsewhere(origin, given)
         kept = await self._blocking(self._kept, origin)
         unkept = dict(self._unkept)
@@ -199,7 +204,7 @@ class RuntimeSettings:
             raise ConfigurationError(problems)
 
     def _written(self, key: str) -> object:
-        settings = self._wanted or self._current()
+        settings = self._wanted or self.current
         try:
             return entryOf(settings, key).written
         except KeyError:

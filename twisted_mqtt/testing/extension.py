@@ -4,17 +4,19 @@ A test kit: one extension with a context of its own, without a process.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeAlias, TypeVar
 
-from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, DeferredLock, fail, maybeDeferred, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_mqtt.config import Settings
+from twisted_mqtt.config.reloadreport import ReloadReport
 from twisted_mqtt.extensions.context import ExtensionContext
 from twisted_mqtt.extensions.running import Extensions
 from twisted_mqtt.hooks.points import hookOwner
 from twisted_mqtt.interfaces import IHTTPServices, IListening, IMount, INode
+from twisted_mqtt.node.settings import RuntimeSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +35,14 @@ if TYPE_CHECKING:
 _TIMEOUT: Final = 30.0
 
 T = TypeVar("T")
+_P = ParamSpec("_P")
+
+
+def _atOnce(function: Callable[_P, T], /, *args: _P.args, **kwargs: _P.kwargs) -> Deferred[T]:
+    """
+    Run in this thread what a node runs in another one.
+    """
+    return maybeDeferred(function, *args, **kwargs)
 
 
 @implementer(IListening)
@@ -153,10 +163,15 @@ class MemoryNode:
 
     def __init__(self, broker: IBroker, settings: Settings | None = None) -> None:
         self.broker = broker
-        self.settings = Settings() if settings is None else settings
-        self.extensions = Extensions(broker, self, self.settings.extensions.get)
+        current = Settings() if settings is None else settings
+        self.settings = RuntimeSettings(current, self._goBy, DeferredLock().run, _atOnce)
+        self.extensions = Extensions(broker, self, lambda name: self.settings.current.extensions.get(name))
         self.ports: MemoryPorts = {}
         self.http = MemoryHTTP()
+
+    async def _goBy(self, settings: Settings) -> ReloadReport:
+        self.settings.current = settings
+        return ReloadReport()
 
     def listen(
         self,
