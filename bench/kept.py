@@ -251,7 +251,7 @@ def render(runs: list[Run], compared: list[Kind], figures: dict[str, dict[str, f
     The report.
     """
     lines = [
-        "# What it costs to keep messages",
+        "# The cost of keeping messages",
         "",
         "Written by `make bench-kept`. QoS 1, 64-byte payloads, medians. Mosquitto with `persistence true` does",
         "not sync a message before it acknowledges it: it writes its file at intervals and when it ends, so it keeps",

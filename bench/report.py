@@ -27,13 +27,13 @@ _METHOD: Final = """\
   its store, in a temporary folder). Queue and connection limits are lifted, the brokers' in-flight windows are at least
   100; everything else is as shipped.
 - One generator process drives all brokers. It sends packets encoded beforehand, in large writes, and checks by
-  comparing whole chunks with what was sent that every message arrives, once and in order. Where one did not, the
-  table says so: such a figure is not one.
-- Publishers are held to a window of what has been *delivered*: what is measured can be sustained, without loss.
+  comparing whole chunks with the sent bytes that every message arrives, once and in order. If a message is missing, the
+  table says so and the figure does not count.
+- Publishers wait for a window of *delivered* messages: the broker can sustain the measured rate without loss.
 - Payloads are 64 bytes; MQTT 3.1.1. Single-threaded brokers have one core and the generator the other; brokers with
   several threads may use both.
-- CPU is the broker's processor time in user and kernel mode for one operation of the scenario, with all its
-  processes and threads. What the kernel does in interrupts for the loopback interface it charges to nobody.
+- CPU is the broker's processor time in user and kernel mode for one operation of the scenario, with all its processes
+  and threads. The kernel's work in interrupts for the loopback interface is in no figure.
 - Latency is from before the publisher's write until after the subscriber's read, at a constant rate that does not
   wait for the broker. Memory is the growth of the proportional set size; buffers of the kernel are not in it.
 - A figure marked "(generator)" was measured while the generator was busier than the broker: the broker can do more.

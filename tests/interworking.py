@@ -107,7 +107,7 @@ def render() -> str:
 
 def _lines() -> Iterator[str]:
     yield ""
-    yield "How a client says it of a message that it publishes (→), and is told of one that it receives (←):"
+    yield "How a client states each of these when it publishes a message (→), and sees it when it receives one (←):"
     yield ""
     yield f"| | {' | '.join(PROTOCOLS)} |"
     yield "|---" * (len(PROTOCOLS) + 1) + "|"
@@ -115,7 +115,7 @@ def _lines() -> Iterator[str]:
         cells = [_cell(getattr(protocol, field)) for protocol in PROTOCOLS.values()]
         yield f"| {title} | {' | '.join(cells)} |"
     yield ""
-    yield "What gets through besides topic and payload, from the protocol of the row to that of the column:"
+    yield "Besides topic and payload, these get through from the protocol of the row to the protocol of the column:"
     yield ""
     yield f"| from, to | {' | '.join(PROTOCOLS)} |"
     yield "|---" * (len(PROTOCOLS) + 1) + "|"

@@ -17,10 +17,10 @@ DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "conformance.md"
 
 _TITLES: Final = {4: "MQTT 3.1.1", 5: "MQTT 5.0"}
 _INTRODUCTION: Final = """\
-Which vector of `tests/vectors/` shows which numbered statement of the specifications. A statement is given in our own
-short words; the specification's text is what counts. Every vector runs against the broker in memory, as a client of TCP
-and as one of WebSocket, and over a socket against a running process where it needs no clock; `tests/vectors/README.md`
-explains how to read one."""
+These tables name, for each numbered statement of the specifications, the vectors of `tests/vectors/` that show it. They
+give each statement in short words of our own; only the text of the specification is binding. Every vector runs against
+the broker in memory, as a TCP client and as a WebSocket client, and over a socket against a running process if it needs
+no clock; `tests/vectors/README.md` explains how to read a vector."""
 _CLIENT: Final = "It binds the client."
 
 

@@ -27,13 +27,13 @@ INTRODUCTION = """\
 
 <!-- Written by `python -m twisted_mqtt.config.document` from the schema: change that, not this. -->
 
-`twistd mqttbroker --config FILE` reads one TOML file. `etc/mqttbroker.toml` is a commented one to start from. Without a
-file everything has its default: MQTT on 127.0.0.1:1883, MQTT over WebSocket on 127.0.0.1:8083, both for this machine
-only. `--check` reads the file, prints everything that is wrong with it, and starts nothing.
+`twistd mqttbroker --config FILE` reads one TOML file. `etc/mqttbroker.toml` is a commented file to start from. Without
+a file, every key has its default: MQTT on 127.0.0.1:1883, MQTT over WebSocket on 127.0.0.1:8083, both for this machine
+only. `--check` reads the file, prints every error in it, and starts nothing.
 
-A key `zone.external.max_inflight` stands under `[zone.external]`, or is written in full: TOML takes both. Every key is
-known: a misspelt one is refused, and the message names the nearest. File names are relative to the folder in which
-the broker is started.
+The key `zone.external.max_inflight` may be under `[zone.external]` or be written in full: TOML allows both. An unknown
+key is an error, and the message names the nearest known key. File names are relative to the folder in which the broker
+is started.
 
 An environment variable overrides a key of the file: `MQTTBROKER__` and the key in capitals, with two underscores for
 each dot. (`MQTTBROKER_` with one underscore is still read, with a warning. Variables that Kubernetes makes for
@@ -43,16 +43,17 @@ services, such as `MQTTBROKER_WS_SERVICE_HOST`, are passed over.)
     MQTTBROKER__LISTENER__TCP__EXTERNAL__BIND=0.0.0.0:1883
     MQTTBROKER__LISTENER__TCP__EXTERNAL__ACCESS__1="allow 10.0.0.0/8"
 
-What is changed while the broker runs, by management or by a program (`node.settings.change`), is kept in an overrides
-file beside the main one: `mqttbroker.overrides.toml` beside `mqttbroker.toml`, or `overrides.toml` in `node.data_dir`
-for a broker without a file. It holds before the file; the environment holds before both, and a key that the environment
-sets cannot be changed otherwise. Only the broker writes it, and only the broker's user can read it.
+The broker keeps changes at run time, by management or by a program (`node.settings.change`), in an overrides file
+beside the main file: `mqttbroker.overrides.toml` beside `mqttbroker.toml`, or `overrides.toml` in `node.data_dir` for a
+broker without a file. The overrides file takes precedence over the main file, and the environment over both; a key that
+the environment sets cannot be changed in another way. Only the broker writes the overrides file, and only the broker's
+user can read it.
 
 `EMQX_NODE_NAME`, `EMQX_NODE_COOKIE` and `EMQX_MAX_PORTS` set the keys of `[node]`; `EMQX_TCP_PORT`, `EMQX_SSL_PORT`,
 `EMQX_WS_PORT` and `EMQX_WSS_PORT` the port of the `external` listener of that kind, if there is one.
 
-The column "changes hold" says from when on a key holds that is changed while the broker runs: in the file, which
-SIGHUP reads again, or by management. What is said of an extension's table holds now, for the extension starts again.
+The column "changes hold" says when a change at run time takes effect: a change in the file, which SIGHUP reads again,
+or by management. A change in an extension's table takes effect now, because the extension starts again.
 
 A `.tac` file or a program makes the same settings from a dictionary with the same keys and values:
 
@@ -61,7 +62,7 @@ A `.tac` file or a program makes the same settings from a dictionary with the sa
 
 ## How values are written
 
-Numbers may stand as TOML numbers or as text; everything else but flags is text in quotes.
+Numbers may be TOML numbers or text; everything else except flags is text in quotes.
 
 | type | examples |
 |---|---|
@@ -78,16 +79,15 @@ Numbers may stand as TOML numbers or as text; everything else but flags is text 
 | access rule | `"allow all"`, `"deny 192.168.0.0/24"`, `"allow 2001:db8::1"`; the first one that fits decides |
 | port or address | `1883` (on every IPv4 address), `"127.0.0.1:1883"`, `"[::1]:1883"`, `"localhost:1883"` |
 
-Where a default is `none`, the text `"none"` may be written as well.
+If a default is `none`, the text `"none"` may be written as well.
 
-Where a table holds one main value, that value may stand in place of the table: `external = "0.0.0.0:1883"` under
+If a table has one main value, that value may take the place of the table: `external = "0.0.0.0:1883"` under
 `[listener.tcp]` is `[listener.tcp.external]` with that `bind`.
 """
 
 ZONES = """\
-A listener names its zone; several may share one. Each option is looked up in the zone, then in `[mqtt]` or at the top
-of the file, where it stands there, then it has its default. The zones `external` and `internal` exist without being
-written; any other name may be added.
+A listener names its zone; several listeners may share one. The value of an option is that of the zone, else that of
+`[mqtt]` or the top of the file, else the default. The zones `external` and `internal` always exist; you may add others.
 """
 
 LISTENERS = """\
@@ -98,8 +98,8 @@ dash means that the kind has no such key. Listeners with the usual names need no
 """
 
 EXTENSIONS = """\
-Extensions and gateways start if `plugins.load` names them. Each has its table; an extension of somebody else brings its
-own.
+Extensions and gateways start if `plugins.load` names them. Each has a table; an extension from another package brings
+its own table.
 """
 
 
