@@ -89,6 +89,7 @@ class SessionRegistry:
         self._passesOn = passesOn
         self._redispatch = Redispatch(router, store, now)
         self._ending: list[tuple[float, int, Session]] = []
+        self._mostEndings = _SLACK
         self._endings = 0
 
     def openSession(self, client: ClientInfo, connection: Connection, cleanStart: bool, window: int) -> bool:
@@ -353,7 +354,7 @@ class SessionRegistry:
         if session.expiryInterval != NEVER:
             self._endings += 1
             heapq.heappush(self._ending, (session.expiresAt, self._endings, session))
-            if len(self._ending) > 2 * len(self.sessions) + _SLACK:
+            if len(self._ending) > self._mostEndings:
                 self._sweep()
 
     def _sweep(self) -> None:
@@ -364,6 +365,7 @@ class SessionRegistry:
         left = {id(ending[2]): ending for ending in self._ending if _endsAt(ending[2], ending[0])}
         self._ending = list(left.values())
         heapq.heapify(self._ending)
+        self._mostEndings = 2 * len(self.sessions) + _SLACK
 
     def _endSession(self, session: Session, how: str, reason: int | str = "expired") -> None:
         if session.shut:
