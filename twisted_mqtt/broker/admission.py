@@ -246,7 +246,7 @@ class Admission:
         client.authData = None
         try:
             checkResult(result, client)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:  # compiled code finds a value of a wrong type by itself
             _log.error(
                 "{client} is refused, for it was authenticated as what nobody can be: {error}",
                 client=client,
