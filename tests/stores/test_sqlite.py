@@ -547,6 +547,55 @@ def test_willAfterCrash(bed: Bed) -> None:
     assert bed.rows("will") == 0
 
 
+@pytest.mark.parametrize("expiry", [0, None])
+def test_willOfCleanSession(bed: Bed, expiry: int | None) -> None:
+    """
+    The will of a client whose session ends with its connection is published after a kill too, once; it comes late, and
+    is not dropped ([MQTT-3.1.2-8]).
+    """
+    subscriber = bed.client("s")
+    subscriber.subscribe("state/#")
+    publisher = bed.peer()
+    for clientID in ("lost", "leaves", "again"):
+        will = Will(f"state/{clientID}", b"offline", 1, True, None)
+        peer = bed.client(clientID, clean=True, expiry=0, will=will) if expiry == 0 else bed.peer(4)
+        if expiry is None:
+            peer.connect(clientID, will=will)
+        publisher = bed.peer()
+        publisher.connect("p")
+        publisher.publish(f"state/{clientID}", b"online", 1, 1, retain=True).expectAck(PUBACK, 1)
+        if clientID == "leaves":
+            peer.disconnect()
+        elif clientID == "again":
+            peer.lose()
+    takeAll(subscriber)
+    bed.clock.advance(1)
+    bed.restart(crash=True, pause=5)
+    bed.clock.advance(1)
+    assert takeAll(bed.client("s")) == [b"offline"]
+    watcher = bed.peer()
+    watcher.connect("w")
+    watcher.subscribe("state/#", qos=0)
+    found = {each.topic: each.payload for each in watcher.receive() if isinstance(each, Publish)}
+    assert found == {"state/lost": b"offline", "state/leaves": b"online", "state/again": b"offline"}
+    bed.clock.advance(1)
+    assert bed.rows("will") == 0
+    bed.restart(crash=True)
+    bed.clock.advance(1)
+    bed.client("s").expectNothing()
+
+
+def test_willOfCleanSessionWaitsForNobody(bed: Bed) -> None:
+    """
+    A client with a will and a clean session is let in without waiting for the disk.
+    """
+    bed.clock.advance(1)
+    bed.worker.held = True
+    peer = bed.peer(4)
+    peer.connect("c", will=Will("t", b"", 1, False, None))
+    bed.worker.release()
+
+
 def test_bans(bed: Bed) -> None:
     """
     Bans survive until they are taken back.

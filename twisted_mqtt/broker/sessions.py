@@ -345,10 +345,11 @@ class SessionRegistry:
         # One that is not to outlive this connection any more keeps what it has in the store, until it ends.
         if session.journal is not None:
             self._store.saveSession(session)
-            if client.will is not None:
-                self._store.saveWill(session.key, client.will, 0.0, client.willDelay)
-            else:
-                self._store.removeWill(session.key)
+        # Whatever becomes of the session: a will is published when the process has ended without a word, too.
+        if client.will is not None:
+            self._store.saveWill(session.key, client.will, 0.0, client.willDelay)
+        else:
+            self._store.removeWill(session.key)
 
     def _endLater(self, session: Session) -> None:
         if session.expiryInterval != NEVER:

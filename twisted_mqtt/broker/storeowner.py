@@ -89,8 +89,8 @@ class StoreOwner:
         broker = self._broker
         session = broker.sessions.get(key)
         if session is None:
-            # Its session ended in the batch that was lost with the process, or has just been found to have ended.
-            broker.store.removeWill(key)
+            # Its session was to end with the connection, and both have ended with the process.
+            broker.wills.publishSoon(key, will)
             return
         now = broker.now()
         if not publishAt:

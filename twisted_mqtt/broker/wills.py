@@ -38,6 +38,7 @@ class Wills:
         self._store = store
         self._publishMessage = publish
         self._waiting: dict[Session, tuple[Message, IDelayedCall]] = {}
+        self._orphans: list[IDelayedCall] = []
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -49,14 +50,13 @@ class Wills:
         will = client.will
         client.will = None
         if will is None:
-            if session.journal is not None:
-                self._store.removeWill(session.key)
+            self._store.removeWill(session.key)
             return
         delay = client.willDelay
         if session.expiryInterval != NEVER:
             delay = min(delay, session.expiryInterval)  # [MQTT-3.1.3-9]: whichever comes first
         if delay == 0:
-            self._forget(session)
+            self._store.removeWill(session.key)
             self._publish(will)
         else:
             self.delay(session, will, delay)
@@ -96,21 +96,33 @@ class Wills:
         will, call = waiting
         if call.active():
             call.cancel()
-        self._forget(session)
+        self._store.removeWill(session.key)
         self._publish(will)
+
+    def publishSoon(self, key: str, will: Message) -> None:
+        """
+        Publish the will of a client whose session has ended with the process.
+
+        @param key: of that session.
+        """
+
+        def publish() -> None:
+            self._orphans.remove(call)
+            self._store.removeWill(key)
+            self._publish(will)
+
+        call = self._clock.callLater(0, publish)
+        self._orphans.append(call)
 
     def stop(self) -> None:
         """
         Publish no more; what a store has kept goes on after the next start.
         """
-        for _, call in self._waiting.values():
+        for call in [*(call for _, call in self._waiting.values()), *self._orphans]:
             if call.active():
                 call.cancel()
         self._waiting.clear()
-
-    def _forget(self, session: Session) -> None:
-        if session.journal is not None:
-            self._store.removeWill(session.key)
+        self._orphans.clear()
 
     def _publish(self, will: Message) -> None:
         outcome = self._publishMessage(will)

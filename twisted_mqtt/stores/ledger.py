@@ -308,7 +308,8 @@ class Ledger:
         @param will: the message; when it is due, or 0; for how long it waits.
         """
         self._wills[clientID] = will
-        self.changed(True)
+        # Who waits does so for the session, which is told in the same turn. A clean one promises nothing.
+        self.changed(False)
 
     def saveRecord(self, table: str, key: str, value: bytes | None) -> None:
         """

@@ -125,7 +125,8 @@ class _Restoring:
         kept = KeptSession._make((*row, self._contents.counts.get(row[0])))
         session = self._owner.restoreSession(kept)
         if session is None:
-            self._store.forget(kept.number, kept.key)
+            # Its will is for the owner to publish.
+            self._store.forget(kept.number)
             return
         session.stored = kept.number
         session.journal = self._store.journal

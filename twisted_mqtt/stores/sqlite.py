@@ -185,18 +185,17 @@ class SQLiteStore:
         """
         See L{IStore}.
         """
-        self.forget(session.stored, session.key)
+        self.forget(session.stored)
+        self.removeWill(session.key)
 
-    def forget(self, number: int, key: str) -> None:
+    def forget(self, number: int) -> None:
         """
-        Remove a session and all that belongs to it.
+        Remove a session and all that belongs to it, but for the will of its client.
 
         @param number: by which the store knows it.
-        @param key: its C{key}.
         """
         self._inflight.pop(number, None)
         self.journal.removeSession(number)
-        self.removeWill(key)
 
     def saveSubscription(self, session: Session, subscription: Subscription) -> None:
         """
