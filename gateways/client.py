@@ -1,5 +1,5 @@
 """
-A client of a gateway: what every protocol needs of the broker, in one place.
+A client of a gateway: everything that a gateway's protocol needs of the broker, in one place.
 
 A gateway's session makes one of these for each of its clients and is told what is for that client. Authentication,
 access control, hooks, metrics, limits, mount points, takeover and persistence are those of MQTT clients, because the

@@ -1,5 +1,5 @@
 """
-Which interfaces the compiled classes of the gateways provide: such a class cannot say so itself.
+Declares the interfaces of the gateways' compiled classes: a compiled class cannot declare them itself.
 """
 
 from __future__ import annotations

@@ -1,3 +1,3 @@
 """
-A multi-protocol message broker for Twisted: MQTT, and the ground on which the gateways stand.
+A multi-protocol message broker for Twisted: MQTT, and the basis of the gateways.
 """

@@ -1,5 +1,5 @@
 """
-The interfaces of the broker: what its parts, extensions and gateways know of each other.
+The interfaces of the broker: how its parts, extensions and gateways use each other.
 
 A method that may wait returns its plain result, or a L{Deferred<twisted.internet.defer.Deferred>} of it; callers check.
 At the foot of this module stands which classes of the core provide which interface: they are compiled, and a compiled

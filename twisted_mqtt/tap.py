@@ -1,5 +1,5 @@
 """
-The command line of C{twistd mqttbroker}: options in, a service out.
+The command line of C{twistd mqttbroker}: makes a service from options.
 """
 
 from __future__ import annotations

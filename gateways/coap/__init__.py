@@ -1,3 +1,3 @@
 """
-CoAP (RFC 7252) with observation, block-wise transfer and DTLS: a gateway, and the ground that LwM2M stands on.
+CoAP (RFC 7252) with observation, block-wise transfer and DTLS: a gateway, and the basis of LwM2M.
 """

@@ -1,6 +1,6 @@
 """
-Bodies that are larger than a message: put together from blocks, and cut into them (RFC 7959). Pure: who is the peer of
-whom, and how messages travel, is not known here.
+Bodies that are larger than a message: put together from blocks, and divided into them (RFC 7959). Pure: this module
+does not know who talks to whom, nor how messages travel.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
 Types, message IDs and tokens: acknowledgements, retransmission, duplicates, and which response belongs to which request
-(RFC 7252 4 and 5.2 to 5.3). What a message says is nobody's business here.
+(RFC 7252 4 and 5.2 to 5.3). This module does not look at the content of messages.
 
 An address may be forged (RFC 7252 11.3). Until its owner has acknowledged, reset or echoed something that was sent
 there, it gets no more than L{Parameters.amplification} times the bytes that have come from it: a response that is

@@ -1,5 +1,6 @@
 """
-What the clients of the gateway share: the broker, the settings, who is there; and what they need of their endpoint.
+The state that all clients of the gateway share: the broker, the settings, the list of clients; and the interface that
+they need of their endpoint.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-A table whose entries are forgotten after a while, without a timer or a time for each of them.
+A table that forgets its entries after a while, without a timer or a time for each entry.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Messages and the bytes that they are (RFC 7252 3). Pure: no state, no time.
+CoAP messages and their bytes (RFC 7252 3). Pure: no state, no time.
 """
 
 from __future__ import annotations

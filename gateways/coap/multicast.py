@@ -1,6 +1,6 @@
 """
-Being found by multicast (RFC 7252 8, RFC 7390 2.7): the one thing that is answered is a question for the links of
-C{/.well-known/core}, and that never with an error, never at once, and never with more than a little.
+Discovery by multicast (RFC 7252 8, RFC 7390 2.7): the gateway answers only a request for the links of
+C{/.well-known/core}. It never answers with an error, never at once, and never with a long answer.
 """
 
 from __future__ import annotations

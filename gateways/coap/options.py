@@ -1,5 +1,5 @@
 """
-The options of messages: what each is called, what its value may be, and how values become bytes (RFC 7252 3.2, 5.10).
+The options of messages: their names, their valid values, and the bytes of these values (RFC 7252 3.2, 5.10).
 
 An option is a pair of its number and its value in bytes; a message holds a list of them in the order of their numbers.
 """

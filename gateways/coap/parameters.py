@@ -1,5 +1,5 @@
 """
-How patient the message layer is, and how much it remembers.
+The parameters of the message layer: how long it waits, and how much it remembers.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-C{/ps}: a publish-subscribe broker as CoAP clients know it (draft-ietf-core-coap-pubsub-02; spec/gateways.md 4.3).
+C{/ps}: a publish-subscribe broker for CoAP clients (draft-ietf-core-coap-pubsub-02; spec/gateways.md 4.3).
 
 The value of a topic is its retained message, so that MQTT clients see it and may change it; what else a topic has, its
 content format and the age that its values may reach, is kept here.

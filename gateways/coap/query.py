@@ -1,5 +1,5 @@
 """
-What the URI of a request says: whose it is, and about which topic. Pure.
+Reads the URI of a request: the client's identity, and the topic. Pure.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-From a request as it came to one with its whole body, whatever has carried it; and from its response to what goes out.
+Collects the whole body of a request, for every transport, and sends the response to it.
 """
 
 from __future__ import annotations

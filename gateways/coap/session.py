@@ -1,6 +1,6 @@
 """
-A CoAP client as the broker sees it: let in with its first request, gone when it has been silent for too long; and what
-it observes. It knows no sockets: what it sends goes to its endpoint.
+A CoAP client as the broker sees it: it connects with its first request, is disconnected when it has been silent for too
+long, and may observe topics. This module knows no sockets: it sends through its endpoint.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-What a bootstrap server tells devices of the servers that they are to register with: an instance of the Security object
-and one of the Server object for each (LwM2M 1.1.1 core, appendix E.1 and E.2). Pure.
+The server accounts that a bootstrap server writes to devices: one instance of the Security object and one of the Server
+object for each server (LwM2M 1.1.1 core, appendix E.1 and E.2). Pure.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What MQTT clients are told of a device, as JSON: answers, acknowledgements, notifications, and events. Pure.
+The JSON that the gateway publishes about a device: answers, acknowledgements, notifications, and events. Pure.
 
 Nothing here raises for what a device sends but L{sent}: an answer that can't be read is a C{bad_request} (spec 5.5).
 """

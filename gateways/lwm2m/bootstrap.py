@@ -1,5 +1,5 @@
 """
-The bootstrap server (LwM2M 1.1.1 core 6.1): a device that knows no server asks, and is told what to register with.
+The bootstrap server (LwM2M 1.1.1 core 6.1): a device that knows no server asks it for server accounts.
 
 It is answered first, and then asked to forget what it knows, to take the new accounts, and to begin: one request after
 the other, until one fails.

@@ -1,6 +1,5 @@
 """
-How a device is reached, and how what it says is published: what its commands need of it, see
-L{gateways.lwm2m.downlink.CommandTarget}.
+The connection to a device, and the publishing of its messages: see L{gateways.lwm2m.downlink.CommandTarget}.
 """
 
 from __future__ import annotations

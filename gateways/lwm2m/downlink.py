@@ -1,5 +1,5 @@
 """
-The commands to one device: those that wait, the one whose turn it is, and what becomes of each.
+The commands to one device: those that wait, the current one, and the outcome of each.
 
 Each has exactly one answer, and only one at a time is on its way to a device, until that has answered or said that it
 will (RFC 7252 4.7). A device in queue mode is sent nothing while it sleeps.

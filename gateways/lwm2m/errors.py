@@ -1,5 +1,5 @@
 """
-What is wrong with what came, from a device or from an MQTT client.
+Errors in requests of devices and in commands of MQTT clients.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-The gateway: its parts, and what CoAP's endpoints hand to them.
+The gateway: its parts, and the dispatch of requests from the CoAP endpoints to them.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Who a device is by its key or certificate, as far as DTLS has found that out. Pure.
+The identity of a device by its key or certificate, as DTLS reports it. Pure.
 """
 
 from __future__ import annotations

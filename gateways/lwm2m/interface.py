@@ -1,6 +1,6 @@
 """
-What a device asks of the server: to register, to update that, to de-register (C{/rd}), and to take what it sends
-(C{/dp}). The codes are those of spec/gateways.md 5.4.
+The requests of devices to the server: register, update, de-register (C{/rd}), and send values (C{/dp}). The codes are
+those of spec/gateways.md 5.4.
 
 A device is answered before anybody else is told of it.
 """

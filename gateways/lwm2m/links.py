@@ -1,6 +1,6 @@
 """
-The lists of links that devices send: at their registration, and where they are asked what they have (RFC 6690;
-LwM2M 1.1.1 core 6.2.1 and 6.3.2). Pure.
+The lists of links that devices send: at registration, and as the answer to C{discover} (RFC 6690; LwM2M 1.1.1 core
+6.2.1 and 6.3.2). Pure.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
 """
-What is observed on a device: which paths, under which tokens, and which notification is newer than which
-(RFC 7641; LwM2M 1.1.1 core 6.4).
+The observations of a device: paths, tokens, and the order of notifications (RFC 7641; LwM2M 1.1.1 core 6.4).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-One socket of the gateway: an endpoint of CoAP whose resources are those of a LwM2M server.
+One socket of the gateway: a CoAP endpoint with the resources of an LwM2M server.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
 """
-What a device says of itself when it registers: the query of a request to C{/rd} (spec/gateways.md 5.4; LwM2M 1.1.1 core
-6.2). Pure.
+Reads a registration: the query of a request to C{/rd} (spec/gateways.md 5.4; LwM2M 1.1.1 core 6.2). Pure.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Which devices there are: by endpoint name, by where they are, and those that are being let in.
+The registered devices, by endpoint name and by address, and the devices that are about to register.
 
 What a datagram costs does not depend on how many devices share its address, as those behind a proxy do.
 """

@@ -1,5 +1,6 @@
 """
-The bytes of MQTT-SN 1.2 (chapter 5): a message in a datagram, or one in the envelope of a forwarder. No I/O, no state.
+The bytes of MQTT-SN 1.2 (chapter 5): messages in datagrams, with or without the envelope of a forwarder. No I/O, no
+state.
 """
 
 from __future__ import annotations

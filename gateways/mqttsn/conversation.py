@@ -1,5 +1,5 @@
 """
-What any part of the dialogue with one client stands on: answering, and waiting without losing the order.
+The base of each part of the dialogue with one client: it answers, and it waits without losing the order.
 """
 
 from __future__ import annotations

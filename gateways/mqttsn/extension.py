@@ -1,5 +1,5 @@
 """
-The extension C{mqttsn}: the port of the MQTT-SN gateway, and its voice in the neighbourhood.
+The extension C{mqttsn}: the port of the MQTT-SN gateway, and its ADVERTISE and GWINFO messages.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What is on its way to one client: REGISTER before a topic is first used, acknowledgements, and sending again.
+Messages on their way to one client: REGISTER before the first use of a topic, acknowledgements, and retransmission.
 
 Pure: time is an argument, datagrams and outcomes go to whoever was given. Of a client that sleeps, nothing is sent.
 """

@@ -1,5 +1,5 @@
 """
-What MQTT-SN messages say (MQTT-SN 1.2, 5.4). Plain data; L{gateways.mqttsn.codec} knows their bytes.
+The messages of MQTT-SN (MQTT-SN 1.2, 5.4) as plain data; L{gateways.mqttsn.codec} knows their bytes.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Datagrams to clients and back: who is at which address, and what strangers are answered.
+Datagrams to and from clients: which client has which address, and how the gateway answers unknown addresses.
 
 A stranger costs no memory before a CONNECT, and gets no more bytes in answer than it has sent.
 """

@@ -1,5 +1,5 @@
 """
-Topics by number: what each client has been told of (MQTT-SN 1.2, 6.5 to 6.7), and what all know beforehand.
+Topic identifiers: those that each client knows (MQTT-SN 1.2, 6.5 to 6.7), and the predefined ones.
 """
 
 from __future__ import annotations

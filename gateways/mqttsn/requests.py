@@ -1,5 +1,5 @@
 """
-What clients ask for: topics by number, publishing, subscribing, another will (MQTT-SN 1.2, 6.4 to 6.9).
+The requests of clients: register topics, publish, subscribe, change the will (MQTT-SN 1.2, 6.4 to 6.9).
 """
 
 from __future__ import annotations

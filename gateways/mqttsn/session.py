@@ -1,5 +1,6 @@
 """
-One MQTT-SN client: from CONNECT, through wakefulness and sleep, until it leaves or is lost (MQTT-SN 1.2, 6.14).
+One MQTT-SN client: from CONNECT, through its active and sleeping states, until it leaves or is lost (MQTT-SN 1.2,
+6.14).
 
 Its session proper (subscriptions, messages that wait) is the broker's; what is here ends with the connection.
 """

@@ -1,5 +1,5 @@
 """
-ACK and NACK: what they do to the messages of the session behind the client.
+ACK and NACK: their effect on the messages of the client's session.
 """
 
 from __future__ import annotations

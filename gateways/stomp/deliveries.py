@@ -1,5 +1,5 @@
 """
-What a client has subscribed, what it was sent, and which of that it has not acknowledged.
+The subscriptions of a client, the messages sent to it, and those that it has not acknowledged.
 """
 
 from __future__ import annotations

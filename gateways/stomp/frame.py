@@ -1,5 +1,6 @@
 """
-The bytes of STOMP: frames in, frames out, in the three versions of the protocol. No I/O and no state but the stream's.
+The bytes of STOMP: reads and writes frames in the three versions of the protocol. No I/O; the only state is that of the
+stream.
 
 A frame is a command, headers and a body::
 

@@ -1,5 +1,5 @@
 """
-What all clients of the gateway share, and what each has below it.
+The state that all clients of the gateway share, and the interface that each needs of the layer below it.
 """
 
 from __future__ import annotations

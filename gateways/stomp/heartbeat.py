@@ -1,5 +1,5 @@
 """
-Heart-beats: what was agreed, and when one is due.
+Heart-beats: the agreed periods, and when the next one is due.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
 """
-Who may come in: the built-in account and clients without a login; everybody else is the affair of the broker's own
-authentication.
+Logins: the built-in account and clients without a login. The broker's own authentication decides about all others.
 """
 
 from __future__ import annotations

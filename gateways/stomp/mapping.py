@@ -1,5 +1,5 @@
 """
-What a STOMP message is in MQTT and the other way round: destinations and topics, headers and properties.
+Maps STOMP messages to MQTT and back: destinations and topics, headers and properties.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-A transport for protocols whose client gets messages instead of a stream.
+A transport for protocols whose client receives messages instead of a stream.
 """
 
 from __future__ import annotations

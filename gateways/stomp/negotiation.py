@@ -1,5 +1,5 @@
 """
-What a client has to say: which versions it speaks, and the headers that a command needs.
+Negotiation with a client: its versions, and the headers that each command needs.
 """
 
 from __future__ import annotations

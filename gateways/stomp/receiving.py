@@ -1,5 +1,5 @@
 """
-Subscriptions of a client, and the way of messages from the broker to it.
+The subscriptions of a client, and the delivery of the broker's messages to it.
 
 The session behind the client knows a topic filter once. A client may subscribe it under several ids: each gets a
 MESSAGE of its own.

@@ -1,6 +1,6 @@
 """
-A STOMP client's session: what its frames do, and which frames it gets. It knows no transport and no reactor; time comes
-in as an argument or from the broker.
+A STOMP client's session: the effect of its frames, and the frames that it gets. It knows no transport and no reactor;
+time is an argument or comes from the broker.
 
 What is wrong with a frame ends the session, as the specification wants it: an ERROR frame, then the connection closes.
 """

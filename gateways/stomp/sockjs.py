@@ -1,5 +1,5 @@
 """
-SockJS over plain HTTP: polling, streaming and server-sent events, and the small things that a client asks before.
+SockJS over plain HTTP: polling, streaming, server-sent events, and the requests that a client makes before these.
 """
 
 from __future__ import annotations

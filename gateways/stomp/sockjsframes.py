@@ -1,5 +1,5 @@
 """
-The frames of SockJS: what stands for what in its text. No I/O.
+The frames of SockJS: how its text encodes messages. No I/O.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-A session of SockJS over plain HTTP: what waits for its client between one request and the next.
+A session of SockJS over plain HTTP: it keeps messages for its client between two requests.
 """
 
 from __future__ import annotations

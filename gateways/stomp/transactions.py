@@ -1,5 +1,5 @@
 """
-Transactions: what a client does within BEGIN and COMMIT, kept until then.
+Transactions: the frames between BEGIN and COMMIT, kept until COMMIT.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-STOMP over WebSocket, plain and in the framing of SockJS: what stands between the layer of WebSocket and the protocol.
+STOMP over WebSocket, plain and in the framing of SockJS: the layer between WebSocket and the protocol.
 """
 
 from __future__ import annotations

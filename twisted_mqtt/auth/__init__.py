@@ -1,3 +1,3 @@
 """
-Who may come in, and what they may do: one module for each way of knowing.
+Authentication and access rules: one module for each source.
 """

@@ -1,5 +1,5 @@
 """
-The access rules of the file that C{acl_file} names, or those built in: the last to be asked.
+The access rules of the file that C{acl_file} names, or the built-in rules. They are asked last.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Access rules as a text: the grammar of C{etc/acl.conf} (spec/auth.md 6.1), and what a rule means.
+Access rules as text: the grammar of C{etc/acl.conf} (spec/auth.md 6.1), and the meaning of a rule.
 
     {allow, {user, "dashboard"}, subscribe, ["$SYS/#"]}.
     {deny, all, subscribe, ["$SYS/#", {eq, "#"}]}.

@@ -1,3 +1,3 @@
 """
-Building blocks that know nothing of a broker: waiting, timers, rates, a log that strangers cannot fill.
+Building blocks that know nothing of a broker: waiting, timers, rates, a log that remote peers cannot fill.
 """

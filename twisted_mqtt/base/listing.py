@@ -1,5 +1,5 @@
 """
-Going through many things, a page at a time, without holding up the reactor.
+Lists large collections a page at a time, without blocking the reactor.
 """
 
 from __future__ import annotations

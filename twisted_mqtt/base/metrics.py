@@ -1,5 +1,5 @@
 """
-Counters, gauges and histograms, registered while the broker runs and read by whoever shows them.
+Counters, gauges and histograms, registered while the broker runs and read by exporters.
 
 To count is an addition to an attribute: C{counter.value += 1}. What is costly, making series and collecting them,
 happens elsewhere. Everything here is for the reactor's thread.

@@ -1,5 +1,5 @@
 """
-Lines of a log that strangers can cause: once a second, or they would fill the disk.
+Log lines that remote peers can cause: at most one a second, so that they cannot fill the disk.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Rates: how long somebody who takes too much has to wait.
+Rates: how long a client that exceeds its rate has to wait.
 """
 
 from __future__ import annotations

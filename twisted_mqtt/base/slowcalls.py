@@ -1,5 +1,5 @@
 """
-Callbacks that hold the reactor for too long: counted, and logged by name.
+Callbacks that block the reactor for too long: counted, and logged by name.
 """
 
 from __future__ import annotations

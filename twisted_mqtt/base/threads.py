@@ -1,5 +1,5 @@
 """
-Threads for what blocks: a bounded number of them, and a bounded queue before them.
+A pool of threads for blocking calls: a limited number of threads, and a limited queue.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Deadlines of very many things that are rarely due: one delayed call for all, to the second.
+Deadlines of very many objects, few of which are ever due: one delayed call for all of them, to the second.
 """
 
 from __future__ import annotations

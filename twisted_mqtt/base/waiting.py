@@ -1,5 +1,5 @@
 """
-Results that may be there already or still be waited for.
+Results that are there at once or come later.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Sessions whose clients are not here: made of what a store or another node has kept of them.
+Sessions whose clients are not connected: made from the records of a store or of another node.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-How a client comes in: the steps from CONNECT to CONNACK, any of which may have to wait.
+The admission of a client: the steps from CONNECT to CONNACK, each of which may have to wait.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-Alarms: something is wrong until it is not. It is told under C{$SYS/brokers/<node>/alarms/} (spec/hooks-modules-sys.md
-4.5) and to whoever observes alarms. Those that are over are kept as history.
+Alarms: each is active while something is wrong. The broker publishes them under C{$SYS/brokers/<node>/alarms/}
+(spec/hooks-modules-sys.md 4.5), tells observers, and keeps ended alarms as history.
 """
 
 from __future__ import annotations

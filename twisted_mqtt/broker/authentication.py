@@ -1,5 +1,5 @@
 """
-Authentication by extensions: one step of an enhanced authentication, and what an L{AuthResult} may say.
+Authentication by extensions: one step of an enhanced authentication, and the valid contents of an L{AuthResult}.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-A ban as it is kept in a table of the store. A field that is added later has a default.
+A ban as a record in a table of the store. A field that is added later needs a default.
 """
 
 from __future__ import annotations

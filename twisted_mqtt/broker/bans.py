@@ -1,5 +1,5 @@
 """
-Who is not let in: client identifiers, user names and addresses, for a time or for ever.
+Bans: client identifiers, user names and addresses that may not connect, for a time or for ever.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What the broker knows of one connected client.
+The information that the broker has about one connected client.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Who is here, what is subscribed and what is retained: listed in slices, and looked up.
+Lists and look-ups of clients, subscriptions and retained messages, in slices.
 """
 
 from __future__ import annotations

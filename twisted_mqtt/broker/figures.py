@@ -1,5 +1,5 @@
 """
-What the broker itself counts and measures, as metrics (spec/rest-api.md 3).
+The counters and measurements of the broker itself, as metrics (spec/rest-api.md 3).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Clients that connect again and again are banned for a while (spec/config.md 6, C{flapping_detect_policy}).
+Bans clients for a while that connect again and again (spec/config.md 6, C{flapping_detect_policy}).
 """
 
 from __future__ import annotations

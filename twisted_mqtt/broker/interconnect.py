@@ -1,5 +1,6 @@
 """
-What a cluster needs of the broker on each node: sessions that move, messages that go to other nodes and come from them.
+The interface between a cluster and the broker on each node: it moves sessions, and sends and receives messages of other
+nodes.
 
 A broker alone pays a test of L{None} for each of it.
 """

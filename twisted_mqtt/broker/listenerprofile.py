@@ -1,5 +1,5 @@
 """
-What a listener means to its clients: its name, its zone, and the limits of the zone.
+The properties that a listener gives its clients: its name, its zone, and the limits of the zone.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Clients for whom too much waits are sent away (spec/config.md 8, C{force_shutdown_policy}).
+Disconnects clients with too many waiting messages or bytes (spec/config.md 8, C{force_shutdown_policy}).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What clients may do: access rules asked, and what they have said remembered.
+The permissions of clients: asks the access rules and remembers their answers.
 
 It is compiled, for every connection and every topic goes through it.
 """

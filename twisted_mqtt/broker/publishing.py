@@ -1,5 +1,5 @@
 """
-Publishing on behalf of a client: what is asked before a message goes out, in one place for all protocols.
+Publishing on behalf of a client: all checks before a message goes out, in one place for all protocols.
 
 The core routes most messages of MQTT clients by itself (C{Connection.gotPublish}); whatever it leaves to the shell, and
 whatever gateways and extensions publish for somebody, comes here. It is compiled, for all of that goes through it.

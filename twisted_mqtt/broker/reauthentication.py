@@ -1,5 +1,5 @@
 """
-A client proves anew who it is, without a new connection (4.12.1).
+Re-authentication: a client proves its identity again on the same connection (4.12.1).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-What the store alone has for a session that has ended goes to other members of its shared subscriptions, page by page
-(docs/architecture.md, "The store"; MQTT 5, 4.8.2).
+When a session ends, its messages that are only in the store go to other members of its shared subscriptions, page by
+page (docs/architecture.md, "The store"; MQTT 5, 4.8.2).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Who waits until something is on disk.
+Lets callers wait until their changes are on disk.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-A session as plain data, for the way from one node to another.
+A session as plain data, to move it from one node to another.
 
 Times are durations, for the clocks of two nodes differ: how old something is, and how long it lasts yet. Everything is
 made of strings, bytes, numbers and lists, so that L{msgspec} can write it in any of its formats.

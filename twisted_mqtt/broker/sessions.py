@@ -1,5 +1,5 @@
 """
-Who is here, and what outlives them: clients that come, take over and go, sessions that are resumed and expire.
+The registry of sessions: clients connect, take over and leave; sessions are resumed and expire.
 
 It is compiled like the core, for every connection goes through it.
 """

@@ -1,5 +1,6 @@
 """
-The broker as its store sees it: takes over what the store holds at the start, and hears what becomes of the rest.
+The broker as its store sees it: takes over the content of the store at the start, and hears of the state of the store
+after that.
 """
 
 from __future__ import annotations

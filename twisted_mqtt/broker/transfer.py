@@ -1,5 +1,5 @@
 """
-The way of a session from one node to another: it is read here, and made there, page by page.
+Moves a session from one node to another: one node reads it page by page, the other one makes it.
 
 The node that has it keeps it until the other one has everything, so that whatever fails on the way, one of them has it.
 """

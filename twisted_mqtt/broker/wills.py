@@ -1,5 +1,5 @@
 """
-Wills: published when a client goes without a word, at once or after a delay (3.1.2.5, 3.1.3.2.2).
+Wills: published when a client goes without DISCONNECT, at once or after a delay (3.1.2.5, 3.1.3.2.2).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What must hold between keys: each of them is right by itself, but not together.
+Rules between keys: each value is valid by itself, but not together with another one.
 """
 
 from __future__ import annotations

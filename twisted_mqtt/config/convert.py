@@ -1,5 +1,5 @@
 """
-From a tree of tables to structures: every key known, every value parsed, every fault noted.
+Makes structures of a tree of tables: checks that every key is known, parses every value, and collects all errors.
 """
 
 from __future__ import annotations

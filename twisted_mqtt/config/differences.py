@@ -1,5 +1,5 @@
 """
-What is different between two settings, by the names of the keys; and what of it can be had without a restart.
+The differences between two settings, by the names of the keys; and which of them take effect without a restart.
 """
 
 from __future__ import annotations

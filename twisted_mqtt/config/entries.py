@@ -1,5 +1,5 @@
 """
-Single keys of settings by their names: what each says, where that comes from, and from when on a change of it holds.
+Single keys of settings by name: the value of each, where it comes from, and when a change takes effect.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-How a value is written: from what stands in the file or the environment to the value, and back.
+The written form of values: parses a value from the file or the environment, and formats it again.
 
 A parser takes text as well as the natural TOML type, because environment variables are all text. It raises
 L{Unfit} for anything else; a L{Grammar} says what would have been right. Every formatted value parses back to itself.

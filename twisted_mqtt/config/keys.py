@@ -1,5 +1,5 @@
 """
-Reading a schema: what keys a settings structure has, how each is written, and what it means.
+Reads a schema: the keys of a settings structure, the written form of each, and its meaning.
 
 A field of a structure is a key if it is annotated with its meaning:
 

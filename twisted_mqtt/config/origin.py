@@ -1,5 +1,5 @@
 """
-Where settings come from, so that they can be read again and each value can be traced.
+The origin of settings: needed to read them again and to trace each value.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-The overrides file: the keys that were changed while the broker ran, so that they hold after a restart as well.
+The overrides file: it keeps the keys that were changed at run time, so that the changes survive a restart.
 
 It is a TOML file that only the broker writes, beside the main one: C{mqttbroker.toml} has
 C{mqttbroker.overrides.toml}. A broker without a file has C{overrides.toml} in C{node.data_dir}.

@@ -1,5 +1,5 @@
 """
-What is wrong with a configuration: all of it at once, each with its place and its remedy.
+The problems of a configuration: all of them at once, each with its place and its remedy.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Reading a configuration: the file, the environment over it, and out come L{Settings} or every problem at once.
+Reads a configuration: the file, then the environment over it. The result is L{Settings}, or all problems at once.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Which extensions are installed, and the table of each: an extension owns its keys, the reader checks them.
+The installed extensions and the table of each: an extension owns its keys, and the reader checks them.
 
 What the reader must know of an extension is said by a Twisted plugin, which imports nothing of the extension. All
 plugins are found before the file is read, so that the keys of somebody else's extension are checked like ours.

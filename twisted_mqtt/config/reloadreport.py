@@ -1,5 +1,5 @@
 """
-What came of reading the configuration again.
+The result of reading the configuration again.
 """
 
 from __future__ import annotations

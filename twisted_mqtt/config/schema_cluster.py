@@ -1,5 +1,6 @@
 """
-The keys of clustering, C{[cluster]} and C{[rpc]}: accepted, so that a configuration can be carried over.
+The keys of clustering, C{[cluster]} and C{[rpc]}. The reader accepts them, so that an existing configuration stays
+valid.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-The keys of ports: what every table that opens one has, so that a key means the same thing everywhere.
+The keys of ports: every table that opens a port has them, and a key means the same everywhere.
 
 An extension's table has one of these structures as a part of itself, or is made of it:
 

@@ -1,5 +1,5 @@
 """
-The table of the retained messages, which are a part of the broker itself.
+The table of the retained messages, which are part of the broker itself.
 """
 
 from __future__ import annotations

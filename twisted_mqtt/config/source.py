@@ -1,5 +1,5 @@
 """
-Where settings come from: the text of the file and the environment, merged into one tree of tables.
+Reads the text of the file and the environment, and merges them into one tree of tables.
 
 Nothing is judged here but the syntax. L{Source} remembers where each key stood, for the messages.
 """

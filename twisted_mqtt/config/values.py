@@ -1,5 +1,5 @@
 """
-What values become: the small types behind the settings that are more than a number or a text.
+Value types for settings that are more than a number or a text.
 
 Nothing here reads text; L{twisted_mqtt.config.grammar} does.
 """

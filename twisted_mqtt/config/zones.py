@@ -1,5 +1,5 @@
 """
-Zone look-up: zone, then what holds for all zones, then the built-in default.
+Zone look-up: the value of the zone, else the value for all zones, else the built-in default.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Retained messages on their way to a client that has subscribed (3.3.1.3), as fast as it takes them.
+Retained messages on their way to a client that has subscribed (3.3.1.3), as fast as the client takes them.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Bytes into packets and packets into bytes, for MQTT 3.1, 3.1.1 and 5.0 alike.
+Decodes and encodes packets, for MQTT 3.1, 3.1.1 and 5.0 alike.
 
 A L{Decoder} never raises for what a peer sent: it gives the packets before the fault and keeps the fault as C{error}.
 However a stream is cut, the packets are the same, and no more is kept than C{maxPacketSize} bytes.

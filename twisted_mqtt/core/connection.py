@@ -1,5 +1,5 @@
 """
-One network connection of an MQTT client: what it sends, checked, routed and acknowledged.
+One network connection of an MQTT client: checks, routes and acknowledges the client's packets.
 
 What needs policy (CONNECT, SUBSCRIBE, UNSUBSCRIBE, AUTH, DISCONNECT, and a PUBLISH that a hook, an access rule or the
 retained messages are concerned with) is returned from L{Connection.receive}; the rest is answered here. The way out is

@@ -1,5 +1,5 @@
 """
-What the broker counts, as plain attributes: a count costs one addition.
+The counters of the broker, as plain attributes: a count costs one addition.
 
 An attribute is called like its metric, with underscores for the dots. C{messages_retained} and C{messages_delayed}
 say how many are stored now; everything else only grows.

@@ -1,5 +1,6 @@
 """
-What the core asks and tells the broker about a session's messages, and the switches that say whether it has to.
+The interface by which the core asks the broker about a session's messages and tells it of them, and the switches that
+say whether it has to.
 """
 
 from __future__ import annotations

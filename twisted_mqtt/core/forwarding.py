@@ -1,5 +1,5 @@
 """
-What the router knows of other nodes: that there is somebody who sends messages there.
+The router's view of other nodes: an object that sends messages to them.
 """
 
 from __future__ import annotations

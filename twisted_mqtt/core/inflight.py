@@ -1,6 +1,6 @@
 """
-What a session has in flight: messages of QoS 1 and 2 on their way to the client, and QoS 2 messages of the client that
-are not released yet (4.3, 4.4).
+The messages of a session in flight: QoS 1 and 2 messages on their way to the client, and QoS 2 messages of the client
+that are not released yet (4.3, 4.4).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What a durable store is told by the core, and how the core knows what is safe.
+The journal: the core tells it every change that a durable store has to keep, and asks it what is safe.
 
 Acknowledgements wait until C{committed} has reached what C{sequence} was when the message had been taken
 (docs/architecture.md, "The store"). This journal keeps nothing: everything it was told is as safe as it will ever be.

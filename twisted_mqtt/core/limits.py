@@ -1,5 +1,5 @@
 """
-What one zone allows its clients: the zone keys that the core obeys, as plain numbers.
+The limits that a zone sets for its clients: the zone keys that the core applies, as plain numbers.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-A message on its way: what was published, by whom, and its encoded forms, each made once however many receive it.
+A message: its content, its publisher, and its encoded forms. Each form is made once for all receivers.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """
-The packets of MQTT, one class each: what a L{twisted_mqtt.core.codec.Decoder} gives and what is worth encoding.
+The packets of MQTT, one class for each: those that a L{twisted_mqtt.core.codec.Decoder} returns, and those that are
+encoded as objects.
 
 They are plain records. C{version} of the protocol is not part of a packet but of the connection that carries it.
 """

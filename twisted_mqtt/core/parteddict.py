@@ -1,5 +1,5 @@
 """
-A dictionary in parts: for what there may be a million of.
+A dictionary in parts, for up to a million entries.
 
 A plain dictionary of that size holds the reactor for tens of milliseconds when it grows, and when somebody wants to go
 through it while it changes and has to copy it first. Here both happen to one part at a time.

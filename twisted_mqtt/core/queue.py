@@ -1,5 +1,6 @@
 """
-Messages waiting for one subscriber: bounded, by priority, oldest first, QoS 0 the first to go when there are too many.
+Messages that wait for one subscriber: a bounded queue by priority, oldest first. When it is full, QoS 0 messages are
+dropped first.
 """
 
 from __future__ import annotations

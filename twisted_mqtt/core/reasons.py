@@ -1,5 +1,5 @@
 """
-Reason codes of MQTT 5 (2.4) and return codes of MQTT 3 (3.2.2.3), and the one error a peer can cause.
+Reason codes of MQTT 5 (2.4) and return codes of MQTT 3 (3.2.2.3), and the one error that a peer can cause.
 """
 
 from __future__ import annotations

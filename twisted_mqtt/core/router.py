@@ -1,5 +1,5 @@
 """
-From a message to its subscribers: match, then deliver.
+Routes a message to its subscribers: match, then deliver.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-What a connection sends: encoded packets collected for the turn's end, acknowledgements that wait for the store, topic
-aliases, and the limit of what a client leaves unread.
+The output of a connection: encoded packets collected until the end of the turn, acknowledgements that wait for the
+store, topic aliases, and the limit of unread bytes.
 
 Output leaves with the L{Outbox<twisted_mqtt.core.outbox.Outbox>}.
 """

@@ -1,5 +1,6 @@
 """
-What survives a connection: subscriptions, messages in flight and waiting, packet identifiers, QoS 1 and 2 (4.1).
+The state that survives a connection: subscriptions, messages in flight and waiting, packet identifiers, QoS 1 and 2
+(4.1).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What a strict reading refuses besides what has to be refused: characters that strings should not have (1.5.4).
+Strict mode: refuses also characters that strings should not contain (1.5.4).
 """
 
 from __future__ import annotations

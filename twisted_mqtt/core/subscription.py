@@ -1,5 +1,5 @@
 """
-Subscriptions, merged ones, and the groups of shared ones.
+Subscriptions, merged subscriptions, and the groups of shared subscriptions.
 """
 
 from __future__ import annotations

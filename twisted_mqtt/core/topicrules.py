@@ -1,5 +1,5 @@
 """
-What a client may publish to, as data: rules that hold whatever it sends, so that nobody need be asked about each topic.
+The topics that a client may publish to, as data: fixed rules make it unnecessary to ask a callback about each topic.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Topic names and topic filters: validity, shared subscriptions, and the plain definition of what matches (4.7, 4.8).
+Topic names and topic filters: validity, shared subscriptions, and the plain definition of matching (4.7, 4.8).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Who gets a message: the index of subscriptions.
+The index of subscriptions: finds the subscribers of a topic.
 
 What it answers equals L{twisted_mqtt.core.topics.matches} over all filters; a property test holds it to that.
 """

@@ -1,5 +1,5 @@
 """
-What waits for somebody who watches messages: a bounded queue that the router fills and the broker empties.
+The queue of a watch: bounded; the router fills it and the broker empties it.
 
 It stands in a tree of its own (C{Router.watches}), so that a watcher is no subscriber: it is in no figure, and a
 message that it alone sees has no matching subscribers.

@@ -1,5 +1,6 @@
 """
-What an extension is given when it starts, and what is taken back when it ends.
+The context that an extension gets when it starts. When the extension ends, the context undoes everything registered
+through it.
 
 Whatever an extension registers through its context is held here, and undone at the end in the reverse order: callbacks,
 watches, delayed calls, ports, HTTP resources, metrics, alarms, keys, and what the extension itself asks to have undone.

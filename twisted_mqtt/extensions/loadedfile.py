@@ -1,5 +1,5 @@
 """
-What was loaded and unloaded while the broker ran, kept across restarts.
+The file that keeps across restarts which extensions were loaded and unloaded at run time.
 
 The file has the form of the one that EMQ X calls C{loaded_plugins}, one name and a full stop a line, and holds what
 differs from the configuration: C{stomp.} runs although C{plugins.load} does not name it, C{-stomp.} does not run

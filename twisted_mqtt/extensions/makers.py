@@ -1,5 +1,5 @@
 """
-Makers: what a Twisted plugin says of an extension. A maker imports the extension when it is first wanted.
+Makers: the description of an extension in a Twisted plugin. A maker imports the extension only when it is needed.
 """
 
 from __future__ import annotations

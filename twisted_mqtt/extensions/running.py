@@ -1,5 +1,5 @@
 """
-Extensions: what is installed, and loading, unloading and reloading it while the broker runs.
+Lists the installed extensions, and loads, unloads and reloads them while the broker runs.
 
 An extension is found as a Twisted plugin that provides L{IExtensionMaker}. It lives from C{start} to C{stop}; what it
 has registered through its context, and what it leaves on the hook points, is removed here after that.

@@ -1,5 +1,5 @@
 """
-The packet that callbacks are called for: one object that all points fired for the packet share.
+The packet that callbacks are called for: all points that fire for one packet share one object.
 
 It is compiled, for each packet that somebody has a say in has one.
 """

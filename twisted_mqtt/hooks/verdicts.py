@@ -1,5 +1,5 @@
 """
-What callbacks answer at hook points.
+The answers of callbacks at hook points.
 
 Only values stand here, so that an extension can be tested without a broker.
 """

@@ -1,5 +1,5 @@
 """
-A port that takes datagrams: its socket, its access rules, and whoever takes what comes.
+A port for datagrams: its socket, its access rules, and the receiver of its datagrams.
 """
 
 from __future__ import annotations

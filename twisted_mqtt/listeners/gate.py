@@ -1,5 +1,5 @@
 """
-The gate of a port: how many connections it has, how fast they come, and what stands behind it.
+The gate of a port: limits the number and the rate of connections, and passes them to the protocol behind it.
 
 It is compiled, for every connection goes through it; L{twisted_mqtt.mqtt.implements} says what it provides.
 """

@@ -1,5 +1,5 @@
 """
-Which interfaces the compiled classes of this room provide: such a class cannot say so itself.
+Declares the interfaces of the compiled classes of this package: a compiled class cannot declare them itself.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What stands between a port and the protocol that it is for, whatever that is.
+The layers between a port and its protocol, for every kind of protocol.
 
 Each layer that a port's table asks for is a protocol factory that wraps the next one, in a module of its own which
 knows nothing of the others; L{LAYERS} puts them in order.

@@ -1,5 +1,5 @@
 """
-A listener of MQTT: a port, the factory of its clients' protocols, and WebSocket between them where its table says so.
+An MQTT listener: a port, the factory of its clients' protocols, and WebSocket between them if its table says so.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-A port that takes connections: its socket, the gate behind that, and the layers down to a protocol, whatever it is.
+A port for connections: its socket, the gate behind the socket, and the layers down to any protocol.
 """
 
 from __future__ import annotations

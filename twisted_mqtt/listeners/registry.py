@@ -1,5 +1,5 @@
 """
-The listeners of a broker: from the tables of the configuration to open ports, and to other ones when the tables change.
+The listeners of a broker: opens ports from the tables of the configuration, and changes them when the tables change.
 """
 
 from __future__ import annotations

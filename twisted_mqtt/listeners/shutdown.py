@@ -1,5 +1,6 @@
 """
-The end of all connections: clients are told, what waits for them is sent, and who has not gone in time is cut off.
+Ends all connections: tells the clients, sends their waiting bytes, and aborts the connections that are still open after
+the time limit.
 """
 
 from __future__ import annotations

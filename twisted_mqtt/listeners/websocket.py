@@ -1,6 +1,6 @@
 """
-MQTT over WebSocket (MQTT 5.0 section 6): what a listener's table says, as the layer of WebSocket wants it; and the page
-by which load balancers ask whether the node runs.
+MQTT over WebSocket (MQTT 5.0 section 6): turns a listener's table into the options of the WebSocket layer; and the page
+that load balancers use to check whether the node runs.
 """
 
 from __future__ import annotations

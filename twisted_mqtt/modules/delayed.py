@@ -1,5 +1,5 @@
 """
-Publishes C{$delayed/<seconds>/<topic>} to C{<topic>} after so many seconds, even if the broker is restarted meanwhile.
+Publishes C{$delayed/<seconds>/<topic>} to C{<topic>} after that many seconds, even if the broker restarts in between.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Tells who comes and who goes, in messages under C{$SYS/brokers/<node>/clients/}.
+Publishes a message under C{$SYS/brokers/<node>/clients/} when a client connects or disconnects.
 """
 
 from __future__ import annotations

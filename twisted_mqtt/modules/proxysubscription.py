@@ -1,5 +1,5 @@
 """
-Subscribes clients to what they did not ask for: the same filters for every client that connects.
+Subscribes each client that connects to the same configured filters.
 """
 
 from __future__ import annotations

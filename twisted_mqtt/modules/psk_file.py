@@ -1,5 +1,5 @@
 """
-Pre-shared keys of TLS and DTLS from a file.
+Pre-shared keys for TLS and DTLS from a file.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-The limits of retained messages. The messages themselves are a part of the broker (L{twisted_mqtt.broker.retained}).
+The limits of retained messages. The messages themselves belong to the broker (L{twisted_mqtt.broker.retained}).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Replaces topics by rule, wherever a client names one: in PUBLISH, SUBSCRIBE and UNSUBSCRIBE.
+Rewrites topics by rules, wherever a client names one: in PUBLISH, SUBSCRIBE and UNSUBSCRIBE.
 
 Access is judged where the order of the hook points puts it: a publication by the topic the client used, a
 subscription by the topic the rule made.

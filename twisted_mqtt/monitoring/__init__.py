@@ -1,3 +1,3 @@
 """
-Watching the broker: what it says of itself, and to whom.
+Monitoring: the information that the broker publishes about itself.
 """

@@ -1,5 +1,5 @@
 """
-What the broker says it is, and for how long it has been running.
+The broker's name, version and uptime.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-The C{$SYS} topics: the broker's own state, published to whoever may listen.
+The C{$SYS} topics: the broker's own state, published to clients that may subscribe to it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Which interfaces the compiled classes above the core provide: such a class cannot say so itself.
+Declares the interfaces of the compiled classes above the core: a compiled class cannot declare them itself.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What each packet of an MQTT client asks for, and the factory of its protocols.
+Handles each packet of an MQTT client, and makes the protocols of clients.
 
 It is compiled like the core, for many clients come and go; L{twisted_mqtt.mqtt.implements} says what it provides.
 

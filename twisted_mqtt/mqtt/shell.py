@@ -1,5 +1,5 @@
 """
-The Twisted shell of a connection: reads, parks while a hook waits, heeds rates and deadlines, writes, closes.
+The Twisted shell of a connection: reads, waits while a hook waits, applies rates and deadlines, writes, closes.
 
 It is compiled like the core, for many clients come and go. What each packet asks for is in
 L{twisted_mqtt.mqtt.protocol}. Every fault of a peer is answered in one place, L{ConnectionShell._refuse}.

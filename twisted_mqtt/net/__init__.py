@@ -1,3 +1,3 @@
 """
-Streams and their ports: a transport of our own below any Twisted reactor, and what reads the head of a connection.
+Streams and their ports: our own transport below any Twisted reactor, and readers of the head of a connection.
 """

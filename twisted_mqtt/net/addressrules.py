@@ -1,5 +1,5 @@
 """
-Which addresses may connect to a listener.
+Rules about the addresses that may connect to a listener.
 """
 
 from __future__ import annotations

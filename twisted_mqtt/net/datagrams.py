@@ -1,5 +1,5 @@
 """
-Ports of datagrams: one UDP socket, many datagrams in a turn, read by the broker's poller where there is one.
+Datagram ports: one UDP socket, many datagrams in a turn. The broker's poller reads the socket if there is one.
 
 What is sent goes out at once; where the kernel takes no more, a bounded number of datagrams waits, and others are lost,
 as datagrams may be.

@@ -1,5 +1,5 @@
 """
-Endpoints of the fast transport, and of Twisted's own where there is no C{epoll}.
+Endpoints of the fast transport, or of Twisted's own transport on systems without C{epoll}.
 
 Its classes are compiled where possible, and a compiled class cannot be decorated: which interfaces they provide is
 declared at the foot of this module.

@@ -1,5 +1,5 @@
 """
-HTTP/1.1 for strangers: Twisted's server with limits on what a request may be and how long it may take to come.
+HTTP/1.1 for untrusted clients: Twisted's server with limits on the size of a request and the time that it may take.
 
 A request that is refused, or that nobody can answer, gets a short JSON text: C{{"code": 404, "message": "Not Found"}}.
 """

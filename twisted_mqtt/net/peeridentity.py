@@ -1,5 +1,5 @@
 """
-Who a peer is by its certificate, or by the key that it shares with us.
+The identity of a peer, from its certificate or its pre-shared key.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-One turn of the network: every ready socket read, then everything written.
+One turn of the network: reads every ready socket, then writes all output.
 
 A L{Poller} keeps an C{epoll} of its own and shows the reactor only that, as one reader: an epoll descriptor can itself
 be polled, so this works below every reactor that has C{addReader}, and the reactor's cost per ready socket is paid once

@@ -1,5 +1,6 @@
 """
-A listening socket below the poller: many connections accepted in a turn, and a rest when descriptors run out.
+A listening socket below the poller: it accepts many connections in a turn, and stops accepting for a while when
+descriptors run out.
 
 It is compiled, for every connection goes through it; L{twisted_mqtt.net.endpoints} says what it provides.
 """

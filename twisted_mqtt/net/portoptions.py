@@ -1,5 +1,5 @@
 """
-What can be set for a port and for its connections.
+The options of a port and of its connections.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-The header that a load balancer puts before a connection: the PROXY protocol, versions 1 and 2.
+The header that a load balancer sends before a connection: the PROXY protocol, versions 1 and 2.
 
 Bytes only: what has come so far goes in, the header comes out as soon as it is whole. Clauses are those of HAProxy's
 C{proxy-protocol.txt}.

@@ -1,5 +1,6 @@
 """
-PROXY headers between a port and the protocol above it: who connects through a load balancer keeps its address.
+PROXY headers between a port and the protocol above it: a client that connects through a load balancer keeps its own
+address.
 
 Once the header is there, this layer steps aside: the transport talks to the protocol above without it.
 """

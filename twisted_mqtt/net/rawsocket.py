@@ -1,5 +1,5 @@
 """
-An accepted socket by its descriptor.
+An accepted socket, known only by its descriptor.
 
 To make a C{socket.socket} of a descriptor costs a system call and a microsecond, and most connections never need one:
 they are read, written and closed. Standard library only, as in L{twisted_mqtt.net.poller}, so that this module

@@ -1,5 +1,5 @@
 """
-What the reactor's public interface does not tell: whether anybody else in it has something to do.
+Tells whether anything else in the reactor has work to do, which the reactor's public interface does not tell.
 
 The one module with private names of Twisted's reactors. Where they are not there, or the reactor is another one,
 nothing is known, and everything works, and slower. It imports nothing of Twisted, so that it compiles where that is not

@@ -1,5 +1,5 @@
 """
-What poller and connections need of their neighbours.
+The interfaces that the poller and the connections need of their neighbours.
 
 Standard library only, so that the modules that import this compile where Twisted is not installed.
 """

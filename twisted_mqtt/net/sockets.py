@@ -1,5 +1,5 @@
 """
-Where a listening socket comes from: an address, a path, or somebody who has opened it already.
+The sources of a listening socket: an address, a path, or a process that has opened it already.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-A connected socket and what there is to know and to set about it.
+A connected socket, its attributes and its options.
 
 Standard library only, as in L{twisted_mqtt.net.poller}, so that this module compiles.
 """

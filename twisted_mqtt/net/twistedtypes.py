@@ -1,5 +1,5 @@
 """
-What the poller and its connections say in Twisted's own types.
+The parts of the poller and its connections that use Twisted's own types.
 """
 
 from __future__ import annotations

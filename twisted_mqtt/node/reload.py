@@ -1,6 +1,6 @@
 """
-Reading the configuration again while the broker runs: what can change does, and of the rest it is said that it waits
-for a restart. Clients that are connected notice nothing of it.
+Reads the configuration again while the broker runs: applies every change that can be applied, and names those that need
+a restart. Connected clients notice nothing of it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Settings at run time: read key by key, changed key by key.
+Settings at run time: reads and changes single keys.
 
 What is changed is checked by the schema like the file, kept in the overrides file, and then holds from when the schema
 says: at once, for clients that connect from then on, or after a restart.

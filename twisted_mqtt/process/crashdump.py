@@ -1,5 +1,5 @@
 """
-The stacks of all threads after a fatal fault: what is left of a process that ends without a traceback.
+Writes the stacks of all threads after a fatal fault, when the process ends without a traceback.
 """
 
 from __future__ import annotations

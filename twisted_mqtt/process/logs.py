@@ -1,5 +1,5 @@
 """
-Where log messages go, as the table C{[log]} says: console, a file, extra files from some level on.
+The destinations of log messages, from the table C{[log]}: console, a file, extra files for higher levels.
 
 Writing may block: a full disk, a terminal that nobody reads. Therefore a thread does it, and what it can't keep up
 with is left out and counted.

@@ -1,5 +1,5 @@
 """
-How many files and sockets the process may have open.
+The limit of files and sockets that the process may have open.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-What a service manager gives and wants to hear: sockets that it has opened, and how the broker is (sd_listen_fds(3),
-sd_notify(3)). No library is needed for it.
+The interface to a service manager: takes the sockets that it has opened, and tells it the state of the broker
+(sd_listen_fds(3), sd_notify(3)). It needs no library.
 """
 
 from __future__ import annotations

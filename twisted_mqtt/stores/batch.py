@@ -1,5 +1,5 @@
 """
-What is written together. It is compiled with what makes it, L{twisted_mqtt.stores.ledger}.
+The changes that are written together. It is compiled with the module that makes it, L{twisted_mqtt.stores.ledger}.
 """
 
 from __future__ import annotations

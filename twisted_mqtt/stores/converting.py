@@ -1,6 +1,6 @@
 """
-What SQL can't do of an upgrade: from version 1 of the schema, a row for each message and entry, to version 2; and to
-version 3, in which bans and delayed messages are records.
+The steps of an upgrade that SQL can't do: from version 1 of the schema, with a row for each message and entry, to
+version 2; and to version 3, in which bans and delayed messages are records.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-What a store holds when the broker starts: sessions and subscriptions at once, for messages are routed by them; their
-queues only when somebody comes for them.
+Reads the store when the broker starts: sessions and subscriptions at once, because messages are routed by them; their
+queues only when they are needed.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-How messages and entries lie in the store: many in one value, column by column.
+The form of messages and entries in the store: many in one value, column by column.
 
 A row a message would be made, written and read a thousand times for a batch; a column of a thousand is one call.
 Compiled like the core. What is written is little-endian whatever the machine; C{FORMAT} stands before each pack, so

@@ -1,5 +1,5 @@
 """
-A part of a queue as it was read, before it is made into entries.
+A part of a queue as it was read, before it becomes entries.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What can be saved of a damaged store.
+Saves everything readable of a damaged store.
 """
 
 from __future__ import annotations

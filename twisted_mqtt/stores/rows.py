@@ -1,5 +1,5 @@
 """
-From rows to what they stand for.
+Makes objects from rows.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-The numbered schemas of a store, and how one of an earlier release comes to the present one.
+The numbered schemas of a store, and the upgrade from an earlier one to the present one.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-The durable store: what is acknowledged is on disk.
+The durable store: everything acknowledged is on disk.
 
 Changes gather in a L{Ledger} while the writer is busy with the batch before; as soon as it is free, they are the next
 batch, one transaction. So nothing waits for a timer, and the busier the broker, the larger the batches.

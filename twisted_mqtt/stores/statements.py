@@ -1,5 +1,5 @@
 """
-The SQL by which a batch is written.
+The SQL statements that write a batch.
 
 A table's part of a batch is one statement: with a statement for each row, the writer would ask for the interpreter's
 lock before and after each and wait for it behind a busy reactor, some ten times longer in all (measured: 5,500 rows 20

@@ -1,5 +1,5 @@
 """
-Tables of small records: what a store keeps beside sessions and messages, such as bans, accounts, delayed messages.
+Tables of small records: the store keeps them beside sessions and messages, for bans, accounts, delayed messages.
 
 All records of a table are in memory, so that reading never waits; each change goes to the store's next batch.
 """

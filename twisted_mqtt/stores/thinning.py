@@ -1,5 +1,5 @@
 """
-Taking out of parcels and runs what nobody wants any more, where it is most of them.
+Removes from parcels and runs the entries that nobody wants any more, if they are the larger part.
 
 A run goes when its last entry is settled, a parcel when nobody wants anything of it. Without this, a single message
 that stays would keep the others of its time: some hundred kibibytes for each.

@@ -1,5 +1,5 @@
 """
-What is done to a store from the command line: a backup, an export and import as JSON lines.
+The command line tools of a store: a backup, and an export and import as JSON lines.
 
 A backup and an export may be made while a broker runs; what writes wants the file for itself.
 """

@@ -1,5 +1,5 @@
 """
-Where a store's work is done: in one thread, job after job, its results brought back to the reactor's thread.
+The thread of a store: it does job after job, and returns the results to the reactor's thread.
 """
 
 from __future__ import annotations

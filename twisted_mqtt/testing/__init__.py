@@ -1,3 +1,3 @@
 """
-Test kits for the authors of extensions: a broker in memory and what to talk to it with.
+Test kits for the authors of extensions: a broker in memory, and clients and extensions for it.
 """

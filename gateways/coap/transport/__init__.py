@@ -1,3 +1,3 @@
 """
-What carries CoAP messages: UDP, DTLS, TCP, multicast.
+The transports of CoAP messages: UDP, DTLS, TCP, multicast.
 """

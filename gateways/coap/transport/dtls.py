@@ -1,5 +1,6 @@
 """
-DTLS 1.2 between a UDP port and a protocol of datagrams; nothing above knows of it, and nothing else knows of OpenSSL.
+DTLS 1.2 between a UDP port and a protocol of datagrams. The layers above do not know of it, and no other module of the
+gateway uses OpenSSL.
 
 Who has not shown by a cookie that it is where it says costs no memory (RFC 6347 4.2.1): one spare connection answers
 all first messages, and becomes the peer's own when the cookie comes back.

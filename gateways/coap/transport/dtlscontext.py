@@ -1,5 +1,5 @@
 """
-The DTLS of a server as OpenSSL wants it.
+Makes the OpenSSL context of a DTLS server.
 """
 
 from __future__ import annotations

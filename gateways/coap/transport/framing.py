@@ -1,5 +1,5 @@
 """
-Messages on a stream (RFC 8323 3): a length instead of a type and a message ID. Pure.
+The framing of messages on a stream (RFC 8323 3): a length takes the place of type and message ID. Pure.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-CoAP over TCP (RFC 8323): a connection, and who makes them. What messages say is the same as with datagrams; that they
-arrive, in order and once, is the stream's part.
+CoAP over TCP (RFC 8323): a connection, and the factory of connections. Messages have the same content as in datagrams;
+the stream delivers them in order and once.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-As much of CBOR (RFC 8949) as SenML has: whole numbers, floats, texts, bytes, booleans, null, decimal fractions; and the
-heads of arrays and maps. Pure.
+The part of CBOR (RFC 8949) that SenML needs: whole numbers, floats, texts, bytes, booleans, null, decimal fractions;
+and the heads of arrays and maps. Pure.
 
 Nothing is nested here, and nothing is made before its bytes are there: a general decoder makes regular expressions,
 dates and structures with cycles of what a stranger sends. Of tags, those are passed over that devices put where none is

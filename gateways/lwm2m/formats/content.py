@@ -1,5 +1,5 @@
 """
-Payloads of all content formats, and which of them a device is spoken to in (LwM2M 1.1.1 core 7.4). Pure.
+Payloads of all content formats, and the choice of a format for each device (LwM2M 1.1.1 core 7.4). Pure.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What a payload says: values, each with its place in the device.
+The content of a payload: values, each with its path in the device.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-JSON that others wrote: it is what was asked for, or there is one kind of error. Pure.
+Reads JSON from outside: it returns the expected type, or raises one kind of error. Pure.
 """
 
 from __future__ import annotations

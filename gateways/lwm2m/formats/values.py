@@ -1,5 +1,5 @@
 """
-The values of resources (LwM2M 1.1.1 core, appendix C): what each is in Python, in JSON, as text and in bytes. Pure.
+The values of resources (LwM2M 1.1.1 core, appendix C): their forms in Python, JSON, text and bytes. Pure.
 
 In Python a String or CoreLink is C{str}, an Integer, Unsigned Integer or Time is C{int}, a Float is C{float}, a Boolean
 is C{bool}, an Opaque is C{bytes} and an Objlnk is an L{ObjectLink}.

@@ -1,5 +1,5 @@
 """
-What is known of objects, by their definitions: names, types, and which version of an object holds for a device. Pure.
+The definitions of objects: names, types, and the version of an object that holds for a device. Pure.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Where things are in a device: object, instance, resource, resource instance (LwM2M 1.1.1 core 6.1). Pure.
+Paths in a device: object, instance, resource, resource instance (LwM2M 1.1.1 core 6.1). Pure.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-TLS for Twisted's clients: whatever connects to an outside system.
+TLS for Twisted's clients, to connect to outside systems.
 
     context = ClientContext(options)
     endpoint = context.wrap(HostnameEndpoint(reactor, host, port), host)

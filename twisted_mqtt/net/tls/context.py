@@ -1,5 +1,5 @@
 """
-The TLS of a server as OpenSSL wants it.
+Makes the OpenSSL context of a TLS server.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-Certificates, keys, versions and cipher suites, given to an OpenSSL context; and what is wrong with them, said in terms
-of the keys of the configuration.
+Loads certificates, keys, versions and cipher suites into an OpenSSL context, and reports errors in terms of the
+configuration's keys.
 """
 
 from __future__ import annotations

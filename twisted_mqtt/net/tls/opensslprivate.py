@@ -1,5 +1,6 @@
 """
-What OpenSSL can and pyOpenSSL's public interface can't: pre-shared keys, and records without detours.
+Features of OpenSSL that pyOpenSSL's public interface does not have: pre-shared keys, and reading and writing records
+directly.
 
 The one module with private names of pyOpenSSL. Whether they are there is found out when it is imported: L{HAVE_PSK} and
 L{HAVE_DIRECT} say so. Without the first there are no pre-shared keys; without the second everything works, and slower.

@@ -1,5 +1,5 @@
 """
-What TLS and DTLS are to do, for servers and for clients, whatever table of the configuration says it.
+The options of TLS and DTLS, for servers and for clients, independent of any table of the configuration.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Where TLS and DTLS listeners find pre-shared keys: whoever has some adds a way to look them up.
+Sources of pre-shared keys for TLS and DTLS listeners: an extension adds a function that looks keys up.
 
 OpenSSL wants a key in the middle of a handshake and can't wait for it. Sources that answer at once serve everybody;
 those that may have to wait, such as a database, serve DTLS alone, which can hold the one message back that asks.

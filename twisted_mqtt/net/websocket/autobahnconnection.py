@@ -1,5 +1,5 @@
 """
-Autobahn's part in a WebSocket: it shakes hands, and reads the frames that are rare.
+Autobahn's part in a WebSocket: it does the handshake, and reads the rare frames.
 
 It is given the request, and later whole frames or pieces of one; what it has to say to that is kept for whoever has
 asked. No more than its public interface is used, and what L{twisted_mqtt.net.websocket.autobahnprivate} adds to that.

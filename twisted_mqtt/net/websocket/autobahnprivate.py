@@ -1,6 +1,6 @@
 """
-What autobahn can and its public interface can't: receive without saying so to a log, take its options from a class, and
-unmask by its extension module.
+Features of autobahn that its public interface does not have: receive without logging, take options from a class, and
+unmask with its extension module.
 
 The one module with private names of autobahn. Whether they are there is found out when it is imported: L{HAVE_DIRECT},
 L{HAVE_OPTIONS} and L{HAVE_MASKER} say so. Where they are not, everything works by the public interface, and slower.

@@ -1,5 +1,5 @@
 """
-WebSocket below other protocols, and beside others that speak HTTP: what holds for the connections of a port.
+WebSocket below other protocols, and beside others that use HTTP: the state that all connections of a port share.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-WebSocket frames (RFC 6455 5.2), as far as a busy connection needs them: whole messages in, headers out.
+WebSocket frames (RFC 6455 5.2), as far as a busy connection needs them: reads whole messages, writes headers.
 
 What is rarer is left to autobahn. Standard library only, so that this module compiles.
 """

@@ -1,5 +1,5 @@
 """
-What a WebSocket port says in HTTP: enough for a handshake to begin, a health check, and a refusal.
+The HTTP part of a WebSocket port: enough for the start of a handshake, a health check, and a refusal.
 """
 
 from __future__ import annotations

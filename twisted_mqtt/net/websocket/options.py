@@ -1,5 +1,5 @@
 """
-What a WebSocket port is told: nothing here knows where the values come from.
+The options of a WebSocket port, independent of the configuration.
 """
 
 from __future__ import annotations

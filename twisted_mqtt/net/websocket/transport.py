@@ -1,5 +1,5 @@
 """
-The transport that a protocol inside WebSocket sees: what is written becomes messages.
+The transport of a protocol inside WebSocket: each write becomes a message.
 
 Standard library only, as in L{twisted_mqtt.net.poller}, so that this module compiles.
 """
