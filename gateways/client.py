@@ -1,9 +1,9 @@
 """
 A client of a gateway: everything that a gateway's protocol needs of the broker, in one place.
 
-A gateway's session makes one of these for each of its clients and is told what is for that client. Authentication,
-access control, hooks, metrics, limits, mount points, takeover and persistence are those of MQTT clients, because the
-session behind it is the same.
+A gateway makes one of these for each of its clients and receives the client's messages from it. Authentication, access
+control, hooks, metrics, limits, mount points, takeover and persistence are those of MQTT clients, because the session
+behind it is the same.
 """
 
 from __future__ import annotations

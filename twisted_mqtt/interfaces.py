@@ -2,8 +2,8 @@
 The interfaces of the broker: how its parts, extensions and gateways use each other.
 
 A method that may wait returns its plain result, or a L{Deferred<twisted.internet.defer.Deferred>} of it; callers check.
-At the foot of this module stands which classes of the core provide which interface: they are compiled, and a compiled
-class cannot be decorated.
+The end of this module declares the interfaces that the classes of the core provide: these classes are compiled, and a
+compiled class cannot be decorated.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 Types, message IDs and tokens: acknowledgements, retransmission, duplicates, and which response belongs to which request
 (RFC 7252 4 and 5.2 to 5.3). This module does not look at the content of messages.
 
-An address may be forged (RFC 7252 11.3). Until its owner has acknowledged, reset or echoed something that was sent
-there, it gets no more than L{Parameters.amplification} times the bytes that have come from it: a response that is
-longer gives way to one that asks for an Echo (RFC 9175 2.4), and what is sent unasked waits for the answer to a ping.
+An address may be forged (RFC 7252 11.3). Until its owner has acknowledged, reset or echoed a message, the address gets
+no more than L{Parameters.amplification} times the bytes that have come from it: instead of a longer response it gets
+one that asks for an Echo (RFC 9175 2.4), and a message that the client did not ask for waits for the answer to a ping.
 
 Time is an argument, and one timer is enough: L{Exchanges.nextDeadline} says when L{Exchanges.expire} is to be called.
 """

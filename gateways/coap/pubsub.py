@@ -1,8 +1,8 @@
 """
 C{/ps}: a publish-subscribe broker for CoAP clients (draft-ietf-core-coap-pubsub-02; spec/gateways.md 4.3).
 
-The value of a topic is its retained message, so that MQTT clients see it and may change it; what else a topic has, its
-content format and the age that its values may reach, is kept here.
+The value of a topic is its retained message, so MQTT clients see it and may change it. This module keeps the other
+attributes of a topic: its content format and the maximum age of its values.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """
 The JSON that the gateway publishes about a device: answers, acknowledgements, notifications, and events. Pure.
 
-Nothing here raises for what a device sends but L{sent}: an answer that can't be read is a C{bad_request} (spec 5.5).
+Only L{sent} raises for bytes that a device sent: for the others, an answer that can't be read is a C{bad_request} (spec
+5.5).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 The bootstrap server (LwM2M 1.1.1 core 6.1): a device that knows no server asks it for server accounts.
 
-It is answered first, and then asked to forget what it knows, to take the new accounts, and to begin: one request after
-the other, until one fails.
+The server answers the device first. It then asks the device to forget its accounts, to take the new ones, and to begin:
+one request after the other, until one fails.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 A registered device: a client of the broker from its registration to the end of its lifetime, asleep or awake.
 
-Its place in the broker is kept for as long as its registration may last, also if the broker goes: commands of QoS 1
-that were not answered then are delivered again when it has registered anew.
+Its session stays for as long as its registration may last, also across a restart of the broker: unanswered commands of
+QoS 1 are delivered again when the device has registered anew.
 """
 
 from __future__ import annotations

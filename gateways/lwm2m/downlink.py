@@ -1,8 +1,8 @@
 """
 The commands to one device: those that wait, the current one, and the outcome of each.
 
-Each has exactly one answer, and only one at a time is on its way to a device, until that has answered or said that it
-will (RFC 7252 4.7). A device in queue mode is sent nothing while it sleeps.
+Each command has exactly one answer. Only one command at a time is on its way to a device, until the device has answered
+it or promised to (RFC 7252 4.7). A device in queue mode gets nothing while it sleeps.
 """
 
 from __future__ import annotations

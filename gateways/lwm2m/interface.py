@@ -2,7 +2,7 @@
 The requests of devices to the server: register, update, de-register (C{/rd}), and send values (C{/dp}). The codes are
 those of spec/gateways.md 5.4.
 
-A device is answered before anybody else is told of it.
+The gateway answers a device before it publishes an event about it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 The registered devices, by endpoint name and by address, and the devices that are about to register.
 
-What a datagram costs does not depend on how many devices share its address, as those behind a proxy do.
+The cost of a datagram does not depend on the number of devices at its address (many devices may be behind one proxy).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Messages on their way to one client: REGISTER before the first use of a topic, acknowledgements, and retransmission.
 
-Pure: time is an argument, datagrams and outcomes go to whoever was given. Of a client that sleeps, nothing is sent.
+Pure: time is an argument, and datagrams and outcomes go to the callbacks given. It sends nothing to a sleeping client.
 """
 
 from __future__ import annotations

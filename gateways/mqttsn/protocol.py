@@ -1,7 +1,7 @@
 """
 Datagrams to and from clients: which client has which address, and how the gateway answers unknown addresses.
 
-A stranger costs no memory before a CONNECT, and gets no more bytes in answer than it has sent.
+An unknown address costs no memory before its CONNECT, and the answer is never longer than its datagram.
 """
 
 from __future__ import annotations

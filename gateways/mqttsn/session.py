@@ -2,7 +2,7 @@
 One MQTT-SN client: from CONNECT, through its active and sleeping states, until it leaves or is lost (MQTT-SN 1.2,
 6.14).
 
-Its session proper (subscriptions, messages that wait) is the broker's; what is here ends with the connection.
+The broker keeps its session (subscriptions, waiting messages); the state in this module ends with the connection.
 """
 
 from __future__ import annotations

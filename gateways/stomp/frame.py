@@ -10,8 +10,8 @@ A frame is a command, headers and a body::
     \\n
     hello\\0
 
-Between frames there may be line ends, which are heart-beats. What differs between the versions is how headers are
-escaped, and whether a line may end with CR LF.
+Between frames there may be line ends, which are heart-beats. The versions differ in the escapes of headers, and in
+whether a line may end with CR LF.
 """
 
 from __future__ import annotations

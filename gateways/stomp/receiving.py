@@ -1,8 +1,8 @@
 """
 The subscriptions of a client, and the delivery of the broker's messages to it.
 
-The session behind the client knows a topic filter once. A client may subscribe it under several ids: each gets a
-MESSAGE of its own.
+The client's session has each topic filter once. A client may subscribe a filter under several ids: each id gets its own
+MESSAGE.
 """
 
 from __future__ import annotations

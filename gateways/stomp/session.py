@@ -2,7 +2,8 @@
 A STOMP client's session: the effect of its frames, and the frames that it gets. It knows no transport and no reactor;
 time is an argument or comes from the broker.
 
-What is wrong with a frame ends the session, as the specification wants it: an ERROR frame, then the connection closes.
+An error in a frame ends the session, as the specification requires: the client gets an ERROR frame, then the connection
+closes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 Counters, gauges and histograms, registered while the broker runs and read by exporters.
 
-To count is an addition to an attribute: C{counter.value += 1}. What is costly, making series and collecting them,
-happens elsewhere. Everything here is for the reactor's thread.
+A count is an addition to an attribute: C{counter.value += 1}. Expensive work, such as making series and collecting
+them, is not done while counting. Use this module only in the reactor's thread.
 """
 
 from __future__ import annotations

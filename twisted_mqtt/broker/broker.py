@@ -1,7 +1,7 @@
 """
 The broker service: clients come and go, sessions live and expire, messages are published.
 
-It is the policy above L{twisted_mqtt.core}; it knows no transport. What waits does so for one client alone.
+It is the policy above L{twisted_mqtt.core}; it knows no transport. A step that waits holds up only its own client.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 The interface between a cluster and the broker on each node: it moves sessions, and sends and receives messages of other
 nodes.
 
-A broker alone pays a test of L{None} for each of it.
+Without a cluster, each of these costs at most a test of L{None}.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 The permissions of clients: asks the access rules and remembers their answers.
 
-It is compiled, for every connection and every topic goes through it.
+It is compiled, because every connection and every topic goes through it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """
 Publishing on behalf of a client: all checks before a message goes out, in one place for all protocols.
 
-The core routes most messages of MQTT clients by itself (C{Connection.gotPublish}); whatever it leaves to the shell, and
-whatever gateways and extensions publish for somebody, comes here. It is compiled, for all of that goes through it.
+The core routes most messages of MQTT clients by itself (C{Connection.gotPublish}). The other ones, and all messages
+that gateways and extensions publish for a client, come here. The module is compiled, because so many messages go
+through it.
 """
 
 from __future__ import annotations

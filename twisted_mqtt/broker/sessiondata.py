@@ -1,8 +1,8 @@
 """
 A session as plain data, to move it from one node to another.
 
-Times are durations, for the clocks of two nodes differ: how old something is, and how long it lasts yet. Everything is
-made of strings, bytes, numbers and lists, so that L{msgspec} can write it in any of its formats.
+Times are durations (the age of a thing, and the time that it has left), because the clocks of two nodes differ. All
+data are strings, bytes, numbers and lists, so L{msgspec} can write them in any of its formats.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 The registry of sessions: clients connect, take over and leave; sessions are resumed and expire.
 
-It is compiled like the core, for every connection goes through it.
+It is compiled like the core, because every connection goes through it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Moves a session from one node to another: one node reads it page by page, the other one makes it.
 
-The node that has it keeps it until the other one has everything, so that whatever fails on the way, one of them has it.
+The old node keeps the session until the other node has everything. So after any failure one of them still has it.
 """
 
 from __future__ import annotations

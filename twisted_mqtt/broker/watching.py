@@ -1,9 +1,9 @@
 """
 Watches: messages shown to parts of the process, in turns of their own, so that no publisher waits for a watcher.
 
-The router puts a message into the queue of each watch that it matches, which costs less than a QoS 0 delivery. The
-queues are emptied here: a millisecond a turn for all watches together, a few messages of each in rotation. What
-does not fit into a queue is dropped and counted.
+The router puts a message into the queue of each watch that it matches, which costs less than a QoS 0 delivery. This
+module empties the queues: one millisecond in each turn for all watches together, a few messages of each watch in
+rotation. A message that does not fit into a queue is dropped and counted.
 """
 
 from __future__ import annotations

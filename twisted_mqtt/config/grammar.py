@@ -1,8 +1,8 @@
 """
 The written form of values: parses a value from the file or the environment, and formats it again.
 
-A parser takes text as well as the natural TOML type, because environment variables are all text. It raises
-L{Unfit} for anything else; a L{Grammar} says what would have been right. Every formatted value parses back to itself.
+A parser takes text as well as the natural TOML type, because environment variables are all text. It raises L{Unfit} for
+anything else; a L{Grammar} says what a correct value would be. Every formatted value parses back to itself.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 The installed extensions and the table of each: an extension owns its keys, and the reader checks them.
 
-What the reader must know of an extension is said by a Twisted plugin, which imports nothing of the extension. All
-plugins are found before the file is read, so that the keys of somebody else's extension are checked like ours.
+A Twisted plugin tells the reader about an extension, without importing the extension. The reader finds all plugins
+before it reads the file, so the keys of an extension from another package are checked like the broker's own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 The keys of the MQTT protocol and of sessions: C{[mqtt]} and C{[zone.<name>]}.
 
-A zone stands here with every value resolved; L{twisted_mqtt.config.zones} does that.
+A zone in this module has every value resolved; L{twisted_mqtt.config.zones} does that.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Reads the text of the file and the environment, and merges them into one tree of tables.
 
-Nothing is judged here but the syntax. L{Source} remembers where each key stood, for the messages.
+This module checks only the syntax. L{Source} remembers the place of each key, for error messages.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 Decodes and encodes packets, for MQTT 3.1, 3.1.1 and 5.0 alike.
 
-A L{Decoder} never raises for what a peer sent: it gives the packets before the fault and keeps the fault as C{error}.
-However a stream is cut, the packets are the same, and no more is kept than C{maxPacketSize} bytes.
+A L{Decoder} never raises for bytes of a peer: it returns the packets before the error and keeps the error as C{error}.
+The packets do not depend on how the stream is divided, and it buffers at most C{maxPacketSize} bytes.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
 One network connection of an MQTT client: checks, routes and acknowledges the client's packets.
 
-What needs policy (CONNECT, SUBSCRIBE, UNSUBSCRIBE, AUTH, DISCONNECT, and a PUBLISH that a hook, an access rule or the
-retained messages are concerned with) is returned from L{Connection.receive}; the rest is answered here. The way out is
-that of L{Sender<twisted_mqtt.core.sender.Sender>}.
+L{Connection.receive} returns the packets that need policy (CONNECT, SUBSCRIBE, UNSUBSCRIBE, AUTH, DISCONNECT, and a
+PUBLISH that concerns a hook, an access rule or the retained messages) and answers all others itself.
+L{Sender<twisted_mqtt.core.sender.Sender>} does the output.
 """
 
 from __future__ import annotations

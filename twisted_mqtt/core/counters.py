@@ -1,8 +1,8 @@
 """
 The counters of the broker, as plain attributes: a count costs one addition.
 
-An attribute is called like its metric, with underscores for the dots. C{messages_retained} and C{messages_delayed}
-say how many are stored now; everything else only grows.
+An attribute has the name of its metric, with underscores for the dots. C{messages_retained} and C{messages_delayed} are
+the numbers of messages stored now; all other counters only grow.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 The journal: the core tells it every change that a durable store has to keep, and asks it what is safe.
 
-Acknowledgements wait until C{committed} has reached what C{sequence} was when the message had been taken
-(docs/architecture.md, "The store"). This journal keeps nothing: everything it was told is as safe as it will ever be.
+An acknowledgement waits until C{committed} reaches the value that C{sequence} had after the message was accepted
+(docs/architecture.md, "The store"). The journal in this module keeps nothing, so nobody waits for it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 A dictionary in parts, for up to a million entries.
 
-A plain dictionary of that size holds the reactor for tens of milliseconds when it grows, and when somebody wants to go
-through it while it changes and has to copy it first. Here both happen to one part at a time.
+A plain dictionary of that size blocks the reactor for tens of milliseconds when it grows, and when somebody has to copy
+it to list it while it changes. A dictionary in parts grows, and is copied, one part at a time.
 """
 
 from __future__ import annotations

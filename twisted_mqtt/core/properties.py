@@ -71,7 +71,7 @@ def _forPacket(packet: int) -> list[tuple[bytes, str, int]]:
     return [(bytes((identifier,)), name, kind) for identifier, (name, kind, bits) in TABLE.items() if bits & packet]
 
 
-# What an encoder has to look at: (identifier, attribute, type) by packet.
+# The properties that an encoder checks: (identifier, attribute, type) by packet.
 _BY_PACKET: Final[dict[int, list[tuple[bytes, str, int]]]] = {1 << bit: _forPacket(1 << bit) for bit in range(16)}
 
 _NOT_ZERO: Final = ("receiveMaximum", "topicAlias", "maximumPacketSize")

@@ -1,7 +1,7 @@
 """
 The index of retained messages.
 
-What it answers equals L{twisted_mqtt.core.topics.matches} over all topics; a property test holds it to that.
+Its answer equals that of L{twisted_mqtt.core.topics.matches} over all topics; a property test checks this.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 The queue of a watch: bounded; the router fills it and the broker empties it.
 
-It stands in a tree of its own (C{Router.watches}), so that a watcher is no subscriber: it is in no figure, and a
-message that it alone sees has no matching subscribers.
+It is in a tree of its own (C{Router.watches}), so a watcher is not a subscriber: no figure counts it, and a message
+that only a watcher sees has no matching subscribers.
 """
 
 from __future__ import annotations

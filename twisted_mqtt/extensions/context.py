@@ -2,8 +2,9 @@
 The context that an extension gets when it starts. When the extension ends, the context undoes everything registered
 through it.
 
-Whatever an extension registers through its context is held here, and undone at the end in the reverse order: callbacks,
-watches, delayed calls, ports, HTTP resources, metrics, alarms, keys, and what the extension itself asks to have undone.
+The context holds everything that an extension registers through it, and undoes it at the end in reverse order:
+callbacks, watches, delayed calls, ports, HTTP resources, metrics, alarms, keys, and the extension's own cleanup
+actions.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
 The file that keeps across restarts which extensions were loaded and unloaded at run time.
 
-The file has the form of the one that EMQ X calls C{loaded_plugins}, one name and a full stop a line, and holds what
-differs from the configuration: C{stomp.} runs although C{plugins.load} does not name it, C{-stomp.} does not run
-although it does.
+The file has the form of EMQ X's C{loaded_plugins}: one name and a full stop in each line. It holds the differences from
+the configuration: C{stomp.} runs although C{plugins.load} does not name it, C{-stomp.} does not run although
+C{plugins.load} names it.
 """
 
 from __future__ import annotations

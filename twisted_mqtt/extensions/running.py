@@ -1,8 +1,9 @@
 """
 Lists the installed extensions, and loads, unloads and reloads them while the broker runs.
 
-An extension is found as a Twisted plugin that provides L{IExtensionMaker}. It lives from C{start} to C{stop}; what it
-has registered through its context, and what it leaves on the hook points, is removed here after that.
+An extension is found as a Twisted plugin that provides L{IExtensionMaker}. It lives from C{start} to C{stop}. After
+that, this module removes everything that it registered through its context, and every callback that it left on a hook
+point.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 The packet that callbacks are called for: all points that fire for one packet share one object.
 
-It is compiled, for each packet that somebody has a say in has one.
+It is compiled, because each packet that callbacks are called for has one.
 """
 
 from __future__ import annotations

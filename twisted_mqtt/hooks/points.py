@@ -1,9 +1,8 @@
 """
 Hook points: where extensions watch, change or refuse what the broker does.
 
-Nothing here makes a L{Deferred} of its own accord. A chain of plain answers is a loop
-over a tuple; only a callback that waits makes its caller wait. C{docs/hooks.md} lists
-the points and what their callbacks are given.
+This module makes no L{Deferred} unless a callback waits. A chain of plain answers is a loop over a tuple; only a
+callback that waits makes its caller wait. C{docs/hooks.md} lists the points and the arguments of their callbacks.
 """
 
 from __future__ import annotations

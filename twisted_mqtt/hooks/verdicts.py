@@ -1,7 +1,7 @@
 """
 The answers of callbacks at hook points.
 
-Only values stand here, so that an extension can be tested without a broker.
+This module has only values, so that an extension can be tested without a broker.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 The gate of a port: limits the number and the rate of connections, and passes them to the protocol behind it.
 
-It is compiled, for every connection goes through it; L{twisted_mqtt.mqtt.implements} says what it provides.
+It is compiled, because every connection goes through it; L{twisted_mqtt.mqtt.implements} says what it provides.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 The layers between a port and its protocol, for every kind of protocol.
 
-Each layer that a port's table asks for is a protocol factory that wraps the next one, in a module of its own which
-knows nothing of the others; L{LAYERS} puts them in order.
+Each layer is a protocol factory that wraps the next one; a port's table says which layers it has. Each layer has its
+own module, which knows nothing of the other layers; L{LAYERS} sets their order.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 Rewrites topics by rules, wherever a client names one: in PUBLISH, SUBSCRIBE and UNSUBSCRIBE.
 
-Access is judged where the order of the hook points puts it: a publication by the topic the client used, a
-subscription by the topic the rule made.
+The order of the hook points decides which topic access rules see: for a publication the topic that the client used, for
+a subscription the topic that the rule made.
 """
 
 from __future__ import annotations

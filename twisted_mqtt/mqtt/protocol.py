@@ -1,10 +1,10 @@
 """
 Handles each packet of an MQTT client, and makes the protocols of clients.
 
-It is compiled like the core, for many clients come and go; L{twisted_mqtt.mqtt.implements} says what it provides.
+It is compiled like the core, because many clients come and go; L{twisted_mqtt.mqtt.implements} declares its interfaces.
 
-All that the protocol itself demands is decided in L{twisted_mqtt.core.connection}; what the broker wants, in
-L{twisted_mqtt.broker.broker}.
+L{twisted_mqtt.core.connection} applies the rules of the MQTT protocol, L{twisted_mqtt.broker.broker} the policy of the
+broker.
 """
 
 from __future__ import annotations

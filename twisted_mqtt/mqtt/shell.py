@@ -1,8 +1,8 @@
 """
 The Twisted shell of a connection: reads, waits while a hook waits, applies rates and deadlines, writes, closes.
 
-It is compiled like the core, for many clients come and go. What each packet asks for is in
-L{twisted_mqtt.mqtt.protocol}. Every fault of a peer is answered in one place, L{ConnectionShell._refuse}.
+It is compiled like the core, because many clients come and go. L{twisted_mqtt.mqtt.protocol} handles the packets. One
+place, L{ConnectionShell._refuse}, answers every error of a peer.
 """
 
 from __future__ import annotations

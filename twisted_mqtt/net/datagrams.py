@@ -1,8 +1,8 @@
 """
 Datagram ports: one UDP socket, many datagrams in a turn. The broker's poller reads the socket if there is one.
 
-What is sent goes out at once; where the kernel takes no more, a bounded number of datagrams waits, and others are lost,
-as datagrams may be.
+A datagram goes out at once. If the kernel takes no more, a limited number of datagrams waits, and further ones are
+lost, as datagrams may be.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 Endpoints of the fast transport, or of Twisted's own transport on systems without C{epoll}.
 
-Its classes are compiled where possible, and a compiled class cannot be decorated: which interfaces they provide is
-declared at the foot of this module.
+Its classes are compiled where possible, and a compiled class cannot be decorated: the end of this module declares the
+interfaces that they provide.
 """
 
 from __future__ import annotations

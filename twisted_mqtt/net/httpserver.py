@@ -1,7 +1,8 @@
 """
 HTTP/1.1 for untrusted clients: Twisted's server with limits on the size of a request and the time that it may take.
 
-A request that is refused, or that nobody can answer, gets a short JSON text: C{{"code": 404, "message": "Not Found"}}.
+The answer to a refused request, and to one without a resource, is a short JSON text: C{{"code": 404, "message": "Not
+Found"}}.
 """
 
 from __future__ import annotations

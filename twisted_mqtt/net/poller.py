@@ -5,8 +5,8 @@ A L{Poller} keeps an C{epoll} of its own and shows the reactor only that, as one
 be polled, so this works below every reactor that has C{addReader}, and the reactor's cost per ready socket is paid once
 per turn instead.
 
-Standard library only, so that this module compiles where Twisted is not installed; what has to be said in Twisted's own
-types goes through a L{Shell}.
+Standard library only, so that this module compiles where Twisted is not installed; a L{Shell} does everything that
+needs Twisted's own types.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 A listening socket below the poller: it accepts many connections in a turn, and stops accepting for a while when
 descriptors run out.
 
-It is compiled, for every connection goes through it; L{twisted_mqtt.net.endpoints} says what it provides.
+It is compiled, because every connection goes through it; L{twisted_mqtt.net.endpoints} declares its interfaces.
 """
 
 from __future__ import annotations

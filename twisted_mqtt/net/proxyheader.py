@@ -1,8 +1,8 @@
 """
 The header that a load balancer sends before a connection: the PROXY protocol, versions 1 and 2.
 
-Bytes only: what has come so far goes in, the header comes out as soon as it is whole. Clauses are those of HAProxy's
-C{proxy-protocol.txt}.
+Bytes only: it takes the bytes that have come so far, and returns the header as soon as it is complete. Clause numbers
+are those of HAProxy's C{proxy-protocol.txt}.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 Tells whether anything else in the reactor has work to do, which the reactor's public interface does not tell.
 
-The one module with private names of Twisted's reactors. Where they are not there, or the reactor is another one,
-nothing is known, and everything works, and slower. It imports nothing of Twisted, so that it compiles where that is not
+It is the only module that uses private names of Twisted's reactors. If these names are missing, or with another
+reactor, everything works, but slower. It imports nothing of Twisted, so that it compiles where Twisted is not
 installed.
 """
 

@@ -1,8 +1,8 @@
 """
 HTTP services of a node: each has ports, as its tables say, and resources that extensions mount in it.
 
-A service is known by its name, such as C{"management"} or C{"dashboard"}. Its ports open when its tables are there and
-somebody has mounted something, and close when either is gone.
+A service is known by its name, such as C{"management"} or C{"dashboard"}. Its ports open when its tables exist and an
+extension has mounted a resource, and close when either is gone.
 """
 
 from __future__ import annotations

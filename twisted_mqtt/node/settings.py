@@ -1,8 +1,8 @@
 """
 Settings at run time: reads and changes single keys.
 
-What is changed is checked by the schema like the file, kept in the overrides file, and then holds from when the schema
-says: at once, for clients that connect from then on, or after a restart.
+The schema checks a change like the file. The overrides file keeps it. It takes effect when the schema says: at once,
+for clients that connect later, or after a restart.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 The destinations of log messages, from the table C{[log]}: console, a file, extra files for higher levels.
 
-Writing may block: a full disk, a terminal that nobody reads. Therefore a thread does it, and what it can't keep up
-with is left out and counted.
+Writing may block: a full disk, a terminal that nobody reads. Therefore a thread writes; if it can't keep up, lines are
+left out and counted.
 """
 
 from __future__ import annotations

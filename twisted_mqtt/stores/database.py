@@ -1,8 +1,8 @@
 """
 One SQLite file: its schema, batches written to it, pages read from it.
 
-It knows no reactor: it is used from one thread at a time, and what it raises is L{StoreError} where a person must do
-something before it can be used, else C{sqlite3.Error}.
+It knows no reactor and is used from one thread at a time. It raises L{StoreError} if a person must do something before
+the store can be used, else C{sqlite3.Error}.
 """
 
 from __future__ import annotations

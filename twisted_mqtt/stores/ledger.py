@@ -1,8 +1,8 @@
 """
 The changes to be written next: every change since the last batch, each of them once, however often it was made.
 
-It is compiled like the core, for every message of QoS 1 and 2 to a persistent session passes here, and it does no I/O.
-A message that was queued and settled before its batch is closed leaves no trace in it.
+It is compiled like the core, because every message of QoS 1 and 2 to a persistent session goes through it. It does no
+I/O. A message that was queued and settled before its batch is closed leaves no trace in it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 The store of a broker that keeps nothing beyond its process.
 
-What the broker holds in memory is all there is, so this store has nothing to do; its tables are in memory too.
+The broker's memory holds everything, so this store has nothing to do; its tables are in memory too.
 """
 
 from __future__ import annotations

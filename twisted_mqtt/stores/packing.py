@@ -1,9 +1,9 @@
 """
 The form of messages and entries in the store: many in one value, column by column.
 
-A row a message would be made, written and read a thousand times for a batch; a column of a thousand is one call.
-Compiled like the core. What is written is little-endian whatever the machine; C{FORMAT} stands before each pack, so
-that a later release can tell.
+With one row for each message, a batch would make, write and read a thousand rows; a column of a thousand values is one
+call. It is compiled like the core. The bytes are little-endian on every machine; C{FORMAT} comes before each pack, so
+that a later release can recognise it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 The durable store: everything acknowledged is on disk.
 
-Changes gather in a L{Ledger} while the writer is busy with the batch before; as soon as it is free, they are the next
-batch, one transaction. So nothing waits for a timer, and the busier the broker, the larger the batches.
+A L{Ledger} collects changes while the writer is busy with the batch before; as soon as the writer is free, they are the
+next batch, one transaction. So nothing waits for a timer, and a busier broker has larger batches.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Tables of small records: the store keeps them beside sessions and messages, for bans, accounts, delayed messages.
 
-All records of a table are in memory, so that reading never waits; each change goes to the store's next batch.
+All records of a table are in memory, so reading never waits; each change goes to the store's next batch.
 """
 
 from __future__ import annotations

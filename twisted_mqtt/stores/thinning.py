@@ -1,8 +1,8 @@
 """
 Removes from parcels and runs the entries that nobody wants any more, if they are the larger part.
 
-A run goes when its last entry is settled, a parcel when nobody wants anything of it. Without this, a single message
-that stays would keep the others of its time: some hundred kibibytes for each.
+A run is deleted when its last entry is settled, a parcel when nobody wants any message of it. Without this module, a
+single message that stays would keep the others of its time: about a hundred kibibytes.
 """
 
 from __future__ import annotations

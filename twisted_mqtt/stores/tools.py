@@ -1,7 +1,7 @@
 """
 The command line tools of a store: a backup, and an export and import as JSON lines.
 
-A backup and an export may be made while a broker runs; what writes wants the file for itself.
+A backup and an export may be made while a broker runs; tools that write need the file for themselves.
 """
 
 from __future__ import annotations

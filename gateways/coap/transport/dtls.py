@@ -2,11 +2,11 @@
 DTLS 1.2 between a UDP port and a protocol of datagrams. The layers above do not know of it, and no other module of the
 gateway uses OpenSSL.
 
-Who has not shown by a cookie that it is where it says costs no memory (RFC 6347 4.2.1): one spare connection answers
-all first messages, and becomes the peer's own when the cookie comes back.
+A peer costs no memory until it has proved its address with a cookie (RFC 6347 4.2.1): one spare connection answers all
+first messages, and becomes the peer's own connection when the cookie comes back.
 
-OpenSSL asks for a pre-shared key in the middle of a handshake and can't wait. Where somebody may have to look it up,
-the message that holds the identity is held back until that is done, and then OpenSSL finds the answer there.
+OpenSSL asks for a pre-shared key in the middle of a handshake and can't wait. If a source may have to look the key up,
+this layer holds back the message with the identity until the source has answered; OpenSSL then finds the answer ready.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 The part of CBOR (RFC 8949) that SenML needs: whole numbers, floats, texts, bytes, booleans, null, decimal fractions;
 and the heads of arrays and maps. Pure.
 
-Nothing is nested here, and nothing is made before its bytes are there: a general decoder makes regular expressions,
-dates and structures with cycles of what a stranger sends. Of tags, those are passed over that devices put where none is
-needed: a time in seconds, a date or a URI as text, and that it is CBOR.
+Nothing is nested, and no object is made before its bytes are there: a general decoder makes regular expressions, dates
+and structures with cycles from untrusted bytes. The decoder skips the tags that devices add without need: a time in
+seconds, a date or a URI as text, and "this is CBOR".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 SenML (RFC 8428) as JSON, content format 110, and as CBOR, content format 112. Pure.
 
-Both are the same records with other bytes, so they are first read into the same, with the names of JSON.
+Both encode the same records, so this module first reads both into the same records, with the names of JSON.
 """
 
 from __future__ import annotations

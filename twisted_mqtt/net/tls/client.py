@@ -5,7 +5,7 @@ TLS for Twisted's clients, to connect to outside systems.
     endpoint = context.wrap(HostnameEndpoint(reactor, host, port), host)
     protocol = await endpoint.connect(factory)
 
-The server's certificate is checked, and must be of the host that was asked for, unless the options say otherwise.
+The client checks the server's certificate, which must be for the requested host, unless the options say otherwise.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 TLS between a port and the protocol above it.
 
 Twisted's own layer does the same and more; this one is for servers with much to write. It has no buffer and no timed
-call of its own, because what it is given has been collected for a turn already, and what comes out goes at once to a
-transport that counts what is pending. The protocol above is made when the handshake is done, so that an unfinished one
-costs no more than OpenSSL's part of it.
+call of its own, because the protocol above has already collected its writes for a turn, and the output goes at once to
+a transport that counts its pending bytes. The protocol above is made when the handshake is done, so that an unfinished
+one costs no more than OpenSSL's part of it.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 Features of OpenSSL that pyOpenSSL's public interface does not have: pre-shared keys, and reading and writing records
 directly.
 
-The one module with private names of pyOpenSSL. Whether they are there is found out when it is imported: L{HAVE_PSK} and
-L{HAVE_DIRECT} say so. Without the first there are no pre-shared keys; without the second everything works, and slower.
+It is the only module that uses private names of pyOpenSSL. When it is imported, it finds out whether they exist:
+L{HAVE_PSK} and L{HAVE_DIRECT} tell the result. Without the first there are no pre-shared keys; without the second
+everything works, but slower.
 """
 
 from __future__ import annotations

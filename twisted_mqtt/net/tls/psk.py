@@ -1,8 +1,9 @@
 """
 Sources of pre-shared keys for TLS and DTLS listeners: an extension adds a function that looks keys up.
 
-OpenSSL wants a key in the middle of a handshake and can't wait for it. Sources that answer at once serve everybody;
-those that may have to wait, such as a database, serve DTLS alone, which can hold the one message back that asks.
+OpenSSL wants a key in the middle of a handshake and can't wait for it. Sources that answer at once serve all listeners.
+Sources that may have to wait, such as a database, serve only DTLS, which can hold back the one message with the
+identity.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 Autobahn's part in a WebSocket: it does the handshake, and reads the rare frames.
 
-It is given the request, and later whole frames or pieces of one; what it has to say to that is kept for whoever has
-asked. No more than its public interface is used, and what L{twisted_mqtt.net.websocket.autobahnprivate} adds to that.
+It gets the request, and later whole frames or pieces of one; the caller collects its output. It uses only autobahn's
+public interface, and L{twisted_mqtt.net.websocket.autobahnprivate}.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 Features of autobahn that its public interface does not have: receive without logging, take options from a class, and
 unmask with its extension module.
 
-The one module with private names of autobahn. Whether they are there is found out when it is imported: L{HAVE_DIRECT},
-L{HAVE_OPTIONS} and L{HAVE_MASKER} say so. Where they are not, everything works by the public interface, and slower.
+It is the only module that uses private names of autobahn. When it is imported, it finds out whether they exist:
+L{HAVE_DIRECT}, L{HAVE_OPTIONS} and L{HAVE_MASKER} tell the result. Without them everything works through the public
+interface, but slower.
 """
 
 from __future__ import annotations

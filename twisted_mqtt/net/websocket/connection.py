@@ -1,9 +1,9 @@
 """
 One connection of a WebSocket port, between the port and the protocol above it.
 
-Autobahn shakes hands, and reads what is rare: control frames, fragments, compressed messages, faults. It takes some
-5 us a frame, however; whole messages, which is nearly all that clients send, are therefore taken out of the stream
-before it sees them, for 0.5 us each, and what is written is framed here too.
+Autobahn does the handshake, and reads the rare frames: control frames, fragments, compressed messages, errors. But it
+takes about 5 us for a frame. Nearly all frames from clients are whole messages, so this module takes these out of the
+stream before autobahn sees them, for 0.5 us each, and it frames all output itself.
 
 This module is compiled where possible; L{twisted_mqtt.net.websocket.factory} declares the interface of its class.
 """

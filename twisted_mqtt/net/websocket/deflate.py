@@ -1,7 +1,7 @@
 """
 Compressed WebSocket messages (permessage-deflate, RFC 7692): the negotiation, and the compression of output.
 
-Autobahn speaks the handshake and decompresses. Compression is ours, because a port may set the effort of zlib, and
+Autobahn does the handshake and decompresses. This module compresses, because a port may set the effort of zlib, and
 because clients that share a message can share its compressed form.
 """
 

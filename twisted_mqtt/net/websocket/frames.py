@@ -1,7 +1,7 @@
 """
 WebSocket frames (RFC 6455 5.2), as far as a busy connection needs them: reads whole messages, writes headers.
 
-What is rarer is left to autobahn. Standard library only, so that this module compiles.
+Autobahn reads the rarer frames. Standard library only, so that this module compiles.
 """
 
 from __future__ import annotations
