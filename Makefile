@@ -110,10 +110,7 @@ extensions: $(TOOLS)/.installed ## load, unload and reload every extension ROUND
 	EXTENSION_ROUNDS=$(or $(ROUNDS),200) $(IN_TOOLS) -m pytest tests/node/test_extensions_under_load.py
 
 bench-gateways: compiled $(TOOLS)/.bench ## the gateways beside other servers of their protocols; prints tables
-	$(IN_TOOLS) -m bench.stomp
-	$(IN_TOOLS) -m bench.mqttsn
-	$(IN_TOOLS) -m bench.coap
-	$(IN_TOOLS) -m bench.lwm2m
+	$(IN_TOOLS) -m bench.gateways
 
 bench: compiled $(TOOLS)/.bench ## compare with other brokers; writes docs/performance.md (see also bench-kept)
 	$(IN_TOOLS) -m bench

@@ -12,15 +12,13 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from OpenSSL import SSL
 from OpenSSL._util import ffi as _ffi
 from OpenSSL._util import lib as _lib
 
-from bench.sockets import HandshakeError
-from bench.usage import cpuSeconds
+from bench.contest import Figures, LoadError, Watch
 from gateways.coap.codes import CONTENT, GET
 from gateways.coap.message import ACK, CON, CoAPMessage, encode
 from gateways.coap.options import OBSERVE, URI_PATH, URI_QUERY, Option
@@ -38,51 +36,6 @@ _ACK_HEAD: Final = (0x60 | _TOKEN).to_bytes(1, "big")
 _PING_HEAD: Final = b"\x40\x00"
 _RESET_HEAD: Final = b"\x70\x00"
 _FIRST: Final = 0x4000
-
-
-class LoadError(Exception):
-    """
-    What came is not what must come.
-    """
-
-
-@dataclass
-class Figures:
-    """
-    What was measured.
-
-    @ivar rate: a second.
-    @ivar cpu: microseconds of the server's processor time for each.
-    @ivar server: the share of a processor that the server had.
-    @ivar generator: that of the generator.
-    @ivar again: requests that had to be sent again, or notifications that did not come.
-    """
-
-    rate: float
-    cpu: float
-    server: float
-    generator: float
-    again: int = 0
-
-
-class Watch:
-    """
-    The time and the processors, between two moments.
-    """
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._begun, self._cpu, self._own = time.perf_counter(), cpuSeconds(pid), time.process_time()
-
-    def figures(self, count: int, again: int = 0) -> Figures:
-        """
-        What so many have cost since.
-        """
-        took = time.perf_counter() - self._begun
-        used, own = cpuSeconds(self._pid) - self._cpu, time.process_time() - self._own
-        if not count:
-            raise LoadError("nothing was answered")
-        return Figures(count / took, used / count * 1e6, used / took, own / took, again)
 
 
 def uri(path: str) -> list[Option]:
@@ -409,6 +362,3 @@ def handshakes(port: int, pid: int, key: tuple[bytes, bytes] | None, seconds: fl
         client.shake(port)
         count += 1
     return watch.figures(count)
-
-
-__all__ = ["Asker", "Figures", "HandshakeError", "LoadError", "askOnce", "handshakes", "notifications", "requests"]

@@ -1,27 +1,24 @@
 """
-C{python -m bench.lwm2m}: LwM2M registrations, updates, commands and notifications a second, and the memory of a device.
+LwM2M registrations, updates, commands and notifications a second, and the memory of a device.
 
-It is a table of its own, because none of the brokers that the other tables compare with speaks LwM2M. Fifty devices are
+Fifty devices are
 at work, each with one thing under way; who manages them is an MQTT client on a connection of its own.
 """
 
 from __future__ import annotations
 
-import argparse
 import select
 import socket
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from bench import packets
-from bench.brokers import COMPILED, ROOT
-from bench.child import Child, freePort
-from bench.sockets import HandshakeError, TCPAddress, openSession, raiseFileLimit, subscribe
-from bench.usage import cpuSeconds, residentBytes
+from bench.child import freePort
+from bench.contest import Contest, Figures, Row, Server, Watch, broker, ours
+from bench.sockets import HandshakeError, TCPAddress, openSession, subscribe
+from bench.usage import residentBytes
 from gateways.coap.codes import CHANGED, CONTENT, CREATED, POST
 from gateways.coap.message import ACK, CON, NON, CoAPMessage, decode, encode
 from gateways.coap.options import (
@@ -38,67 +35,23 @@ _PATIENCE: Final = 5.0
 _WARM_UP: Final = 0.5
 _DEVICES: Final = 50
 _LINKS: Final = b"</1/0>,</3/0>,</4/0>,</5/0>,</6/0>"
-_CONFIGURATION: Final = """\
-[plugins]
-load = ["lwm2m"]
-[persistence]
-store = "memory"
-[node]
-data_dir = "{folder}"
-[zone.external]
-max_mqueue_len = 0
-[listener.tcp.external]
-bind = "127.0.0.1:{tcp}"
-[lwm2m]
-port = "127.0.0.1:{udp}"
-"""
 
 
-@dataclass(frozen=True)
-class Tree:
+class Running(Server):
     """
-    Sources to start the broker from.
+    A broker with the gateway.
     """
 
-    name: str
-    title: str
-    path: Path
-
-
-TREES: Final = (Tree("ours", "this broker", ROOT), Tree("compiled", "this broker, compiled", COMPILED))
-
-
-class Running:
-    """
-    A broker with the gateway, in a child process.
-    """
-
-    def __init__(self, tree: Tree) -> None:
-        self._child = Child("lwm2m")
+    def __init__(self, tree: Path) -> None:
+        super().__init__("lwm2m")
         tcp, self.udp = freePort(), freePort(socket.SOCK_DGRAM)
-        configuration = self._child.folder / "mqttbroker.toml"
-        configuration.write_text(_CONFIGURATION.format(folder=self._child.folder, tcp=tcp, udp=self.udp))
         self.address = TCPAddress(tcp)
-        run = "from twisted.scripts.twistd import run; run()"
-        arguments = [sys.executable, "-c", run, "-n", "--pidfile=", "mqttbroker", "--config", str(configuration)]
-        self._child.start(arguments, {"PYTHONPATH": str(tree.path)}, self._isThere)
+        more = f'[lwm2m]\nport = "127.0.0.1:{self.udp}"\n'
+        self.run(broker(tree, self.folder, tcp, ["lwm2m"], more), self._isThere)
 
     def _isThere(self) -> None:
         openSession(self.address, "probe").close()
         Device(self, "probe").register()
-
-    @property
-    def pid(self) -> int:
-        """
-        Of the broker.
-        """
-        return self._child.pid
-
-    def stop(self) -> None:
-        """
-        End it.
-        """
-        self._child.stop()
 
 
 class Device:
@@ -276,8 +229,7 @@ class Clock:
         self._pid = running.pid
         self._seconds = seconds
         self._deadline = time.perf_counter() + _WARM_UP
-        self._begun = 0.0
-        self._cpu = 0.0
+        self._watch: Watch | None = None
         self._count = 0
 
     def goesOn(self, count: int) -> bool:
@@ -289,16 +241,15 @@ class Clock:
         now = time.perf_counter()
         if now < self._deadline:
             return True
-        if not self._begun:
-            self._begun, self._cpu, self._count = now, cpuSeconds(self._pid), count
+        if self._watch is None:
+            self._watch, self._count = Watch(self._pid), count
             self._deadline = now + self._seconds
             return True
-        done = count - self._count
-        self.said = f"{done / (now - self._begun):,.0f} ({(cpuSeconds(self._pid) - self._cpu) / done * 1e6:.0f})"
+        self.figures = self._watch.figures(count - self._count)
         return False
 
 
-def requests(floor: Floor, send: Callable[[Device], None], code: int, seconds: float) -> str:
+def requests(floor: Floor, send: Callable[[Device], None], code: int, seconds: float) -> Figures:
     """
     Each device asks, and asks again when it is answered.
     """
@@ -312,10 +263,10 @@ def requests(floor: Floor, send: Callable[[Device], None], code: int, seconds: f
                 raise HandshakeError("it was refused")
             count += 1
             send(device)
-    return clock.said
+    return clock.figures
 
 
-def commands(floor: Floor, seconds: float) -> str:
+def commands(floor: Floor, seconds: float) -> Figures:
     """
     Each device is given a command, and the next when the answer to one has arrived.
     """
@@ -330,10 +281,10 @@ def commands(floor: Floor, seconds: float) -> str:
             device.serve()
         for number in range(count - taken, count):
             floor.manager.ask(floor.devices[number % _DEVICES], "read")
-    return clock.said
+    return clock.figures
 
 
-def notifications(floor: Floor, seconds: float) -> str:
+def notifications(floor: Floor, seconds: float) -> Figures:
     """
     Each device notifies, and notifies again when all of a round have arrived.
     """
@@ -347,10 +298,10 @@ def notifications(floor: Floor, seconds: float) -> str:
             device.sendNotification()
         floor.until(_DEVICES, Device.hear)
         count += _DEVICES
-    return clock.said
+    return clock.figures
 
 
-def memory(running: Running, count: int) -> str:
+def memory(running: Running, count: int) -> Figures:
     """
     Bytes for a device with five objects.
     """
@@ -362,14 +313,14 @@ def memory(running: Running, count: int) -> str:
         for number in range(count):
             devices.append(Device(running, f"idle{number}"))
             devices[-1].register()
-        return f"{(residentBytes(running.pid) - before) / count:,.0f}"
+        return Figures((residentBytes(running.pid) - before) / count)
     finally:
         for device in devices:
             device.socket.close()
 
 
-def _onFloor(measure: Callable[[Floor, float], str]) -> Callable[[Running, float], str]:
-    def measured(running: Running, seconds: float) -> str:
+def _onFloor(measure: Callable[[Floor, float], Figures]) -> Callable[[Running, float], Figures]:
+    def measured(running: Running, seconds: float) -> Figures:
         floor = Floor(running)
         try:
             return measure(floor, seconds)
@@ -379,46 +330,22 @@ def _onFloor(measure: Callable[[Floor, float], str]) -> Callable[[Running, float
     return measured
 
 
-ROWS: Final[tuple[tuple[str, Callable[[Running, float], str]], ...]] = (
-    ("registrations/s, each told", _onFloor(lambda floor, s: requests(floor, Device.sendRegister, CREATED, s))),
-    ("updates/s", _onFloor(lambda floor, s: requests(floor, Device.sendUpdate, CHANGED, s))),
-    ("reads/s, from command to answer", _onFloor(commands)),
-    ("notifications/s", _onFloor(notifications)),
-    ("memory of a device, of 10,000: bytes", lambda running, _: memory(running, 10_000)),
+CONTEST: Final = Contest(
+    "LwM2M, 50 devices (broker CPU us)",
+    ours(Running),
+    (
+        Row(
+            "register",
+            "registrations/s, each told",
+            _onFloor(lambda floor, seconds: requests(floor, Device.sendRegister, CREATED, seconds)),
+        ),
+        Row(
+            "update",
+            "updates/s",
+            _onFloor(lambda floor, seconds: requests(floor, Device.sendUpdate, CHANGED, seconds)),
+        ),
+        Row("read", "reads/s, from command to answer", _onFloor(commands)),
+        Row("notify", "notifications/s", _onFloor(notifications)),
+        Row("memory", "memory of a device, of 10,000: bytes", lambda running, _: memory(running, 10_000)),
+    ),
 )
-
-
-def main() -> None:
-    """
-    Measure, and print a table.
-    """
-    parser = argparse.ArgumentParser(prog="python -m bench.lwm2m", description=__doc__)
-    parser.add_argument("--brokers", default="ours,compiled", help="names, by commas (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="measured in each run (default: %(default)s)")
-    given = parser.parse_args()
-    raiseFileLimit()
-    trees = [
-        tree
-        for tree in TREES
-        if tree.name in given.brokers.split(",")
-        and (tree.name != "compiled" or any(tree.path.glob("twisted_mqtt/core/*.so")))
-    ]
-    print("| LwM2M, 50 devices (broker CPU us) | " + " | ".join(tree.title for tree in trees) + " |")
-    print("|---|" + "---|" * len(trees))
-    for title, measure in ROWS:
-        cells = []
-        for tree in trees:
-            try:
-                running = Running(tree)
-                try:
-                    cells.append(measure(running, given.seconds))
-                finally:
-                    running.stop()
-            except (OSError, HandshakeError) as error:
-                print(f"{tree.name}: {error}", file=sys.stderr)
-                cells.append("failed")
-        print(f"| {title} | " + " | ".join(cells) + " |", flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,28 +1,25 @@
 """
-C{python -m bench.mqttsn}: MQTT-SN publishes a second at QoS 0 and 1, and the memory of a client.
+MQTT-SN publishes a second at QoS 0 and 1, and the memory of a client.
 
-It is a table of its own, because none of the brokers that the other tables compare with speaks MQTT-SN. Devices publish
-messages of one size to one topic; an MQTT client receives them, and its bytes tell how many came: what the kernel has
-dropped on the way to the gateway is missing there, and is told as lost.
+Devices publish messages of one size to one topic; an MQTT client receives them, and its bytes tell how many came: what
+the kernel has dropped on the way to the gateway is missing there, and is told as lost.
 """
 
 from __future__ import annotations
 
-import argparse
 import select
 import socket
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from bench.brokers import COMPILED, ROOT
-from bench.child import Child, freePort, twistd
+from bench.child import freePort
+from bench.contest import Contest, Figures, Row, Server, Watch, broker, ours
 from bench.meter import Meter
-from bench.sockets import HandshakeError, TCPAddress, openSession, raiseFileLimit
-from bench.usage import cpuSeconds, residentBytes
+from bench.sockets import HandshakeError, TCPAddress, openSession
+from bench.usage import residentBytes
 from gateways.mqttsn.codec import decode, encode, encodePublish
 from gateways.mqttsn.packets import PINGREQ, PINGRESP, SUBSCRIBE, SNConnect, SNPacket, SNRegister, SNSubscribe
 
@@ -30,49 +27,19 @@ _PATIENCE: Final = 5.0
 _WARM_UP: Final = 0.5
 _TOPIC: Final = "bench/mqttsn"
 _PAYLOAD: Final = b"0123456789abcdef" * 4
-_CONFIGURATION: Final = """\
-[plugins]
-load = ["mqttsn"]
-[persistence]
-store = "memory"
-[node]
-data_dir = "{folder}"
-[zone.external]
-max_mqueue_len = 0
-[listener.tcp.external]
-bind = "127.0.0.1:{port}"
-[mqtt.sn]
-port = "127.0.0.1:{udp}"
-max_conn_rate = 1000000
-"""
 
 
-@dataclass(frozen=True)
-class Tree:
+class RunningGateway(Server):
     """
-    Sources to start the broker from.
+    A broker with the gateway.
     """
 
-    name: str
-    title: str
-    path: Path
-
-
-TREES: Final = (Tree("ours", "this broker", ROOT), Tree("compiled", "this broker, compiled", COMPILED))
-
-
-class RunningGateway(Child):
-    """
-    A broker with the gateway, in a child process.
-    """
-
-    def __init__(self, tree: Tree) -> None:
-        super().__init__(f"mqttsn-{tree.name}")
+    def __init__(self, tree: Path) -> None:
+        super().__init__("mqttsn")
         port, self.udp = freePort(), freePort(socket.SOCK_DGRAM)
         self.address = TCPAddress(port)
-        configuration = self.folder / "mqttbroker.toml"
-        configuration.write_text(_CONFIGURATION.format(folder=self.folder, port=port, udp=self.udp))
-        self.start(twistd(configuration), {"PYTHONPATH": str(tree.path)}, self._isThere)
+        more = f'[mqtt.sn]\nport = "127.0.0.1:{self.udp}"\nmax_conn_rate = 1000000\n'
+        self.run(broker(tree, self.folder, port, ["mqttsn"], more), self._isThere)
 
     def _isThere(self) -> None:
         openSession(self.address, "probe").close()
@@ -109,13 +76,11 @@ class Device:
         self.socket.close()
 
 
-def publishing(gateway: RunningGateway, qos: int, seconds: float, atOnce: int) -> tuple[float, float, int]:
+def publishing(gateway: RunningGateway, qos: int, seconds: float, atOnce: int) -> Figures:
     """
     Ten devices publish.
 
     @param atOnce: how many messages of a device are under way.
-
-    @return: messages a second, microseconds of the broker's processor time for each, and how many were lost.
     """
     meter = Meter(gateway.address, _TOPIC, _PAYLOAD)
     devices = [Device(gateway, f"publisher{number}") for number in range(10)]
@@ -135,13 +100,14 @@ def publishing(gateway: RunningGateway, qos: int, seconds: float, atOnce: int) -
         missing = [0] * len(devices)
         answers = atOnce if qos else 1
         deadline = time.perf_counter() + _WARM_UP
-        before, cpu, begun, measured = 0, 0.0, 0.0, False
+        before = 0
+        watch: Watch | None = None
         while True:
             now = time.perf_counter()
             if now >= deadline:
-                if measured:
+                if watch is not None:
                     break
-                measured, begun, cpu, before = True, now, cpuSeconds(gateway.pid), meter.count
+                watch, before = Watch(gateway.pid), meter.count
                 deadline = now + seconds
             for number, device in enumerate(devices):
                 if missing[number] == 0:
@@ -157,12 +123,12 @@ def publishing(gateway: RunningGateway, qos: int, seconds: float, atOnce: int) -
                     meter.read()
                 else:
                     missing[places[fileno]] -= _drain(devices[places[fileno]].socket)
-        took, used, count = time.perf_counter() - begun, cpuSeconds(gateway.pid) - cpu, meter.count - before
+        figures = watch.figures(meter.count - before)
         end = time.perf_counter() + 1.0
         while meter.count < sent and time.perf_counter() < end:
             select.select([meter.socket], [], [], 0.1)
             meter.read()
-        return count / took, used / count * 1e6, sent - meter.count
+        return replace(figures, lost=sent - meter.count)
     finally:
         poll.close()
         meter.socket.close()
@@ -180,7 +146,7 @@ def _drain(one: socket.socket) -> int:
         return taken
 
 
-def memory(gateway: RunningGateway, count: int) -> float:
+def memory(gateway: RunningGateway, count: int) -> Figures:
     """
     Bytes for a client that has subscribed one topic.
     """
@@ -193,60 +159,23 @@ def memory(gateway: RunningGateway, count: int) -> float:
             device.ask(SNSubscribe(SUBSCRIBE, 1, f"idle/{number}"))
         if devices[-1].ask(SNPacket(PINGREQ)).type != PINGRESP:
             raise HandshakeError("no PINGRESP")
-        return (residentBytes(gateway.pid) - before) / count
+        return Figures((residentBytes(gateway.pid) - before) / count)
     finally:
         for device in devices:
             device.close()
 
 
-def _publishes(qos: int, atOnce: int) -> Callable[[RunningGateway, float], str]:
-    return lambda gateway, seconds: _said(publishing(gateway, qos, seconds, atOnce))
+def _publishes(qos: int, atOnce: int) -> Callable[[RunningGateway, float], Figures]:
+    return lambda gateway, seconds: publishing(gateway, qos, seconds, atOnce)
 
 
-ROWS: Final[tuple[tuple[str, Callable[[RunningGateway, float], str]], ...]] = (
-    ("QoS 0, 10 devices to an MQTT client: messages/s", _publishes(0, 50)),
-    ("QoS 1, 10 devices, one message each: messages/s", _publishes(1, 1)),
-    ("QoS 1, 10 devices, 20 messages each: messages/s", _publishes(1, 20)),
-    ("memory of a client, of 10,000: bytes", lambda gateway, _: f"{memory(gateway, 10_000):,.0f}"),
+CONTEST: Final = Contest(
+    "MQTT-SN, 64-byte payloads (broker CPU us)",
+    ours(RunningGateway),
+    (
+        Row("qos0", "QoS 0, 10 devices to an MQTT client: messages/s", _publishes(0, 50)),
+        Row("qos1", "QoS 1, 10 devices, one message each: messages/s", _publishes(1, 1)),
+        Row("many", "QoS 1, 10 devices, 20 messages each: messages/s", _publishes(1, 20)),
+        Row("memory", "memory of a client, of 10,000: bytes", lambda gateway, _: memory(gateway, 10_000)),
+    ),
 )
-
-
-def _said(figures: tuple[float, float, int]) -> str:
-    rate, cpu, lost = figures
-    return f"{rate:,.0f} ({cpu:.2f})" + (f", {lost} lost" if lost else "")
-
-
-def main() -> None:
-    """
-    Measure, and print a table.
-    """
-    parser = argparse.ArgumentParser(prog="python -m bench.mqttsn", description=__doc__)
-    parser.add_argument("--brokers", default="ours,compiled", help="names, by commas (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="measured in each run (default: %(default)s)")
-    given = parser.parse_args()
-    raiseFileLimit()
-    trees = [
-        tree
-        for tree in TREES
-        if tree.name in given.brokers.split(",")
-        and (tree.name != "compiled" or any(tree.path.glob("twisted_mqtt/core/*.so")))
-    ]
-    print("| MQTT-SN, 64-byte payloads (broker CPU us) | " + " | ".join(tree.title for tree in trees) + " |")
-    print("|---|" + "---|" * len(trees))
-    for title, measure in ROWS:
-        cells = []
-        for tree in trees:
-            try:
-                gateway = RunningGateway(tree)
-                try:
-                    cells.append(measure(gateway, given.seconds))
-                finally:
-                    gateway.stop()
-            except (OSError, HandshakeError) as error:
-                print(f"{tree.name}: {error}", file=sys.stderr)
-                cells.append("failed")
-        print(f"| {title} | " + " | ".join(cells) + " |", flush=True)
-
-
-if __name__ == "__main__":
-    main()

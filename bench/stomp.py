@@ -1,30 +1,25 @@
 """
-C{python -m bench.stomp}: STOMP throughput, beside RabbitMQ's STOMP plug-in and coilmq.
+STOMP throughput, beside RabbitMQ's STOMP plug-in and coilmq.
 
-It is a table of its own, because none of the brokers that the other tables compare with speaks STOMP. Bodies are made
-beforehand and hold their number; a receiver counts the NULs of a chunk, and then the last whole message in it must be
-the one with that number: what is lost, repeated or out of order shows without any frame being parsed.
+Bodies are made beforehand and hold their number; a receiver counts the NULs of a chunk, and then the last whole
+message in it must be the one with that number: what is lost, repeated or out of order shows without any frame being
+parsed.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import re
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from bench.brokers import COMPILED, ROOT
-from bench.child import Child, freePort, twistd
+from bench.child import freePort
+from bench.contest import Contender, Contest, Figures, Row, Server, Started, Watch, broker, ours
 from bench.sockets import READ_SIZE, HandshakeError, Link, TCPAddress, Turns
-from bench.usage import cpuSeconds
 
 _STALLED: Final = 5.0
 _WARM_UP: Final = 1.0
@@ -32,32 +27,11 @@ _NUMBER: Final = re.compile(rb"#(\d{8})#[^\0]*\0[^\0]*\Z")
 _FILLER: Final = b"0123456789abcdef" * 4
 
 
-@dataclass
-class Started:
-    """
-    How a broker is started.
-
-    @ivar afterwards: what is run when it has ended.
-    """
-
-    arguments: list[str]
-    environment: dict[str, str] = field(default_factory=dict)
-    afterwards: list[str] | None = None
-
-
-def _ours(tree: Path) -> Callable[[Path, int], Started]:
+def _ours(tree: Path) -> StompServer:
     def start(folder: Path, port: int) -> Started:
-        (folder / "mqttbroker.toml").write_text(
-            f'[plugins]\nload = ["stomp"]\n'
-            f'[persistence]\nstore = "memory"\n'
-            f'[node]\ndata_dir = "{folder}"\n'
-            f"[zone.external]\nmax_mqueue_len = 0\n"
-            f'[listener.tcp.external]\nbind = "127.0.0.1:0"\n'
-            f'[stomp.listener]\nbind = "127.0.0.1:{port}"\n'
-        )
-        return Started(twistd(folder / "mqttbroker.toml"), {"PYTHONPATH": str(tree)})
+        return broker(tree, folder, freePort(), ["stomp"], f'[stomp.listener]\nbind = "127.0.0.1:{port}"\n')
 
-    return start
+    return StompServer("ours", start)
 
 
 def _rabbitMQ(folder: Path, port: int) -> Started:
@@ -88,54 +62,21 @@ def _coilmq(folder: Path, port: int) -> Started:
     return Started([sys.executable, "-c", start, "-b", "127.0.0.1", "-p", str(port)])
 
 
-@dataclass(frozen=True)
-class Contender:
+class StompServer(Server):
     """
-    One of the brokers.
-
-    @ivar window: how many messages may be under way from each publisher.
+    A server that accepts STOMP clients.
     """
 
-    name: str
-    title: str
-    isThere: Callable[[], bool]
-    start: Callable[[Path, int], Started]
-    window: int = 1000
-
-
-CONTENDERS: Final = (
-    Contender("ours", "this broker", lambda: True, _ours(ROOT)),
-    Contender(
-        "compiled", "this broker, compiled", lambda: any(COMPILED.glob("twisted_mqtt/core/*.so")), _ours(COMPILED)
-    ),
-    Contender("rabbitmq", "RabbitMQ", lambda: Path("/usr/lib/rabbitmq/lib").exists(), _rabbitMQ),
-    # It is lost in a frame that one of its reads has cut: so few messages come whole, mostly.
-    Contender("coilmq", "coilmq", lambda: find_spec("coilmq") is not None, _coilmq, window=4),
-)
-
-
-class RunningContender(Child):
-    """
-    A broker in a child process, which accepts STOMP clients.
-    """
-
-    def __init__(self, contender: Contender) -> None:
-        super().__init__(f"stomp-{contender.name}")
+    def __init__(self, name: str, start: Callable[[Path, int], Started], window: int = 1000) -> None:
+        """
+        @param start: is given the server's folder and its port.
+        @param window: how many messages may be under way from each publisher.
+        """
+        super().__init__(f"stomp-{name}")
         port = freePort()
         self.address = TCPAddress(port)
-        self._started = contender.start(self.folder, port)
-        self.start(self._started.arguments, self._started.environment, lambda: openSession(self.address).close())
-
-    def stop(self) -> None:
-        """
-        End it, run what is to be run then, and remove its files.
-        """
-        self.end()
-        started = self._started
-        if started.afterwards is not None:
-            environment = {**os.environ, **started.environment}
-            subprocess.run(started.afterwards, env=environment, capture_output=True, timeout=15, check=False)
-        super().stop()
+        self.window = window
+        self.run(start(self.folder, port), lambda: openSession(self.address).close())
 
 
 def openSession(address: TCPAddress, *frames: bytes) -> socket.socket:
@@ -237,9 +178,9 @@ class StompReceiver:
         self._kept = bytes(data)
 
 
-def measure(broker: RunningContender, pairs: int, fan: int, window: int, seconds: float) -> tuple[float, float]:
+def measure(server: StompServer, pairs: int, fan: int, seconds: float) -> Figures:
     """
-    Deliveries a second, and microseconds of the broker's processor time for each.
+    Deliveries a second.
 
     @param pairs: how many publishers, each with a topic of its own.
     @param fan: how many subscribers each topic has.
@@ -250,11 +191,11 @@ def measure(broker: RunningContender, pairs: int, fan: int, window: int, seconds
     try:
         for number in range(pairs):
             destination = f"/topic/bench{number}"
-            publisher = StompPublisher(Link(turns, openSession(broker.address)), destination, window, fan)
+            publisher = StompPublisher(Link(turns, openSession(server.address)), destination, server.window, fan)
             publishers.append(publisher)
             for _ in range(fan):
                 subscribe = f"SUBSCRIBE\nid:0\ndestination:{destination}\nack:auto\nreceipt:ready\n\n\0".encode()
-                link = Link(turns, openSession(broker.address, subscribe))
+                link = Link(turns, openSession(server.address, subscribe))
                 receiver = StompReceiver(link, publisher, buffer)
                 receivers.append(receiver)
                 turns.add(link, receiver.readable)
@@ -275,57 +216,35 @@ def measure(broker: RunningContender, pairs: int, fan: int, window: int, seconds
 
         end = time.perf_counter() + _WARM_UP
         drive(lambda: time.perf_counter() >= end, True)
-        before, cpu, begun = sum(each.received for each in receivers), cpuSeconds(broker.pid), time.perf_counter()
-        end = begun + seconds
+        before, watch = sum(each.received for each in receivers), Watch(server.pid)
+        end = time.perf_counter() + seconds
         drive(lambda: time.perf_counter() >= end, True)
-        count = sum(each.received for each in receivers) - before
-        took, used = time.perf_counter() - begun, cpuSeconds(broker.pid) - cpu
+        figures = watch.figures(sum(each.received for each in receivers) - before)
         drive(lambda: all(each.delivered == each.sent * each.fan for each in publishers), False)
-        return count / took, used / count * 1e6
+        return figures
     finally:
         turns.close()
 
 
-SCENARIOS: Final = (
-    ("pairs", "10 publishers to 10 subscribers, own topics", 10, 1),
-    ("fanout", "1 to 100", 1, 100),
+CONTEST: Final = Contest(
+    "STOMP, 64-byte bodies, deliveries/s (broker CPU us)",
+    (
+        *ours(_ours),
+        Contender(
+            "rabbitmq",
+            "RabbitMQ",
+            lambda: Path("/usr/lib/rabbitmq/lib").exists(),
+            lambda: StompServer("rabbitmq", _rabbitMQ),
+        ),
+        # It is lost in a frame that one of its reads has cut: so few messages come whole, mostly.
+        Contender("coilmq", "coilmq", lambda: find_spec("coilmq"), lambda: StompServer("coilmq", _coilmq, window=4)),
+    ),
+    (
+        Row(
+            "pairs",
+            "10 publishers to 10 subscribers, own topics",
+            lambda server, seconds: measure(server, 10, 1, seconds),
+        ),
+        Row("fanout", "1 to 100", lambda server, seconds: measure(server, 1, 100, seconds)),
+    ),
 )
-
-
-def main() -> None:
-    """
-    Measure, and print a table.
-    """
-    parser = argparse.ArgumentParser(prog="python -m bench.stomp", description=__doc__)
-    names = [contender.name for contender in CONTENDERS]
-    parser.add_argument("--brokers", default=",".join(names), help="names, by commas (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="of which the best counts (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="measured in each run (default: %(default)s)")
-    given = parser.parse_args()
-    wanted = given.brokers.split(",")
-    best: dict[tuple[str, str], tuple[float, float]] = {}
-    contenders = [contender for contender in CONTENDERS if contender.name in wanted and contender.isThere()]
-    for _ in range(given.rounds):
-        for contender in contenders:
-            for name, _title, pairs, fan in SCENARIOS:
-                try:
-                    broker = RunningContender(contender)
-                    try:
-                        rate, cpu = measure(broker, pairs, fan, contender.window, given.seconds)
-                    finally:
-                        broker.stop()
-                except (OSError, HandshakeError) as error:
-                    print(f"{contender.name} {name}: {error}", file=sys.stderr)
-                    continue
-                print(f"{contender.name} {name}: {rate:,.0f} deliveries/s, {cpu:.2f} us", file=sys.stderr, flush=True)
-                best[contender.name, name] = max(best.get((contender.name, name), (0.0, 0.0)), (rate, cpu))
-    print("| STOMP, 64-byte bodies, deliveries/s (broker CPU us) | " + " | ".join(c.title for c in contenders) + " |")
-    print("|---|" + "---|" * len(contenders))
-    for name, title, *_rest in SCENARIOS:
-        cells = [best.get((contender.name, name)) for contender in contenders]
-        row = ["failed" if cell is None else f"{cell[0]:,.0f} ({cell[1]:.2f})" for cell in cells]
-        print(f"| {title} | " + " | ".join(row) + " |")
-
-
-if __name__ == "__main__":
-    main()

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from bench.coapload import Asker, LoadError, requests
+from bench.coapload import Asker, requests
+from bench.contest import LoadError
 from gateways.coap.codes import CONTENT, GET, NOT_FOUND
 from gateways.coap.message import ACK, CoAPMessage, decode, encode
 
