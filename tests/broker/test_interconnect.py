@@ -13,12 +13,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.kits.wire import Peer, connectPacket
 from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import Connack
 from twisted_mqtt.core.subscription import SharedGroup
 from twisted_mqtt.testing.broker import makeBroker
+from twisted_mqtt.testing.peer import Peer, connectPacket
 
 
 class Node:

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from tests.kits.stores import Bed
-from tests.kits.wire import Peer, connectPacket, propertiesOf
 from tests.stores.test_sqlite import publishTo, takeAll
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.broker.sessiondata import EntryData, SessionData
@@ -25,6 +24,7 @@ from twisted_mqtt.broker.transfer import SessionExport, SessionImport, TransferE
 from twisted_mqtt.core.packets import PUBACK, PUBREC, PUBREL, Connack, Publish, SubscriptionRequest, Will
 from twisted_mqtt.core.reasons import NO_MATCHING_SUBSCRIBERS
 from twisted_mqtt.mqtt.implements import MQTTFactory
+from twisted_mqtt.testing.peer import Peer, connectPacket, propertiesOf
 
 # The clock of the other node is ahead.
 AHEAD = 5000.0
