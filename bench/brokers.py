@@ -44,8 +44,8 @@ class Command:
     """
     How to start a broker.
 
-    @ivar securePort: Where it is going to listen with TLS, if it is.
-    @ivar webSocketPort: The same with WebSocket.
+    @ivar securePort: where it is going to listen with TLS, if it is.
+    @ivar webSocketPort: the same with WebSocket.
     """
 
     arguments: Sequence[str]
@@ -59,11 +59,11 @@ class Kind:
     """
     One of the brokers.
 
-    @ivar name: What selects it on the command line.
-    @ivar title: Its heading in the report.
-    @ivar version: What is installed, or C{None} if it is not.
-    @ivar command: Makes the command, given a folder for its files and the port.
-    @ivar oneThread: It can use one core only.
+    @ivar name: what selects it on the command line.
+    @ivar title: its heading in the report.
+    @ivar version: what is installed, or C{None} if it is not.
+    @ivar command: makes the command, given a folder for its files and the port.
+    @ivar oneThread: it can use one core only.
     """
 
     name: str
@@ -77,15 +77,15 @@ class RunningBroker:
     """
     A broker in a child process, which accepts connections.
 
-    @ivar pid: Its process.
-    @ivar address: Where it listens.
-    @ivar secure: Where it listens with TLS, if it does.
-    @ivar webSocket: The same with WebSocket.
+    @ivar pid: its process.
+    @ivar address: where it listens.
+    @ivar secure: where it listens with TLS, if it does.
+    @ivar webSocket: the same with WebSocket.
     """
 
     def __init__(self, kind: Kind) -> None:
         """
-        @raise NotStarted: It ended, or did not answer in time, several times over.
+        @raise NotStarted: it ended, or did not answer in time, several times over.
         """
         for attempt in range(_ATTEMPTS):
             try:

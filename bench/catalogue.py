@@ -20,11 +20,11 @@ class Goal:
     """
     What is to be reached. Ratios are to Mosquitto in the same run; of two figures given, both must be met.
 
-    @ivar bar: The least that will do.
-    @ivar stretch: What the fastest brokers known to us do.
-    @ivar absolute: The two figures are in the unit of the scenario, not ratios.
-    @ivar stretchCPU: The broker's processor time for a delivery, in microseconds, that belongs to the stretch.
-    @ivar ahead: The broker to be ahead of, for the stretch.
+    @ivar bar: the least that will do.
+    @ivar stretch: what the fastest brokers known to us do.
+    @ivar absolute: the two figures are in the unit of the scenario, not ratios.
+    @ivar stretchCPU: the broker's processor time for a delivery, in microseconds, that belongs to the stretch.
+    @ivar ahead: the broker to be ahead of, for the stretch.
     """
 
     bar: float

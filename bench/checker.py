@@ -22,10 +22,10 @@ class Ring:
     """
     A cyclic sequence of packets of one size.
 
-    @ivar size: The bytes of one packet.
-    @ivar count: How many packets there are before they repeat.
-    @ivar length: The bytes of all of them.
-    @ivar data: The packets once, then again from the start for C{reach} bytes, so that no stretch of up to C{reach}
+    @ivar size: the bytes of one packet.
+    @ivar count: how many packets there are before they repeat.
+    @ivar length: the bytes of all of them.
+    @ivar data: the packets once, then again from the start for C{reach} bytes, so that no stretch of up to C{reach}
         bytes ever wraps.
     """
 
@@ -44,7 +44,7 @@ class Ring:
         """
         Which packet of the ring this is.
 
-        @raise BrokenStream: It is none of them.
+        @raise BrokenStream: it is none of them.
         """
         if not self._places:
             size = self.size
@@ -59,9 +59,9 @@ class StreamCheck:
     """
     Checks what one receiver gets from one publisher.
 
-    @ivar received: The packets that came, whichever they were.
-    @ivar lost: How many were skipped.
-    @ivar disordered: How many came again, or after a later one.
+    @ivar received: the packets that came, whichever they were.
+    @ivar lost: how many were skipped.
+    @ivar disordered: how many came again, or after a later one.
     """
 
     def __init__(self, ring: Ring) -> None:
@@ -91,7 +91,7 @@ class StreamCheck:
         """
         Take what came next; it may begin and end within a packet.
 
-        @raise BrokenStream: It holds what was not sent at all.
+        @raise BrokenStream: it holds what was not sent at all.
         """
         length = len(chunk)
         ring = self.ring
@@ -136,12 +136,12 @@ class MixedCheck:
     """
     Checks what one receiver gets from many publishers, each in its own order, mixed in any way.
 
-    @ivar checks: By the number of the publisher.
+    @ivar checks: by the number of the publisher.
     """
 
     def __init__(self, rings: Mapping[int, Ring], sourceAt: int) -> None:
         """
-        @param sourceAt: Where in a packet the number of its publisher stands.
+        @param sourceAt: where in a packet the number of its publisher stands.
         """
         self.checks = {source: StreamCheck(ring) for source, ring in rings.items()}
         self.size = next(iter(rings.values())).size
@@ -152,9 +152,9 @@ class MixedCheck:
         """
         Take whole packets.
 
-        @return: By how many the stream of each publisher has advanced.
+        @return: by how many the stream of each publisher has advanced.
 
-        @raise BrokenStream: One of them was not sent at all.
+        @raise BrokenStream: one of them was not sent at all.
         """
         size = self.size
         checks = self.checks

@@ -28,19 +28,19 @@ class Publisher:
     """
     Sends the packets of a ring, never more ahead of its receivers than the window.
 
-    @ivar sent: How many it has sent.
-    @ivar settled: How many the broker has acknowledged for good; counts only at QoS 1 and 2.
-    @ivar delivered: How many deliveries its receivers have had.
+    @ivar sent: how many it has sent.
+    @ivar settled: how many the broker has acknowledged for good; counts only at QoS 1 and 2.
+    @ivar delivered: how many deliveries its receivers have had.
     """
 
     def __init__(
         self, link: Link, ring: Ring, window: int, fan: int = 1, qos: int = 0, limit: int | None = None
     ) -> None:
         """
-        @param ring: What to send. At QoS 1 and 2 the packet identifiers count from 1 to the size of the ring.
-        @param window: How many messages may be under way.
-        @param fan: How many deliveries each message makes.
-        @param limit: How many to send in all.
+        @param ring: what to send. At QoS 1 and 2 the packet identifiers count from 1 to the size of the ring.
+        @param window: how many messages may be under way.
+        @param fan: how many deliveries each message makes.
+        @param limit: how many to send in all.
         """
         self.link = link
         self.sent = 0
@@ -148,13 +148,13 @@ class Receiver:
     """
     Takes QoS 0 messages of one publisher.
 
-    @ivar check: What has come so far, and whether it was right.
+    @ivar check: what has come so far, and whether it was right.
     """
 
     def __init__(self, link: Link, publisher: Publisher, ring: Ring, buffer: bytearray) -> None:
         """
-        @param ring: What is expected.
-        @param buffer: Where to read to. It may be shared by receivers of QoS 0.
+        @param ring: what is expected.
+        @param buffer: where to read to. It may be shared by receivers of QoS 0.
         """
         self.check = StreamCheck(ring)
         self._readInto = link.readInto
@@ -240,8 +240,8 @@ class AcknowledgingReceiver:
 
     def __init__(self, link: Link, publisher: Publisher, ring: Ring, identifierAt: int) -> None:
         """
-        @param ring: What is expected, with packet identifiers of zero.
-        @param identifierAt: Where they stand in a packet.
+        @param ring: what is expected, with packet identifiers of zero.
+        @param identifierAt: where they stand in a packet.
         """
         self.check = StreamCheck(ring)
         self._link = link
@@ -295,8 +295,8 @@ def acknowledge(data: bytearray, whole: int, size: int, at: int, template: bytes
     """
     Make the acknowledgements of many packets of one size, and clear the identifiers in them.
 
-    @param template: Enough acknowledgements without identifier.
-    @param zeros: Enough zeros.
+    @param template: enough acknowledgements without identifier.
+    @param zeros: enough zeros.
     """
     count = whole // size
     answers = bytearray(template[: 4 * count])

@@ -106,7 +106,7 @@ class InMemory:
         """
         A client that sends all it has to say at once, from CONNECT to DISCONNECT.
 
-        @return: How many bytes it was sent.
+        @return: how many bytes it was sent.
         """
         protocol, sink = self._open()
         protocol.dataReceived(whole)
@@ -118,7 +118,7 @@ class InMemory:
         """
         A client that is let in, and subscribed.
 
-        @raise RuntimeError: It is not.
+        @raise RuntimeError: it is not.
         """
         protocol, sink = self._open()
         sink.keeping = True

@@ -53,9 +53,9 @@ def compiled() -> bool:
 
 def best(action: Callable[[], object], operations: int, seconds: float = 0.15, rounds: int = 5) -> float:
     """
-    @param operations: How many of what is measured one call does.
+    @param operations: how many of what is measured one call does.
 
-    @return: Nanoseconds for one of them, in the fastest of some rounds: what disturbs only ever adds.
+    @return: nanoseconds for one of them, in the fastest of some rounds: what disturbs only ever adds.
     """
     action()
     started = time.process_time()
@@ -206,7 +206,7 @@ class Traffic:
 
     def check(self) -> None:
         """
-        @raise RuntimeError: A chunk does not arrive.
+        @raise RuntimeError: a chunk does not arrive.
         """
         before = [receiver.sink.length for receiver in self._receivers]
         self.exchange()
@@ -296,7 +296,7 @@ class Visits:
 
     def check(self) -> None:
         """
-        @raise RuntimeError: A client is not answered as it should be.
+        @raise RuntimeError: a client is not answered as it should be.
         """
         # CONNACK, SUBACK, UNSUBACK
         if self.memory.visit(self._whole) != 4 + 5 + 4:

@@ -79,9 +79,9 @@ def verdict(goal: Goal, scenario: Scenario, by: dict[str, Summary | None]) -> tu
     """
     Compare with the goal.
 
-    @param by: The summaries by broker.
+    @param by: the summaries by broker.
 
-    @return: The figure to compare, as text, and whether it is enough.
+    @return: the figure to compare, as text, and whether it is enough.
     """
     ours, reference = by.get(_OURS), by.get(_REFERENCE)
     if ours is None:
@@ -139,7 +139,7 @@ def render(setting: Setting, runs: Sequence[Run], entries: Sequence[Entry], fold
     """
     The whole report.
 
-    @param folder: Where the figures of the micro benchmarks are, if there are any.
+    @param folder: where the figures of the micro benchmarks are, if there are any.
     """
     kinds = [kind for kind in KINDS if kind.name in setting.versions]
     tables: dict[str, dict[str, Summary | None]] = {

@@ -16,7 +16,7 @@ class Run:
     """
     One broker in one scenario in one round.
 
-    @ivar failed: Why there is no figure, or an empty string.
+    @ivar failed: why there is no figure, or an empty string.
     """
 
     broker: str
@@ -47,8 +47,8 @@ class Setting:
     """
     Where and with what it was measured.
 
-    @ivar machine: Processor, cores, memory, kernel.
-    @ivar versions: By the name of the broker.
+    @ivar machine: processor, cores, memory, kernel.
+    @ivar versions: by the name of the broker.
     """
 
     when: str
@@ -63,7 +63,7 @@ class Summary:
     """
     The medians over the rounds.
 
-    @ivar problem: What keeps the figure from being one, or an empty string.
+    @ivar problem: what keeps the figure from being one, or an empty string.
     """
 
     value: float

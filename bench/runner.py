@@ -108,7 +108,7 @@ class Schedule:
 
     def __init__(self, total: int, minutes: float, now: Callable[[], float] = time.monotonic) -> None:
         """
-        @param minutes: After which nothing more is begun.
+        @param minutes: after which nothing more is begun.
         """
         self.total = total
         self.done = 0
@@ -144,7 +144,7 @@ class Schedule:
         """
         Where it stands.
 
-        @param left: The runs to come.
+        @param left: the runs to come.
         """
         mean = self._spent / self.done if self.done else 0.0
         seconds = sum(self._took.get(key, mean) for key in left)
@@ -157,9 +157,9 @@ def runAll(
     """
     All rounds, with a line of progress for each run, and a file that holds what has been measured so far.
 
-    @param minutes: After which nothing more is begun: the medians are then of fewer rounds.
+    @param minutes: after which nothing more is begun: the medians are then of fewer rounds.
 
-    @raise Changed: A broker is not what it was when the measurement began.
+    @raise Changed: a broker is not what it was when the measurement began.
     """
     versions = {kind.name: kind.version() or "unknown" for kind in kinds}
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -66,7 +66,7 @@ def raiseFileLimit() -> int:
     """
     Allow this process, and the brokers it starts, as many connections as the machine permits.
 
-    @return: That limit.
+    @return: that limit.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -101,7 +101,7 @@ def openSession(address: Address, clientID: str, clean: bool = True) -> socket.s
     """
     Connect, and wait for the CONNACK.
 
-    @raise HandshakeError: It is a refusal.
+    @raise HandshakeError: it is a refusal.
     """
     opened = address.open()
     try:
@@ -133,7 +133,7 @@ def subscribe(opened: socket.socket, topicFilters: list[str], qos: int, each: in
     """
     Subscribe to all filters, some at a time, waiting for each SUBACK.
 
-    @raise HandshakeError: The broker grants less than what was asked for.
+    @raise HandshakeError: the broker grants less than what was asked for.
     """
     for first in range(0, len(topicFilters), each):
         part = topicFilters[first : first + each]
@@ -196,7 +196,7 @@ class Link:
     """
     One connection of the generator: writes never block, and what the kernel does not take at once waits.
 
-    @ivar waiting: Something is waiting.
+    @ivar waiting: something is waiting.
     """
 
     def __init__(self, turns: Turns, opened: socket.socket) -> None:

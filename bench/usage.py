@@ -45,7 +45,7 @@ def machineSeconds() -> tuple[float, float]:
     """
     The processor time of the whole machine since it started.
 
-    @return: That of processes, with what the hypervisor took; and that of interrupts, which is nobody's: the kernel's
+    @return: that of processes, with what the hypervisor took; and that of interrupts, which is nobody's: the kernel's
         work for the loopback interface is in it.
     """
     line = (_PROC / "stat").read_text().split("\n", 1)[0]

@@ -140,7 +140,7 @@ class GatewayClient:
         """
         The client has been told that it is in: deliver what waits for it.
 
-        @return: None, or a Deferred that fires when that has begun.
+        @return: C{None}, or a Deferred that fires when that has begun.
         """
         return self._broker.opened(self.info)
 

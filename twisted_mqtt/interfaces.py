@@ -211,7 +211,7 @@ class IWatch(Interface):
         """
         Wait until everything that has matched so far is done with.
 
-        @return: None if it is, or a Deferred that fires when nothing waits and no call is unfinished. It does not fail
+        @return: C{None} if it is, or a Deferred that fires when nothing waits and no call is unfinished. It does not fail
             unless it is cancelled.
         """
 
@@ -317,7 +317,7 @@ class IBroker(Interface):
         """
         The client has been told that it is in: tell those who want to know, then deliver what has waited for it.
 
-        @return: None, or a Deferred that fires when a callback that waits is done. It does not fail.
+        @return: C{None}, or a Deferred that fires when a callback that waits is done. It does not fail.
         """
 
     def disconnect(client: ClientInfo, reason: int | str) -> None:
@@ -396,7 +396,7 @@ class IBroker(Interface):
         Wait until everything that was published or changed before is on disk, as far as the store promises that
         (C{persistence.commit}).
 
-        @return: None if it is; or a Deferred that fires when it is. While the store can't be written, that may be long:
+        @return: C{None} if it is; or a Deferred that fires when it is. While the store can't be written, that may be long:
             use C{addTimeout}. It fails with L{NotSafe<twisted_mqtt.broker.safety.NotSafe>} where the broker stops and
             something could not be written.
         """
@@ -618,7 +618,7 @@ class IStore(Interface):
         """
         Open the store, fill its tables, and give the owner what it holds.
 
-        @return: None, or a Deferred that fires when that is done and fails with
+        @return: C{None}, or a Deferred that fires when that is done and fails with
             L{StoreError<twisted_mqtt.stores.schemas.StoreError>} where the store can't be used.
         """
 
@@ -626,7 +626,7 @@ class IStore(Interface):
         """
         Write what is left and close.
 
-        @return: None, or a Deferred that fires when that is done. It does not fail.
+        @return: C{None}, or a Deferred that fires when that is done. It does not fail.
         """
 
     def table(name: str, largest: int = 0) -> ITable:
@@ -691,7 +691,7 @@ class IStore(Interface):
         """
         Whether there is room for more to write.
 
-        @return: None if there is, or a Deferred that fires when there is again. It does not fail.
+        @return: C{None} if there is, or a Deferred that fires when there is again. It does not fail.
         """
 
 
@@ -776,7 +776,7 @@ class IHeld(Interface):
         """
         Undo it now rather than at the end of the extension. Another time this does nothing.
 
-        @return: None, or a Deferred that fires when it is undone.
+        @return: C{None}, or a Deferred that fires when it is undone.
         """
 
 
@@ -789,7 +789,7 @@ class IKeySources(Interface):
         """
         Ask C{find} for the key of an identity, after those that were added before.
 
-        @param mayWait: Whether it may return a Deferred or coroutine: DTLS alone asks it then.
+        @param mayWait: whether it may return a Deferred or coroutine: DTLS alone asks it then.
         """
 
 
@@ -1050,13 +1050,13 @@ class IExtensionContext(Interface):
         Call something whenever the broker comes past a hook point; see
         L{HookPoint.add<twisted_mqtt.hooks.points.HookPoint.add>}.
 
-        @param point: Its name, such as C{"client.connected"}.
-        @param publishRules: At C{client.check_acl} only: see
+        @param point: its name, such as C{"client.connected"}.
+        @param publishRules: at C{client.check_acl} only: see
             L{AccessPoint.add<twisted_mqtt.hooks.points.AccessPoint.add>}.
-        @param perPacket: Likewise.
+        @param perPacket: likewise.
 
-        @raise TypeError: The last two are given for another point.
-        @raise KeyError: There is no such point; the text names the nearest.
+        @raise TypeError: the last two are given for another point.
+        @raise KeyError: there is no such point; the text names the nearest.
         """
 
     def watch(
@@ -1096,7 +1096,7 @@ class IExtensionContext(Interface):
         Open a port that takes connections, see L{INode.listen}. At the end of the extension it is closed, and the
         connections that are left are ended.
 
-        @param name: What it is called; the extension's name by default.
+        @param name: what it is called; the extension's name by default.
         """
 
     def listenDatagrams(
@@ -1114,7 +1114,7 @@ class IExtensionContext(Interface):
         """
         Open a port that takes datagrams, see L{INode.listenDatagrams}.
 
-        @param name: What it is called; the extension's name by default.
+        @param name: what it is called; the extension's name by default.
         """
 
     def mount(service: str, path: str, resource: IResource) -> Deferred[IMount]:
@@ -1127,7 +1127,7 @@ class IExtensionContext(Interface):
         A table of the store, the extension's own: no other has one of this name. What is in it stays when the extension
         ends.
 
-        @raise ValueError: The name is none.
+        @raise ValueError: the name is none.
         """
 
     def counter(
@@ -1157,8 +1157,8 @@ class IExtensionContext(Interface):
         """
         Raise an alarm; closing the handle clears it.
 
-        @param name: What it is known by; there is one of a name at a time.
-        @param severity: Such as C{warning} or C{critical}.
+        @param name: what it is known by; there is one of a name at a time.
+        @param severity: such as C{warning} or C{critical}.
         """
 
     def subscribe(subscriber: Subscriber, subscription: Subscription) -> IHeld:
@@ -1176,22 +1176,22 @@ class IExtensionContext(Interface):
         """
         Call something again and again. A call that waits holds the next one up.
 
-        @param interval: Seconds between the beginnings of two calls.
-        @param now: Whether the first one is at once rather than after the interval.
+        @param interval: seconds between the beginnings of two calls.
+        @param now: whether the first one is at once rather than after the interval.
         """
 
     def run(work: Coroutine[Any, Any, object] | Deferred[Any], what: str = "") -> IHeld:
         """
         Let a coroutine run beside everything else. At the end of the extension it is cancelled.
 
-        @param what: What it does, for the log.
+        @param what: what it does, for the log.
         """
 
     def addCleanup(name: str, action: Callable[[], object]) -> IHeld:
         """
         Do something at the end of the extension, before what was registered earlier is undone.
 
-        @param name: What it is, for the log.
+        @param name: what it is, for the log.
         """
 
 
@@ -1210,7 +1210,7 @@ class IExtension(Interface):
         """
         Begin. It may be an C{async def}.
 
-        @return: None, or what is awaited until the extension works, and fails when it can't.
+        @return: C{None}, or what is awaited until the extension works, and fails when it can't.
         """
 
 

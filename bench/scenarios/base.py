@@ -65,15 +65,15 @@ class Outcome:
     """
     What one run measured.
 
-    @ivar value: The figure of the scenario, in its unit.
-    @ivar cpu: The broker's processor time for one operation, in microseconds.
-    @ivar busy: The broker's processor time by the clock: 1.0 is one core.
-    @ivar generator: The same of the generator. Where it is at 1.0 and the broker is not, the generator was measured.
-    @ivar others: The same of all other processes, which should be none.
-    @ivar interrupts: The same of the kernel's interrupts, which are not in any process's time.
-    @ivar lost: Messages that never arrived.
-    @ivar disordered: Messages or acknowledgements that arrived twice or out of order.
-    @ivar detail: Further figures of this scenario.
+    @ivar value: the figure of the scenario, in its unit.
+    @ivar cpu: the broker's processor time for one operation, in microseconds.
+    @ivar busy: the broker's processor time by the clock: 1.0 is one core.
+    @ivar generator: the same of the generator. Where it is at 1.0 and the broker is not, the generator was measured.
+    @ivar others: the same of all other processes, which should be none.
+    @ivar interrupts: the same of the kernel's interrupts, which are not in any process's time.
+    @ivar lost: messages that never arrived.
+    @ivar disordered: messages or acknowledgements that arrived twice or out of order.
+    @ivar detail: further figures of this scenario.
     """
 
     value: float
@@ -91,10 +91,10 @@ class Scenario(Protocol):
     """
     Something to measure.
 
-    @ivar name: What selects it on the command line.
-    @ivar title: The row of the report.
-    @ivar unit: Of the value.
-    @ivar higher: More is better.
+    @ivar name: what selects it on the command line.
+    @ivar title: the row of the report.
+    @ivar unit: of the value.
+    @ivar higher: more is better.
     """
 
     name: str
@@ -106,7 +106,7 @@ class Scenario(Protocol):
         """
         Measure a broker that was started for this run alone.
 
-        @raise Unsupported: It cannot do this.
+        @raise Unsupported: it cannot do this.
         """
 
 
@@ -141,7 +141,7 @@ class Stretch:
 
     def outcome(self, operations: int, value: float | None = None) -> Outcome:
         """
-        @param value: Other than operations a second.
+        @param value: other than operations a second.
         """
         return Outcome(
             value=operations / self.seconds if value is None else value,
@@ -178,7 +178,7 @@ class Total:
 
     def outcome(self) -> Outcome:
         """
-        @raise Stalled: Nothing was done in any of them.
+        @raise Stalled: nothing was done in any of them.
         """
         if not self.operations:
             raise Stalled("nothing came")

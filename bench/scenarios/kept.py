@@ -93,7 +93,7 @@ def publishUntil(turns: Turns, publishers: list[Publisher], end: float, limit: i
     """
     Publish until a time, or until so many are acknowledged.
 
-    @raise Stalled: Nothing is acknowledged any more.
+    @raise Stalled: nothing is acknowledged any more.
     """
     last, since = -1, time.perf_counter()
     while (now := time.perf_counter()) < end:

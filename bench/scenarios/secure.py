@@ -68,8 +68,8 @@ class Handshakes:
 
     def __init__(self, name: str, title: str, atOnce: int, resuming: bool = False) -> None:
         """
-        @param atOnce: Less than the backlog of any broker's listener, or connecting would wait.
-        @param resuming: Every client comes back with the session of its last connection.
+        @param atOnce: less than the backlog of any broker's listener, or connecting would wait.
+        @param resuming: every client comes back with the session of its last connection.
         """
         self.name = name
         self.title = title
@@ -108,8 +108,8 @@ class _Clients:
     """
     Some clients, each of which connects again as soon as it is done.
 
-    @ivar done: How many connections have come to an end as they should.
-    @ivar resumed: How many of them have resumed a session.
+    @ivar done: how many connections have come to an end as they should.
+    @ivar resumed: how many of them have resumed a session.
     """
 
     def __init__(self, address: TLSAddress, count: int, resuming: bool) -> None:
@@ -129,7 +129,7 @@ class _Clients:
         """
         Wait for something to happen, and do all of it once.
 
-        @raise Stalled: Nothing happens.
+        @raise Stalled: nothing happens.
         """
         ready = self._poll.poll(_PATIENCE)
         if not ready:

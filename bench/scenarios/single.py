@@ -107,7 +107,7 @@ class Connects:
 
     def __init__(self, name: str, title: str, atOnce: int) -> None:
         """
-        @param atOnce: Less than the backlog of any broker's listener, or connecting would wait.
+        @param atOnce: less than the backlog of any broker's listener, or connecting would wait.
         """
         self.name = name
         self.title = title

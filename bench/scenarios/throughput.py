@@ -41,7 +41,7 @@ class Wiring:
     """
     Publishers and receivers, connected and subscribed.
 
-    @ivar patience: Without any delivery for so many seconds, nothing more will come.
+    @ivar patience: without any delivery for so many seconds, nothing more will come.
     """
 
     turns: Turns
@@ -59,7 +59,7 @@ class Wiring:
         """
         Run until told otherwise.
 
-        @raise Stalled: Nothing has come for too long.
+        @raise Stalled: nothing has come for too long.
         """
         turns, publishers = self.turns, self.publishers
         progress, since = self.received(), time.perf_counter()

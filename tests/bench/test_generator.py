@@ -126,7 +126,7 @@ def drive(wiring: Wiring) -> tuple[int, int, int]:
     """
     Have everything published and what comes of it received.
 
-    @return: Received, lost, out of order.
+    @return: received, lost, out of order.
     """
     publisher = wiring.publishers[0]
     check = wiring.receivers[0].checks[0]

@@ -43,8 +43,8 @@ class Issued:
     """
     A certificate with its key, as files.
 
-    @ivar certfile: The path of the certificate.
-    @ivar keyfile: The path of its key.
+    @ivar certfile: the path of the certificate.
+    @ivar keyfile: the path of its key.
     """
 
     def __init__(self, folder: Path, name: str, certificate: x509.Certificate, key: _Key) -> None:
@@ -74,7 +74,7 @@ class Authority:
     """
     Issues certificates into a folder.
 
-    @ivar cafile: The path of its own certificate.
+    @ivar cafile: the path of its own certificate.
     """
 
     def __init__(self, folder: Path, name: str = "ca") -> None:
@@ -104,11 +104,11 @@ class Authority:
         """
         Issue a certificate for this machine's own address, or for a client.
 
-        @param name: What its files are called; its common name, without a subject.
-        @param begin: From when it holds, from now.
-        @param end: Until when.
-        @param long: With a key of RSA, which takes its time.
-        @param hosts: The names and addresses that it is for.
+        @param name: what its files are called; its common name, without a subject.
+        @param begin: from when it holds, from now.
+        @param end: until when.
+        @param long: with a key of RSA, which takes its time.
+        @param hosts: the names and addresses that it is for.
         """
         key = rsa.generate_private_key(65537, 2048) if long else ec.generate_private_key(ec.SECP256R1())
         now = datetime.now(UTC)
@@ -127,8 +127,8 @@ class Authority:
         """
         Write a revocation list.
 
-        @param end: Until when it holds, from now.
-        @return: Its path.
+        @param end: until when it holds, from now.
+        @return: its path.
         """
         now = datetime.now(UTC)
         builder = x509.CertificateRevocationListBuilder(self._name, now - 2 * _DAY, now + end)
@@ -151,7 +151,7 @@ def writeDHParameters(folder: Path) -> str:
     """
     Write Diffie-Hellman parameters.
 
-    @return: Their path.
+    @return: their path.
     """
     path = folder / "dh.pem"
     path.write_text(_SAMPLES["dhParameters"]())

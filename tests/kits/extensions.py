@@ -23,8 +23,8 @@ class Recorder:
     """
     An extension that notes what becomes of it.
 
-    @ivar starting: What C{start} does; what it returns is returned.
-    @ivar stopping: What C{stop} does, likewise.
+    @ivar starting: what C{start} does; what it returns is returned.
+    @ivar stopping: what C{stop} does, likewise.
     """
 
     def __init__(self, name: str, events: list[str], settings: object) -> None:
@@ -61,8 +61,8 @@ class RecorderMaker:
     """
     Makes L{Recorder}s.
 
-    @ivar starting: What the next one does when it starts.
-    @ivar made: All that were made.
+    @ivar starting: what the next one does when it starts.
+    @ivar made: all that were made.
     """
 
     description = "Notes what becomes of it"

@@ -23,12 +23,12 @@ class RecordingBroker:
     """
     What extensions rely on of L{twisted_mqtt.interfaces.IBroker}.
 
-    @ivar published: The messages, in order.
-    @ivar subscribed: What clients were subscribed to, in order: client identifier, filter, QoS, retain handling, trust;
+    @ivar published: the messages, in order.
+    @ivar subscribed: what clients were subscribed to, in order: client identifier, filter, QoS, retain handling, trust;
         and C{"retained"} where retained messages were to follow.
-    @ivar answer: What C{publish} returns.
-    @ivar counts: What C{stats} says, else nought.
-    @ivar heard: Whether anybody subscribed what is published.
+    @ivar answer: what C{publish} returns.
+    @ivar counts: what C{stats} says, else nought.
+    @ivar heard: whether anybody subscribed what is published.
     """
 
     nodeName = "node@127.0.0.1"

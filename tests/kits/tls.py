@@ -82,9 +82,9 @@ class Link:
     """
     A client and the server's end of its connection.
 
-    @ivar client: The client's TLS.
-    @ivar server: The server's TLS.
-    @ivar error: What the client could not accept, or was told.
+    @ivar client: the client's TLS.
+    @ivar server: the server's TLS.
+    @ivar error: what the client could not accept, or was told.
     """
 
     def __init__(self, factory: Any, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> None:
@@ -102,7 +102,7 @@ class Link:
         """
         Carry bytes until there are none.
 
-        @param step: So many at a time to the server; 0 for all at once.
+        @param step: so many at a time to the server; 0 for all at once.
         """
         for _ in range(1000):
             if not self._shaken:

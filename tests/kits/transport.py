@@ -134,12 +134,12 @@ class Site:
     """
     One port with its poller and reactor.
 
-    @ivar sockets: The clients' ends, closed at the end of the test.
+    @ivar sockets: the clients' ends, closed at the end of the test.
     """
 
     def __init__(self, factory: object = None, **transport: float) -> None:
         """
-        @param factory: Stands between the port and its protocols, where it is not L{Site.factory} that makes them.
+        @param factory: stands between the port and its protocols, where it is not L{Site.factory} that makes them.
         """
         self.reactor = TurnedReactor()
         self.poller = Poller(self.reactor, TwistedShell())
@@ -159,7 +159,7 @@ class Site:
 
     def dial(self, receiveBuffer: int | None = None) -> socket.socket:
         """
-        @return: A client's end, not yet accepted; it fails rather than waits for ever.
+        @return: a client's end, not yet accepted; it fails rather than waits for ever.
         """
         client = socket.socket()
         self.sockets.append(client)
@@ -171,7 +171,7 @@ class Site:
 
     def connect(self, receiveBuffer: int | None = None) -> tuple[socket.socket, Recorder]:
         """
-        @return: Both ends of a new connection.
+        @return: both ends of a new connection.
         """
         count = len(self.factory.built)
         client = self.dial(receiveBuffer)
@@ -219,7 +219,7 @@ def reset(client: socket.socket) -> None:
 
 def readAll(client: socket.socket, size: int) -> bytes:
     """
-    @return: So many bytes, or all until FIN.
+    @return: so many bytes, or all until FIN.
     """
     received = bytearray()
     while len(received) < size:
@@ -247,7 +247,7 @@ class SiteTestCase(SynchronousTestCase):
 
     def whileReading(self, client: socket.socket, size: int) -> bytes:
         """
-        @return: What the client reads up to C{size} or FIN, the site being turned meanwhile.
+        @return: what the client reads up to C{size} or FIN, the site being turned meanwhile.
         """
         result: list[bytes] = []
         reader = threading.Thread(target=lambda: result.append(readAll(client, size)))

@@ -33,7 +33,7 @@ class PresenceTests(SynchronousTestCase):
         """
         Let a client connect.
 
-        @return: The message about it.
+        @return: the message about it.
         """
         self.broker.hooks.clientConnected.run(Client(**changed), None)
         return self.broker.published.pop()
@@ -42,7 +42,7 @@ class PresenceTests(SynchronousTestCase):
         """
         Let a client go.
 
-        @return: The message about it.
+        @return: the message about it.
         """
         self.broker.hooks.clientDisconnected.run(Client(**changed), reason, None)
         return self.broker.published.pop()

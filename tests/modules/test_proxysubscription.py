@@ -25,7 +25,7 @@ class SubscriptionTests(SynchronousTestCase):
         """
         Let a client connect where these filters are configured.
 
-        @return: What it is subscribed to.
+        @return: what it is subscribed to.
         """
         settings = SubscriptionSettings(
             entries=tuple(ProxySubscription(topic=topic, qos=qos) for topic, qos in entries)

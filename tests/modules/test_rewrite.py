@@ -88,7 +88,7 @@ class RewriteTests(SynchronousTestCase):
         """
         Publish to a topic.
 
-        @return: What is routed.
+        @return: what is routed.
         """
         message: Message = self.broker.hooks.messagePublish.fold(Message(topic, b"payload", 1, True, system=system))
         return message
@@ -97,7 +97,7 @@ class RewriteTests(SynchronousTestCase):
         """
         Subscribe.
 
-        @return: To what.
+        @return: to what.
         """
         granted: list[SubscriptionRequest] = self.broker.hooks.clientSubscribe.fold(Client(), None, list(requests))
         return granted

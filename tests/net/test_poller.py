@@ -96,7 +96,7 @@ class PollerTests(SynchronousTestCase):
 
     def watch(self, onReady: Callable[[], object] = lambda: None) -> Watched:
         """
-        @return: A new descriptor below the poller.
+        @return: a new descriptor below the poller.
         """
         watched = Watched(self.poller, onReady)
         self.addCleanup(watched.close)

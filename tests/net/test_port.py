@@ -41,7 +41,7 @@ class PortTests(SiteTestCase):
 
     def listen(self, source: SocketSource, options: PortOptions | None = None) -> FastPort:
         """
-        @return: One more port of the site.
+        @return: one more port of the site.
         """
         port = FastPort(self.site.poller, source, self.site.factory, options)
         port.startListening()
@@ -263,7 +263,7 @@ class UNIXTests(SiteTestCase):
 
     def listen(self, mode: int = 0o600) -> FastPort:
         """
-        @return: A port at the path.
+        @return: a port at the path.
         """
         port = FastPort(self.site.poller, UNIXSocket(self.path, mode), self.site.factory)
         port.startListening()

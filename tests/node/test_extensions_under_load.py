@@ -40,8 +40,8 @@ class Client(Protocol):
     """
     An MQTT client that publishes as fast as it is acknowledged, or acknowledges what it gets.
 
-    @ivar acknowledged: How many of its messages were acknowledged, from the first on.
-    @ivar received: The numbers of the messages that it got, in order.
+    @ivar acknowledged: how many of its messages were acknowledged, from the first on.
+    @ivar received: the numbers of the messages that it got, in order.
     """
 
     def __init__(self, clientID: str, topicFilter: str = "") -> None:

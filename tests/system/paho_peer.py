@@ -28,7 +28,7 @@ def properties(packetType: int, **values: object) -> Properties:
     """
     Properties by Paho's names, such as C{MessageExpiryInterval=5}.
 
-    @param packetType: One of L{PacketTypes}.
+    @param packetType: one of L{PacketTypes}.
     """
     made: Properties = Properties(packetType)  # type: ignore[no-untyped-call]  # Paho's constructor has no annotations
     for name, value in values.items():
@@ -47,10 +47,10 @@ class Peer:
     """
     One client identifier, connected on entering and disconnected on leaving.
 
-    @ivar sessionPresent: What the last CONNACK said.
-    @ivar granted: The properties of the last CONNACK, by Paho's names.
-    @ivar ended: The reasons of the connections that ended, oldest first.
-    @ivar reasons: What the broker said to each message published, by packet identifier.
+    @ivar sessionPresent: what the last CONNACK said.
+    @ivar granted: the properties of the last CONNACK, by Paho's names.
+    @ivar ended: the reasons of the connections that ended, oldest first.
+    @ivar reasons: what the broker said to each message published, by packet identifier.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Peer:
         **connectProperties: Any,
     ) -> None:
         """
-        @param transport: By which of the broker's listeners it comes.
+        @param transport: by which of the broker's listeners it comes.
         """
         self._broker = broker
         self._port = broker.port if transport == "tcp" else broker.ports["listener.ws.external"]
@@ -107,7 +107,7 @@ class Peer:
         """
         Connect and wait until the broker accepts.
 
-        @raise AssertionError: If it refuses.
+        @raise AssertionError: if it refuses.
         """
         arguments: dict[str, Any] = {}
         if self._version == V5:
@@ -153,9 +153,9 @@ class Peer:
         """
         Subscribe and wait for SUBACK.
 
-        @param options: Those of L{SubscribeOptions}, and C{identifier} for a subscription identifier.
+        @param options: those of L{SubscribeOptions}, and C{identifier} for a subscription identifier.
 
-        @return: The reason code.
+        @return: the reason code.
         """
         if self._version == V5:
             identifier = options.pop("identifier", None)
@@ -170,7 +170,7 @@ class Peer:
         """
         Unsubscribe and wait for UNSUBACK.
 
-        @return: Its reason codes; there are none before 5.0.
+        @return: its reason codes; there are none before 5.0.
         """
         self.client.unsubscribe(topicFilter)
         reasons: list[int] = self._answers.get(timeout=PATIENCE)
@@ -180,7 +180,7 @@ class Peer:
         """
         Publish and wait until the broker has it, as far as C{qos} can tell.
 
-        @return: The reason code of its last acknowledgement.
+        @return: the reason code of its last acknowledgement.
         """
         arguments = {"properties": properties(PacketTypes.PUBLISH, **given)} if given else {}
         published = self.client.publish(topicName, payload, qos, retain, **arguments)
@@ -204,7 +204,7 @@ class Peer:
         """
         See that no message is on its way: one that is sent now is the next to come.
 
-        @param topicName: Matched by a subscription of this peer.
+        @param topicName: matched by a subscription of this peer.
         """
         mark = f"sentinel {next(_sentinels)}"
         sender.publish(topicName, mark)

@@ -33,7 +33,7 @@ class Program:
     """
     A running program and the lines that it has printed.
 
-    @ivar lines: Everything printed so far, on standard output and standard error alike.
+    @ivar lines: everything printed so far, on standard output and standard error alike.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Program:
         descriptors: Sequence[int] = (),
     ) -> None:
         """
-        @param descriptors: Open files that it inherits.
+        @param descriptors: open files that it inherits.
         """
         self.lines: list[str] = []
         self._changed = threading.Condition()
@@ -84,9 +84,9 @@ class Program:
         """
         Wait until C{count} lines hold C{pattern}.
 
-        @return: The matches, of all lines from the first on.
+        @return: the matches, of all lines from the first on.
 
-        @raise AssertionError: If the program ends before, or takes longer than C{patience} seconds.
+        @raise AssertionError: if the program ends before, or takes longer than C{patience} seconds.
         """
         sought = re.compile(pattern)
         deadline = time.monotonic() + patience
@@ -104,7 +104,7 @@ class Program:
         """
         Send the signal C{number}, unless the program has ended by itself, and wait for the end.
 
-        @return: Its exit status; negative if a signal ended it.
+        @return: its exit status; negative if a signal ended it.
         """
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -114,9 +114,9 @@ class Program:
         """
         Wait for the program to end by itself.
 
-        @return: Its exit status.
+        @return: its exit status.
 
-        @raise AssertionError: If it does not; it is killed then.
+        @raise AssertionError: if it does not; it is killed then.
         """
         try:
             status = self.process.wait(patience)
@@ -139,8 +139,8 @@ class Broker(Program):
     """
     A broker process.
 
-    @ivar host: Where it listens.
-    @ivar ports: The port of each listener by its key, such as C{"listener.tcp.external"}.
+    @ivar host: where it listens.
+    @ivar ports: the port of each listener by its key, such as C{"listener.tcp.external"}.
     """
 
     host = "127.0.0.1"
@@ -166,7 +166,7 @@ class Broker(Program):
         """
         Wait until C{listeners} listeners have been reported.
 
-        @raise AssertionError: If they are not; the process is ended then.
+        @raise AssertionError: if they are not; the process is ended then.
         """
         try:
             for match in self.waitFor(LISTENING, listeners):
@@ -180,7 +180,7 @@ class Broker(Program):
         """
         End it as an operator would, and see that it went in order.
 
-        @raise AssertionError: If it reported an error while it ran, or did not end by itself.
+        @raise AssertionError: if it reported an error while it ran, or did not end by itself.
         """
         status = self.end(number)
         # twistd, having stopped in order, ends by the signal that asked it to, so that its parent can tell.
@@ -207,8 +207,8 @@ def startTwistd(folder: Path, configuration: Mapping[str, object], listeners: in
     """
     Start C{twistd mqttbroker} from the tree and wait until it listens.
 
-    @param folder: Its working folder; the configuration file is written there.
-    @param listeners: How many listeners C{configuration} makes.
+    @param folder: its working folder; the configuration file is written there.
+    @param listeners: how many listeners C{configuration} makes.
     """
     file = folder / "mqttbroker.toml"
     file.write_text(toml(configuration))

@@ -42,7 +42,7 @@ def opened(broker: Broker, data: bytes = b"", source: str = "", listener: str = 
     """
     Open a connection and send C{data}.
 
-    @param source: The address to connect from.
+    @param source: the address to connect from.
     """
     link = socket.socket()
     link.settimeout(PATIENCE)

@@ -30,7 +30,7 @@ class Datagram(NamedTuple):
     """
     A message of CoAP.
 
-    @ivar options: Numbers and values, in ascending order of numbers.
+    @ivar options: numbers and values, in ascending order of numbers.
     """
 
     type: int
@@ -116,7 +116,7 @@ class Swarm:
     """
     So many sockets, each of which speaks with one server.
 
-    @ivar repeated: How often the server has sent again what it had been answered, too late for it.
+    @ivar repeated: how often the server has sent again what it had been answered, too late for it.
     """
 
     def __init__(self, address: tuple[str, int], count: int) -> None:
@@ -162,7 +162,7 @@ class Swarm:
         """
         Have each ask something, a few hundred at a time, and see that each is answered with C{code} at once.
 
-        @return: The answers.
+        @return: the answers.
         """
         answers: dict[int, Datagram] = {}
 

@@ -25,7 +25,7 @@ class GmqttPeer:
     """
     A gmqtt client, connected on entering and disconnected on leaving.
 
-    @ivar messages: What came, as (topic, payload, qos, properties).
+    @ivar messages: what came, as (topic, payload, qos, properties).
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class GmqttPeer:
         """
         Subscribe and wait for SUBACK.
 
-        @return: The reason code.
+        @return: the reason code.
         """
         self.client.subscribe(gmqtt.Subscription(topicFilter, qos=qos, **options))
         return (await self._granted.get())[0]

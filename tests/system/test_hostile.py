@@ -36,7 +36,7 @@ def opened(broker: Broker, data: bytes = b"", receiveBuffer: int = 0) -> socket.
     """
     Open a connection and send C{data}.
 
-    @param receiveBuffer: How much the kernel may hold for us; 0 for what is usual.
+    @param receiveBuffer: how much the kernel may hold for us; 0 for what is usual.
     """
     link = socket.socket()
     link.settimeout(PATIENCE)

@@ -40,7 +40,7 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
     """
     Run C{command} to its end, without the tree on the path.
 
-    @return: What it printed.
+    @return: what it printed.
     """
     inherited = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(

@@ -31,9 +31,9 @@ def mosquitto_pub(broker: Broker, *options: str, text: str | None = None) -> str
     """
     Run C{mosquitto_pub} to its end.
 
-    @param text: Its standard input.
+    @param text: its standard input.
 
-    @return: What it printed.
+    @return: what it printed.
     """
     command = ["mosquitto_pub", *address(broker), *options]
     done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=PATIENCE)

@@ -40,7 +40,7 @@ class Reloadable:
     """
     A broker, and the tables that its file was made of.
 
-    @ivar tables: May be changed; L{reload} writes them.
+    @ivar tables: may be changed; L{reload} writes them.
     """
 
     def __init__(self, folder: Path, tables: Mapping[str, Any] | None = None, listeners: int = 1) -> None:
@@ -60,7 +60,7 @@ class Reloadable:
         """
         Write the tables, and have the broker read them.
 
-        @return: How many changes there were, what waits for a restart, and problems. That extensions have read their
+        @return: how many changes there were, what waits for a restart, and problems. That extensions have read their
             files again is no change.
         """
         before = len(self.broker.lines)
@@ -272,7 +272,7 @@ def _waitForText(file: Path, pattern: str) -> str:
     """
     Wait until a log file holds something: a thread writes it, and makes it with its first line.
 
-    @return: All that it holds then.
+    @return: all that it holds then.
     """
     deadline = time.monotonic() + PATIENCE
     while True:

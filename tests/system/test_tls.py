@@ -43,7 +43,7 @@ class Secured:
         """
         Start it.
 
-        @param keys: Further keys of the listener with TLS.
+        @param keys: further keys of the listener with TLS.
         """
         secure = {
             "bind": "127.0.0.1:0",

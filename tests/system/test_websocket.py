@@ -146,7 +146,7 @@ def opened(port: int, receiveBuffer: int = 0) -> socket.socket:
     """
     A WebSocket by hand.
 
-    @param receiveBuffer: How much the kernel may hold for us; 0 for what is usual.
+    @param receiveBuffer: how much the kernel may hold for us; 0 for what is usual.
     """
     link = socket.socket()
     link.settimeout(PATIENCE)

@@ -162,7 +162,7 @@ class Peer:
         """
         Read what there is.
 
-        @return: Whether anything came.
+        @return: whether anything came.
         """
         if self.link is None or self.closed:
             return False

@@ -169,7 +169,7 @@ def parse(text: str) -> Line:
     """
     Read one packet line.
 
-    @raise ValueError: The line is not of the notation: the vector is wrong, not the broker.
+    @raise ValueError: the line is not of the notation: the vector is wrong, not the broker.
     """
     kind, *words = text.split()
     if kind not in KINDS:
@@ -458,7 +458,7 @@ def decode(data: bytes, version: int) -> Packet:
     """
     One whole packet that a server sent to a client of this protocol version.
 
-    @raise Malformed: No server may send this.
+    @raise Malformed: no server may send this.
     """
     kind = _NAMES.get(data[0] >> 4, "?")
     reader = _Reader(data[1:])

@@ -35,7 +35,7 @@ class Run:
         """
         Every step in turn.
 
-        @raise Failed: With the step and what came instead.
+        @raise Failed: with the step and what came instead.
         """
         step = ""
         try:

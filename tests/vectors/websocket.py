@@ -21,7 +21,7 @@ class FramedLink:
         """
         @param offered: the subprotocols that the client speaks, by commas.
 
-        @raise Failed: The server does not shake hands as RFC 6455 asks.
+        @raise Failed: the server does not shake hands as RFC 6455 asks.
         """
         self._link = link
         self._buffer = b""
@@ -68,7 +68,7 @@ class FramedLink:
         """
         What has come in binary frames; a closing frame is the end.
 
-        @raise Failed: Something came that is no whole, unmasked, binary message or no control frame.
+        @raise Failed: something came that is no whole, unmasked, binary message or no control frame.
         """
         if self._closed:
             return None

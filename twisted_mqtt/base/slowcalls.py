@@ -45,8 +45,8 @@ class SlowCalls:
     Whoever calls a callback reads C{perf_counter} before and after, if L{limit} is not 0, and calls L{held} if the
     difference is greater.
 
-    @ivar limit: The longest time that a callback may take, in seconds; 0 for any: then nothing is measured.
-    @ivar count: How often one took longer.
+    @ivar limit: the longest time that a callback may take, in seconds; 0 for any: then nothing is measured.
+    @ivar count: how often one took longer.
     """
 
     __slots__ = ("_quietUntil", "count", "limit")
@@ -60,8 +60,8 @@ class SlowCalls:
         """
         A callback has taken longer than L{limit}.
 
-        @param callback: It is logged by its name, at most once in L{LOG_INTERVAL} seconds.
-        @param where: What it was called for, such as a hook point.
+        @param callback: it is logged by its name, at most once in L{LOG_INTERVAL} seconds.
+        @param where: what it was called for, such as a hook point.
         """
         self.count += 1
         name = describe(callback)
@@ -82,7 +82,7 @@ class SlowCalls:
         """
         Measure each step of a coroutine, from where it goes on to where it waits again.
 
-        @return: A coroutine that does the same as C{steps}.
+        @return: a coroutine that does the same as C{steps}.
         """
         return _measured(steps, self, callback, where)
 

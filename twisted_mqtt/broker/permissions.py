@@ -32,9 +32,9 @@ class KnownPermission:
     What access rules have said to a client.
 
     @ivar access: C{"publish"} or C{"subscribe"}.
-    @ivar topic: Without the mount point.
-    @ivar verdict: What they have said.
-    @ivar seconds: For how many more it holds.
+    @ivar topic: without the mount point.
+    @ivar verdict: what they have said.
+    @ivar seconds: for how many more it holds.
     """
 
     __slots__ = ("access", "seconds", "topic", "verdict")

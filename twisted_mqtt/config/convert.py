@@ -28,13 +28,13 @@ class Conversion:
     """
     The reading of one source.
 
-    @ivar idle: Keys that were set and have no effect, each with the reason.
+    @ivar idle: keys that were set and have no effect, each with the reason.
     """
 
     def __init__(self, source: Source, root: type[Struct], elsewhere: Sequence[str] = ()) -> None:
         """
-        @param root: The structure of the whole tree.
-        @param elsewhere: Tables at the top of the tree that are read apart from it.
+        @param root: the structure of the whole tree.
+        @param elsewhere: tables at the top of the tree that are read apart from it.
         """
         self.source = source
         self.elsewhere = elsewhere
@@ -47,7 +47,7 @@ class Conversion:
         """
         A table as its structure.
 
-        @param filled: Values for fields that are no keys.
+        @param filled: values for fields that are no keys.
         @return: C{None} if a key that must be there is missing.
         """
         values = self.values(structure, raw, path, short)

@@ -18,8 +18,8 @@ class Difference(Struct, frozen=True):
     """
     One key that differs.
 
-    @ivar key: Its name in full.
-    @ivar since: From when on its new value holds.
+    @ivar key: its name in full.
+    @ivar since: from when on its new value holds.
     """
 
     key: str

@@ -270,7 +270,7 @@ def main(arguments: list[str]) -> None:
     """
     Write the reference.
 
-    @param arguments: The file to write; none for the usual one.
+    @param arguments: the file to write; none for the usual one.
     """
     path = arguments[0] if arguments else DEFAULT_PATH
     with open(path, "w", encoding="utf-8") as file:

@@ -19,15 +19,15 @@ class Entry(Struct, frozen=True, kw_only=True):
     """
     One key with its value.
 
-    @ivar key: Its name in full.
-    @ivar value: Its value as the broker uses it; C{"***"} for a secret.
-    @ivar written: The same as it would stand in the file.
-    @ivar default: What it would be if nobody said anything, as it would stand in the file; C{None} where it must be
+    @ivar key: its name in full.
+    @ivar value: its value as the broker uses it; C{"***"} for a secret.
+    @ivar written: the same as it would stand in the file.
+    @ivar default: what it would be if nobody said anything, as it would stand in the file; C{None} where it must be
         given.
-    @ivar place: Where it comes from; C{None} for the default.
-    @ivar since: From when on a change of it holds.
-    @ivar meaning: What it does, in a sentence or two.
-    @ivar noEffect: Why it changes nothing here; C{None} if it does.
+    @ivar place: where it comes from; C{None} for the default.
+    @ivar since: from when on a change of it holds.
+    @ivar meaning: what it does, in a sentence or two.
+    @ivar noEffect: why it changes nothing here; C{None} if it does.
     """
 
     key: str
@@ -44,7 +44,7 @@ def entries(settings: Settings, prefix: str = "") -> Iterator[Entry]:
     """
     The keys of settings with their values, also those that have their defaults.
 
-    @param prefix: A table, such as C{"zone.external"}, or a key; C{""} for all there are.
+    @param prefix: a table, such as C{"zone.external"}, or a key; C{""} for all there are.
     """
     for path, table, since in _tables(settings):
         yield from _within(settings, table, path, since, prefix)
@@ -54,7 +54,7 @@ def entryOf(settings: Settings, key: str) -> Entry:
     """
     One key.
 
-    @raise KeyError: There is no such key; the text names the nearest.
+    @raise KeyError: there is no such key; the text names the nearest.
     """
     for entry in entries(settings, key):
         if entry.key == key:
@@ -68,7 +68,7 @@ def valueOf(settings: Settings, key: str) -> Any:
     """
     The value of a key, a secret too; or a table, as its structure.
 
-    @raise KeyError: There is no such key or table; the text names the nearest.
+    @raise KeyError: there is no such key or table; the text names the nearest.
     """
     for path, table, _ in _tables(settings):
         if path and (key == path or key.startswith(f"{path}.")):

@@ -130,7 +130,7 @@ def _pairs(value: object, split: Callable[[str, str], tuple[str, str, str]]) -> 
     """
     The pairs of a TOML table, or of a text of items with an equals sign; C{"none"} has none.
 
-    @param split: Which equals sign counts: C{str.partition} or C{str.rpartition}.
+    @param split: which equals sign counts: C{str.partition} or C{str.rpartition}.
     """
     if isinstance(value, dict):
         return [(name, "=", item) for name, item in value.items()]

@@ -31,8 +31,8 @@ class Grammar(Generic[T]):
     """
     One way of writing values.
 
-    @ivar name: The short name that the reference shows.
-    @ivar wants: What would be right; completes the sentence "must be ...".
+    @ivar name: the short name that the reference shows.
+    @ivar wants: what would be right; completes the sentence "must be ...".
     """
 
     def __init__(self, name: str, wants: str, parse: Callable[[object], T], write: Callable[[T], str] = str) -> None:
@@ -45,7 +45,7 @@ class Grammar(Generic[T]):
         """
         Read a value.
 
-        @raise Unfit: Always with a message that says what would be right.
+        @raise Unfit: always with a message that says what would be right.
         """
         try:
             return self._parse(value)
@@ -63,7 +63,7 @@ def number(value: object) -> float:
     """
     A plain TOML number, or one written as text.
 
-    @raise Unfit: For a boolean, an infinity, and anything else.
+    @raise Unfit: for a boolean, an infinity, and anything else.
     """
     if isinstance(value, str):
         if not re.fullmatch(r"-?[0-9]{1,18}(\.[0-9]{1,30})?", value.strip()):
@@ -90,7 +90,7 @@ def natural(value: object, low: int = 0) -> int:
     """
     A whole number as part of a longer value.
 
-    @raise Unfit: Without advice: that of the whole value says more.
+    @raise Unfit: without advice: that of the whole value says more.
     """
     parsed = number(value)
     if not isinstance(parsed, int) or parsed < low:

@@ -34,7 +34,7 @@ class NoEffect(Struct, frozen=True):
     """
     The key is accepted, so that a configuration can be carried over, but changes nothing here.
 
-    @ivar why: Completes the sentence "has no effect: ...".
+    @ivar why: completes the sentence "has no effect: ...".
     """
 
     why: str
@@ -109,20 +109,20 @@ class Key:
     """
     One key of a table.
 
-    @ivar name: As written in the file.
-    @ivar attribute: As named in the structure; differs where the name is a Python keyword.
-    @ivar meaning: What it does, in a sentence or two without a closing full stop.
-    @ivar default: The value without the key; L{NODEFAULT} if the key must be there.
-    @ivar grammar: How a value, or each numbered item, is written; C{None} for tables.
-    @ivar table: The structure of the table, or of each named or numbered table; C{None} for values.
-    @ivar named: Whether it is a table of tables whose names the user chooses.
-    @ivar numbered: Whether the value is a numbered list.
-    @ivar entries: Whether its tables are the numbered keys beside it.
-    @ivar optional: Whether C{None} is a value, written C{"none"}.
-    @ivar short: The key for which a single value instead of the table stands.
-    @ivar aliases: Other names that are accepted.
-    @ivar noEffect: Why it changes nothing; C{None} if it does.
-    @ivar since: From when on a change of it holds; C{None} if that is said of its table.
+    @ivar name: as written in the file.
+    @ivar attribute: as named in the structure; differs where the name is a Python keyword.
+    @ivar meaning: what it does, in a sentence or two without a closing full stop.
+    @ivar default: the value without the key; L{NODEFAULT} if the key must be there.
+    @ivar grammar: how a value, or each numbered item, is written; C{None} for tables.
+    @ivar table: the structure of the table, or of each named or numbered table; C{None} for values.
+    @ivar named: whether it is a table of tables whose names the user chooses.
+    @ivar numbered: whether the value is a numbered list.
+    @ivar entries: whether its tables are the numbered keys beside it.
+    @ivar optional: whether C{None} is a value, written C{"none"}.
+    @ivar short: the key for which a single value instead of the table stands.
+    @ivar aliases: other names that are accepted.
+    @ivar noEffect: why it changes nothing; C{None} if it does.
+    @ivar since: from when on a change of it holds; C{None} if that is said of its table.
     """
 
     def __init__(self, field: msgspec.structs.FieldInfo, hint: Any, meaning: str, marks: list[Any]) -> None:

@@ -19,8 +19,8 @@ class Place(Struct, frozen=True):
     Where one value stands.
 
     @ivar kind: C{"file"} (or the tables of a program), C{"override"} or C{"environment"}.
-    @ivar name: The file or the variable, for a person.
-    @ivar line: The line of the file, where known.
+    @ivar name: the file or the variable, for a person.
+    @ivar line: the line of the file, where known.
     """
 
     kind: Kind
@@ -35,15 +35,15 @@ class Origin(Struct, frozen=True, eq=False, kw_only=True):
     """
     What settings were read from.
 
-    @ivar name: What to call it in messages.
-    @ivar path: The file, absolute; C{None} where there is none.
-    @ivar tables: What stands in place of a file, for settings that a program made.
-    @ivar environ: The variables of the environment that may say something.
-    @ivar registry: The extensions there are; C{None} for those that are installed.
-    @ivar found: Those that there were when the settings were read.
-    @ivar overrides: The file of the changes that were made at run time, absolute; C{None} where none are kept.
-    @ivar sections: The tables and keys at the top of the file.
-    @ivar places: Where each value comes from that is no default, by its key.
+    @ivar name: what to call it in messages.
+    @ivar path: the file, absolute; C{None} where there is none.
+    @ivar tables: what stands in place of a file, for settings that a program made.
+    @ivar environ: the variables of the environment that may say something.
+    @ivar registry: the extensions there are; C{None} for those that are installed.
+    @ivar found: those that there were when the settings were read.
+    @ivar overrides: the file of the changes that were made at run time, absolute; C{None} where none are kept.
+    @ivar sections: the tables and keys at the top of the file.
+    @ivar places: where each value comes from that is no default, by its key.
     """
 
     name: str

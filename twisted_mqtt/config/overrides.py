@@ -27,7 +27,7 @@ def overridesOf(path: str | None, environ: Mapping[str, str]) -> str:
     """
     The overrides file of a main file.
 
-    @param path: The main file; C{None} for a broker without one.
+    @param path: the main file; C{None} for a broker without one.
     """
     if path is None:
         return os.path.abspath(os.path.join(environ.get(f"{PREFIX}NODE__DATA_DIR", "data"), "overrides.toml"))
@@ -39,8 +39,8 @@ def readOverrides(file: str) -> dict[Path, object]:
     """
     The keys of an overrides file; none where there is no such file.
 
-    @raise OSError: It cannot be read.
-    @raise ValueError: It is not TOML, or not UTF-8.
+    @raise OSError: it cannot be read.
+    @raise ValueError: it is not TOML, or not UTF-8.
     """
     try:
         with open(file, "rb") as opened:
@@ -54,7 +54,7 @@ def writeOverrides(file: str, values: Mapping[Path, object]) -> None:
     Put other keys into an overrides file. Whoever reads it, also after a crash, sees those before or these. Only the
     broker's user may read it, for a value may be a secret. It blocks for as long as the disk takes.
 
-    @raise OSError: It cannot be written, and is as it was.
+    @raise OSError: it cannot be written, and is as it was.
     """
     folder = os.path.dirname(file)
     os.makedirs(folder, exist_ok=True)

@@ -17,11 +17,11 @@ class Problem(Struct, frozen=True):
     """
     One thing that is wrong.
 
-    @ivar file: The file, or the environment variable.
-    @ivar line: The line of the file, where known.
-    @ivar key: The whole key, with dots; C{""} if it is not about one.
-    @ivar value: What stands there; C{None} if it is not about a value.
-    @ivar message: What would be right.
+    @ivar file: the file, or the environment variable.
+    @ivar line: the line of the file, where known.
+    @ivar key: the whole key, with dots; C{""} if it is not about one.
+    @ivar value: what stands there; C{None} if it is not about a value.
+    @ivar message: what would be right.
     """
 
     file: str
@@ -43,7 +43,7 @@ class ConfigurationError(Exception):
     """
     A configuration cannot be used.
 
-    @ivar problems: Everything that is wrong with it.
+    @ivar problems: everything that is wrong with it.
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:

@@ -38,11 +38,11 @@ def readSettings(
     """
     Read the configuration: the file, over it what was changed at run time, over that the environment.
 
-    @param path: The file; C{None} for the defaults.
-    @param environ: The environment, such as C{os.environ}.
-    @param registry: The extensions there are; without one, those that are installed.
+    @param path: the file; C{None} for the defaults.
+    @param environ: the environment, such as C{os.environ}.
+    @param registry: the extensions there are; without one, those that are installed.
 
-    @raise ConfigurationError: It cannot be used; the error has all that is wrong.
+    @raise ConfigurationError: it cannot be used; the error has all that is wrong.
     """
     file = None if path is None else os.path.abspath(path)
     return _read(
@@ -63,7 +63,7 @@ def settingsFrom(
     Settings from Python, for a C{.tac} file or a test: the same tables and values as in the file. What is changed at
     run time is not kept: whoever made them makes them anew.
 
-    @raise ConfigurationError: They cannot be used.
+    @raise ConfigurationError: they cannot be used.
     """
     origin = Origin(name="the settings", tables=_copied(tables), environ=spokenTo(environ or {}), registry=registry)
     return _read(origin)
@@ -73,9 +73,9 @@ def readAgain(origin: Origin, overrides: Mapping[Path, object] | None = None) ->
     """
     Read settings again from where they came from.
 
-    @param overrides: What to take for the changes that were made at run time; without it, what the overrides file says.
+    @param overrides: what to take for the changes that were made at run time; without it, what the overrides file says.
 
-    @raise ConfigurationError: They cannot be used; the error has all that is wrong.
+    @raise ConfigurationError: they cannot be used; the error has all that is wrong.
     """
     return _read(origin, overrides)
 

@@ -77,7 +77,7 @@ class Registry(Generic[D]):
 
     def __init__(self, declarations: Iterable[D] = ()) -> None:
         """
-        @raise DeclarationError: Two extensions have the same name, or the same table.
+        @raise DeclarationError: two extensions have the same name, or the same table.
         """
         self._declarations: dict[str, D] = {}
         self._names: dict[str, str] = {}
@@ -88,7 +88,7 @@ class Registry(Generic[D]):
         """
         Add an extension.
 
-        @raise DeclarationError: There is one with the same name, or the same table.
+        @raise DeclarationError: there is one with the same name, or the same table.
         """
         names = (declaration.name, *declaration.aliases)
         for name in names:
@@ -133,7 +133,7 @@ def installed() -> Registry[IDeclaration]:
     """
     Find what is installed, afresh each time.
 
-    @raise DeclarationError: Two extensions have the same name, or the same table.
+    @raise DeclarationError: two extensions have the same name, or the same table.
     """
     return Registry(getPlugins(IDeclaration))
 
@@ -142,7 +142,7 @@ def structureOf(declaration: IDeclaration) -> type[Struct] | None:
     """
     The structure of an extension's table, with keys that can be read; None if it has no table.
 
-    @raise DeclarationError: It cannot be imported, or is no structure whose fields say how they are written.
+    @raise DeclarationError: it cannot be imported, or is no structure whose fields say how they are written.
     """
     try:
         structure = declaration.loadSettings()

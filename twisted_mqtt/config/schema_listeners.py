@@ -60,7 +60,7 @@ class Listener(PortSettings, frozen=True, kw_only=True):
     """
     What every kind of listener has.
 
-    @ivar name: The name its user gave it.
+    @ivar name: the name its user gave it.
     @ivar listenerKind: C{"tcp"}, C{"ssl"}, C{"ws"}, C{"wss"} or C{"unix"}.
     """
 

@@ -53,7 +53,7 @@ class Zone(Struct, frozen=True, kw_only=True):
     """
     C{[zone.<name>]}: the session and protocol options of the listeners that name the zone.
 
-    @ivar name: The zone's name.
+    @ivar name: the zone's name.
     """
 
     name: str = ""
@@ -144,6 +144,6 @@ class Zone(Struct, frozen=True, kw_only=True):
         """
         Whether clients without credentials come in.
 
-        @param onLoopback: Whether the listener can only be reached from this machine.
+        @param onLoopback: whether the listener can only be reached from this machine.
         """
         return onLoopback if self.allow_anonymous is None else self.allow_anonymous

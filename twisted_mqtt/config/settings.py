@@ -37,10 +37,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """
     The settings of a broker.
 
-    @ivar extensions: The tables of extensions by extension name.
-    @ivar startingExtensions: The names of the extensions that start with the broker, in order, in their short form.
-    @ivar origin: What they were read from.
-    @ivar warnings: What whoever reads the settings should tell the person who wrote them.
+    @ivar extensions: the tables of extensions by extension name.
+    @ivar startingExtensions: the names of the extensions that start with the broker, in order, in their short form.
+    @ivar origin: what they were read from.
+    @ivar warnings: what whoever reads the settings should tell the person who wrote them.
     """
 
     extensions: dict[str, Any] = {}
@@ -87,7 +87,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         """
         The options of a zone: what the zone says, else what holds for all, else the default.
 
-        @raise KeyError: There is no such zone.
+        @raise KeyError: there is no such zone.
         """
         try:
             return self.zone[name]
@@ -126,8 +126,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         """
         The table of an extension, with its defaults if the file has none.
 
-        @param name: The extension's name, in its short form.
-        @param structure: What it is known to be; another structure raises L{TypeError}.
+        @param name: the extension's name, in its short form.
+        @param structure: what it is known to be; another structure raises L{TypeError}.
         """
         table = self.extensions.get(name)
         if table is None:

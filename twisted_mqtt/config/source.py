@@ -50,9 +50,9 @@ class Source:
     """
     One tree of tables with the places of its keys.
 
-    @ivar tables: The tree.
-    @ivar problems: What is wrong with the syntax.
-    @ivar warnings: What was passed over.
+    @ivar tables: the tree.
+    @ivar problems: what is wrong with the syntax.
+    @ivar warnings: what was passed over.
     """
 
     def __init__(self, name: str) -> None:
@@ -68,7 +68,7 @@ class Source:
         """
         Where a key stands.
 
-        @return: The environment variable, or the file and the line of the key or of the table that holds it.
+        @return: the environment variable, or the file and the line of the key or of the table that holds it.
         """
         for length in range(len(path), 0, -1):
             if place := self._places.get(path[:length]):

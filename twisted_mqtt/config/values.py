@@ -23,9 +23,9 @@ class Bind(Struct, frozen=True):
     """
     Where a listener listens: a host and port, or the path of a UNIX socket.
 
-    @ivar host: A numeric address or a host name; C{""} for a UNIX socket.
+    @ivar host: a numeric address or a host name; C{""} for a UNIX socket.
     @ivar port: 0 lets the kernel choose.
-    @ivar path: The UNIX socket's path; C{""} for a host and port.
+    @ivar path: the UNIX socket's path; C{""} for a host and port.
     """
 
     host: str = ""
@@ -54,9 +54,9 @@ class RateLimit(Struct, frozen=True):
     """
     So many bytes or items in so many seconds, with room for a burst: the three figures of a token bucket.
 
-    @ivar amount: What may pass in C{seconds}.
-    @ivar seconds: The length of the window.
-    @ivar burst: What may pass at once after a pause.
+    @ivar amount: what may pass in C{seconds}.
+    @ivar seconds: the length of the window.
+    @ivar burst: what may pass at once after a pause.
     """
 
     amount: int
@@ -75,7 +75,7 @@ class FlappingPolicy(Struct, frozen=True):
     """
     When a client connects too often, and for how long it is then kept out.
 
-    @ivar threshold: More connections than this within C{window} seconds...
+    @ivar threshold: more connections than this within C{window} seconds...
     @ivar window: ...counted over this time...
     @ivar banned: ...ban the client for this many seconds.
     """
@@ -98,8 +98,8 @@ class AccessRule(Struct, frozen=True):
     """
     One line of a listener's address list.
 
-    @ivar allow: Whether the addresses it names come in.
-    @ivar network: The addresses; C{None} for all.
+    @ivar allow: whether the addresses it names come in.
+    @ivar network: the addresses; C{None} for all.
     """
 
     allow: bool
@@ -109,7 +109,7 @@ class AccessRule(Struct, frozen=True):
         """
         Whether this rule speaks about a peer.
 
-        @param host: The peer's numeric address.
+        @param host: the peer's numeric address.
         """
         if self.network is None:
             return True

@@ -24,9 +24,9 @@ def resolved(name: str, zone: Mapping[str, Any], mqtt: MQTT, top: Mapping[str, A
     """
     A zone with every option.
 
-    @param zone: What the zone itself says.
-    @param mqtt: What C{[mqtt]} says, with its defaults.
-    @param top: What stands at the top of the file.
+    @param zone: what the zone itself says.
+    @param mqtt: what C{[mqtt]} says, with its defaults.
+    @param top: what stands at the top of the file.
     """
     general = {key: getattr(mqtt, key) for key in FROM_MQTT}
     general.update((key, top[key]) for key in FROM_TOP if key in top)

@@ -211,6 +211,6 @@ class Counters:
         """
         Copy all counts.
 
-        @return: By name, in alphabetical order.
+        @return: by name, in alphabetical order.
         """
         return {name: getattr(self, attribute) for name, attribute in ATTRIBUTES.items()}

@@ -62,8 +62,8 @@ class Held:
     """
     One thing that an extension has registered.
 
-    @ivar kind: What it is, in a word or two, such as C{"callback"}.
-    @ivar detail: Which one, such as the name of a hook point; may be empty.
+    @ivar kind: what it is, in a word or two, such as C{"callback"}.
+    @ivar detail: which one, such as the name of a hook point; may be empty.
     """
 
     __slots__ = ("_holder", "_undo", "detail", "isOver", "kind")
@@ -77,9 +77,9 @@ class Held:
         isOver: Callable[[], bool] | None = None,
     ) -> None:
         """
-        @param holder: Those that are not closed, by their identity; this one joins them.
-        @param undo: Undoes what was registered; may return a Deferred or coroutine.
-        @param isOver: Says whether somebody else has undone it.
+        @param holder: those that are not closed, by their identity; this one joins them.
+        @param undo: undoes what was registered; may return a Deferred or coroutine.
+        @param isOver: says whether somebody else has undone it.
         """
         self.isOver = isOver
         self.kind = kind
@@ -99,7 +99,7 @@ class Held:
         """
         It has done what it was for, and there is nothing to undo.
 
-        @return: Whether it was held until now.
+        @return: whether it was held until now.
         """
         return self._holder.pop(id(self), None) is not None
 
@@ -120,12 +120,12 @@ class ExtensionContext:
     """
     What one extension is given, from its start to its end.
 
-    @ivar name: The extension's name.
-    @ivar broker: The broker.
-    @ivar node: The node.
-    @ivar log: A logger of the extension's own.
-    @ivar clock: Measures time, and calls later.
-    @ivar preSharedKeys: Where sources of pre-shared keys are added.
+    @ivar name: the extension's name.
+    @ivar broker: the broker.
+    @ivar node: the node.
+    @ivar log: a logger of the extension's own.
+    @ivar clock: measures time, and calls later.
+    @ivar preSharedKeys: where sources of pre-shared keys are added.
     """
 
     def __init__(self, name: str, extension: IExtension, broker: IBroker, node: INode) -> None:
@@ -154,12 +154,12 @@ class ExtensionContext:
         """
         Undo something at the end, unless the handle was closed before.
 
-        @param kind: What it is, for the log.
-        @param detail: Which one.
-        @param undo: Undoes it; may return a Deferred or coroutine.
-        @param isOver: Says whether somebody else has undone it.
+        @param kind: what it is, for the log.
+        @param detail: which one.
+        @param undo: undoes it; may return a Deferred or coroutine.
+        @param isOver: says whether somebody else has undone it.
 
-        @raise ExtensionEnded: The extension has ended.
+        @raise ExtensionEnded: the extension has ended.
         """
         self.check()
         if len(self._held) >= self._looked:
@@ -407,9 +407,9 @@ class ExtensionContext:
         """
         Undo what is still registered, the last first; after that nothing can be registered any more.
 
-        @param timeout: For how many seconds each is waited for.
+        @param timeout: for how many seconds each is waited for.
 
-        @return: What was swept, for the log: an entry for each kind. What fails is logged, and the rest goes on.
+        @return: what was swept, for the log: an entry for each kind. What fails is logged, and the rest goes on.
         """
         self._ended = True
         swept: dict[str, list[str]] = {}
@@ -428,7 +428,7 @@ class ExtensionContext:
         """
         See that something can still be registered.
 
-        @raise ExtensionEnded: The extension has ended.
+        @raise ExtensionEnded: the extension has ended.
         """
         if self._ended:
             raise ExtensionEnded(f"the extension {self.name} has ended")
@@ -449,7 +449,7 @@ class ExtensionContext:
         """
         Hold something that had to be waited for, or undo it where the extension has ended meanwhile.
 
-        @raise ExtensionEnded: It has.
+        @raise ExtensionEnded: it has.
         """
         if self._ended:
             self._do(undo, ())
@@ -459,7 +459,7 @@ class ExtensionContext:
         """
         Call something of the extension, and log where it fails.
 
-        @return: None, or a Deferred that fires when what the extension waits for is over; it does not fail.
+        @return: C{None}, or a Deferred that fires when what the extension waits for is over; it does not fail.
         """
         try:
             outcome = action(*args)
@@ -474,7 +474,7 @@ class ExtensionContext:
         """
         Hold something that is under way, and log where it fails.
 
-        @return: Its handle, and what fires when it is over; that does not fail.
+        @return: its handle, and what fires when it is over; that does not fail.
         """
         over: Deferred[None] = Deferred()
 

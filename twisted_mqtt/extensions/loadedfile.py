@@ -29,8 +29,8 @@ class Changes(Struct, frozen=True):
     """
     What differs from the configuration.
 
-    @ivar loaded: Runs although the configuration does not name it, in the order in which it was loaded.
-    @ivar unloaded: Does not run although the configuration names it.
+    @ivar loaded: runs although the configuration does not name it, in the order in which it was loaded.
+    @ivar unloaded: does not run although the configuration names it.
     """
 
     loaded: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ class Changes(Struct, frozen=True):
         """
         What is to run.
 
-        @param named: What the configuration names, in order.
+        @param named: what the configuration names, in order.
         """
         return list(dict.fromkeys([*(name for name in named if name not in self.unloaded), *self.loaded]))
 
@@ -76,7 +76,7 @@ class LoadedFile:
         """
         Read what was kept; nothing, where there is no file.
 
-        @raise LoadedFileError: It cannot be read.
+        @raise LoadedFileError: it cannot be read.
         """
         try:
             text = self._path.read_text(encoding="utf-8")
@@ -100,7 +100,7 @@ class LoadedFile:
         """
         Keep what differs. It waits for the disk.
 
-        @raise LoadedFileError: It cannot be written; what was kept before is still there.
+        @raise LoadedFileError: it cannot be written; what was kept before is still there.
         """
         lines = [*(f"{name}." for name in changes.loaded), *(f"-{name}." for name in changes.unloaded)]
         text = "".join(f"{line}\n" for line in lines)

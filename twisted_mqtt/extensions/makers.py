@@ -27,16 +27,16 @@ class ExtensionMaker:
             table="greeter", settings="greeter.extension:GreeterSettings",
         )
 
-    @ivar name: What the extension is called, without a prefix.
-    @ivar description: What it does, in a few words.
-    @ivar table: Where its keys stand in the configuration, with dots; C{""} if it has none.
-    @ivar aliases: Other names for it.
-    @ivar short: The key for which a single value stands in place of the table.
-    @ivar distribution: The distribution that it comes in; its version is the extension's.
-    @ivar requires: The extensions that must run while this one does.
-    @ivar necessary: Whether the broker must not run without it: where one of those does not start, the broker does not.
-    @ivar always: Whether it starts with every broker, before all others.
-    @ivar gateway: Whether it lets clients in: then it starts after those that do not, and stops before them.
+    @ivar name: what the extension is called, without a prefix.
+    @ivar description: what it does, in a few words.
+    @ivar table: where its keys stand in the configuration, with dots; C{""} if it has none.
+    @ivar aliases: other names for it.
+    @ivar short: the key for which a single value stands in place of the table.
+    @ivar distribution: the distribution that it comes in; its version is the extension's.
+    @ivar requires: the extensions that must run while this one does.
+    @ivar necessary: whether the broker must not run without it: where one of those does not start, the broker does not.
+    @ivar always: whether it starts with every broker, before all others.
+    @ivar gateway: whether it lets clients in: then it starts after those that do not, and stops before them.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class ExtensionMaker:
         gateway: bool = False,
     ) -> None:
         """
-        @param target: The class of the extension, C{"package.module:Class"}. It is called with the extension's
+        @param target: the class of the extension, C{"package.module:Class"}. It is called with the extension's
             settings, or with nothing if it has no table.
-        @param settings: The structure of its table, C{"package.module:Struct"}, which is imported only where the
+        @param settings: the structure of its table, C{"package.module:Struct"}, which is imported only where the
             configuration names the extension or its table.
-        @param distribution: Without one, that of the package in C{target}.
+        @param distribution: without one, that of the package in C{target}.
 
-        @raise ValueError: There is a table without settings, or settings without a table.
+        @raise ValueError: there is a table without settings, or settings without a table.
         """
         if bool(table) != bool(settings):
             raise ValueError(f"{name}: a table and the structure of its settings go together")
@@ -99,7 +99,7 @@ class ExtensionMaker:
         """
         Make the extension.
 
-        @param settings: The extension's table of the configuration; C{None} if it has none.
+        @param settings: the extension's table of the configuration; C{None} if it has none.
         """
         kind = _named(self._target)
         extension: IExtension = kind() if settings is None else kind(settings)

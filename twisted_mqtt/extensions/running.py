@@ -50,16 +50,16 @@ class Installed:
     """
     One installed extension.
 
-    @ivar name: What it is called.
-    @ivar description: What it does.
-    @ivar version: Its version.
-    @ivar distribution: What is installed to have it.
-    @ivar state: How it is.
-    @ivar error: Why it does not run, where it has failed.
-    @ivar requires: The extensions that must run while it does.
-    @ivar necessary: Whether the broker must not run without it.
-    @ivar gateway: Whether it lets clients in.
-    @ivar settings: The settings that it was started with; C{None} if it has none, or does not run.
+    @ivar name: what it is called.
+    @ivar description: what it does.
+    @ivar version: its version.
+    @ivar distribution: what is installed to have it.
+    @ivar state: how it is.
+    @ivar error: why it does not run, where it has failed.
+    @ivar requires: the extensions that must run while it does.
+    @ivar necessary: whether the broker must not run without it.
+    @ivar gateway: whether it lets clients in.
+    @ivar settings: the settings that it was started with; C{None} if it has none, or does not run.
     """
 
     name: str
@@ -108,7 +108,7 @@ class Extensions:
 
     Changes are made one after the other: whoever asks while one is under way waits for it.
 
-    @ivar changes: What was loaded and unloaded for good while the broker ran, unlike what the configuration says.
+    @ivar changes: what was loaded and unloaded for good while the broker ran, unlike what the configuration says.
     """
 
     def __init__(
@@ -122,11 +122,11 @@ class Extensions:
         readAgain: Callable[[str], object] | None = None,
     ) -> None:
         """
-        @param settingsOf: The table of an extension, by its name, as it is at present; C{None} where the configuration
+        @param settingsOf: the table of an extension, by its name, as it is at present; C{None} where the configuration
             has none.
-        @param makers: Finds what is installed, afresh each time.
-        @param keep: Keeps C{changes} across restarts; L{LoadedFileError} where it can't.
-        @param readAgain: Reads the table of an extension again, so that C{settingsOf} says what stands there now; it
+        @param makers: finds what is installed, afresh each time.
+        @param keep: keeps C{changes} across restarts; L{LoadedFileError} where it can't.
+        @param readAgain: reads the table of an extension again, so that C{settingsOf} says what stands there now; it
             may return a Deferred or coroutine. What it raises is why the extension cannot be reloaded.
         """
         self.changes = Changes() if changes is None else changes
@@ -185,7 +185,7 @@ class Extensions:
         What is to run, in the order in which it is to start: what runs in every broker, then what the configuration
         names and what was loaded for good, without what was unloaded for good; gateways last.
 
-        @param named: What the configuration names.
+        @param named: what the configuration names.
         """
         registry = self._registry()
         names = [maker.name for maker in registry if maker.always]
@@ -209,9 +209,9 @@ class Extensions:
         """
         Start an extension, and first those that it requires.
 
-        @param keep: Whether it is to start with the broker from now on.
+        @param keep: whether it is to start with the broker from now on.
 
-        @return: Fires with what to tell whoever asked; fails with L{ExtensionError} if there is no such extension,
+        @return: fires with what to tell whoever asked; fails with L{ExtensionError} if there is no such extension,
             if it is running already, and if it does not start.
         """
         return self._inTurn(lambda: self._load(name, keep))
@@ -220,9 +220,9 @@ class Extensions:
         """
         Stop an extension. The clients of a gateway are told and sent away.
 
-        @param keep: Whether it is not to start with the broker from now on.
+        @param keep: whether it is not to start with the broker from now on.
 
-        @return: Fires with what to tell whoever asked; fails with L{ExtensionError} if it is not running, if another
+        @return: fires with what to tell whoever asked; fails with L{ExtensionError} if it is not running, if another
             that runs requires it, and if the broker must not run without it. An extension that fails while it stops
             counts as stopped, and the failure is logged.
         """
@@ -232,7 +232,7 @@ class Extensions:
         """
         Read the table of an extension again, and L{restart} it with that.
 
-        @return: As that of L{restart}.
+        @return: as that of L{restart}.
         """
 
         async def reload() -> str:
@@ -251,7 +251,7 @@ class Extensions:
         stopped before and started after it. One that the broker must not run without, and whose settings are as they
         were, reads its files again instead, so that there is no time without it.
 
-        @return: Fires with what to tell whoever asked; fails with L{ExtensionError}. If its settings are at fault,
+        @return: fires with what to tell whoever asked; fails with L{ExtensionError}. If its settings are at fault,
             it goes on as it was; if it does not start with them, it is started with those that it had.
         """
         return self._inTurn(lambda: self._restart(name))
@@ -260,7 +260,7 @@ class Extensions:
         """
         Have an extension read its files again, if it is running and has any.
 
-        @return: Fires with whether it has; fails as the extension fails, which then goes on by what was read before.
+        @return: fires with whether it has; fails as the extension fails, which then goes on by what was read before.
         """
 
         async def refresh() -> bool:
@@ -277,7 +277,7 @@ class Extensions:
         Start several extensions, in this order; one that runs already is passed over. One that does not start is
         logged, there is an alarm for it, and the next one is started.
 
-        @return: Fires when all have been tried; fails with L{ExtensionError} where one does not start that the broker
+        @return: fires when all have been tried; fails with L{ExtensionError} where one does not start that the broker
             must not run without. After that no other is started: a broker without, say, the extension that knows its
             users must not let anybody in.
         """
@@ -299,7 +299,7 @@ class Extensions:
         """
         Stop all that are running: gateways first, and the last started first.
 
-        @return: Fires when none is running; does not fail.
+        @return: fires when none is running; does not fail.
         """
 
         async def each() -> None:
@@ -354,7 +354,7 @@ class Extensions:
         """
         Make an extension of its settings as they are now.
 
-        @raise ExtensionError: It cannot be made.
+        @raise ExtensionError: it cannot be made.
         """
         maker = self._registry().find(name)
         if maker is None:
@@ -395,8 +395,8 @@ class Extensions:
         """
         Start an extension and what it requires.
 
-        @param asked: The name by which whoever asks knows it.
-        @param waiting: Those that are waiting for it.
+        @param asked: the name by which whoever asks knows it.
+        @param waiting: those that are waiting for it.
         """
         plain = self.plainName(name)
         if plain in self._running:
@@ -465,7 +465,7 @@ class Extensions:
         """
         Stop an extension, and first all that need it.
 
-        @return: Those others, in the order in which they were stopped.
+        @return: those others, in the order in which they were stopped.
         """
         stopped: list[str] = []
         for other in self._requiring(name):
@@ -484,7 +484,7 @@ class Extensions:
         """
         Go back to the settings with which an extension has worked.
 
-        @raise ExtensionError: It does not start with those either.
+        @raise ExtensionError: it does not start with those either.
         """
         name = former.maker.name
         try:

@@ -51,7 +51,7 @@ class _Chain(Generic[_ValueT]):
     """
     What remains of one run through a hook point.
 
-    @ivar _awaited: Where the answer of the callback that is being waited for goes; an answer that brings any other
+    @ivar _awaited: where the answer of the callback that is being waited for goes; an answer that brings any other
         list comes too late.
     """
 
@@ -77,8 +77,8 @@ class _Chain(Generic[_ValueT]):
         value: _ValueT,
     ) -> None:
         """
-        @param callbacks: Those not yet called.
-        @param callback: The one that was called last.
+        @param callbacks: those not yet called.
+        @param callback: the one that was called last.
         """
         self._point = point
         self._callbacks = callbacks
@@ -95,7 +95,7 @@ class _Chain(Generic[_ValueT]):
         """
         Go on from the last callback's answer.
 
-        @return: The value in the end; a L{Deferred} of it if a callback has to wait.
+        @return: the value in the end; a L{Deferred} of it if a callback has to wait.
         """
         if self._advance(answer):
             return self._value
@@ -106,7 +106,7 @@ class _Chain(Generic[_ValueT]):
         """
         Go as far as possible without waiting.
 
-        @return: Whether that was to the end.
+        @return: whether that was to the end.
         """
         while True:
             if isinstance(answer, CoroutineType):
@@ -145,7 +145,7 @@ class _Chain(Generic[_ValueT]):
         """
         Take note of an answer that no longer waits.
 
-        @return: Whether it ends the chain.
+        @return: whether it ends the chain.
         """
         raise NotImplementedError
 

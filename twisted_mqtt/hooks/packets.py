@@ -24,16 +24,16 @@ class PacketContext:
     """
     A packet of a client, while hook points are fired for it.
 
-    @ivar client: Who sent it.
+    @ivar client: who sent it.
     @ivar kind: C{"connect"}, C{"will"} (the will of a CONNECT), C{"auth"}, C{"publish"}, C{"subscribe"} or
         C{"unsubscribe"}, whatever the client's protocol calls that.
-    @ivar topic: Of a message, as the client named it: without its mount point; else empty.
-    @ivar payload: Of a message.
-    @ivar qos: Of a message, or of the subscription that C{client.check_acl} is asked about.
-    @ivar retain: Of a message.
-    @ivar properties: Of the packet; C{None} for none.
-    @ivar request: The subscription that C{client.check_acl} is asked about, with its options; else C{None}.
-    @ivar rememberable: Whether what C{client.check_acl} says of this packet holds for others with the same topic too.
+    @ivar topic: of a message, as the client named it: without its mount point; else empty.
+    @ivar payload: of a message.
+    @ivar qos: of a message, or of the subscription that C{client.check_acl} is asked about.
+    @ivar retain: of a message.
+    @ivar properties: of the packet; C{None} for none.
+    @ivar request: the subscription that C{client.check_acl} is asked about, with its options; else C{None}.
+    @ivar rememberable: whether what C{client.check_acl} says of this packet holds for others with the same topic too.
     """
 
     __slots__ = (
@@ -100,7 +100,7 @@ def during(packet: PacketContext | None, call: Callable[[*_Ts], _T], *args: *_Ts
     """
     Call something on behalf of a packet: it is L{thisPacket} while the call lasts.
 
-    @return: What C{call} returns.
+    @return: what C{call} returns.
     """
     token = _current.set(packet)
     try:

@@ -68,7 +68,7 @@ class Registration:
     """
     One callback on one point, as it was added.
 
-    @ivar call: What the chain calls: the action itself, or the action behind its filter and with its own arguments.
+    @ivar call: what the chain calls: the action itself, or the action behind its filter and with its own arguments.
     """
 
     __slots__ = ("action", "args", "call", "filter", "owner", "priority")
@@ -137,10 +137,10 @@ class HookPoint:
     """
     One place in the broker where callbacks may be added.
 
-    @ivar callbacks: What to call, in order; empty when nobody is interested, which callers test before they call.
+    @ivar callbacks: what to call, in order; empty when nobody is interested, which callers test before they call.
         The tuple is replaced on every change, so a chain that is running is not disturbed.
-    @ivar failures: How many callbacks raised, failed, answered nonsense or did not answer in time.
-    @ivar timeouts: How many of those did not answer in time.
+    @ivar failures: how many callbacks raised, failed, answered nonsense or did not answer in time.
+    @ivar timeouts: how many of those did not answer in time.
     """
 
     __slots__ = ("_hooks", "_quietUntil", "_registrations", "callbacks", "failures", "name", "timeouts")
@@ -198,12 +198,12 @@ class HookPoint:
         """
         Call something whenever the broker comes past this point.
 
-        @param action: It is called with the point's arguments and then C{args}; it may be an C{async def}.
-        @param priority: Higher ones are called first, equal ones in the order in which they were added.
-        @param filter: Called with the point's arguments; C{action} is passed over when it says no.
-        @param args: Further arguments for C{action}.
+        @param action: it is called with the point's arguments and then C{args}; it may be an C{async def}.
+        @param priority: higher ones are called first, equal ones in the order in which they were added.
+        @param filter: called with the point's arguments; C{action} is passed over when it says no.
+        @param args: further arguments for C{action}.
 
-        @raise HookExists: This action is here already.
+        @raise HookExists: this action is here already.
         """
         self._add(Registration(action, priority, filter, tuple(args)))
 
@@ -217,7 +217,7 @@ class HookPoint:
         """
         Take an action away; chains that are running still call it.
 
-        @return: Whether it was here.
+        @return: whether it was here.
         """
         kept = [registration for registration in self._registrations if registration.action != action]
         found = len(kept) < len(self._registrations)
@@ -332,9 +332,9 @@ class FoldPoint(HookPoint, Generic[_V, _E, *_Ts]):
     """
     A point that passes a value from callback to callback; each may keep, change or settle it.
 
-    @ivar accepts: Whether a new value may follow an old one. What is not acceptable is the callback's failure, so
+    @ivar accepts: whether a new value may follow an old one. What is not acceptable is the callback's failure, so
         that a callback which carelessly returns something cannot put nonsense into the broker.
-    @ivar refusal: Makes the value that stands when a callback fails. Only points that decide have one; at the
+    @ivar refusal: makes the value that stands when a callback fails. Only points that decide have one; at the
         others the value stays as it was and the chain goes on.
     """
 
@@ -391,7 +391,7 @@ class FoldPoint(HookPoint, Generic[_V, _E, *_Ts]):
         the value alone, a new value or C{OK(value)} to change it, L{STOP} or C{STOP(value)} to have the last word,
         or a L{Deferred} or coroutine of one of these.
 
-        @return: The value in the end; a L{Deferred} of it when a callback had to wait. It does not fail: a callback
+        @return: the value in the end; a L{Deferred} of it when a callback had to wait. It does not fail: a callback
             that fails is logged and counted. Cancelling it ends the chain.
         """
         return self._fold(args[:-1], args[-1])
@@ -426,9 +426,9 @@ class FoldPoint(HookPoint, Generic[_V, _E, *_Ts]):
         """
         Work out what an answer does to the value.
 
-        @param answer: What C{callback} answered; not a L{Deferred}.
+        @param answer: what C{callback} answered; not a L{Deferred}.
 
-        @return: Whether the chain ends here, and the value from here on.
+        @return: whether the chain ends here, and the value from here on.
         """
         ended = False
         if isinstance(answer, Failure):
@@ -452,7 +452,7 @@ class AccessPoint(FoldPoint[Verdict, Never, "IClient", str, str]):
     C{client.check_acl}. What its callbacks say of a client, an access and a topic is remembered for C{acl_cache_ttl};
     a callback for which that is wrong, or that knows more beforehand, says so when it is added.
 
-    @ivar publishRules: For each callback, in their order, what says what it answers a client that publishes; C{None}
+    @ivar publishRules: for each callback, in their order, what says what it answers a client that publishes; C{None}
         where one of them has not told.
     """
 
@@ -475,15 +475,15 @@ class AccessPoint(FoldPoint[Verdict, Never, "IClient", str, str]):
         """
         Ask something whether a client may publish or subscribe: see L{HookPoint.add}.
 
-        @param publishRules: Given a client, it returns the L{TopicRules<twisted_mqtt.core.topicrules.TopicRules>} by
+        @param publishRules: given a client, it returns the L{TopicRules<twisted_mqtt.core.topicrules.TopicRules>} by
             which C{action} goes when that client publishes, or C{None} if it can't tell beforehand. If all callbacks
             can tell, none of them is called for a message: the core goes by the rules. When they change,
             C{forgetPermissions} of the broker has them read again.
-        @param perPacket: Whether the answer depends on more than the client, the access and the topic: on the payload,
+        @param perPacket: whether the answer depends on more than the client, the access and the topic: on the payload,
             the QoS, the time of day. Then nothing is remembered of which C{action} has been asked, and each message
             asks again.
 
-        @raise HookExists: This action is here already.
+        @raise HookExists: this action is here already.
         @raise ValueError: C{publishRules} and C{perPacket} or C{filter} contradict each other.
         """
         if publishRules is not None and (perPacket or filter is not None):
@@ -501,11 +501,11 @@ class Hooks:
     """
     All hook points of one broker, each an attribute and an item by its dotted name.
 
-    @ivar clock: What measures how long callbacks wait; without one they may wait for ever.
-    @ivar timeout: For how many seconds a callback may wait that is called for no client; 0 is no limit. For a client
+    @ivar clock: what measures how long callbacks wait; without one they may wait for ever.
+    @ivar timeout: for how many seconds a callback may wait that is called for no client; 0 is no limit. For a client
         it is C{hook_timeout} of its zone.
-    @ivar slow: Who is told of callbacks that hold the reactor for too long.
-    @ivar changed: Called with a point whose callbacks have changed, so that the broker can pass by those without any.
+    @ivar slow: who is told of callbacks that hold the reactor for too long.
+    @ivar changed: called with a point whose callbacks have changed, so that the broker can pass by those without any.
     """
 
     def __init__(self, clock: IReactorTime | None = None, timeout: float = 10.0, slow: SlowCalls | None = None) -> None:
@@ -573,7 +573,7 @@ class Hooks:
             """
             Tell of a point that does not exist.
 
-            @raise AttributeError: Always; the text names the nearest point.
+            @raise AttributeError: always; the text names the nearest point.
             """
             near = get_close_matches(name, self.__dict__.get("_attributes", ()), 1, 0.4)
             hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -587,7 +587,7 @@ class Hooks:
         """
         Find a point by its dotted name.
 
-        @raise KeyError: There is none; the text names the nearest.
+        @raise KeyError: there is none; the text names the nearest.
         """
         point = self._points.get(_ALIASES.get(name, name))
         if point is None:
@@ -619,10 +619,10 @@ class Hooks:
         """
         Add a callback to the point of that name: L{HookPoint.add}.
 
-        @param publishRules: At C{client.check_acl} only: L{AccessPoint.add}.
-        @param perPacket: Likewise.
+        @param publishRules: at C{client.check_acl} only: L{AccessPoint.add}.
+        @param perPacket: likewise.
 
-        @raise TypeError: The last two are given for another point.
+        @raise TypeError: the last two are given for another point.
         """
         found = self[point]
         if publishRules is None and not perPacket:
@@ -650,7 +650,7 @@ class Hooks:
         Run a point by name.
 
         @return: L{OK}, or L{STOP} if a callback ended the chain; a L{Deferred} of one of these.
-        @raise TypeError: The point passes a value along.
+        @raise TypeError: the point passes a value along.
         """
         found = self[point]
         if not isinstance(found, RunPoint):
@@ -661,10 +661,10 @@ class Hooks:
         """
         Pass a value through a point by name.
 
-        @param acc: The value.
+        @param acc: the value.
 
-        @return: The value in the end, or a L{Deferred} of it.
-        @raise TypeError: The point only tells.
+        @return: the value in the end, or a L{Deferred} of it.
+        @raise TypeError: the point only tells.
         """
         found = self[point]
         if not isinstance(found, FoldPoint):

@@ -41,8 +41,8 @@ class Answer(Generic[_T]):
     """
     An answer that says what becomes of the chain: L{OK}, L{STOP}, or one of these called with a value.
 
-    @ivar ends: Whether no further callback is asked.
-    @ivar value: The new value; C{None} leaves the old one.
+    @ivar ends: whether no further callback is asked.
+    @ivar value: the new value; C{None} leaves the old one.
     """
 
     __slots__ = ("_word", "ends", "value")
@@ -105,10 +105,10 @@ class Verdict:
     The value of C{client.check_acl}: may this client do this? L{ALLOW} and L{DENY} are verdicts; L{Allow} and L{Deny}
     make one that says more. A verdict is true if it allows.
 
-    @ivar allowed: Whether the client may.
-    @ivar reason: The MQTT 5 reason code of a refusal; 0 for none.
-    @ivar text: Why, for a person: the reason string of the answer, where the client wants to have one.
-    @ivar pause: For how many seconds nothing more is taken from the client.
+    @ivar allowed: whether the client may.
+    @ivar reason: the MQTT 5 reason code of a refusal; 0 for none.
+    @ivar text: why, for a person: the reason string of the answer, where the client wants to have one.
+    @ivar pause: for how many seconds nothing more is taken from the client.
     """
 
     __slots__ = ("allowed", "pause", "reason", "text")
@@ -177,9 +177,9 @@ class Allow(Verdict):
 
     def __init__(self, pause: float = 0.0) -> None:
         """
-        @param pause: For how many seconds nothing more is taken from the client.
+        @param pause: for how many seconds nothing more is taken from the client.
 
-        @raise ValueError: It is no time that can be waited.
+        @raise ValueError: it is no time that can be waited.
         """
         super().__init__(True, 0, "", _pauseOf(pause))
 
@@ -193,12 +193,12 @@ class Deny(Verdict):
 
     def __init__(self, reason: str | int = reasons.NOT_AUTHORIZED, text: str = "", pause: float = 0.0) -> None:
         """
-        @param reason: By name or code, one that a PUBACK or a SUBACK can carry: C{"not_authorized"},
+        @param reason: by name or code, one that a PUBACK or a SUBACK can carry: C{"not_authorized"},
             C{"quota_exceeded"}, C{"payload_format_invalid"}, ...
-        @param text: Why, for a person. Only a client of MQTT 5 that wants to have it gets to see it.
-        @param pause: For how many seconds nothing more is taken from the client.
+        @param text: why, for a person. Only a client of MQTT 5 that wants to have it gets to see it.
+        @param pause: for how many seconds nothing more is taken from the client.
 
-        @raise ValueError: The reason is none of these, or the pause is no time that can be waited.
+        @raise ValueError: the reason is none of these, or the pause is no time that can be waited.
         """
         code = _REFUSAL_CODES.get(reason, -1) if isinstance(reason, str) else reason
         if isinstance(code, bool) or code not in _REFUSALS:
@@ -257,13 +257,13 @@ class SessionLimits:
     """
     Limits of one client's session instead of those of its zone; C{None} leaves the zone's.
 
-    @ivar maxPacketSize: Of packets from the client, in bytes.
+    @ivar maxPacketSize: of packets from the client, in bytes.
     @ivar maxInflight: QoS 1 and 2 messages on their way to it; 0 for what the protocol allows.
-    @ivar maxQueue: Messages that wait for it; 0 for any number.
+    @ivar maxQueue: messages that wait for it; 0 for any number.
     @ivar maxSubscriptions: 0 for any number.
-    @ivar publishRate: How many messages are taken from it: C{RateLimit(count, seconds)}.
-    @ivar upgradeQoS: Whether messages come to it with the QoS of the subscription.
-    @ivar sessionExpiry: For how many seconds its session outlives the connection.
+    @ivar publishRate: how many messages are taken from it: C{RateLimit(count, seconds)}.
+    @ivar upgradeQoS: whether messages come to it with the QoS of the subscription.
+    @ivar sessionExpiry: for how many seconds its session outlives the connection.
     """
 
     __slots__ = (
@@ -316,18 +316,18 @@ class AuthResult:
     here when the chain has ended; with a wrong value the client is refused and the fault is logged.
 
     @ivar result: C{"success"}, or why not: one of L{REASONS} by name or by code.
-    @ivar isSuperuser: Whether no access rule applies to the client.
-    @ivar anonymous: Whether the client was let in without credentials.
-    @ivar mountpoint: The prefix of all its topics.
-    @ivar data: Authentication Data for the last step of an enhanced authentication.
-    @ivar properties: Further properties for the CONNACK.
-    @ivar clientID: The client identifier; an MQTT 5 client is told of it.
-    @ivar username: The user name that later callbacks and the access rules see.
-    @ivar topicTree: The name of the topic tree that its session is in.
-    @ivar cleanStart: Whether it begins with a new session.
-    @ivar session: Limits of its session.
-    @ivar reasonString: Why, for a person.
-    @ivar serverReference: The server that the client is to use instead, with C{"use_another_server"} or
+    @ivar isSuperuser: whether no access rule applies to the client.
+    @ivar anonymous: whether the client was let in without credentials.
+    @ivar mountpoint: the prefix of all its topics.
+    @ivar data: authentication Data for the last step of an enhanced authentication.
+    @ivar properties: further properties for the CONNACK.
+    @ivar clientID: the client identifier; an MQTT 5 client is told of it.
+    @ivar username: the user name that later callbacks and the access rules see.
+    @ivar topicTree: the name of the topic tree that its session is in.
+    @ivar cleanStart: whether it begins with a new session.
+    @ivar session: limits of its session.
+    @ivar reasonString: why, for a person.
+    @ivar serverReference: the server that the client is to use instead, with C{"use_another_server"} or
         C{"server_moved"}.
     """
 
@@ -437,9 +437,9 @@ class Challenge:
 
     It becomes an AUTH packet, and ends the chain. The client's reply comes to the same point, with C{state}.
 
-    @ivar data: The Authentication Data of the AUTH packet.
-    @ivar properties: Further properties for it.
-    @ivar state: What the callback wants to be given again with the client's reply.
+    @ivar data: the Authentication Data of the AUTH packet.
+    @ivar properties: further properties for it.
+    @ivar state: what the callback wants to be given again with the client's reply.
     """
 
     __slots__ = ("data", "properties", "state")

@@ -63,9 +63,9 @@ class SysTopics(Service):
         nodes: Callable[[], Sequence[str]] | None = None,
     ) -> None:
         """
-        @param interval: Seconds between publications of version, nodes, statistics and metrics; 0 is never.
-        @param heartbeat: Seconds between publications of uptime and date; 0 is never.
-        @param nodes: Names the nodes of the cluster; without it there is this one.
+        @param interval: seconds between publications of version, nodes, statistics and metrics; 0 is never.
+        @param heartbeat: seconds between publications of uptime and date; 0 is never.
+        @param nodes: names the nodes of the cluster; without it there is this one.
         """
         self._broker = broker
         self._nodes: Callable[[], Sequence[str]] = (lambda: (broker.nodeName,)) if nodes is None else nodes

@@ -55,8 +55,8 @@ _pollers: WeakKeyDictionary[object, Poller] = WeakKeyDictionary()
 
 def pollerOf(reactor: object) -> Poller:
     """
-    @param reactor: Provides C{IReactorFDSet} and C{IReactorTime}.
-    @return: The one poller of a reactor.
+    @param reactor: provides C{IReactorFDSet} and C{IReactorTime}.
+    @return: the one poller of a reactor.
     """
     poller = _pollers.get(reactor)
     if poller is None:
@@ -66,7 +66,7 @@ def pollerOf(reactor: object) -> Poller:
 
 def canBeFast(reactor: object) -> bool:
     """
-    @return: Whether a L{Poller} can work below a reactor.
+    @return: whether a L{Poller} can work below a reactor.
     """
     return HAVE_EPOLL and IReactorFDSet.providedBy(reactor)
 
@@ -84,7 +84,7 @@ class FastServerEndpoint:
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """
-        @return: A L{Deferred} that has fired with a L{FastPort}, or failed with L{CannotListenError}.
+        @return: a L{Deferred} that has fired with a L{FastPort}, or failed with L{CannotListenError}.
         """
         return execute(self._listen, protocolFactory)
 
@@ -98,8 +98,8 @@ def tcpEndpoint(
     reactor: object, port: int, interface: str = "", options: PortOptions | None = None
 ) -> IStreamServerEndpoint:
     """
-    @param interface: An IPv4 or IPv6 address.
-    @return: An endpoint of the fast transport where there can be one; else Twisted's, which knows the backlog alone of
+    @param interface: an IPv4 or IPv6 address.
+    @return: an endpoint of the fast transport where there can be one; else Twisted's, which knows the backlog alone of
         the options.
     """
     if canBeFast(reactor):
@@ -113,7 +113,7 @@ def unixEndpoint(
     reactor: object, path: str, mode: int = 0o666, options: PortOptions | None = None
 ) -> IStreamServerEndpoint:
     """
-    @return: As L{tcpEndpoint}, for a UNIX socket.
+    @return: as L{tcpEndpoint}, for a UNIX socket.
     """
     if canBeFast(reactor):
         return FastServerEndpoint(pollerOf(reactor), UNIXSocket(path, mode), options)
@@ -124,8 +124,8 @@ def adoptedEndpoint(
     reactor: object, listening: socket.socket, options: PortOptions | None = None
 ) -> IStreamServerEndpoint:
     """
-    @param listening: A socket that somebody else has opened; it is the endpoint's from now on.
-    @return: As L{tcpEndpoint}, for that socket.
+    @param listening: a socket that somebody else has opened; it is the endpoint's from now on.
+    @return: as L{tcpEndpoint}, for that socket.
     """
     if canBeFast(reactor):
         return FastServerEndpoint(pollerOf(reactor), AdoptedSocket(listening), options)

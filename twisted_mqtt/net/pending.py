@@ -35,8 +35,8 @@ class Sink(Protocol):
 
 def sendSome(receiver: Sink, data: bytes) -> int:
     """
-    @return: How many bytes the socket took, which may be none.
-    @raise OSError: If it is broken.
+    @return: how many bytes the socket took, which may be none.
+    @raise OSError: if it is broken.
     """
     try:
         return receiver.send(data)
@@ -53,15 +53,15 @@ class PendingOutput:
     """
     Chunks to be sent in order. Made when a socket is full, dropped when it is empty: most connections have none.
 
-    @ivar size: How many bytes there are.
+    @ivar size: how many bytes there are.
     """
 
     __slots__ = ("_chunks", "_offset", "size")
 
     def __init__(self, chunks: Iterable[bytes], sent: int = 0) -> None:
         """
-        @param chunks: None of them empty.
-        @param sent: How many bytes of them have been sent already.
+        @param chunks: none of them empty.
+        @param sent: how many bytes of them have been sent already.
         """
         self._chunks = deque(chunks)
         # Of the first chunk, already sent: cheaper than cutting it.
@@ -82,8 +82,8 @@ class PendingOutput:
         """
         Send what the socket takes at once.
 
-        @return: How many bytes that was, which may be none.
-        @raise OSError: If it is broken.
+        @return: how many bytes that was, which may be none.
+        @raise OSError: if it is broken.
         """
         chunks = self._chunks
         first = memoryview(chunks[0])[self._offset :]

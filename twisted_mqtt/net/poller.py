@@ -65,10 +65,10 @@ class Poller:
     """
     The ready sockets of one reactor.
 
-    @ivar turnEnded: Called in order at the end of each turn; what they write leaves in this turn. Outside a turn they
+    @ivar turnEnded: called in order at the end of each turn; what they write leaves in this turn. Outside a turn they
         are not called: who has something to write then arranges for its own C{callLater}.
-    @ivar inTurn: Whether L{turnEnded} is going to be called.
-    @ivar hurried: Whether somebody beside the network has something to do: while this is so, a turn ends with the
+    @ivar inTurn: whether L{turnEnded} is going to be called.
+    @ivar hurried: whether somebody beside the network has something to do: while this is so, a turn ends with the
         socket at hand. It may be set by any thread.
     """
 
@@ -156,7 +156,7 @@ class Poller:
         """
         Watch a descriptor no longer. To be called while it is still open.
 
-        @param closing: It is closed next, and nobody had it before this process.
+        @param closing: it is closed next, and nobody had it before this process.
         """
         # Closing does it, and saves a system call, but for a forked process that holds a copy. One that executes
         # another program at once does not: accepted sockets are closed there.
@@ -290,13 +290,13 @@ class Poller:
 
     def fileno(self) -> int:
         """
-        @return: The descriptor the reactor polls.
+        @return: the descriptor the reactor polls.
         """
         return self._epoll.fileno()
 
     def logPrefix(self) -> str:
         """
-        @return: What stands before a line logged from here.
+        @return: what stands before a line logged from here.
         """
         return "poller"
 

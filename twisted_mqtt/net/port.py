@@ -39,7 +39,7 @@ class FastPort:
     """
     An C{IListeningPort} whose connections are L{FastConnection}s.
 
-    @ivar accepted: How many connections it has accepted.
+    @ivar accepted: how many connections it has accepted.
     """
 
     __slots__ = (
@@ -89,7 +89,7 @@ class FastPort:
         """
         Open the socket, and accept.
 
-        @raise CannotListenError: If the address is taken, forbidden, or not ours.
+        @raise CannotListenError: if the address is taken, forbidden, or not ours.
         """
         if self._socket is not None:
             raise RuntimeError(f"{self!r} listens already")
@@ -106,7 +106,7 @@ class FastPort:
         """
         Accept no more, and close the socket. Connections stay.
 
-        @return: A L{Deferred} that has fired.
+        @return: a L{Deferred} that has fired.
         """
         self._close()
         return succeed(None)
@@ -119,7 +119,7 @@ class FastPort:
 
     def getHost(self) -> Any:
         """
-        @return: The address listened on.
+        @return: the address listened on.
         """
         if self._socket is None:
             raise RuntimeError("This port does not listen")

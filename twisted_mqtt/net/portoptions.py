@@ -9,13 +9,13 @@ class TransportOptions:
     """
     How the connections of a port behave; one object for all of them.
 
-    @ivar highWater: With more bytes pending than this, a streaming producer is paused.
-    @ivar lowWater: With no more than this, it is resumed.
-    @ivar sendTimeout: Seconds in which some of the pending output must have left, or the connection is aborted; 0 waits
+    @ivar highWater: with more bytes pending than this, a streaming producer is paused.
+    @ivar lowWater: with no more than this, it is resumed.
+    @ivar sendTimeout: seconds in which some of the pending output must have left, or the connection is aborted; 0 waits
         for ever.
-    @ivar closeTimeout: The same while closing, when pending output is all that keeps the connection.
-    @ivar lingerTimeout: Seconds in which the peer must have answered our FIN with its own.
-    @ivar connections: How many are open now, those that linger among them; they count themselves.
+    @ivar closeTimeout: the same while closing, when pending output is all that keeps the connection.
+    @ivar lingerTimeout: seconds in which the peer must have answered our FIN with its own.
+    @ivar connections: how many are open now, those that linger among them; they count themselves.
     """
 
     __slots__ = ("closeTimeout", "connections", "highWater", "lingerTimeout", "lowWater", "sendTimeout")
@@ -47,11 +47,11 @@ class PortOptions:
     How a port listens. What concerns its connections is set on the listening socket: they inherit it without a system
     call.
 
-    @ivar backlog: How many connections the kernel completes before they are accepted.
-    @ivar receiveBuffer: Bytes; C{None} leaves the kernel to tune it.
-    @ivar sendBuffer: The same.
-    @ivar acceptsPerTurn: How many connections are accepted before those that are open have their turn again.
-    @ivar transport: How the connections behave.
+    @ivar backlog: how many connections the kernel completes before they are accepted.
+    @ivar receiveBuffer: bytes; C{None} leaves the kernel to tune it.
+    @ivar sendBuffer: the same.
+    @ivar acceptsPerTurn: how many connections are accepted before those that are open have their turn again.
+    @ivar transport: how the connections behave.
     """
 
     __slots__ = (

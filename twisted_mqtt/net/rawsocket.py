@@ -24,9 +24,9 @@ class RawSocket:
 
     def __init__(self, fileno: int) -> None:
         """
-        @param fileno: Of a connected socket; it is this object's from now on.
+        @param fileno: of a connected socket; it is this object's from now on.
 
-        @raise OSError: It is none.
+        @raise OSError: it is none.
         """
         os.set_blocking(fileno, False)
         self._fileno = fileno
@@ -34,7 +34,7 @@ class RawSocket:
 
     def fileno(self) -> int:
         """
-        @return: The descriptor; -1 once it is closed.
+        @return: the descriptor; -1 once it is closed.
         """
         return self._fileno
 
@@ -46,7 +46,7 @@ class RawSocket:
 
     def send(self, data: bytes | memoryview) -> int:
         """
-        @return: How many bytes the socket took.
+        @return: how many bytes the socket took.
         """
         return os.write(self._fileno, data)
 
@@ -58,9 +58,9 @@ class RawSocket:
 
     def handle(self) -> SocketType:
         """
-        @return: The socket in Python's own type, for everything else. It is not to be closed.
+        @return: the socket in Python's own type, for everything else. It is not to be closed.
 
-        @raise OSError: It is closed.
+        @raise OSError: it is closed.
         """
         if self._handle is None:
             self._handle = SocketType(fileno=self._fileno)

@@ -23,19 +23,19 @@ class Shell(Protocol):
 
     def reason(self, kind: int, error: OSError | None) -> Any:
         """
-        @return: The C{Failure} that tells a protocol why its connection is gone.
+        @return: the C{Failure} that tells a protocol why its connection is gone.
         """
 
     def raised(self, culprit: str) -> Any:
         """
         Log the exception being handled.
 
-        @return: It, as a C{Failure}.
+        @return: it, as a C{Failure}.
         """
 
     def address(self, name: object) -> Any:
         """
-        @return: The C{IAddress} of what C{getpeername} or C{getsockname} gave.
+        @return: the C{IAddress} of what C{getpeername} or C{getsockname} gave.
         """
 
 

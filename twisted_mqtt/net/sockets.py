@@ -23,8 +23,8 @@ class SocketSource(Protocol):
 
     def open(self, options: PortOptions) -> socket.socket:
         """
-        @return: A socket that listens.
-        @raise CannotListenError: If it cannot.
+        @return: a socket that listens.
+        @raise CannotListenError: if it cannot.
         """
 
     def closed(self) -> None:
@@ -36,7 +36,7 @@ class SocketSource(Protocol):
 @dataclass(frozen=True)
 class TCPSocket:
     """
-    @ivar interface: An IPv4 or IPv6 address; empty is every IPv4 one, C{::} every address of both kinds.
+    @ivar interface: an IPv4 or IPv6 address; empty is every IPv4 one, C{::} every address of both kinds.
     """
 
     port: int
@@ -84,8 +84,8 @@ class TCPSocket:
 @dataclass(frozen=True)
 class UNIXSocket:
     """
-    @ivar path: Where the socket appears; one that a dead process has left there is replaced.
-    @ivar mode: Who may connect.
+    @ivar path: where the socket appears; one that a dead process has left there is replaced.
+    @ivar mode: who may connect.
     """
 
     path: str
@@ -140,7 +140,7 @@ class UNIXSocket:
 @dataclass(frozen=True)
 class AdoptedSocket:
     """
-    @ivar listening: A socket that somebody else has opened, such as the service manager.
+    @ivar listening: a socket that somebody else has opened, such as the service manager.
     """
 
     listening: socket.socket

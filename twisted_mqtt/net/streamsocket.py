@@ -32,8 +32,8 @@ class StreamSocket:
 
     def __init__(self, poller: Poller, accepted: RawSocket, peerName: object) -> None:
         """
-        @param accepted: Connected.
-        @param peerName: As C{accept} gave it.
+        @param accepted: connected.
+        @param peerName: as C{accept} gave it.
         """
         self._poller = poller
         self._socket: RawSocket | None = accepted
@@ -41,25 +41,25 @@ class StreamSocket:
 
     def getPeer(self) -> Any:
         """
-        @return: The address of the other side; known even when the connection is lost.
+        @return: the address of the other side; known even when the connection is lost.
         """
         return self._poller.shell.address(self._peerName)
 
     def getHost(self) -> Any:
         """
-        @return: The address of this side; known until C{connectionLost} has returned.
+        @return: the address of this side; known until C{connectionLost} has returned.
         """
         return self._poller.shell.address(self._open().handle().getsockname())
 
     def getHandle(self) -> object:
         """
-        @return: The socket, or C{None} when it is closed.
+        @return: the socket, or C{None} when it is closed.
         """
         return None if self._socket is None else self._socket.handle()
 
     def getTcpNoDelay(self) -> bool:
         """
-        @return: Whether small writes leave at once.
+        @return: whether small writes leave at once.
         """
         return bool(self._open().handle().getsockopt(IPPROTO_TCP, TCP_NODELAY))
 
@@ -76,7 +76,7 @@ class StreamSocket:
 
     def getTcpKeepAlive(self) -> bool:
         """
-        @return: Whether the kernel probes an idle peer.
+        @return: whether the kernel probes an idle peer.
         """
         return bool(self._open().handle().getsockopt(SOL_SOCKET, SO_KEEPALIVE))
 
@@ -89,8 +89,8 @@ class StreamSocket:
 
     def _open(self) -> RawSocket:
         """
-        @return: The socket.
-        @raise OSError: If it is closed.
+        @return: the socket.
+        @raise OSError: if it is closed.
         """
         if self._socket is None:
             raise OSError(EBADF, "The connection is closed")
@@ -98,14 +98,14 @@ class StreamSocket:
 
     def _pendingError(self) -> OSError | None:
         """
-        @return: What went wrong since the socket was last used.
+        @return: what went wrong since the socket was last used.
         """
         code = self._open().handle().getsockopt(SOL_SOCKET, SO_ERROR)
         return OSError(code, strerror(code)) if code else None
 
     def _peerHasFinished(self) -> bool:
         """
-        @return: Whether nothing is left to come from the peer. What did come instead is thrown away.
+        @return: whether nothing is left to come from the peer. What did come instead is thrown away.
         """
         try:
             return not self._open().recv(RECEIVE_AT_ONCE)
@@ -116,7 +116,7 @@ class StreamSocket:
 
     def _unread(self, limit: int) -> list[bytes]:
         """
-        @return: What the peer has sent up to now, or the first of it.
+        @return: what the peer has sent up to now, or the first of it.
         """
         chunks: list[bytes] = []
         size = 0
@@ -133,7 +133,7 @@ class StreamSocket:
 
     def _sendFIN(self) -> bool:
         """
-        @return: Whether there was still somebody to send it to.
+        @return: whether there was still somebody to send it to.
         """
         try:
             self._open().handle().shutdown(SHUT_WR)
@@ -143,7 +143,7 @@ class StreamSocket:
 
     def _closeSocket(self, reset: bool) -> None:
         """
-        @param reset: Send RST rather than FIN.
+        @param reset: send RST rather than FIN.
         """
         closing = self._socket
         if closing is None:

@@ -41,10 +41,10 @@ class FastConnection(StreamSocket):
     There is no C{IHalfCloseableProtocol}: a peer that sends FIN is gone for the protocol, while output still pending is
     flushed to it.
 
-    @ivar protocol: Who receives; may be exchanged. C{None} once it has been told that the connection is lost.
-    @ivar connected: Whether what is written may still arrive.
-    @ivar disconnecting: Whether the protocol has asked for the end.
-    @ivar disconnected: Whether the protocol has been told of it.
+    @ivar protocol: who receives; may be exchanged. C{None} once it has been told that the connection is lost.
+    @ivar connected: whether what is written may still arrive.
+    @ivar disconnecting: whether the protocol has asked for the end.
+    @ivar disconnected: whether the protocol has been told of it.
     """
 
     __slots__ = (
@@ -69,8 +69,8 @@ class FastConnection(StreamSocket):
 
     def __init__(self, poller: Poller, accepted: RawSocket, peerName: object, options: TransportOptions) -> None:
         """
-        @param accepted: Connected.
-        @param peerName: As C{accept} gave it.
+        @param accepted: connected.
+        @param peerName: as C{accept} gave it.
         """
         StreamSocket.__init__(self, poller, accepted, peerName)
         self._options = options

@@ -22,8 +22,8 @@ _DONE = Failure(ConnectionDone())
 
 def addressOf(name: object) -> IAddress:
     """
-    @param name: What C{accept}, C{getpeername} or C{getsockname} gave.
-    @return: The same as Twisted's transports would show it.
+    @param name: what C{accept}, C{getpeername} or C{getsockname} gave.
+    @return: the same as Twisted's transports would show it.
     """
     if isinstance(name, tuple):
         if len(name) == 2:

@@ -50,7 +50,7 @@ class MemoryListening:
     """
     A port in memory, which nothing comes to but what a test gives it.
 
-    @ivar factory: What the extension has given to make protocols, or what takes its datagrams.
+    @ivar factory: what the extension has given to make protocols, or what takes its datagrams.
     """
 
     connections = 0
@@ -222,15 +222,15 @@ class ExtensionHarness:
     """
     One extension in a test.
 
-    @ivar extension: The extension.
-    @ivar context: What it is given.
+    @ivar extension: the extension.
+    @ivar context: what it is given.
     """
 
     def __init__(self, extension: IExtension, broker: IBroker, name: str = "", node: INode | None = None) -> None:
         """
-        @param broker: A broker in memory, such as that of
+        @param broker: a broker in memory, such as that of
             L{makeBroker<twisted_mqtt.testing.broker.makeBroker>}.
-        @param name: What the extension is called; without one, as its class is.
+        @param name: what the extension is called; without one, as its class is.
         """
         self.extension = extension
         name = name or type(extension).__name__.lower()
@@ -240,7 +240,7 @@ class ExtensionHarness:
         """
         Start the extension, which must not have to wait.
 
-        @raise Exception: What keeps it from starting.
+        @raise Exception: what keeps it from starting.
         """
         resultOf(self.starting())
         return self
@@ -259,7 +259,7 @@ class ExtensionHarness:
         """
         Stop the extension and sweep what it has registered; neither may have to wait.
 
-        @return: What was swept.
+        @return: what was swept.
         """
         return resultOf(self.stopping())
 
@@ -281,8 +281,8 @@ def resultOf(waiting: Deferred[T]) -> T:
     """
     What a Deferred has fired with.
 
-    @raise AssertionError: It has not fired.
-    @raise Exception: What it has failed with.
+    @raise AssertionError: it has not fired.
+    @raise Exception: what it has failed with.
     """
     results: list[T | Failure] = []
     waiting.addBoth(results.append)

@@ -18,14 +18,14 @@ class MemoryBroker:
     """
     A broker without a network. Time passes only when a test says so.
 
-    @ivar broker: The broker.
-    @ivar clock: Its clock.
-    @ivar node: What extensions see of the node around it.
+    @ivar broker: the broker.
+    @ivar clock: its clock.
+    @ivar node: what extensions see of the node around it.
     """
 
     def __init__(self, **zoneKeys: Any) -> None:
         """
-        @param zoneKeys: Keys of the zone that the clients are in, such as C{max_inflight=1}.
+        @param zoneKeys: keys of the zone that the clients are in, such as C{max_inflight=1}.
         """
         self.clock = Clock()
         # Some time of day: nothing that counts from the epoch is at its beginning.
@@ -37,7 +37,7 @@ class MemoryBroker:
         """
         A connection that has said nothing yet.
 
-        @param version: Of MQTT: 3, 4 or 5.
+        @param version: of MQTT: 3, 4 or 5.
         """
         return Peer(self._factory, self.clock, version, host)
 
@@ -45,7 +45,7 @@ class MemoryBroker:
         """
         A client that is in.
 
-        @param fields: Of its CONNECT, such as C{username="anna"}; what CONNECT does not have is a property.
+        @param fields: of its CONNECT, such as C{username="anna"}; what CONNECT does not have is a property.
         """
         peer = self.peer(version)
         peer.connect(clientID, **fields)
@@ -55,7 +55,7 @@ class MemoryBroker:
         """
         Put an extension beside the broker without starting it.
 
-        @param name: What it is called; without one, as its class is.
+        @param name: what it is called; without one, as its class is.
         """
         return ExtensionHarness(extension, self.broker, name, self.node)
 
@@ -63,7 +63,7 @@ class MemoryBroker:
         """
         Start an extension, which must not have to wait.
 
-        @raise Exception: What keeps it from starting.
+        @raise Exception: what keeps it from starting.
         """
         return self.harness(extension, name).start()
 
@@ -71,7 +71,7 @@ class MemoryBroker:
         """
         Let time pass.
 
-        @param step: How many seconds pass at once.
+        @param step: how many seconds pass at once.
         """
         until = self.clock.seconds() + seconds
         while self.clock.seconds() < until:

@@ -13,14 +13,14 @@ class HookRecorder:
     """
     Notes every call of some hook points, and changes nothing.
 
-    @ivar calls: The calls in order: the name of the point, and what its callbacks were given.
+    @ivar calls: the calls in order: the name of the point, and what its callbacks were given.
     """
 
     def __init__(self, hooks: Hooks, *points: str) -> None:
         """
-        @param points: Their names; without one, all of them.
+        @param points: their names; without one, all of them.
 
-        @raise KeyError: There is no such point.
+        @raise KeyError: there is no such point.
         """
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self._added = [(hooks[name], self._noting(name)) for name in points or [point.name for point in hooks]]

@@ -27,8 +27,8 @@ class Greeter:
     """
     The extension C{greeter}.
 
-    @ivar greeted: How many clients were greeted.
-    @ivar heard: How many messages clients have published to what is listened to.
+    @ivar greeted: how many clients were greeted.
+    @ivar heard: how many messages clients have published to what is listened to.
     """
 
     def __init__(self, settings: GreeterSettings) -> None:

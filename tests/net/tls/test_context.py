@@ -36,7 +36,7 @@ class ClientCertificateTests(TLSTestCase):
         """
         See that a client was kept out and told so.
 
-        @return: What it was told.
+        @return: what it was told.
         """
         self.assertEqual(self.uppers.made, [])
         self.assertTrue(link.transport.disconnecting)
@@ -252,7 +252,7 @@ class SessionTests(TLSTestCase):
         """
         Connect twice. Tickets come with the first bytes from the server.
 
-        @return: Whether the second resumed the session of the first.
+        @return: whether the second resumed the session of the first.
         """
         first = self.connect(factory, context)
         self.uppers.made[-1].transport.write(b"hello")
@@ -399,7 +399,7 @@ class ReloadTests(TLSTestCase):
         """
         Replace certificate and key, or the certificate by something else.
 
-        @return: What the certificate is now.
+        @return: what the certificate is now.
         """
         before = Path(self.own.certfile).stat()
         if content is None:

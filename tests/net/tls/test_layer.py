@@ -264,7 +264,7 @@ class RenegotiationTests(TLSTestCase):
         """
         Have a client of TLS 1.2 ask for another handshake in the middle of a connection, then say something.
 
-        @return: Whether it got it, and what was read of it.
+        @return: whether it got it, and what was read of it.
         """
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         context.set_max_proto_version(SSL.TLS1_2_VERSION)

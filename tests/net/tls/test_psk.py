@@ -190,7 +190,7 @@ class HandshakeTests(TLSTestCase):
         """
         Run OpenSSL's client until it has said a word.
 
-        @return: Its exit status and what it printed.
+        @return: its exit status and what it printed.
         """
         port: Any = self.site.port.getHost()
         command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port.port}", "-quiet", "-no_ign_eof", *options]

@@ -38,21 +38,21 @@ class Answering:
     """
     The part of a device that answers.
 
-    @ivar objects: What it holds.
-    @ivar asked: What it was asked, oldest first.
-    @ivar location: Where it is registered, as the server said.
-    @ivar refusals: Codes to answer with instead, by path.
-    @ivar garbage: What to answer reads with instead of values, as if it were some.
-    @ivar aliases: Other paths of values.
-    @ivar forms: Content formats that it speaks.
-    @ivar form: What it answers in where nothing is asked for, or whatever is asked for if C{stubborn}.
-    @ivar package: The firmware that was written last.
-    @ivar bootstrapped: Set when a bootstrap server has finished.
+    @ivar objects: what it holds.
+    @ivar asked: what it was asked, oldest first.
+    @ivar location: where it is registered, as the server said.
+    @ivar refusals: codes to answer with instead, by path.
+    @ivar garbage: what to answer reads with instead of values, as if it were some.
+    @ivar aliases: other paths of values.
+    @ivar forms: content formats that it speaks.
+    @ivar form: what it answers in where nothing is asked for, or whatever is asked for if C{stubborn}.
+    @ivar package: the firmware that was written last.
+    @ivar bootstrapped: set when a bootstrap server has finished.
     """
 
     def __init__(self, root: str, form: int, stubborn: bool, forms: frozenset[int]) -> None:
         """
-        @param root: The alternate path below which its objects are.
+        @param root: the alternate path below which its objects are.
         """
         self.root = root
         self.objects = Objects()

@@ -140,10 +140,10 @@ class Device(Answering):
     """
     A device, which is asleep until it is opened.
 
-    @ivar observations: What is observed now.
-    @ivar ended: The paths of observations that have ended.
-    @ivar held: What lets the answers to be held go, by path.
-    @ivar link: Its socket.
+    @ivar observations: what is observed now.
+    @ivar ended: the paths of observations that have ended.
+    @ivar held: what lets the answers to be held go, by path.
+    @ivar link: its socket.
     """
 
     def __init__(
@@ -159,8 +159,8 @@ class Device(Answering):
         fate: Callable[[bytes], bool] | None = None,
     ) -> None:
         """
-        @param root: The alternate path below which its objects are.
-        @param fate: Says of each datagram to or from it whether it is lost.
+        @param root: the alternate path below which its objects are.
+        @param fate: says of each datagram to or from it whether it is lost.
         """
         Answering.__init__(self, root, form, stubborn, forms)
         self._loop = loop
@@ -189,9 +189,9 @@ class Device(Answering):
         """
         Open the socket, another in place of one that is open; with DTLS, shake hands.
 
-        @return: The port.
+        @return: the port.
 
-        @raise ConnectionError: If the handshake fails.
+        @raise ConnectionError: if the handshake fails.
         """
         return self._loop.run(self.opening(port))
 
@@ -344,7 +344,7 @@ class Device(Answering):
         """
         Change a value, and notify who observes it.
 
-        @param number: The value of the option Observe, if not the next one.
+        @param number: the value of the option Observe, if not the next one.
         """
         self._loop.run(self._notify(pathOf(path), value, confirmable, number))
 

@@ -70,7 +70,7 @@ def readTLV(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     """
     The entries one after the other, each its kind, its identifier and its value.
 
-    @raise Malformed: If one ends too early.
+    @raise Malformed: if one ends too early.
     """
     place = 0
     while place < len(data):
@@ -115,7 +115,7 @@ def fromBinary(kind: str, data: bytes) -> Any:
     """
     The reverse of L{binary}.
 
-    @raise Malformed: If there is no such value.
+    @raise Malformed: if there is no such value.
     """
     if kind == "string":
         return data.decode()
@@ -158,7 +158,7 @@ def fromTLV(base: Path, data: bytes, kinds: Kinds, spare: int = 0) -> list[Entry
     """
     What a write to C{base} says.
 
-    @param spare: The instance that is meant if none is named.
+    @param spare: the instance that is meant if none is named.
     """
     entries: list[Entry] = []
     for kind, number, value in readTLV(data):
@@ -301,7 +301,7 @@ def fromText(kind: str, data: bytes) -> Any:
     """
     The reverse of L{toText}.
 
-    @raise Malformed: If it is none.
+    @raise Malformed: if it is none.
     """
     try:
         text = data.decode()
@@ -328,7 +328,7 @@ class Kinds:
 
     def __init__(self, table: dict[tuple[int, int], str]) -> None:
         """
-        @param table: Kinds, with an asterisk after those of multiple resources.
+        @param table: kinds, with an asterisk after those of multiple resources.
         """
         self._table = table
 
@@ -336,7 +336,7 @@ class Kinds:
         """
         The kind of a resource, or of an instance of one.
 
-        @raise Malformed: If nothing is known of it.
+        @raise Malformed: if nothing is known of it.
         """
         if len(path) < 3 or (path[0], path[2]) not in self._table:
             raise Malformed(f"{textOf(path)} is no resource of this device")

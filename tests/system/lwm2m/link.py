@@ -23,9 +23,9 @@ class Link(interfaces.MessageInterface, interfaces.EndpointAddress, asyncio.Data
     """
     A socket that speaks with one server: as aiocoap sees it, transport and address in one.
 
-    @ivar lost: Datagrams that came while the device did not listen.
-    @ivar maximum_block_size_exp: What aiocoap takes for the size of blocks: 0 to 6 for 16 to 1,024 bytes.
-    @ivar hold: What decides of each datagram whether it is lost on its way; C{None} if none is.
+    @ivar lost: datagrams that came while the device did not listen.
+    @ivar maximum_block_size_exp: what aiocoap takes for the size of blocks: 0 to 6 for 16 to 1,024 bytes.
+    @ivar hold: what decides of each datagram whether it is lost on its way; C{None} if none is.
     """
 
     is_multicast = False
@@ -50,9 +50,9 @@ class Link(interfaces.MessageInterface, interfaces.EndpointAddress, asyncio.Data
         """
         Open a socket, in place of one that is open, and make the handshake if there is one to make.
 
-        @return: Its port.
+        @return: its port.
 
-        @raise ConnectionError: If the handshake fails.
+        @raise ConnectionError: if the handshake fails.
         """
         self.close()
         loop = asyncio.get_running_loop()
@@ -166,7 +166,7 @@ class Security:
     """
     With what a device shows who it is: a key, or a certificate.
 
-    @ivar patience: For how long it waits for a handshake.
+    @ivar patience: for how long it waits for a handshake.
     """
 
     patience = 10.0
@@ -181,7 +181,7 @@ class Security:
         ciphers: str = "",
     ) -> None:
         """
-        @param authority: With which the server's certificate is checked (PEM).
+        @param authority: with which the server's certificate is checked (PEM).
         """
         self.context = context = SSL.Context(SSL.DTLS_CLIENT_METHOD)
         context.set_options(SSL.OP_NO_QUERY_MTU)
@@ -225,7 +225,7 @@ class Secured:
         """
         Make the handshake, repeating what is lost.
 
-        @raise ConnectionError: If the server refuses, or does not answer in time.
+        @raise ConnectionError: if the server refuses, or does not answer in time.
         """
         self._step()
         try:

@@ -22,7 +22,7 @@ class Manager:
 
     def __init__(self, broker: Broker, endpoint: str, mountpoint: str = "") -> None:
         """
-        @param mountpoint: What the gateway puts before topics; its default if empty.
+        @param mountpoint: what the gateway puts before topics; its default if empty.
         """
         self.endpoint = endpoint
         self._mountpoint = mountpoint or f"lwm2m/{endpoint}/"
@@ -60,7 +60,7 @@ class Manager:
         """
         Give a command.
 
-        @return: Its C{reqID}.
+        @return: its C{reqID}.
         """
         number = next(_numbers)
         self.tell({"reqID": number, "msgType": kind, "data": data, **more})
@@ -70,7 +70,7 @@ class Manager:
         """
         Give a command, and wait for the answer, which must be the next thing that is said.
 
-        @return: Its C{data}.
+        @return: its C{data}.
         """
         number = self.command(kind, data, **more)
         return self.answerTo(number, kind, **more)
@@ -79,7 +79,7 @@ class Manager:
         """
         Wait for the answer to a command given before, which must be the next thing that is said.
 
-        @return: Its C{data}.
+        @return: its C{data}.
         """
         answer = self.next()
         data: dict[str, Any] = answer.pop("data")
@@ -90,7 +90,7 @@ class Manager:
         """
         Read one resource.
 
-        @return: Its value.
+        @return: its value.
         """
         data = self.ask("read", {"path": path})
         assert (data["reqPath"], data["code"], data["codeMsg"]) == (path, "2.05", "content"), data

@@ -113,9 +113,9 @@ class Objects:
     """
     What the device holds.
 
-    @ivar values: By path.
-    @ivar attributes: Those that were written, by path.
-    @ivar executed: Paths and arguments, oldest first.
+    @ivar values: by path.
+    @ivar attributes: those that were written, by path.
+    @ivar executed: paths and arguments, oldest first.
     """
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ class Objects:
         """
         Write all or nothing.
 
-        @param replace: Whether what is below C{path} and not among C{entries} goes.
+        @param replace: whether what is below C{path} and not among C{entries} goes.
         """
         if not any(at[:2] == path[:2] for at in self.values):
             raise Refused("4.04")
