@@ -211,8 +211,8 @@ class IWatch(Interface):
         """
         Wait until everything that has matched so far is done with.
 
-        @return: C{None} if it is, or a Deferred that fires when nothing waits and no call is unfinished. It does not fail
-            unless it is cancelled.
+        @return: C{None} if it is, or a Deferred that fires when nothing waits and no call is unfinished. It fails only
+            if it is cancelled.
         """
 
 
@@ -396,9 +396,9 @@ class IBroker(Interface):
         Wait until everything that was published or changed before is on disk, as far as the store promises that
         (C{persistence.commit}).
 
-        @return: C{None} if it is; or a Deferred that fires when it is. While the store can't be written, that may be long:
-            use C{addTimeout}. It fails with L{NotSafe<twisted_mqtt.broker.safety.NotSafe>} where the broker stops and
-            something could not be written.
+        @return: C{None} if it is, or a Deferred that fires when it is. While the store can't be written, that may take
+            long: use C{addTimeout}. It fails with L{NotSafe<twisted_mqtt.broker.safety.NotSafe>} if the broker stops
+            and something could not be written.
         """
 
     def watch(
