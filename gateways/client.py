@@ -157,7 +157,7 @@ class GatewayClient:
 
         @return: a reason code, from 0x80 on the message was refused: C{MESSAGE_RATE_TOO_HIGH} and C{SERVER_BUSY} for
             the moment only, and not where the client is patient; or a Deferred of it, which does not fail unless it is
-            cancelled. What was taken is safe when C{link.whenSafe} says so.
+            cancelled. An accepted message is safe when C{link.whenSafe} says so.
         """
         if self.link.closed:
             return UNSPECIFIED_ERROR
@@ -254,7 +254,7 @@ class GatewayClient:
 
         @return: as L{publish} returns.
         """
-        # Who goes is not limited any more.
+        # A client that disconnects is not limited any more.
         self.info.publishes = None
         return self._broker.publishAs(self.info, topic, payload)
 

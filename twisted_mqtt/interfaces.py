@@ -150,7 +150,7 @@ class IClientShell(Interface):
 
 class ISubscriber(Interface):
     """
-    Who receives messages.
+    Receives messages.
     """
 
     clientID: str = Attribute("The client identifier; '' for a part of the broker.")
@@ -218,7 +218,7 @@ class IWatch(Interface):
 
 class IDirectory(Interface):
     """
-    Who is here, what is subscribed and what is retained.
+    Lists of clients, sessions, subscriptions and retained messages.
 
     Each method returns a L{Listing<twisted_mqtt.base.listing.Listing>}: it is taken a page at a time, in slices of
     less than a millisecond, however many things there are. It shows nothing twice, and all that was there from the
@@ -253,7 +253,7 @@ class IDirectory(Interface):
 
     def subscribers(topicFilter: str, topicTree: str = "") -> Listing[Subscription]:
         """
-        Who has subscribed exactly this filter, mount point included. With C{$share/NAME/}, the members of that share;
+        The subscribers of exactly this filter, mount point included. With C{$share/NAME/}, the members of that share;
         without, those who do not share, then the members of all its shares.
 
         @raise twisted_mqtt.core.reasons.ProtocolError: the filter is malformed.
@@ -388,7 +388,7 @@ class IBroker(Interface):
             (server busy).
 
         @return: a reason code, from 0x80 on the message was refused; or a Deferred of it, which does not fail unless it
-            is cancelled. What was taken is on disk when L{safe} says so.
+            is cancelled. An accepted message is on disk when L{safe} says so.
         """
 
     def safe() -> Deferred[None] | None:
@@ -555,7 +555,7 @@ class ITable(Interface):
 
     A change is written with the next batch of the store, together with all other changes of the time and under the same
     promise: once C{progress.committed} has reached what C{progress.sequence} was after the change, it survives a crash.
-    Whoever uses a table sees to it that it does not grow without a bound.
+    The user of a table must not let it grow without a bound.
     """
 
     name: str = Attribute("What it is called.")
@@ -1022,9 +1022,9 @@ class INode(Interface):
 
 class IExtensionContext(Interface):
     """
-    What an extension is given when it starts, and all that it needs. What is registered here is swept when the
-    extension ends; each method returns a handle that undoes it earlier. Once the extension has ended, methods raise
-    L{ExtensionEnded<twisted_mqtt.extensions.context.ExtensionEnded>}.
+    The object that an extension gets when it starts, with everything that it needs. Everything registered here is swept
+    when the extension ends; each method returns a handle that undoes it earlier. Once the extension has ended, methods
+    raise L{ExtensionEnded<twisted_mqtt.extensions.context.ExtensionEnded>}.
 
     An C{action} may be an C{async def}, or return a Deferred. Where it raises or fails, that is logged.
     """

@@ -133,7 +133,7 @@ class _PartialBody:
 
 class Assembler:
     """
-    Puts together the bodies of requests. What is not complete is forgotten after a while.
+    Puts together the bodies of requests. It forgets an incomplete body after a while.
     """
 
     def __init__(

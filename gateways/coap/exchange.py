@@ -27,7 +27,8 @@ from gateways.coap.parameters import Parameters
 
 Address: TypeAlias = tuple[Any, ...]
 """
-Who a message comes from: host and port, and what tells one secure association from the next. Only compared here.
+The address of a peer: host and port, and an object that identifies its secure association. This module only compares
+it.
 """
 
 # How a message that was sent has ended.
@@ -48,7 +49,7 @@ _LEAST_CREDIT: Final = 5 * _PING_LENGTH
 
 class Upper(Protocol):
     """
-    Who answers requests.
+    Answers requests.
     """
 
     def requested(self, request: CoAPMessage, incoming: Incoming, now: float) -> None:
@@ -65,7 +66,7 @@ class Upper(Protocol):
 
 class Awaiting(Protocol):
     """
-    Who has asked a peer for something.
+    Waits for the response to a request that was sent.
     """
 
     def acknowledged(self, now: float) -> None:
@@ -201,7 +202,7 @@ class Exchanges:
         # How many bytes may still go to addresses that are not.
         self._credit: Generations[Address, int] = Generations(lifetime, remembered)
         self._secret = random.getrandbits(128).to_bytes(16, "big")
-        # What is to be told of a reset of a message that nobody acknowledges.
+        # The callbacks to tell of a reset of a message that is not confirmable.
         self._told: Generations[tuple[Address, int], Ended] = Generations(lifetime, remembered)
         self._lanes: dict[Address, _PeerQueue] = {}
         self._awaiting: dict[Address, dict[bytes, Awaiting]] = {}
@@ -285,7 +286,8 @@ class Exchanges:
         message.options, wrong = understand(message.options)
         known = awaiting is not None and wrong is None
         if seen is not None and (type == CON or not known):
-            # Who hears that nobody wants it need not send more of it (RFC 7252 4.3, RFC 7641 3.6).
+            # A reset tells the peer that nobody wants the message, so it need not send more (RFC 7252 4.3, RFC 7641
+            # 3.6).
             seen.reply = encodeEmpty(ACK if known else RST, message.messageID)
             self._transmit(seen.reply, address)
         if awaiting is None or wrong is not None:
@@ -406,7 +408,7 @@ class Exchanges:
                 self._transmitOnce(outgoing, now)
                 return
             lane = self._lanes[address] = _PeerQueue()
-        # What is not confirmable waits too: it must not overtake.
+        # A message that is not confirmable waits too: it must not overtake the others.
         if lane.waiting or lane.probing or len(lane.flying) >= self.parameters.nstart:
             if len(lane.waiting) >= self.parameters.maxWaiting:
                 dropped = lane.waiting.popleft()
@@ -670,7 +672,7 @@ class Exchanges:
 
     def _push(self, deadline: float, due: _OutgoingMessage | Incoming) -> None:
         deadlines = self._deadlines
-        # What is over stays until its time; too much of that, and it is swept.
+        # A finished exchange stays until its time; if there are too many, they are swept.
         if len(deadlines) > 1000 and len(deadlines) > 4 * (len(self._lanes) * self.parameters.nstart + 250):
             deadlines[:] = [entry for entry in deadlines if not self._isOver(entry[2])]
             heapq.heapify(deadlines)

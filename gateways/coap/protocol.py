@@ -43,7 +43,7 @@ class DatagramTransport(Protocol):
 
     def identityOf(self, address: Address) -> PeerIdentity | None:
         """
-        Who a peer has shown to be, or L{None}; asked only of a layer that vouches for addresses.
+        The identity that a peer has proved, or L{None}; asked only of a layer that vouches for addresses.
         """
 
 
@@ -252,7 +252,7 @@ class CoAPProtocol:
                 largest = self._room(incoming, most)
         response = self._bodies.cut(request, incoming.address, response, largest, now)
         if most and len(response.payload) == 16 and not _fits(incoming, response, most):
-            # What can be done without; the rest is done by who sends it.
+            # These options can be left out; C{Exchanges.respond} does the rest.
             response = response.replace(without(response.options, SIZE2, ETAG))
         self.exchanges.respond(incoming, response, now)
         self._arm()

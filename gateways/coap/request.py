@@ -120,7 +120,7 @@ class CoAPRequest:
     @property
     def address(self) -> Address:
         """
-        Who has sent it.
+        The address of the sender.
         """
         return self._incoming.address
 

@@ -190,7 +190,7 @@ def _published(reason: int, request: CoAPRequest, client: CoAPClient, code: int,
     elif keep and reason < 0x80:
         client.client.link.whenSafe(lambda: request.answer(code))
     else:
-        # What access rules do not allow is acknowledged and goes nowhere, as with MQTT 3.1.1 (specification, 4.2).
+        # A message that access rules refuse is acknowledged and dropped, as with MQTT 3.1.1 (specification, 4.2).
         request.answer(code)
 
 
@@ -358,7 +358,7 @@ def _put2(
         request.refuseFor(reason)
         return
     if reason < 0x80 and request.gateway.topics.get(name) is None:
-        # Where there is no room, the value is still there, and known as a retained message is.
+        # If there is no room, the value still exists as a retained message.
         request.gateway.topics.make(name, format, maxAge)
     _published(reason, request, client, CHANGED if exists else CREATED, True)
 

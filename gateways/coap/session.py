@@ -275,7 +275,8 @@ class CoAPClient:
         """
         if self.state != OVER:
             _log.debug("{client} is sent away: {text}", client=self.key[1], text=text or reason)
-            # Who comes from elsewhere under its name is the same device, at most; no word would reach it there.
+            # A client at another address with the same name is the same device at best; it hears nothing at the old
+            # one.
             self._forget(None if reason == SESSION_TAKEN_OVER else SERVICE_UNAVAILABLE)
 
     def _forget(self, code: int | None) -> None:

@@ -325,7 +325,7 @@ class _Types:
         if not isinstance(name, str):
             raise ContentError(f"there is no type {_shown(name)}")
         type = typeNamed(name)
-        # Who writes 20 where a float belongs says Integer, and means 20.0, whose bytes are others.
+        # A client that writes 20 for a float says Integer but means 20.0, which has other bytes.
         return defined if type == INTEGER and defined in _NUMBERS else type
 
     def entries(self, base: Path, data: Mapping[str, object], empty: bool = False) -> tuple[ResourceValue, ...]:

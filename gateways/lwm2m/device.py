@@ -96,7 +96,7 @@ class Device(Contact):
         self._observeAgain: list[Command] = []
         # When that is to be done.
         self._observing: IDelayedCall | None = None
-        # What is done when the registration is safe, and whether a change of it is to be told then.
+        # The action for when the registration is safe, and whether it then publishes a change.
         self._unsafe: Callable[[], None] | None = None
         self._untold = False
         if identity is not None:
@@ -159,7 +159,7 @@ class Device(Contact):
             return
         topicFilter = self._gateway.topic(self, self.settings.topics.command)
         session = self.client.session
-        # What it had subscribed under other settings.
+        # Filters that it had subscribed under other settings.
         stale = [name for name in session.subscriptions if name != topicFilter] if session is not None else []
         try:
             for name in stale:
@@ -375,7 +375,7 @@ class Device(Contact):
         self._observeAgain += self.downlink.observations.clear()
         self._gateway.registry.remove(self)
         if self.address not in self.endpoint.addresses:
-            # What was on its way begins anew.
+            # The commands on their way begin anew.
             self.detach()
             self.endpoint.exchanges.forget(self.address, self._now())
         self.endpoint, self.address = endpoint, address
@@ -438,7 +438,7 @@ class Device(Contact):
         if reason == SESSION_TAKEN_OVER and successor is not None:
             successor._inherit(self)
         else:
-            # What is not settled comes again with the session.
+            # Unsettled messages come again with the session.
             self.downlink.end(SERVICE_UNAVAILABLE, "the device was sent away", True)
         self._over(reason)
 

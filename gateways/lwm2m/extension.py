@@ -127,6 +127,6 @@ def profileOf(zone: Any, kind: str, onLoopback: bool, settings: LwM2MSettings) -
     @param kind: C{"udp"} or C{"dtls"}.
     """
     limits = limitsOf(zone)
-    # What waits for a device does so in the gateway, which answers for it.
+    # Commands for a device wait in the gateway, which answers for it.
     limits.maxInflight = min(_LARGEST_WINDOW, settings.max_commands + _WINDOW_SLACK)
     return ListenerProfile(f"lwm2m:{kind}", zone, limits, onLoopback)

@@ -154,7 +154,7 @@ class _LinkReader:
             start, at = match.start(), match.end()
             end = at = self._attributes(link, at)
             while at < len(text) and text[at] not in ",<" and text[at:].strip("\0 \t\r\n"):
-                # What is no attribute is passed over, and what may be one comes after it.
+                # Text that is not an attribute is skipped; an attribute may follow it.
                 self._wrong(at, "neither a comma nor an attribute")
                 following = _NEXT.search(text, at + 1)
                 at = len(text) if following is None else following.start()

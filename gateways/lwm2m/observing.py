@@ -122,7 +122,7 @@ class Observation:
     def _notify(self, response: CoAPMessage, number: int) -> None:
         site = self._observations.site
         if self._rest is not None:
-            # What is fetched in blocks is not the present state any more (RFC 7959 2.6).
+            # A body fetched in blocks is not the present state any more (RFC 7959 2.6).
             self._rest.forget()
             self._rest = None
         request = self.request.replace(without(self.request.options, OBSERVE))

@@ -35,7 +35,7 @@ class LwM2MProtocol(CoAPProtocol):
 
     def datagramReceived(self, datagram: bytes, addr: Address) -> None:
         """
-        Take a datagram. Whatever comes from a device shows that it is awake.
+        Take a datagram. Any datagram of a device shows that it is awake.
         """
         super().datagramReceived(datagram, addr)
         there = self.addresses.get(addr)

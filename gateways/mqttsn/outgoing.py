@@ -23,7 +23,7 @@ _MOST_HELD: Final = 16
 
 class Upstream(Protocol):
     """
-    Who hears what has become of messages: the client's session in the broker.
+    Is told the outcome of messages: the client's session in the broker.
     """
 
     def acknowledged(self, packetID: int, now: float) -> None:

@@ -44,7 +44,7 @@ class TopicRegistry:
     The topic identifiers of one client, from its CONNECT until its connection ends.
 
     There are never more than C{limit}: of those that the gateway has given by itself, for messages that match a
-    wildcard, the one least lately used gives its number to the next. What the client has asked for stays.
+    wildcard, the least recently used one gives its number to the next. Topics that the client has asked for stay.
 
     @ivar limit: how many there may be.
     """

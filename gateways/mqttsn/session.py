@@ -344,7 +344,7 @@ class SNClient(Requests):
         self.state = ACTIVE
         self._client.link.maxOut = site.settings.max_message_size - _PUBLISH_HEAD
         self._keepWill()
-        # What the broker may impose on MQTT 5 clients can't be told here: it is the client's own figure that counts.
+        # MQTT-SN can't tell a client the keep-alive of the broker, as MQTT 5 can: the client's own figure counts.
         self._silence = (request.duration or 0) * site.patience
         self._schedule()
         self._client.link.whenSafe(self._welcomed)

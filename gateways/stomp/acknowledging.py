@@ -33,7 +33,7 @@ class Acknowledging:
         self.deliveries = Deliveries()
         self.receiving: Receiving | None = None
         self.most = most
-        # What counts as acknowledged as soon as it was sent.
+        # Messages that count as acknowledged as soon as they are sent.
         self._sent: list[int] = []
 
     def acknowledge(self, text: str, subscriptionName: str | None) -> None:

@@ -103,7 +103,7 @@ class Receiving:
         if source is not None:
             number, qos = source.number, max(qos, source.qos)
         client = self._session.client
-        # What was retained before the client left it has seen.
+        # The client has seen the messages that were retained before it left.
         outcome = client.subscribe(topicFilter, qos, retainHandling=1 if known else 0, identifier=number)
         source = source or SharedSubscription(topicFilter, number, qos)
         subscription = StompSubscription(name or destination, mode, prefix, source, version, name is not None)
@@ -139,7 +139,7 @@ class Receiving:
 
     def unsubscribe(self, name: str) -> Maybe[object]:
         """
-        UNSUBSCRIBE. What was sent for the subscription may still be acknowledged.
+        UNSUBSCRIBE. The client may still acknowledge messages sent for the subscription.
 
         @return: L{None}, or a Deferred.
 
@@ -169,7 +169,7 @@ class Receiving:
             source = self._sources.get(identifiers[0])
             subscriptions = [] if source is None else source.subscriptions
             if retain and len(subscriptions) > 1:
-                # Whoever was here before has had it.
+                # The older subscriptions have had it already.
                 subscriptions = subscriptions[-1:]
         else:
             found = [self._sources[number] for number in identifiers if number in self._sources]

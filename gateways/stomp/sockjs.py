@@ -174,7 +174,7 @@ class SockJSResource(Resource):
         request.setHeader(b"cache-control", b"public, max-age=%d" % _A_YEAR)
         allowed = self._origins.allowed
         if allowed:
-            # Whoever may show it speaks through it.
+            # A page that may show the iframe speaks through it.
             request.setHeader(b"content-security-policy", f"frame-ancestors {' '.join(allowed)}".encode())
         if request.setETag(tag) is not None:
             return b""

@@ -65,7 +65,7 @@ class Who(Struct, frozen=True):
             return bool(client.username == value and not client.anonymous)
         if kind == "ipaddr":
             try:
-                # Who comes by a UNIX socket is on this machine.
+                # A client on a UNIX socket is on this machine.
                 address = ipaddress.ip_address(client.peerHost or "127.0.0.1")
             except ValueError:
                 return False

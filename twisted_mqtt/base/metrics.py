@@ -21,7 +21,7 @@ _log = Logger()
 
 Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 
-#: So many series a metric with labels has at most. What comes then is counted together, each label being L{OTHER}.
+#: A metric with labels has at most this many series. Further ones are counted together, with L{OTHER} for each label.
 MOST_SERIES: Final = 1000
 #: The label of what is counted together.
 OTHER: Final = "(other)"

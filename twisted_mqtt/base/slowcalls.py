@@ -42,7 +42,7 @@ class SlowCalls:
     """
     What is known of callbacks that held the reactor.
 
-    Whoever calls a callback reads C{perf_counter} before and after, if L{limit} is not 0, and calls L{held} if the
+    The caller of a callback reads C{perf_counter} before and after it, if L{limit} is not 0, and calls L{held} if the
     difference is greater.
 
     @ivar limit: the longest time that a callback may take, in seconds; 0 for any: then nothing is measured.

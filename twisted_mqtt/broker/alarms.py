@@ -166,7 +166,7 @@ class Alarms:
 
     def load(self) -> None:
         """
-        Take over what is kept. What was active when the process ended has ended with it.
+        Take over the kept alarms. Alarms that were active when the process ended have ended with it.
         """
         self._isKept = True
         now = self._now()

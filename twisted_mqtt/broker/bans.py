@@ -53,7 +53,7 @@ class Bans:
         self, who: str, kind: BanKind, reason: str = "", by: str = "", until: float = 0.0, at: float | None = None
     ) -> Ban:
         """
-        Ban somebody, in place of an entry that there is. Who is connected stays: bans are asked when clients connect.
+        Ban somebody, in place of an existing entry. Connected clients stay: bans are checked when clients connect.
 
         @param until: when it ends, in seconds since the epoch; 0 for never.
         @param at: since when; now unless it is said.

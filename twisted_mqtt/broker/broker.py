@@ -222,7 +222,7 @@ class Broker(Service):
         self.wheel.stop()
         self.wills.stop()
         self.watching.stop()
-        # Who wants to wait for them has done so; one that hangs is to keep nobody.
+        # Callers that want to wait for them have done so; one that hangs must not hold up the others.
         self.threads.stop()
         return _deferred(self.store.close()).addBoth(self._closed)
 
@@ -277,7 +277,7 @@ class Broker(Service):
 
     def configure(self, settings: Settings) -> None:
         """
-        Go by other settings. What a client was told when it connected goes on for it.
+        Use other settings. A connected client keeps the limits that it was told when it connected.
         """
         self.settings = settings
         self.threads.most = settings.node.async_threads

@@ -150,7 +150,7 @@ class ClientInfo:
         self.sessionExpiry = -1
         self.pausedUntil = 0.0
         self._limits: Limits | None = None
-        # What access rules have said lately.
+        # The latest answers of the access rules.
         self.verdicts: KnownVerdicts | None = None
 
     @property

@@ -233,7 +233,7 @@ class Permissions:
             or not most
             or not packet.rememberable
             or verdict.pause
-            # What was said before the rules changed holds for this once.
+            # The answer from before the change of the rules holds for this packet only.
             or known is not client.verdicts
             or known.generation != self._switches.aclGeneration
         ):

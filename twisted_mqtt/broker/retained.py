@@ -119,7 +119,7 @@ class RetainedMessages:
 
     def read(self, messages: list[Message], done: Callable[[list[Message], int], None]) -> None:
         """
-        See L{Retained<twisted_mqtt.core.backlog.Retained>}. What can't be read is left out.
+        See L{Retained<twisted_mqtt.core.backlog.Retained>}. Messages that can't be read are left out.
         """
         source = self.source
         if source is None:
@@ -128,7 +128,7 @@ class RetainedMessages:
 
         def haveRead(result: tuple[dict[str, Message], int]) -> None:
             found, count = result
-            # Who asks has subscribed before what has taken a message's place since, and gets that itself.
+            # The asking session subscribed before this message was replaced, so it gets the new message anyway.
             same = [scoped(message.topicTree, message.topic) for message in messages[:count] if self._holds(message)]
             done([found[key] for key in same if key in found], count)
 

@@ -345,7 +345,7 @@ class SessionRegistry:
         # One that is not to outlive this connection any more keeps what it has in the store, until it ends.
         if session.journal is not None:
             self._store.saveSession(session)
-        # Whatever becomes of the session: a will is published when the process has ended without a word, too.
+        # A will is also published after the process has been killed, whether or not the session survives.
         if client.will is not None:
             self._store.saveWill(session.key, client.will, 0.0, client.willDelay)
         else:

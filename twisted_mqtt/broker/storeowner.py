@@ -79,7 +79,7 @@ class StoreOwner:
 
     def restoreRetained(self, message: Message) -> None:
         """
-        See L{IStoreOwner}. What is too old goes with the first housekeeping.
+        See L{IStoreOwner}. The first housekeeping removes everything that is too old.
         """
         self._broker.retained.restore(message)
 

@@ -240,8 +240,8 @@ class Subscribing:
 
     def _rewritten(self, requests: list[SubscriptionRequest]) -> Maybe[Subscribing]:
         """
-        A hook may have changed the requests. What it has taken out is refused; the answer is still one reason for each
-        that the client has sent.
+        A hook may have changed the requests. A request that it took out is refused; the answer is still one reason for
+        each that the client has sent.
         """
         if len(requests) == len(self.packet.requests):
             return self._next(0, requests)

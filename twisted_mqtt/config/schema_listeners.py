@@ -84,7 +84,7 @@ class Listener(PortSettings, frozen=True, kw_only=True):
     topic_tree: Annotated[
         str,
         TOPIC_TREE,
-        "The topic tree of its clients. What is published in one tree is not delivered in another, and the same client "
+        "The topic tree of its clients. A message of one tree is not delivered in another, and the same client "
         "identifier may be in use in each; empty is the default tree, the only one with `$SYS`",
     ] = ""
     active_n: Annotated[

@@ -238,7 +238,7 @@ class Decoder:
         return pos
 
     def _checkFirst(self, first: int) -> None:
-        # What can't become a packet is refused before its body is waited for.
+        # A head that can't become a packet is refused before its body has come.
         kind = first >> 4
         if kind == 0:
             raise ProtocolError(MALFORMED_PACKET, "packet type 0 is reserved")

@@ -42,7 +42,7 @@ class Switches:
 
 class Events(Protocol):
     """
-    Who is told what happens to a session's messages; asked only where L{Switches} say so.
+    Is told what happens to a session's messages; called only where L{Switches} say so.
     """
 
     def delivering(self, session: Session, entry: Entry) -> int:

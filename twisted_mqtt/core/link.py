@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 class LinkReceiver(Protocol):
     """
-    Who takes what a session sends to a client.
+    Takes the messages that a session sends to a client.
     """
 
     def receive(

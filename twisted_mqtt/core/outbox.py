@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 class Turning(Protocol):
     """
-    Who reads from the connections, in turns.
+    Reads from the connections, in turns.
 
     @ivar inTurn: whether L{Outbox.flush} is going to be called when this turn ends.
     """
@@ -52,8 +52,8 @@ class Outbox:
 
     def flush(self) -> None:
         """
-        Write everything. What writing causes to be written (a connection that drains at once) goes out too, but no
-        more than a few times over, so that the reactor gets its turn.
+        Write everything. Output that writing causes (a connection that drains at once) goes out too, but no more than a
+        few times over, so that the reactor gets its turn.
         """
         self._flushing = True
         rounds = 0
@@ -69,7 +69,7 @@ class Outbox:
                     connection.flush()
                 rounds += 1
         finally:
-            # Where a transport fails, the others are still to be written.
+            # If a transport fails, the others still have to be written.
             self._waiting = waiting[position:] + self._waiting
             self._flushing = False
             if self._waiting:

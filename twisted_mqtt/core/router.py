@@ -150,7 +150,7 @@ class Router:
             delivered = len(match.subscriptions)
             groups = list(match.groups)
         if local:
-            # Whoever it was published to has counted it, and shown it to who watches.
+            # The node that it was published on has counted it and shown it to watches.
             return delivered
         forwarder = self.forwarder
         if forwarder is not None:

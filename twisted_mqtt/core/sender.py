@@ -235,7 +235,7 @@ class Sender(Decoder):
         @return: whether it was not too large for the client.
         """
         first = 0x30 | qos << 1 | (8 if dup else 0) | (1 if retain else 0)
-        # What is held back can't set an alias: something that uses it might overtake it.
+        # A packet that is held back can't set an alias: a packet that uses the alias might overtake it.
         if self._aliasesOut is not None and self.version5 and not (qos == 2 and self._mustHold()):
             wire = self._aliased(message, first, packetID, identifiers, now)
         else:

@@ -102,7 +102,7 @@ class Session:
         self.switches: Switches = switches
         self.events: Events = events
         self.journal: Journal | None = None
-        # What the journal knows it by; 0 where it is not stored. Used by the store alone.
+        # Its number in the journal; 0 if it is not stored. Only the store uses it.
         self.stored: int = 0
         self.connection: Connection | None = None
         self.expiryInterval: int = 0
@@ -111,7 +111,7 @@ class Session:
         self.mountpoint: str = mountpoint
         self.topicTree: str = topicTree
         self.username: str | None = None
-        # What the broker knows of the client; none of the core's business.
+        # The broker's information about the client; the core does not use it.
         self.info: object = None
         # The name of its zone, by which its limits are found again.
         self.zone: str = ""
@@ -491,7 +491,7 @@ class Session:
         self.connection = connection
         self.window = window
         self.expiresAt = 0.0
-        # What is left of the retained messages goes out before the queue again.
+        # The rest of the retained messages goes out before the queue again.
         if self._backlog is not None:
             self._backlog.overtaken = None
 

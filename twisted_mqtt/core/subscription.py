@@ -32,7 +32,7 @@ STRATEGIES: Final[dict[str, int]] = {
 
 class Subscriber(Protocol):
     """
-    Who receives: a session, or a client of a gateway.
+    Receives messages: a session, or a client of a gateway.
 
     @ivar clientID: its identifier in the one space of client identifiers.
     @ivar online: whether a delivery goes out at once rather than into a queue.

@@ -23,7 +23,7 @@ DEEP: Final = 64
 
 class Match:
     """
-    Who gets messages of one topic.
+    The subscribers of one topic.
 
     @ivar subscriptions: one for each subscriber that does not share.
     @ivar groups: shared ones; one member of each gets the message.
@@ -111,7 +111,7 @@ class TreeNode(Leaf):
 
 class FilterEvents(Protocol):
     """
-    Who is told which filters have subscribers. Its methods neither wait nor raise nor change the tree.
+    Is told which filters have subscribers. Its methods do not wait, do not raise and do not change the tree.
     """
 
     def filterAdded(self, topicTree: str, matching: str, group: str | None) -> None:
@@ -246,7 +246,7 @@ class SubscriptionTree:
 
     def match(self, topic: str) -> Match:
         """
-        Who gets messages of a topic. The answer must not be changed, nor kept.
+        The subscribers of a topic. The caller must not change or keep the answer.
         """
         match = self._cache.get(topic)
         if match is None:

@@ -127,7 +127,7 @@ class Extensions:
         @param makers: finds what is installed, afresh each time.
         @param keep: keeps C{changes} across restarts; L{LoadedFileError} where it can't.
         @param readAgain: reads the table of an extension again, so that C{settingsOf} says what stands there now; it
-            may return a Deferred or coroutine. What it raises is why the extension cannot be reloaded.
+            may return a Deferred or coroutine. An error that it raises says why the extension cannot be reloaded.
         """
         self.changes = Changes() if changes is None else changes
         self._broker = broker
@@ -503,7 +503,7 @@ class Extensions:
         try:
             await outcome.addTimeout(START_TIMEOUT, self._broker.clock)
         except Exception as error:
-            # What it had registered by then must not act for an extension that is not running.
+            # Its registrations must not act for an extension that is not running.
             await self._clear(starting)
             raise ExtensionError(f"Plugin {asked} does not start: {_textOf(error)}") from error
         starting.state = "running"

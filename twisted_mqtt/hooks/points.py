@@ -183,7 +183,7 @@ class HookPoint:
     @property
     def slow(self) -> SlowCalls:
         """
-        Who is told of callbacks that hold the reactor for too long.
+        Is told of callbacks that block the reactor for too long.
         """
         return self._hooks.slow
 

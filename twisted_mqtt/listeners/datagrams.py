@@ -27,7 +27,7 @@ _log = Logger()
 
 class DatagramHandler(Protocol):
     """
-    Whoever takes the datagrams of a port; what Twisted's C{DatagramProtocol} has, too.
+    Takes the datagrams of a port; Twisted's C{DatagramProtocol} provides this too.
     """
 
     def makeConnection(self, transport: Any, /) -> object:
@@ -93,7 +93,7 @@ class DatagramListening:
         self._count = count
         self._forgotten = forgotten
         self._lock = DeferredLock()
-        # What ports have counted that are closed.
+        # The counts of ports that are closed.
         self._received = 0
         self._lost = 0
         self._access: AccessReceiver | None = None

@@ -25,7 +25,7 @@ the poller twice.
 
 class Gate:
     """
-    The outermost factory of a port. What stands behind it may be exchanged while its port listens.
+    The outermost factory of a port. The factory behind it may be exchanged while the port listens.
 
     @ivar wrapped: makes the protocols of connections that are let in.
     @ivar port: the listening port, which is told to rest when connections come too fast; L{None} until there is one.

@@ -76,7 +76,7 @@ class Listeners(Service):
         async def each() -> None:
             if canBeFast(self._reactor):
                 poller = pollerOf(self._reactor)
-                # What a turn of the poller makes is written in that turn.
+                # Output made in a turn of the poller is written in that turn.
                 poller.turnEnded.append(self._broker.outbox.flush)
                 self._broker.outbox.turning = poller
                 self._broker.hurry = partial(setattr, poller, "hurried")
@@ -154,7 +154,7 @@ class Listeners(Service):
         private = listener.bind.isLoopback
         if inherited is not None:
             bind = _bindOf(inherited.socket)
-            # Whoever may come in without credentials depends on where they really come from.
+            # The real address of a client decides whether it needs credentials.
             private = private and bind.isLoopback
             if bind != listener.bind:
                 _log.warn("{path}: the socket handed over is at {bind}", path=listener.path, bind=bind)

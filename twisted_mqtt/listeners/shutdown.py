@@ -57,7 +57,7 @@ async def sendAllAway(listeners: Listeners, clock: IReactorTime, seconds: float)
     waiting = True
     while any(listener.connections for listener in listeners.all):
         if waiting and not any(listener.clients.protocols for listener in listeners.all):
-            # Who is left has been told and need only close, or is in the middle of a handshake.
+            # The remaining clients have been told and need only close, or are in the middle of a handshake.
             waiting = False
             until = min(until, clock.seconds() + GRACE)
         left = until - clock.seconds()

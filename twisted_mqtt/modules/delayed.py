@@ -149,7 +149,7 @@ class DelayedPublish:
 
     def stop(self) -> None:
         """
-        Publish no more. What waits stays in the store, for the next time that the extension is loaded.
+        Publish no more. Waiting messages stay in the store, for the next time that the extension is loaded.
         """
         if self._call is not None:
             self._call.close()

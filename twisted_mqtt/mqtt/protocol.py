@@ -138,7 +138,7 @@ class MQTTProtocol(ConnectionShell):
             Connack(admission.sessionPresent and packetHasPresence(admission), 0, admission.properties),
             admission.before,
         )
-        # What follows may not come before the answer.
+        # Later output must not overtake the answer.
         return self._answered().addCallback(self._open) if connection.waits() else self._open(None)
 
     def _answered(self) -> Deferred[None]:

@@ -44,7 +44,7 @@ SocketAddress = tuple[Any, ...]
 
 class DatagramReceiver(Protocol):
     """
-    Who takes datagrams.
+    Takes datagrams.
     """
 
     def datagramReceived(self, data: bytes, address: Any, /) -> None:

@@ -461,7 +461,7 @@ class BoundedSite(Site):
             path=self._path,
             peer=peerName(request.getClientAddress()),
             method=_printed(request.method),
-            # What follows a question mark may hold keys and passwords.
+            # The text after a question mark may hold keys and passwords.
             target=_printed(request.path),
             code=request.code,
             size=request.sentLength,

@@ -211,7 +211,7 @@ class Poller:
             try:
                 descriptor.ready(events)
             except BaseException:
-                # Whatever reaches the reactor makes it drop this reader, and every connection with it.
+                # An exception that reaches the reactor makes it drop this reader, and every connection with it.
                 self.shell.raised("a descriptor")
             if self.hurried:
                 # The others are still ready, and come first next time.

@@ -191,7 +191,7 @@ class ProxyFactory:
     """
     Takes the PROXY header from each connection to the protocols of another factory.
 
-    Whoever can connect can say who it is: such a listener is for balancers alone.
+    Any peer that can connect can claim any address, so only balancers may reach such a listener.
 
     @ivar wrapped: makes the protocols above; its C{buildProtocol} is given the client's address.
     @ivar timeout: how many seconds a header may take.

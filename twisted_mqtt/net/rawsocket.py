@@ -17,7 +17,7 @@ _CLOSED: Final = -1
 
 class RawSocket:
     """
-    A stream socket that does not block. What it raises is what a C{socket.socket} would.
+    A stream socket that does not block. It raises the same errors as a C{socket.socket}.
     """
 
     __slots__ = ("_fileno", "_handle")

@@ -300,7 +300,7 @@ class FastConnection(StreamSocket):
         """
         See L{twisted_mqtt.net.roles.Closing}.
         """
-        # What is pending now would stay in the kernel: reset rather than wait on.
+        # The pending output would stay in the kernel: reset the connection instead of waiting longer.
         self._aborting = self._aborting or self._pending is not None
         self._lose(TIMED_OUT, None)
 
@@ -460,7 +460,8 @@ class FastConnection(StreamSocket):
         """
         All is flushed: send FIN, and wait a moment for the peer's.
         """
-        # Who says good-bye mostly closes at once: closing then needs no FIN of its own, no deadline, no further turn.
+        # A peer that sends DISCONNECT mostly closes at once: then closing needs no FIN of ours, no deadline, no further
+        # turn.
         waiting = not self._finished and not self._peerHasFinished() and self._sendFIN()
         self._tell(self._poller.shell.reason(DONE, None))
         if not waiting:

@@ -194,7 +194,7 @@ class BrokerLog:
             self._stuck = True
             return
         thread.join(SECONDS_TO_END)
-        # Whoever writes to what does not take it would hang with it.
+        # If the thread still hangs, its destination takes nothing: writing to it here would hang too.
         self._stuck = thread.is_alive()
 
     def close(self) -> None:

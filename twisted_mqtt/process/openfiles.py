@@ -7,7 +7,7 @@ from __future__ import annotations
 try:
     import resource
 except ImportError:
-    # Where there is no such limit.
+    # On systems without such a limit.
     HAVE_LIMIT = False
 else:
     HAVE_LIMIT = True

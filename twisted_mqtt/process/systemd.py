@@ -123,7 +123,7 @@ class Notifier:
             try:
                 sending.sendto("\n".join(lines).encode("utf-8"), address)
             except OSError as error:
-                # Who started us has gone, or is too busy: that must not keep clients from being served.
+                # The service manager has gone or is too busy: the broker must serve its clients all the same.
                 _log.warn("the service manager can't be told {line}: {error}", line=lines[0], error=error)
 
 

@@ -308,7 +308,7 @@ class Ledger:
         @param will: the message; when it is due, or 0; for how long it waits.
         """
         self._wills[clientID] = will
-        # Who waits does so for the session, which is told in the same turn. A clean one promises nothing.
+        # A reply waits for the session, which is told in the same turn. A clean session promises nothing.
         self.changed(False)
 
     def saveRecord(self, table: str, key: str, value: bytes | None) -> None:

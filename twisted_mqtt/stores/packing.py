@@ -331,7 +331,7 @@ class Pack:
 
 def _whoOf(text: str) -> list[str | None]:
     """
-    Who published: client, user name, host, protocol.
+    The publisher: client, user name, host, protocol.
     """
     try:
         found = json.loads(text)

@@ -151,7 +151,7 @@ class SQLiteStore:
             self._cancel()
             self._handOver()
         elif self._call is not None:
-            # What could not be written gets its last chance.
+            # A batch that could not be written gets a last attempt.
             self._cancel()
             self._write()
         return closed
@@ -213,7 +213,7 @@ class SQLiteStore:
         """
         See L{IStore}.
         """
-        # What the broker says of itself it will say again.
+        # The broker publishes its own topics again after a start.
         if self._keepsRetained and not message.system:
             self.journal.saveRetained(scoped(message.topicTree, message.topic), message)
 

@@ -280,7 +280,7 @@ class DTLSProtocol(DatagramProtocol):
 
     def identityOf(self, address: Address) -> PeerIdentity | None:
         """
-        Who a peer is by its certificate or its key, L{None} where it has shown neither.
+        The identity of a peer by its certificate or its key; L{None} if it has shown neither.
         """
         association = self._associations.get((address[0], address[1]))
         return association.identity if association is not None and association.address == address else None
@@ -405,7 +405,7 @@ class DTLSProtocol(DatagramProtocol):
         Whether a datagram of a handshake has to wait for a key; it comes again by L{_found}.
         """
         if association.lookup is not None:
-            # What comes too much is lost, as datagrams may be; it will be repeated.
+            # Datagrams beyond the limit are lost, as datagrams may be; the peer will repeat them.
             if len(association.held) < _MOST_HELD:
                 association.held.append(datagram)
             return True

@@ -244,7 +244,7 @@ class CoAPConnection:
 
     def send(self, address: Address, message: CoAPMessage, confirmable: bool, ended: Ended | None, now: float) -> None:
         """
-        See L{Endpoint<gateways.coap.gateway.Endpoint>}. What the transport has taken counts as received.
+        See L{Endpoint<gateways.coap.gateway.Endpoint>}. A message written to the transport counts as received.
         """
         self._write(frame(message), ended, now)
 
@@ -260,7 +260,7 @@ class CoAPConnection:
         """
         return None
 
-    # Who does not read
+    # Peers that do not read
 
     def _write(self, data: bytes, ended: Ended | None, now: float) -> None:
         if self._closing:

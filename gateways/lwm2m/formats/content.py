@@ -73,7 +73,7 @@ def dialectOf(version: str, listing: Listing, models: Models) -> Dialect:
     """
     formats = listing.formats
     is10 = version in ("", "1", "1.0")
-    # What it has not told comes last: some devices tell a part, or nothing.
+    # Formats that it has not told come last: some devices tell only some, or none.
     usual = (TLV, OMA_JSON) if is10 else (TLV, SENML_JSON, SENML_CBOR)
     told = [each for each in _WRITTEN if each in formats]
     single = () if told else tuple(each for each in _WRITTEN_SINGLE if each in formats)

@@ -61,7 +61,7 @@ def _take(entries: list[ResourceValue], kind: int, path: Path, data: bytes, base
                 raise ContentError(f"TLV: an element of kind {inner} in the resource {pathText(path)}")
             _take(entries, _RESOURCE, (*path, number), value, base, models)
         return
-    # Who asks for one instance of a resource may get it as if it were the resource.
+    # A request for one instance of a resource may be answered as if it were the resource.
     if not isWithin(path, base) and path != base[:3]:
         raise ContentError(f"TLV: {pathText(path)} where {pathText(base)} was asked for")
     path = max(path, base)

@@ -162,7 +162,7 @@ class TLSConnection:
         self._upper = upper
         upper.makeConnection(self)
         if self._records is not None:
-            # What came together with the end of the handshake.
+            # The bytes that came together with the end of the handshake.
             self.dataReceived(b"")
 
     def _identify(self, connection: SSL.Connection) -> PeerIdentity | None:

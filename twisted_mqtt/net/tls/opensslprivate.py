@@ -247,7 +247,7 @@ class DirectRecords(PlainRecords):
         See L{PlainRecords.read}.
         """
         ssl = self._ssl
-        # What somebody else has left there would be taken for ours.
+        # An error that other code has left there would be taken for ours.
         _lib.ERR_clear_error()
         size = _lib.SSL_read(ssl, _buffer, _SPACE)
         if size <= 0:

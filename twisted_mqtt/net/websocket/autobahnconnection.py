@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 class Owner(Protocol):
     """
-    Whoever is told of the messages that autobahn reads.
+    Is told of the messages that autobahn reads.
     """
 
     def messageBegins(self, isText: bool) -> None:

@@ -18,7 +18,7 @@ _USUAL_PORTS: Final = {"http": 80, "https": 443}
 
 class Origins:
     """
-    The origins that are allowed. What is no browser does not say where it comes from, and is allowed.
+    The origins that are allowed. A client that is not a browser sends no origin, and is allowed.
 
     @ivar allowed: such as C{https://example.org}, or with asterisks; none for all.
     """
