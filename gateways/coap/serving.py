@@ -73,7 +73,7 @@ def take(
     # Of what most requests have not: blocks, proxies, more than is taken at once.
     if (options and options[-1][0] >= BLOCK2) or len(message.payload) > bodies.longest:
         if _isForProxy(options):
-            endpoint.respond(incoming, diagnostic(PROXYING_NOT_SUPPORTED, "this is no proxy"), now)
+            endpoint.respond(incoming, diagnostic(PROXYING_NOT_SUPPORTED, "this is not a proxy"), now)
             return
         whole = bodies.take(message, incoming.address, endpoint.room(incoming), now)
         if isResponse(whole.code):

@@ -336,7 +336,7 @@ class _Types:
         """
         content = data.get("content")
         if not isinstance(content, list):
-            raise ContentError("content is no list")
+            raise ContentError("content is not a list")
         if not content and not empty:
             raise ContentError("content is empty")
         countEntries(len(content))
@@ -356,7 +356,7 @@ def _text(data: Mapping[str, object], key: str, default: str | None = None) -> s
     if value is None and default is not None:
         return default
     if not isinstance(value, str):
-        raise ContentError(f"no {key}" if value is None else f"{key} is no text")
+        raise ContentError(f"no {key}" if value is None else f"{key} is not text")
     return value
 
 
@@ -429,11 +429,11 @@ def _readExecute(command: Command, data: Mapping[str, object], types: _Types) ->
 def _readPaths(command: Command, data: Mapping[str, object], types: _Types) -> None:
     paths = data.get("paths")
     if not isinstance(paths, list) or not paths or len(paths) > _MOST_PATHS:
-        raise ContentError(f"paths is no list of 1 to {_MOST_PATHS} paths")
+        raise ContentError(f"paths is not a list of 1 to {_MOST_PATHS} paths")
     found: dict[Path, None] = {}
     for path in paths:
         if not isinstance(path, str):
-            raise ContentError("a path is no text")
+            raise ContentError("a path is not text")
         found[parsePath(path)] = None
     command.paths = tuple(found)
 

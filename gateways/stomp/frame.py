@@ -245,7 +245,7 @@ class StompParser:
         if self._line == self._start:
             # Of which the last may be the CR of a CR LF.
             if size - self._start > _LONGEST_COMMAND + 1:
-                raise StompError("malformed frame", "this is no STOMP command")
+                raise StompError("malformed frame", "this is not a STOMP command")
         elif size - self._line > limits.maxHeaderLength + 1:
             raise StompError("header too long", f"a header may have {limits.maxHeaderLength} bytes", None, True)
         if size - self._start > limits.maxHead:
@@ -268,7 +268,7 @@ class StompParser:
         if command.endswith("\r"):
             command = command[:-1]
         if len(command) > _LONGEST_COMMAND:
-            raise StompError("malformed frame", "this is no STOMP command")
+            raise StompError("malformed frame", "this is not a STOMP command")
         carriageReturns = version != V11 or command in _UNESCAPED
         if len(lines) - 1 > limits.maxHeaders:
             raise StompError("too many headers", f"a frame may have {limits.maxHeaders}")
@@ -285,7 +285,7 @@ class StompParser:
                 raise StompError("header too long", f"a header may have {longest} bytes", None, True)
             name, colon, value = line.partition(":")
             if not colon or not name:
-                raise StompError("malformed frame", f"this is no header: {line[:80]!r}")
+                raise StompError("malformed frame", f"this is not a header: {line[:80]!r}")
             if escaped:
                 if "\\" in line:
                     name, value = unescape(name, version), unescape(value, version)
@@ -340,7 +340,9 @@ def unescape(text: str, version: int) -> str:
         escape = match.group()
         decoded = _DECODED.get(escape)
         if decoded is None or (escape == "\\r" and version < V12):
-            raise StompError("malformed frame", f"{escape!r} is no escape of STOMP {VERSION_NAMES.get(version, '')}")
+            raise StompError(
+                "malformed frame", f"{escape!r} is not an escape of STOMP {VERSION_NAMES.get(version, '')}"
+            )
         pieces.append(text[at : match.start()])
         pieces.append(decoded)
         at = match.end()

@@ -183,7 +183,7 @@ def _propertiesOf(headers: dict[str, str], destinations: Destinations) -> Proper
     if replyTo is not None:
         topic = destinations.topicOf(replyTo)
         if not topic or "+" in topic or "#" in topic:
-            raise StompError("invalid header", f"reply-to is no destination to send to: {replyTo[:80]!r}")
+            raise StompError("invalid header", f"reply-to is not a destination to send to: {replyTo[:80]!r}")
         properties.responseTopic = topic
     if correlation is not None:
         properties.correlationData = correlation.encode("utf-8")

@@ -193,9 +193,9 @@ def test_names(metrics: Metrics, name: str) -> None:
     """
     A name is dotted words.
     """
-    with pytest.raises(ValueError, match="is no name for a metric"):
+    with pytest.raises(ValueError, match="is not a name for a metric"):
         metrics.counter(name, "A")
-    with pytest.raises(ValueError, match="is no name for a metric"):
+    with pytest.raises(ValueError, match="is not a name for a metric"):
         metrics.gauge("ok", "A", peak=name or ".")
     assert list(metrics.collect()) == []
 

@@ -88,7 +88,7 @@ def test_packed(some: list[Message]) -> None:
 @given(st.lists(messages(), min_size=1, max_size=3), st.data())
 def test_damaged(some: list[Message], data: st.DataObject) -> None:
     """
-    What is no pack is told, cut off anywhere or with anything in it.
+    Bytes that are not a pack raise an error, cut off anywhere or with anything in it.
     """
     packer = Packer()
     for message in some:

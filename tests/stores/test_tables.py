@@ -174,7 +174,7 @@ def test_names(bed: Bed, name: str) -> None:
     """
     A name is a plain word.
     """
-    with pytest.raises(ValueError, match="no name for a table"):
+    with pytest.raises(ValueError, match="not a name for a table"):
         bed.store.table(name)
 
 

@@ -213,7 +213,7 @@ class _Parser:
         while at < len(text):
             found = _TOKEN.match(text, at)
             if found is None:
-                raise ACLProblem(f"{self._name}:{line}: {text[at : at + 10]!r} is no part of a rule")
+                raise ACLProblem(f"{self._name}:{line}: {text[at : at + 10]!r} is not part of a rule")
             kind = found.lastgroup
             if kind is not None:
                 value = found[kind]
@@ -292,7 +292,7 @@ class _Parser:
                 try:
                     return Who("ipaddr", ipaddress.ip_network(value, strict=False))
                 except ValueError:
-                    raise self._fail(line, f"{value!r} is no address or network such as 192.168.0.0/24") from None
+                    raise self._fail(line, f"{value!r} is not an address or network such as 192.168.0.0/24") from None
             elif kind in ("and", "or") and isinstance(value, list) and value:
                 return Who(kind, tuple(self._who(part, line) for part in value))
         raise self._fail(

@@ -367,7 +367,7 @@ class Metrics:
     def _add(self, metric: Metric[_S]) -> Metric[_S]:
         for name in (metric.name, metric.peak) if metric.peak else (metric.name,):
             if _NAME.fullmatch(name) is None or len(name) > _LONGEST_NAME:
-                raise ValueError(f"{name!r} is no name for a metric: such as 'messages.dropped' is right")
+                raise ValueError(f"{name!r} is not a name for a metric: such as 'messages.dropped' is right")
         for label in metric.labels:
             if _LABEL.fullmatch(label) is None or label == "le" or metric.labels.count(label) > 1:
                 raise ValueError(f"{label!r} can't be a label of the metric {metric.name}")

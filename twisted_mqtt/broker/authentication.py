@@ -68,7 +68,7 @@ def checkResult(result: AuthResult, client: ClientInfo) -> None:
         try:
             parseTopicTree(result.topicTree)
         except ValueError:
-            raise ValueError(f"topicTree {result.topicTree!r} is no name of a topic tree") from None
+            raise ValueError(f"topicTree {result.topicTree!r} is not a name of a topic tree") from None
     if result.reasonString is not None:
         _checkText("reasonString", result.reasonString)
     if result.serverReference is not None:
@@ -91,7 +91,7 @@ def _checkText(name: str, value: object, most: int = MAX_LENGTH) -> None:
     try:
         size = len(value.encode("utf-8"))
     except UnicodeEncodeError:
-        raise ValueError(f"{name} {value!r} is no UTF-8") from None
+        raise ValueError(f"{name} {value!r} is not UTF-8") from None
     if size > min(most, MAX_LENGTH):
         raise ValueError(f"{name} has {size} bytes; {min(most, MAX_LENGTH)} is the most")
     if "\0" in value:

@@ -301,7 +301,7 @@ def decodeProperties(data: bytes, pos: int, stop: int, packet: int) -> tuple[Pro
                 pairs.append((key, text))
             continue
         if seen >> identifier & 1 and not (kind == VARINT and packet == IN_PUBLISH):
-            raise ProtocolError(PROTOCOL_ERROR, f"property {name} stands twice")
+            raise ProtocolError(PROTOCOL_ERROR, f"property {name} appears twice")
         seen |= 1 << identifier
         if kind == TEXT:
             text, pos = readText(data, pos, end)

@@ -179,7 +179,7 @@ class Allow(Verdict):
         """
         @param pause: for how many seconds nothing more is taken from the client.
 
-        @raise ValueError: it is no time that can be waited.
+        @raise ValueError: it is not a valid time to wait.
         """
         super().__init__(True, 0, "", _pauseOf(pause))
 
@@ -198,11 +198,11 @@ class Deny(Verdict):
         @param text: why, for a person. Only a client of MQTT 5 that wants to have it gets to see it.
         @param pause: for how many seconds nothing more is taken from the client.
 
-        @raise ValueError: the reason is none of these, or the pause is no time that can be waited.
+        @raise ValueError: the reason is none of these, or the pause is not a valid time to wait.
         """
         code = _REFUSAL_CODES.get(reason, -1) if isinstance(reason, str) else reason
         if isinstance(code, bool) or code not in _REFUSALS:
-            raise ValueError(f"{reason!r} is no reason to refuse a topic: use one of {', '.join(_REFUSAL_CODES)}")
+            raise ValueError(f"{reason!r} is not a reason to refuse a topic: use one of {', '.join(_REFUSAL_CODES)}")
         if not isinstance(text, str):
             raise ValueError(f"the text of a refusal is a str, not {text!r}")
         super().__init__(False, code, text, _pauseOf(pause))
@@ -369,7 +369,7 @@ class AuthResult:
         """
         # A bool is an int, and False would pass for the code of success.
         if isinstance(result, bool) or result not in (REASONS if isinstance(result, str) else _CODES):
-            raise ValueError(f"{result!r} is no result of an authentication: use one of {', '.join(REASONS)}")
+            raise ValueError(f"{result!r} is not a result of an authentication: use one of {', '.join(REASONS)}")
         self.result = result
         self.isSuperuser = isSuperuser
         self.anonymous = anonymous

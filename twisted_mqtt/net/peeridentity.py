@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
-#: What a user name may not hold (1.5.4 of MQTT 5), so that a name with it is no name.
+#: What a user name may not hold (1.5.4 of MQTT 5), a name with one of these is refused.
 _FORBIDDEN: Final = "\0"
 
 

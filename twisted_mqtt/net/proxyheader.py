@@ -201,7 +201,7 @@ def _commonName(data: bytes, start: int, end: int) -> str | None:
     try:
         text = name.decode("utf-8")
     except UnicodeDecodeError:
-        raise ProxyError("the common name in the PROXY header is no text") from None
+        raise ProxyError("the common name in the PROXY header is not text") from None
     if "\0" in text:
         raise ProxyError("the common name in the PROXY header holds a null character")
     return text

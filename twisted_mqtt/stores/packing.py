@@ -40,7 +40,7 @@ _BIG: Final = sys.byteorder == "big"
 
 class PackError(ValueError):
     """
-    What was read is no pack.
+    The bytes that were read are not a valid pack.
     """
 
 

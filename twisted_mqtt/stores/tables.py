@@ -134,7 +134,7 @@ class Tables:
         table = self._tables.get(name)
         if table is None:
             if _NAME.fullmatch(name) is None:
-                raise ValueError(f"{name!r} is no name for a table")
+                raise ValueError(f"{name!r} is not a name for a table")
             table = self._tables[name] = Table(name, self._changed)
             if self._kept is not None:
                 table.fill(self._kept.pop(name, {}))

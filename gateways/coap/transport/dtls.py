@@ -442,7 +442,7 @@ class DTLSProtocol(DatagramProtocol):
         if psk is not None:
             identity = PeerIdentity(psk=psk)
             if identity.pskName is None:
-                raise ValueError("the identity of its key is no name in UTF-8")  # RFC 4279 5.1
+                raise ValueError("the identity of its key is not a name in UTF-8")  # RFC 4279 5.1
             return identity
         certificate = connection.get_peer_certificate(as_cryptography=True)
         if certificate is None:

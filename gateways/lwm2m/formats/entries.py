@@ -45,7 +45,7 @@ def timeOf(base: int | float | None, time: int | float | None) -> int | float | 
     """
     The time of a value, by what is said for all of a payload and for this one.
 
-    @raise ContentError: it is no time that anybody could mean.
+    @raise ContentError: it is not a possible time.
     """
     if base is None and time is None:
         return None

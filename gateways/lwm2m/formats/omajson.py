@@ -95,7 +95,7 @@ def _time(said: int | float | str | None) -> int | float | None:
         return said
     seconds = secondsOf(said)
     if seconds is None:
-        raise ContentError(f"{shown(said)} is no time")
+        raise ContentError(f"{shown(said)} is not a time")
     return seconds
 
 

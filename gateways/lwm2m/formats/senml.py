@@ -202,13 +202,13 @@ def _value(record: Record, key: str, type: str, baseValue: int | float) -> Value
 
 def _number(record: Record, field: str) -> int | float | None:
     """
-    @raise ContentError: it is no number, or one that has no end.
+    @raise ContentError: it is not a number, or not a finite one.
     """
     value = record.get(field)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or value - value != 0:
-        raise ContentError(f"the field {field} is no number")
+        raise ContentError(f"the field {field} is not a number")
     # Decoded JSON may have whole numbers of any length, which do not go with floats.
     if isinstance(value, int) and value.bit_length() > 64:
         raise ContentError(f"the field {field} is out of range")
@@ -226,7 +226,7 @@ def _time(record: Record, field: str) -> int | float | None:
         return _number(record, field)
     seconds = secondsOf(value)
     if seconds is None or seconds - seconds != 0:
-        raise ContentError(f"the field {field} is no time")
+        raise ContentError(f"the field {field} is not a time")
     return seconds
 
 
@@ -235,7 +235,7 @@ def _text(record: Record, field: str, default: str) -> str:
     if value is None:
         return default
     if not isinstance(value, str):
-        raise ContentError(f"the field {field} is no text")
+        raise ContentError(f"the field {field} is not text")
     return value
 
 

@@ -51,7 +51,7 @@ _NAMES: Final = {name.replace(" ", "").lower(): name for name in TYPES} | {
     "objectlink": OBJLNK,
 }
 
-# What is longer is no number that fits; it also bounds what it takes to convert one.
+# A longer text is not a number that fits. The limit also bounds the cost of converting one.
 _LONGEST_NUMBER: Final = 400
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,40}", re.ASCII)
 _FLOAT: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})?", re.ASCII)
@@ -108,7 +108,7 @@ def fromJSON(type: str, value: object, encoding: str = "plain") -> Value:
                 return float(value)
             except OverflowError:
                 pass
-    raise ContentError(f"{_shown(value)} is no {type}")
+    raise ContentError(f"{_shown(value)} is not a valid {type}")
 
 
 def _fromString(type: str, text: str) -> Value:
@@ -129,7 +129,7 @@ def _fromString(type: str, text: str) -> Value:
         found = _number(type, text)
         if found is not None:
             return found
-    raise ContentError(f"{shown(text)} is no {type}")
+    raise ContentError(f"{shown(text)} is not a valid {type}")
 
 
 def _number(type: str, text: str) -> int | float | ObjectLink | None:
@@ -210,7 +210,7 @@ def fromText(type: str, data: bytes) -> Value:
         found = _number(type, text)
         if found is not None:
             return found
-    raise ContentError(f"{shown(text)} is no {type}")
+    raise ContentError(f"{shown(text)} is not a valid {type}")
 
 
 def toText(type: str, value: Value) -> bytes:
@@ -242,7 +242,7 @@ def fromBytes(type: str, data: bytes) -> Value:
         return data == b"\1"
     if type == OBJLNK and size == 4:
         return ObjectLink(*_PAIR.unpack(data))
-    raise ContentError(f"{size} bytes, 0x{data[:8].hex()}{'...' if size > 8 else ''}, are no {type}")
+    raise ContentError(f"{size} bytes, 0x{data[:8].hex()}{'...' if size > 8 else ''}, are not a valid {type}")
 
 
 def toBytes(type: str, value: Value) -> bytes:

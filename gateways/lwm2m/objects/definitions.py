@@ -120,7 +120,7 @@ class _XMLElement:
 
     def number(self, text: str, what: str) -> int:
         if _NUMBER.fullmatch(text) is None or int(text) > HIGHEST:
-            raise self.wrong(f"{what}: {shown(text)} is no number from 0 to {HIGHEST}")
+            raise self.wrong(f"{what}: {shown(text)} is not a number from 0 to {HIGHEST}")
         return int(text)
 
     def either(self, tag: str, choices: dict[str, bool], default: str | None = None) -> bool:
@@ -191,7 +191,7 @@ def _object(element: _XMLElement) -> ObjectModel:
     last = urn.rpartition(":")[2]
     version = element.say("ObjectVersion", last if "." in last else "1.0")
     if _VERSION.fullmatch(version) is None:
-        raise element.wrong(f"<ObjectVersion>: {shown(version)} is no version")
+        raise element.wrong(f"<ObjectVersion>: {shown(version)} is not a version")
     resources: dict[int, ResourceModel] = {}
     within = element.find("Resources")
     for item in within.all("Item") if within is not None else ():

@@ -53,7 +53,7 @@ def joinPath(base: Path, text: str) -> Path:
     path = list(base)
     for segment in inner.split("/"):
         if _NUMBER.fullmatch(segment) is None or int(segment) > HIGHEST:
-            raise ContentError(f"path {shown(text)}: {shown(segment)} is no number from 0 to {HIGHEST}")
+            raise ContentError(f"path {shown(text)}: {shown(segment)} is not a number from 0 to {HIGHEST}")
         path.append(int(segment))
     if len(path) > LONGEST:
         raise ContentError(f"path {shown(text)}: more than {LONGEST} segments")

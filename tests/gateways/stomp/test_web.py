@@ -232,7 +232,7 @@ def test_polling() -> None:
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b'{"a":1}', b'["\\ud800"]', b"[" * 5000])
 def test_brokenMessages(body: bytes) -> None:
     """
-    What is no list of strings is refused, and the session goes on.
+    A message that is not a list of strings is refused, and the session goes on.
     """
     site = Site()
     site.ask("POST", "/stomp/000/s1/xhr")

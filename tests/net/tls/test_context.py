@@ -119,7 +119,7 @@ class ClientCertificateTests(TLSTestCase):
 
     def test_null(self) -> None:
         """
-        A name with a null character is no name: its client stays out.
+        A name with a null character is not a name: its client stays out.
         """
         odd = self.authority.issue("odd", subject("admin\0.example.org"))
         factory = self.verifying()

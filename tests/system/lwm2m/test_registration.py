@@ -153,7 +153,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "no lifetime": (["ep={}", "lwm2m=1.0"], "4.00"),
     "a lifetime of 0": (["ep={}", "lt=0", "lwm2m=1.0"], "4.00"),
     "a lifetime of more than a day": (["ep={}", "lt=86401", "lwm2m=1.0"], "4.00"),
-    "a lifetime that is no number": (["ep={}", "lt=long", "lwm2m=1.0"], "4.00"),
+    "a lifetime that is not a number": (["ep={}", "lt=long", "lwm2m=1.0"], "4.00"),
     "a word without a value": (["ep={}", "lt=60", "lwm2m=1.0", "word"], "4.00"),
     "a version to come": (["ep={}", "lt=60", "lwm2m=2.0"], "4.12"),
     "a version that was never": (["ep={}", "lt=60", "lwm2m=x"], "4.12"),

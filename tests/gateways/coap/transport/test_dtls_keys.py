@@ -140,7 +140,7 @@ def test_begunAnew(tmp_path: Path) -> None:
 
 def test_noNameAtAll(tmp_path: Path) -> None:
     """
-    An identity that is no text is no name (RFC 4279 5.1).
+    An identity that is not text is not a name (RFC 4279 5.1).
     """
     keys = PreSharedKeys()
     keys.add({b"\xff\xfe": KEY}.get)

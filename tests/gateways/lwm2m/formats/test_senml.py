@@ -180,23 +180,23 @@ def test_wrongRecords() -> None:
     """
     refused([{"n": "/3/0/9"}], "/3/0/9: 0 values where one is wanted")
     refused([{"n": "/3/0/9", "v": 1, "vs": "1"}], "/3/0/9: 2 values where one is wanted")
-    refused([{"n": "/3/0/9", "vs": "x"}], "/3/0/9: 'x' is no Integer")
+    refused([{"n": "/3/0/9", "vs": "x"}], "/3/0/9: 'x' is not a valid Integer")
     refused([{"n": "/3/0/9", "vd": "AQ"}], "/3/0/9: bytes where Integer is wanted")
     refused([{"n": "/6/0/4", "vs": "AQ"}], "/6/0/4: the field vs where Opaque is wanted")
-    refused([{"n": "/3/0/9", "v": True}], "/3/0/9: true is no Integer")
-    refused([{"n": "/3/0/9", "v": "five", "bv": 1}], "'five' is no Float")
+    refused([{"n": "/3/0/9", "v": True}], "/3/0/9: true is not a valid Integer")
+    refused([{"n": "/3/0/9", "v": "five", "bv": 1}], "'five' is not a valid Float")
     refused([{"n": "/3/0", "v": 5}], "'/3/0' is not that of a resource")
     refused([{"v": 5}], "not that of a resource")
     refused([{"n": "urn:dev:ow:10e2073a01080063", "v": 23.1}], "too long")
-    refused([{"n": "urn:dev:1", "v": 23.1}], "is no number from 0")
+    refused([{"n": "urn:dev:1", "v": 23.1}], "is not a number from 0")
     refused([{"n": "/4/0/0", "v": 5}], "'/4/0/0' where /3/0 was asked for", (3, 0))
     refused([{"bn": "/3/0/" * 100, "n": "9", "v": 5}], "too long")
-    refused([{"n": 9, "v": 5}], "the field n is no text")
-    refused([{"bn": 9, "n": "9", "v": 5}], "the field bn is no text")
-    refused([{"bt": "now", "n": "9", "v": 5}], "the field bt is no time")
-    refused([{"bt": "1" * 50, "n": "9", "v": 5}], "the field bt is no time")
-    refused([{"bt": "2024-13-01", "n": "9", "v": 5}], "the field bt is no time")
-    refused([{"n": "/3/0/9", "t": True, "v": 5}], "the field t is no number")
+    refused([{"n": 9, "v": 5}], "the field n is not text")
+    refused([{"bn": 9, "n": "9", "v": 5}], "the field bn is not text")
+    refused([{"bt": "now", "n": "9", "v": 5}], "the field bt is not a time")
+    refused([{"bt": "1" * 50, "n": "9", "v": 5}], "the field bt is not a time")
+    refused([{"bt": "2024-13-01", "n": "9", "v": 5}], "the field bt is not a time")
+    refused([{"n": "/3/0/9", "t": True, "v": 5}], "the field t is not a number")
     refused([{"bt": 1e308, "n": "/3/0/9", "t": 1e308, "v": 5}], "/3/0/9: a time out of range")
     refused([{"n": "/3/0/9", "t": 2**60, "v": 5}], "/3/0/9: a time out of range")
     refused([{"bv": 2**63, "n": "/3/0/9", "v": 2**63}], "/3/0/9: the number is out of the range of Integer")
@@ -244,9 +244,9 @@ def test_wrongJSON(data: bytes, reason: str) -> None:
         ("81a200616e616e00", "the field 'n' for the second time"),
         ("81a10081" + "00", "neither a number"),
         ("81a102f97e00", "not that of a resource"),
-        ("81a200662f332f302f3902f97e00", "/3/0/9: nan is no Integer"),
-        ("81a200662f332f302f3902f97c00", "/3/0/9: inf is no Integer"),
-        ("81a300662f332f302f39020106f97c00", "the field t is no number"),
+        ("81a200662f332f302f3902f97e00", "/3/0/9: nan is not a valid Integer"),
+        ("81a200662f332f302f3902f97c00", "/3/0/9: inf is not a valid Integer"),
+        ("81a300662f332f302f39020106f97c00", "the field t is not a number"),
         ("9f" + "a0" * 10_001 + "ff", "more than 10000 values"),
         ("9a00002711" + "a0" * 10_001, "more than 10000 values"),
         ("81b821" + "".join(f"18{number:02x}00" for number in range(24, 24 + 33)), "more than 32 fields"),

@@ -186,7 +186,7 @@ def test_written() -> None:
         ((3, 0, 9), "c10a0f", "/3/0/10 where /3/0/9 was asked for"),
         ((3, 0, 6, 0), "410105", "/3/0/6/1 where /3/0/6/0 was asked for"),
         ((3, 0, 9), "c30a010203", "where /3/0/9 was asked for"),
-        ((3, 0), "c309010203", "/3/0/9: 3 bytes, 0x010203, are no Integer"),
+        ((3, 0), "c309010203", "/3/0/9: 3 bytes, 0x010203, are not a valid Integer"),
         ((3, 0), "c100ff", "/3/0/0: not UTF-8 at byte 0"),
         ((), "c10061", "the device as a whole"),
     ],

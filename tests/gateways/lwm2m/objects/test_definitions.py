@@ -145,13 +145,13 @@ def test_broken(tmp_path: Path) -> None:
         (b"<LWM2M>\n<Object/></LWM2M>", "line 2: <Object> has no <ObjectID>"),
         (
             definition(**{"<ObjectID>3303": "<ObjectID>65535"}),
-            "line 5: <ObjectID>: '65535' is no number from 0 to 65534",
+            "line 5: <ObjectID>: '65535' is not a number from 0 to 65534",
         ),
-        (definition(**{"<ObjectID>3303": "<ObjectID>-1"}), "line 5: <ObjectID>: '-1' is no number"),
-        (definition(**{'ID="5700"': 'ID="x"'}), "line 15: ID: 'x' is no number"),
-        (definition(**{'ID="5700"': ""}), "line 15: ID: '' is no number"),
+        (definition(**{"<ObjectID>3303": "<ObjectID>-1"}), "line 5: <ObjectID>: '-1' is not a number"),
+        (definition(**{'ID="5700"': 'ID="x"'}), "line 15: ID: 'x' is not a number"),
+        (definition(**{'ID="5700"': ""}), "line 15: ID: '' is not a number"),
         (definition(**{"5605": "5700"}), "line 27: resource 5700 for the second time"),
-        (definition("x"), "line 5: <ObjectVersion>: 'x' is no version"),
+        (definition("x"), "line 5: <ObjectVersion>: 'x' is not a version"),
         (definition(**{"<Name>Reset</Name>": ""}), "line 27: <Item> has no <Name>"),
         (
             definition(**{">Multiple<": ">Many<"}),
