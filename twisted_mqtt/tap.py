@@ -127,7 +127,7 @@ def makeService(options: Options) -> IService:
         signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(service.reload))
     _calmCollector()
 
-    def ended(result: Any) -> Any:
+    def ended(result: object) -> object:
         if result is not service:
             # twistd itself would end with status 0; its own clean-up comes first.
             atexit.register(_exitFailed)

@@ -17,6 +17,8 @@ from gateways.stomp.sockjsframes import BrokenMessages, messagesOf
 from gateways.stomp.sockjssession import SockJSSession
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateways.stomp.websocket import StompSocketFactory
     from twisted_mqtt.net.websocket.origins import Origins
 
@@ -116,9 +118,11 @@ class SockJSResource(Resource):
             session.stop()
         self._sessions.clear()
 
-    def render(self, request: Request) -> Any:
+    def render(self, request: Request) -> bytes | int:
         """
         Answer a request.
+
+        @return: the body, or C{NOT_DONE_YET}: then the answer is written later.
         """
         path = request.path.decode("utf-8", "replace")
         if path != self._path and not path.startswith(self._path + "/"):
@@ -141,7 +145,7 @@ class SockJSResource(Resource):
 
     # What stands directly below the path
 
-    def _renderSingle(self, request: Request, name: str) -> Any:
+    def _renderSingle(self, request: Request, name: str) -> bytes | int:
         if name == "info":
             return self._renderInfo(request)
         if request.method not in (b"GET", b"HEAD"):
@@ -154,7 +158,7 @@ class SockJSResource(Resource):
             return self._say(request, 400, b'Can "Upgrade" only to "WebSocket".\n')
         return self._say(request, 404, b"not found\n")
 
-    def _renderInfo(self, request: Request) -> Any:
+    def _renderInfo(self, request: Request) -> bytes | int:
         if request.method == b"OPTIONS":
             return self._allow(request, b"OPTIONS, GET")
         if request.method not in (b"GET", b"HEAD"):
@@ -168,7 +172,7 @@ class SockJSResource(Resource):
         }
         return self._say(request, 200, json.dumps(info, separators=(",", ":")).encode(), _JSON)
 
-    def _renderFrame(self, request: Request) -> Any:
+    def _renderFrame(self, request: Request) -> bytes | int:
         page = _IFRAME.format(url=self._table.client_url.replace('"', "%22").replace("<", "%3C")).encode()
         tag = b'"%b"' % hashlib.sha256(page).hexdigest()[:32].encode()
         request.setHeader(b"cache-control", b"public, max-age=%d" % _A_YEAR)
@@ -182,7 +186,7 @@ class SockJSResource(Resource):
 
     # The transports
 
-    def _renderTransport(self, request: Request, name: str, transport: str) -> Any:
+    def _renderTransport(self, request: Request, name: str, transport: str) -> bytes | int:
         wanted = _TRANSPORTS.get(transport)
         if wanted is None:
             return self._say(request, 404, b"not found\n")
@@ -193,18 +197,20 @@ class SockJSResource(Resource):
             return self._say(request, 405, b"", allow=b"OPTIONS, " + method)
         return render(self, request, name)
 
-    def _poll(self, request: Request, name: str) -> Any:
+    def _poll(self, request: Request, name: str) -> bytes | int:
         return self._attach(request, name, _JAVASCRIPT, b"", HTTPAnswer(request, 1, b"", b"\n"))
 
-    def _stream(self, request: Request, name: str) -> Any:
+    def _stream(self, request: Request, name: str) -> bytes | int:
         answer = HTTPAnswer(request, self._table.response_limit, b"", b"\n")
         return self._attach(request, name, _JAVASCRIPT, _PRELUDE, answer)
 
-    def _events(self, request: Request, name: str) -> Any:
+    def _events(self, request: Request, name: str) -> bytes | int:
         answer = HTTPAnswer(request, self._table.response_limit, b"data: ", b"\r\n\r\n")
         return self._attach(request, name, _EVENTS, b"\r\n", answer)
 
-    def _attach(self, request: Request, name: str, contentType: bytes, prelude: bytes, answer: HTTPAnswer) -> Any:
+    def _attach(
+        self, request: Request, name: str, contentType: bytes, prelude: bytes, answer: HTTPAnswer
+    ) -> bytes | int:
         session = self._sessions.get(name)
         if session is None:
             session = self._makeSession(request, name)
@@ -238,7 +244,7 @@ class SockJSResource(Resource):
     def _forget(self, name: str) -> None:
         self._sessions.pop(name, None)
 
-    def _receive(self, request: Request, name: str) -> Any:
+    def _receive(self, request: Request, name: str) -> bytes | int:
         session = self._sessions.get(name)
         if session is None:
             return self._say(request, 404, b"not found\n")
@@ -284,7 +290,7 @@ class SockJSResource(Resource):
         return self._say(request, 204, b"")
 
 
-_TRANSPORTS: Final[dict[str, tuple[bytes, Any]]] = {
+_TRANSPORTS: Final[dict[str, tuple[bytes, Callable[[SockJSResource, Request, str], bytes | int]]]] = {
     "xhr": (b"POST", SockJSResource._poll),
     "xhr_streaming": (b"POST", SockJSResource._stream),
     "xhr_send": (b"POST", SockJSResource._receive),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from msgspec import Struct
 
@@ -236,9 +236,9 @@ class _Parser:
             raise self._fail(line, f"expected {mark!r} and not {value!r}; a rule ends with a full stop")
         self._at += 1
 
-    def _term(self, depth: int) -> Any:
+    def _term(self, depth: int) -> _Term:
         """
-        A term: a word as C{("word", it)}, a text as a L{str}, C{{...}} as a L{tuple}, C{[...]} as a L{list}.
+        A term: a word as a L{_Word}, a text as a L{str}, C{{...}} as a L{tuple}, C{[...]} as a L{list}.
         """
         kind, value, line = self._tokens[self._at]
         if depth > 8:
@@ -251,7 +251,7 @@ class _Parser:
         if kind != "punctuation" or value not in "{[":
             raise self._fail(line, f"expected a rule or a part of one, and not {value!r}")
         closing = "}" if value == "{" else "]"
-        parts: list[Any] = []
+        parts: list[_Term] = []
         while self._tokens[self._at][:2] != ("punctuation", closing):
             if parts:
                 self._expect(",")
@@ -259,7 +259,7 @@ class _Parser:
         self._at += 1
         return tuple(parts) if closing == "}" else parts
 
-    def _rule(self, term: Any, line: int) -> Rule:
+    def _rule(self, term: _Term, line: int) -> Rule:
         verdicts = {"allow": True, "deny": False}
         if not isinstance(term, tuple) or len(term) not in (2, 4) or not isinstance(term[0], _Word):
             raise self._fail(line, "a rule is {allow | deny, Who, Access, [Topic, ...]} or {allow | deny, all}")
@@ -276,7 +276,7 @@ class _Parser:
             raise self._fail(line, "the topics of a rule are a list in [], with at least one")
         return Rule(allow, who, access.word, tuple(self._topic(topic, line) for topic in topics))
 
-    def _who(self, term: Any, line: int) -> Who:
+    def _who(self, term: _Term, line: int) -> Who:
         if isinstance(term, _Word) and term.word == "all":
             return Who("all")
         if isinstance(term, str):
@@ -301,9 +301,10 @@ class _Parser:
             "joined by {'and', [...]} or {'or', [...]}",
         )
 
-    def _topic(self, term: Any, line: int) -> Topic:
-        exact = isinstance(term, tuple) and len(term) == 2 and term[0] == _Word("eq")
-        text = term[1] if exact else term
+    def _topic(self, term: _Term, line: int) -> Topic:
+        exact, text = False, term
+        if isinstance(term, tuple) and len(term) == 2 and term[0] == _Word("eq"):
+            exact, text = True, term[1]
         if not isinstance(text, str) or not isTopicFilter(text):
             raise self._fail(line, 'a topic of a rule is "a topic filter" or {eq, "a topic filter"}')
         return Topic(text, exact)
@@ -311,6 +312,9 @@ class _Parser:
 
 class _Word(Struct, frozen=True):
     word: str
+
+
+_Term: TypeAlias = "_Word | str | tuple[_Term, ...] | list[_Term]"
 
 
 #: What holds where no file is named: the statistics and everything there is are for this machine alone.

@@ -236,7 +236,7 @@ class _Reading:
             return None
         return None if structure is None else self._conversion.built(structure, raw, path, declaration.short)
 
-    def _taken(self, declaration: IDeclaration) -> Any:
+    def _taken(self, declaration: IDeclaration) -> object:
         if not declaration.table:
             return None
         *outer, last = declaration.table.split(".")

@@ -13,6 +13,8 @@ from twisted_mqtt.base.ratelimitedlog import RateLimitedLog, peerName
 from twisted_mqtt.base.ratelimits import TokenBucket
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
+
     from twisted_mqtt.config.schema_ports import PortSettings
     from twisted_mqtt.core.counters import Counters
 
@@ -38,7 +40,7 @@ class Gate:
 
     def __init__(
         self,
-        wrapped: Any,
+        wrapped: IProtocolFactory,
         settings: PortSettings,
         path: str,
         counters: Counters,
@@ -65,7 +67,7 @@ class Gate:
         self._full = RateLimitedLog(clock.seconds)
         self._use(settings)
 
-    def exchange(self, wrapped: Any, settings: PortSettings) -> None:
+    def exchange(self, wrapped: IProtocolFactory, settings: PortSettings) -> None:
         """
         Let those who come from now on into another factory, by other limits.
         """
@@ -99,7 +101,7 @@ class Gate:
             self._resting = None
         self.wrapped.doStop()
 
-    def buildProtocol(self, addr: Any) -> Any:
+    def buildProtocol(self, addr: IAddress) -> IProtocol | None:
         """
         The protocol of a connection, or L{None} if it is one too many.
         """

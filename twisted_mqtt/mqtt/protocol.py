@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from twisted_mqtt.base.timerwheel import TimerWheel
-from twisted_mqtt.base.waiting import then
+from twisted_mqtt.base.waiting import Maybe, then
 from twisted_mqtt.broker.admission import Admission, AdmissionControl
 from twisted_mqtt.broker.publishing import Publishing
 from twisted_mqtt.broker.reauthentication import Reauthentication
@@ -100,10 +100,10 @@ class MQTTProtocol(ConnectionShell):
 
     # Packets
 
-    def _dispatch(self, packet: Packet) -> Any:
+    def _dispatch(self, packet: Packet) -> Maybe[None]:
         return _HANDLERS[packet.type](self, packet)
 
-    def _connect(self, packet: Packet) -> Any:
+    def _connect(self, packet: Packet) -> Maybe[None]:
         assert isinstance(packet, Connect)
         self._state = CONNECTING
         factory = self.factory
@@ -113,7 +113,7 @@ class MQTTProtocol(ConnectionShell):
             return self._admitted(outcome)
         return outcome.addCallback(self._admitted)
 
-    def _admitted(self, admission: Admission) -> Any:
+    def _admitted(self, admission: Admission) -> Maybe[None]:
         self._admission = admission
         if self._state >= CLOSING:
             return None
@@ -149,7 +149,7 @@ class MQTTProtocol(ConnectionShell):
         self.connection.released = lambda: sent.callback(None)
         return sent
 
-    def _open(self, _: object) -> Any:
+    def _open(self, _: object) -> Maybe[None]:
         if self._state >= CLOSING:
             return None
         self._state = OPEN
@@ -166,7 +166,7 @@ class MQTTProtocol(ConnectionShell):
         self.factory.counters.packets_auth_sent += 1
         self.connection.sendPacket(Auth(CONTINUE_AUTHENTICATION, properties))
 
-    def _auth(self, packet: Packet) -> Any:
+    def _auth(self, packet: Packet) -> Maybe[None]:
         assert isinstance(packet, Auth)
         self.factory.counters.packets_auth_received += 1
         client = self.client
@@ -203,7 +203,7 @@ class MQTTProtocol(ConnectionShell):
         self.factory.counters.packets_auth_sent += 1
         self.connection.sendPacket(Auth(SUCCESS, again.properties))
 
-    def _publish(self, packet: Packet) -> Any:
+    def _publish(self, packet: Packet) -> Maybe[None]:
         assert isinstance(packet, Publish)
         connection = self.connection
         if not connection.begin(packet, connection.lastReceived):
@@ -213,7 +213,7 @@ class MQTTProtocol(ConnectionShell):
         verdict = publishing.admit(client, packet.topic, packet.qos, True, context)
         return then(verdict, self._admittedPublish, packet, context)
 
-    def _admittedPublish(self, verdict: Verdict, packet: Publish, context: PacketContext | None) -> Any:
+    def _admittedPublish(self, verdict: Verdict, packet: Publish, context: PacketContext | None) -> Maybe[None]:
         broker, connection = self.factory.broker, self.connection
         now = connection.lastReceived
         if not verdict.allowed:
@@ -227,7 +227,7 @@ class MQTTProtocol(ConnectionShell):
         before = broker.router.progress.sequence
         return then(broker.publish(message, context), self._published, packet, before, verdict.pause)
 
-    def _rest(self, seconds: float) -> Deferred[None] | None:
+    def _rest(self, seconds: float) -> Maybe[None]:
         """
         Take nothing more from the client for a while, as access rules want it.
         """
@@ -236,7 +236,7 @@ class MQTTProtocol(ConnectionShell):
         rest: Deferred[None] = deferLater(self.factory.broker.clock, seconds)
         return rest
 
-    def _published(self, reason: int, packet: Publish, before: int, pause: float) -> Any:
+    def _published(self, reason: int, packet: Publish, before: int, pause: float) -> Maybe[None]:
         connection = self.connection
         if reason >= 0x80 and connection.version < VERSION_5:
             # Below 5 there is no other way to say that it was not taken.
@@ -252,7 +252,7 @@ class MQTTProtocol(ConnectionShell):
     def _ping(self, packet: Packet) -> None:
         self.connection.gotPing()
 
-    def _subscribe(self, packet: Packet) -> Any:
+    def _subscribe(self, packet: Packet) -> Maybe[None]:
         assert isinstance(packet, Subscribe)
         broker = self.factory.broker
         self.factory.counters.packets_subscribe_received += 1
@@ -264,7 +264,7 @@ class MQTTProtocol(ConnectionShell):
             raise
         return then(subscribing, self._subscribed, packet, before)
 
-    def _subscribed(self, subscribing: Subscribing, packet: Subscribe, before: int) -> Any:
+    def _subscribed(self, subscribing: Subscribing, packet: Subscribe, before: int) -> Maybe[None]:
         counters = self.factory.counters
         counters.packets_suback_sent += 1
         reasons = subscribing.reasons
@@ -282,11 +282,11 @@ class MQTTProtocol(ConnectionShell):
             return self._answered().addCallback(self._showRetained, subscribing)
         return self._showRetained(None, subscribing)
 
-    def _showRetained(self, _: None, subscribing: Subscribing) -> Any:
+    def _showRetained(self, _: None, subscribing: Subscribing) -> Maybe[None]:
         subscribing.deliverRetained()
         return self._rest(subscribing.pause)
 
-    def _unsubscribe(self, packet: Packet) -> Any:
+    def _unsubscribe(self, packet: Packet) -> Maybe[None]:
         assert isinstance(packet, Unsubscribe)
         broker = self.factory.broker
         self.factory.counters.packets_unsubscribe_received += 1
@@ -327,7 +327,7 @@ def packetHasPresence(admission: Admission) -> bool:
     return admission.request.version > 3
 
 
-_HANDLERS: Final[list[Callable[[MQTTProtocol, Packet], Any]]] = [MQTTProtocol._unexpected] * 16
+_HANDLERS: Final[list[Callable[[MQTTProtocol, Packet], Maybe[None]]]] = [MQTTProtocol._unexpected] * 16
 _HANDLERS[CONNECT] = MQTTProtocol._connect
 _HANDLERS[PUBLISH] = MQTTProtocol._publish
 _HANDLERS[SUBSCRIBE] = MQTTProtocol._subscribe

@@ -15,7 +15,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.logger import Logger
 
 from twisted_mqtt.base.ratelimits import TokenBucket, bucketOf
-from twisted_mqtt.base.waiting import isDeferred
+from twisted_mqtt.base.waiting import Maybe, isDeferred
 from twisted_mqtt.broker.client import ClientInfo
 from twisted_mqtt.core.connection import Connection
 from twisted_mqtt.core.packets import AUTH, DISCONNECT, NAMES, VERSION_5, Connack, Disconnect, Packet
@@ -92,7 +92,7 @@ class ConnectionShell:
         self._state = NEW
         # Packets that may not be taken before a hook has answered; None while nobody waits.
         self._parked: deque[Packet] | None = None
-        self._waiting: Deferred[Any] | None = None
+        self._waiting: Deferred[None] | None = None
         self.bucket = 0
         self._congestedAt = 0.0
         # When it is cut if it has not gone by itself.
@@ -271,7 +271,7 @@ class ConnectionShell:
         if error is not None:
             self._refuse(error)
 
-    def _handle(self, packet: Packet) -> Deferred[Any] | None:
+    def _handle(self, packet: Packet) -> Deferred[None] | None:
         """
         Handle a packet; returns a Deferred that has not fired if it has to wait.
         """
@@ -295,7 +295,7 @@ class ConnectionShell:
         outcome.addCallback(fired.append)
         return None if fired else outcome
 
-    def _dispatch(self, packet: Packet) -> Any:
+    def _dispatch(self, packet: Packet) -> Maybe[None]:
         """
         Do what a packet asks for.
 
@@ -314,7 +314,7 @@ class ConnectionShell:
             _log.failure("Handling a packet failed", failure=failure)
             self._close(IMPLEMENTATION_SPECIFIC_ERROR, "")
 
-    def _park(self, waiting: Deferred[Any], rest: list[Packet]) -> None:
+    def _park(self, waiting: Deferred[None], rest: list[Packet]) -> None:
         """
         Leave the rest until a hook has answered; TCP tells the client to wait.
         """

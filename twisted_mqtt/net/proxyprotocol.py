@@ -35,19 +35,19 @@ class ProxiedTransport:
 
     __slots__ = ("_host", "_lower", "_peer", "peerIdentity")
 
-    def __init__(self, lower: Any, peer: Any, host: Any, identity: PeerIdentity | None) -> None:
+    def __init__(self, lower: Any, peer: IAddress, host: IAddress, identity: PeerIdentity | None) -> None:
         self._lower = lower
         self._peer = peer
         self._host = host
         self.peerIdentity = identity
 
-    def getPeer(self) -> Any:
+    def getPeer(self) -> IAddress:
         """
         The client's address.
         """
         return self._peer
 
-    def getHost(self) -> Any:
+    def getHost(self) -> IAddress:
         """
         The address that the client has connected to.
         """

@@ -44,12 +44,13 @@ from twisted_mqtt.stores.worker import ThreadWorker
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocolFactory
+    from twisted.python.failure import Failure
 
     from twisted_mqtt.config.schema_ports import DatagramSettings, PortSettings
     from twisted_mqtt.config.settings import Settings
     from twisted_mqtt.config.values import Bind
     from twisted_mqtt.extensions.loadedfile import Changes
-    from twisted_mqtt.interfaces import IListening
+    from twisted_mqtt.interfaces import IListening, IStore
     from twisted_mqtt.listeners.datagrams import DatagramHandler
     from twisted_mqtt.net.tls.options import TLSOptions
 
@@ -355,18 +356,16 @@ class BrokerService(MultiService):
                 limit=limit,
             )
 
-    def _ebStart(self, failure: Any) -> Any:
+    def _ebStart(self, failure: Failure) -> Failure:
         # What a person has to read, without a traceback where the message says it all.
         _log.critical("the broker can't start: {error}", error=failure.getErrorMessage())
         _log.debug("{traceback}", traceback=failure.getTraceback())
         return failure
 
 
-def makeStore(settings: Settings, reactor: Any) -> Any:
+def makeStore(settings: Settings, reactor: Any) -> IStore:
     """
     The store that the settings want; its file is not touched before it is opened.
-
-    @return: provides L{IStore<twisted_mqtt.interfaces.IStore>}.
     """
     persistence = settings.persistence
     if persistence.store == "memory":

@@ -4,6 +4,7 @@ A test kit: which hook points the broker has come past.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted_mqtt.hooks.points import Hooks
@@ -48,7 +49,7 @@ class HookRecorder:
         for point, note in self._added:
             point.remove(note)
 
-    def _noting(self, name: str) -> Any:
+    def _noting(self, name: str) -> Callable[..., None]:
         def note(*given: Any) -> None:
             self.calls.append((name, given))
 

@@ -30,6 +30,7 @@ from twisted_mqtt.net.tls.credentials import reasonOf
 from twisted_mqtt.net.tls.options import TLSProblem
 
 if TYPE_CHECKING:
+    from twisted.internet.address import IPv4Address, IPv6Address
     from twisted.internet.interfaces import IReactorTime
 
     from gateways.coap.exchange import Address
@@ -257,7 +258,7 @@ class DTLSProtocol(DatagramProtocol):
 
     # The protocol above
 
-    def getHost(self) -> Any:
+    def getHost(self) -> IPv4Address | IPv6Address:
         """
         See L{IUDPTransport<twisted.internet.interfaces.IUDPTransport>}.
         """
