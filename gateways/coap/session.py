@@ -274,7 +274,7 @@ class CoAPClient:
         See L{GatewaySession<gateways.client.GatewaySession>}.
         """
         if self.state != OVER:
-            _log.debug("{client} is sent away: {text}", client=self.key[1], text=text or reason)
+            _log.debug("{client} is disconnected: {text}", client=self.key[1], text=text or reason)
             # A client at another address with the same name is the same device at best; it hears nothing at the old
             # one.
             self._forget(None if reason == SESSION_TAKEN_OVER else SERVICE_UNAVAILABLE)

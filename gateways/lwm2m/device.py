@@ -433,7 +433,7 @@ class Device(Contact):
         """
         if self._state == OVER:
             return
-        _log.debug("{ep} is sent away: {text}", ep=self.registration.endpoint, text=text or reason)
+        _log.debug("{ep} is disconnected: {text}", ep=self.registration.endpoint, text=text or reason)
         successor = self.successor
         if reason == SESSION_TAKEN_OVER and successor is not None:
             successor._inherit(self)

@@ -35,7 +35,7 @@ _log = Logger()
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
-# The states of 6.14; "disconnected" and "lost" are both GONE here, for nothing is left of either.
+# The states of 6.14; "disconnected" and "lost" are both GONE here, because nothing is left of either.
 CONNECTING: Final = 0
 ACTIVE: Final = 1
 ASLEEP: Final = 2

@@ -91,5 +91,5 @@ def test_callbacks(tmp_path: Path) -> None:
             acks += link.recv(4096)
         assert acks == b"\x40\x02\x00\x02\x40\x02\x00\x03"
     broker.waitFor(r"queued for absent1 b'fast'")
-    broker.waitFor(r"dawdle, called for client.connected, held the reactor for \d{3} ms")
+    broker.waitFor(r"dawdle, called for client.connected, blocked the reactor for \d{3} ms")
     broker.stop()

@@ -204,7 +204,7 @@ class Metric(Generic[_S]):
         if values not in self._series and values != others and len(self._series) >= MOST_SERIES:
             if others not in self._series:
                 _log.warn(
-                    "the metric {name} has {most} series already: what is new is counted together",
+                    "the metric {name} has {most} series already: new ones are counted together",
                     name=self.name,
                     most=MOST_SERIES,
                 )

@@ -72,7 +72,7 @@ class SlowCalls:
             self._quietUntil.clear()
         self._quietUntil[name] = now + LOG_INTERVAL
         _log.warn(
-            "{callback}, called for {where}, held the reactor for {milliseconds} ms: nobody else was served meanwhile",
+            "{callback}, called for {where}, blocked the reactor for {milliseconds} ms: all other clients waited",
             callback=name,
             where=where,
             milliseconds=round(seconds * 1000),

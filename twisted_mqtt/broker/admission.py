@@ -248,7 +248,7 @@ class Admission:
             checkResult(result, client)
         except (TypeError, ValueError) as error:  # compiled code finds a value of a wrong type by itself
             _log.error(
-                "{client} is refused, for it was authenticated as what nobody can be: {error}",
+                "{client} is refused, because its authentication has an invalid result: {error}",
                 client=client,
                 error=error,
             )
@@ -376,7 +376,7 @@ class Admission:
     def _stepFailed(self, failure: Failure | None) -> Maybe[Admission]:
         if failure is not None and failure.check(CancelledError):  # the connection is lost
             return self._refuse(NOT_AUTHORIZED)
-        _log.failure("What comes before the session of {client} failed", failure, client=self.client)
+        _log.failure("A step before the session of {client} failed", failure, client=self.client)
         return self._refuse(SERVER_UNAVAILABLE)
 
     def _openSession(self) -> Maybe[Admission]:

@@ -52,7 +52,7 @@ def readOverrides(file: str) -> dict[Path, object]:
 def writeOverrides(file: str, values: Mapping[Path, object]) -> None:
     """
     Put other keys into an overrides file. A reader sees either the old keys or the new ones, also after a crash. Only
-    the broker's user may read it, for a value may be a secret. It blocks for as long as the disk takes.
+    the broker's user may read it, because a value may be a secret. It blocks for as long as the disk takes.
 
     @raise OSError: it cannot be written, and is as it was.
     """

@@ -16,7 +16,7 @@ from twisted_mqtt.core.reasons import (
 SHARE: Final = "$share/"
 QUEUE: Final = "$queue/"
 LOCAL: Final = "$local/"
-# The group of all $queue/ subscriptions; no $share group can have this name, for it holds a slash.
+# The group of all $queue/ subscriptions; no $share group can have this name, because it has a slash.
 QUEUE_GROUP: Final = "$queue/"
 MAX_LENGTH: Final = 65535
 

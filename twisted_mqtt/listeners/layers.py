@@ -73,7 +73,9 @@ def secured(factory: IProtocolFactory, site: PortSite) -> IProtocolFactory:
     if options is None:
         return factory
     if options.pskCiphers and not broker.preSharedKeys:
-        _log.warn("{path}.psk_ciphers: nobody has keys; load psk_file, or no client comes in", path=site.path)
+        _log.warn(
+            "{path}.psk_ciphers: there is no source of keys; load psk_file, or no client can connect", path=site.path
+        )
     return TLSFactory(factory, options, broker.preSharedKeys, broker.wheel, broker.clock.seconds)
 
 

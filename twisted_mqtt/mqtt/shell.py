@@ -146,7 +146,7 @@ class ConnectionShell:
             packets = connection.receive(data, self.factory.seconds())
         except Exception:
             # Our own fault, or that of a part of the broker that receives messages; this client's connection alone.
-            _log.failure("Taking what {client} has sent failed", client=self.client)
+            _log.failure("Handling the input of {client} failed", client=self.client)
             self._close(IMPLEMENTATION_SPECIFIC_ERROR, "")
             return
         if packets or connection.error is not None:

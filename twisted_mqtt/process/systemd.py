@@ -55,7 +55,7 @@ def inheritedSockets(handed: ListenFDs) -> list[InheritedSocket]:
             os.set_inheritable(descriptor, False)
             inherited = socket.socket(fileno=descriptor)
         except OSError as error:
-            _log.error("descriptor {number} is no socket: {error}", number=descriptor, error=error)
+            _log.error("descriptor {number} is not a socket: {error}", number=descriptor, error=error)
             continue
         found.append(InheritedSocket(names.get(descriptor, ""), inherited))
     return found

@@ -34,8 +34,8 @@ PAGE_BYTES: Final = 1 << 22
 #: has them.
 RETAINED_BYTES: Final = 1 << 16
 
-# After so many bytes in the log they are moved to the file: after a batch, for nobody waits for it then. Should that
-# not come to be, SQLite does it when the log has so many pages of 4 KiB.
+# When the log has so many bytes, they are moved to the file: after a batch, because nobody waits for it then. Should
+# that not come to be, SQLite does it when the log has so many pages of 4 KiB.
 _LOG_BYTES: Final = 16 << 20
 _LOG_PAGES: Final = 16_000
 # What a batch writes to the log beside its blob, roughly: a page of each table.

@@ -30,7 +30,7 @@ _ROWS: Final = 2000
 @dataclass
 class Contents:
     """
-    What was read, as rows.
+    The content that was read, as rows.
 
     @ivar counts: how many entries wait for the sessions that have any.
     @ivar inflight: the last entry in flight of those that have one.

@@ -368,7 +368,7 @@ class SQLiteStore:
         """
         if self._closing is not None:
             _log.critical(
-                "the store can't be written and the broker ends: what was not acknowledged is lost: {error}",
+                "the store can't be written and the broker ends: changes that were not acknowledged are lost: {error}",
                 error=failure.getErrorMessage(),
             )
             self._writing = None

@@ -126,7 +126,7 @@ PUT_WILLS: Final = (
     f"SELECT {_item(0)}, {_message(1)}, {_items(1 + _WIDTH, 2)} {_ROWS}"
 )
 DROP_WILLS: Final = f"DELETE FROM will WHERE owner IN (SELECT {_item(0)} {_ROWS})"
-#: Of these the rows are parameters, for their values are blobs, and a key may be anything.
+#: Rows of these tables are passed as parameters, because their values are blobs and a key may be anything.
 PUT_RECORDS: Final = (
     "INSERT INTO record VALUES",
     3,

@@ -196,7 +196,7 @@ class DTLSProtocol(DatagramProtocol):
         try:
             self.reload()
         except TLSProblem as problem:
-            _log.error("{problem}; what was read before is used on", problem=problem)
+            _log.error("{problem}; the files read before stay in use", problem=problem)
             return False
         return True
 
@@ -206,7 +206,7 @@ class DTLSProtocol(DatagramProtocol):
         except TLSProblem as problem:
             # Asked again at each first message, it would say so each time.
             self._context.settle()
-            _log.error("{problem}; what was read before is used on", problem=problem)
+            _log.error("{problem}; the files read before stay in use", problem=problem)
         else:
             _log.info("{path}: certificates read again", path=self._context.options.path)
 

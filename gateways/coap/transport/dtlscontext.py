@@ -111,7 +111,7 @@ class DTLSContext:
         if not keys or (file is not None and Path(file).exists()):
             return True
         _log.warn(
-            "{path}: there is no {file}, so only clients with a pre-shared key can come",
+            "{path}: there is no {file}, so only clients with a pre-shared key can connect",
             path=self.options.path,
             file=file or "certfile",
         )

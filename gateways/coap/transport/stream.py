@@ -111,7 +111,7 @@ class CoAPConnection:
         except FramingError as error:
             self._abort(str(error))
         except Exception:
-            _log.failure("What {host} has sent could not be handled", host=self.address[0])
+            _log.failure("The input of {host} could not be handled", host=self.address[0])
             self._abort("internal error")
 
     def connectionLost(self, reason: Failure) -> None:

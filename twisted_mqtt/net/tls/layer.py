@@ -392,7 +392,7 @@ class TLSFactory:
         try:
             self.context = self._load()
         except TLSProblem as problem:
-            _log.error("{problem}; what was read before is used on", problem=problem)
+            _log.error("{problem}; the files read before stay in use", problem=problem)
             return False
         _log.info("{path}: certificates read again", path=self._options.path)
         return True

@@ -33,7 +33,7 @@ class WebSocketFactory:
     @ivar options: what holds for all of them.
     @ivar wheel: asks for their deadlines.
     @ivar seconds: the clock of the wheel.
-    @ivar stopping: whether nobody is let in any more, for the node stops.
+    @ivar stopping: whether connections are refused because the node stops.
     @ivar connections: how many there are.
     @ivar asking: those whose request has not come in full.
     @ivar refusals: how many handshakes and connections have ended by a fault.

@@ -28,7 +28,7 @@ class Origins:
     def __init__(self, allowed: Iterable[str] = (), ownScheme: str = "") -> None:
         """
         @param ownScheme: C{"http"} or C{"https"} where pages that come from the very port are allowed too. They are
-            known by the address of the socket; a name is no proof, for its owner can let it mean any address.
+            known by the address of the socket; a name is no proof, because its owner can point it to any address.
         """
         self.allowed = tuple(origin.lower().rstrip("/") for origin in allowed)
         # The brackets of an IPv6 address are no class of characters.
