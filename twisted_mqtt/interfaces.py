@@ -164,7 +164,7 @@ class ISubscriber(Interface):
 
 class ISession(ISubscriber):
     """
-    What outlives the connection of a client: its subscriptions, and the messages on their way to it.
+    The state that outlives the connection of a client: its subscriptions, and the messages on their way to it.
     """
 
     username: str | None = Attribute("The user name of its client, or None.")
@@ -808,7 +808,7 @@ class IListening(Interface):
 
     def figures() -> dict[str, int]:
         """
-        What it has counted since it was made, and its limits, by name.
+        Its counts since it was made, and its limits, by name.
         """
 
     def start() -> Deferred[None]:
@@ -893,7 +893,7 @@ class IHTTPServices(Interface):
 
     def mounts(service: str) -> list[IMount]:
         """
-        What is mounted in a service.
+        The resources that are mounted in a service.
         """
 
 

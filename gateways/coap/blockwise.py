@@ -122,7 +122,7 @@ _NOT_OF_KEY: Final = (BLOCK1, BLOCK2, OBSERVE)
 
 class _PartialBody:
     """
-    What has come of a body.
+    The received part of a body.
     """
 
     __slots__ = ("body",)
@@ -246,7 +246,7 @@ class Slicer:
         self, request: CoAPMessage, address: object, response: CoAPMessage, largest: int, now: float
     ) -> CoAPMessage:
         """
-        What goes out for a response: itself, or a block of it.
+        Return the response to send: the response itself, or a block of it.
 
         @param largest: how many bytes of payload a message may have.
         """

@@ -43,7 +43,7 @@ class Endpoint(Protocol):
 
     def cut(self, request: CoAPMessage, address: Address, response: CoAPMessage, now: float) -> CoAPMessage:
         """
-        What goes out for a notification: itself, or its first block.
+        Return the notification to send: the notification itself, or its first block.
         """
 
     def room(self, incoming: Incoming) -> int:

@@ -12,7 +12,7 @@ V = TypeVar("V")
 
 class Generations(Generic[K, V]):
     """
-    What was put in is found for at least C{lifetime} seconds and for less than twice that, as long as there is room.
+    An entry is kept for at least C{lifetime} seconds and for less than twice that, as long as there is room.
 
     There are two tables: entries go into the young one; when that is old enough, it becomes the old one, and what was
     the old one is dropped whole. When the young one is full that happens early, so a flood makes the memory shorter
@@ -39,7 +39,7 @@ class Generations(Generic[K, V]):
 
     def get(self, key: K) -> V | None:
         """
-        What was put in, L{None} if that is forgotten.
+        The value of a key; L{None} if it is forgotten.
         """
         value = self._young.get(key)
         return self._old.get(key) if value is None else value

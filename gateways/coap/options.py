@@ -47,7 +47,7 @@ STRING: Final = 3
 
 class Definition(NamedTuple):
     """
-    What is allowed of an option.
+    The rules for one option.
 
     @ivar format: L{NOTHING}, L{OPAQUE}, L{UINT} or L{STRING}.
     @ivar shortest: the least length of its value.

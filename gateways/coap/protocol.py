@@ -49,7 +49,7 @@ class DatagramTransport(Protocol):
 
 class BodySettings(Protocol):
     """
-    What the table of a gateway says of bodies.
+    The keys of a gateway's table about bodies.
 
     @ivar block_size: of the largest blocks.
     @ivar max_body: of what is put together from blocks.

@@ -69,7 +69,7 @@ class PubSubTopics:
 
     def get(self, name: str) -> PubSubTopic | None:
         """
-        What is known of a topic.
+        The attributes of a topic.
         """
         return self._topics.get(name)
 

@@ -99,7 +99,7 @@ def retainOf(text: str) -> bool:
 
 class Form(NamedTuple):
     """
-    What is to be published, as C{qos=1&retain=0&message=hello&topic=a/b} says it.
+    Read the message to publish from C{qos=1&retain=0&message=hello&topic=a/b}.
     """
 
     topic: str

@@ -49,7 +49,7 @@ class Bodies:
         self, request: CoAPMessage, address: Address, response: CoAPMessage, largest: int, now: float
     ) -> CoAPMessage:
         """
-        What goes out for a response: itself, or a block of it.
+        Return the response to send: the response itself, or a block of it.
 
         @param largest: how many bytes of payload a message may have.
         """

@@ -74,7 +74,7 @@ class Observer:
 
 class _ObservedFilter:
     """
-    What a client has subscribed, for one observation or for several.
+    A subscription of a client, for one observation or for several.
     """
 
     __slots__ = ("identifier", "observations")

@@ -26,7 +26,7 @@ _NO_SECURITY: Final = 3
 
 class Account(NamedTuple):
     """
-    What a device needs to know of a server.
+    The data about a server that a device needs.
 
     @ivar key: the pre-shared one; empty for a server without DTLS.
     @ivar lifetime: of registrations, in seconds.
@@ -72,7 +72,7 @@ class Account(NamedTuple):
 
 class Accounts:
     """
-    Which device gets which accounts.
+    Finds the accounts for each device.
 
     @ivar problems: what is wrong with the settings; a device that this is about gets none.
     """

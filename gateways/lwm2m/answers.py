@@ -196,7 +196,7 @@ def _coded(about: Mapping[str, object], code: int, reason: str = "") -> dict[str
 
 def _diagnostic(contentFormat: int | None, payload: bytes) -> str:
     """
-    What a device says of an error, where that is text.
+    The device's text about an error, if it is text.
     """
     if contentFormat not in (TEXT, None):
         return ""

@@ -255,7 +255,7 @@ def parseCommand(payload: bytes, models: Models) -> Command:
 
 def _correlation(said: Mapping[str, object]) -> tuple[dict[str, Scalar], str]:
     """
-    What an answer repeats, and what is wrong with it.
+    The keys of a command that an answer repeats, and the error in the command.
     """
     kept: dict[str, Scalar] = {}
     strange = ""
@@ -277,7 +277,7 @@ def _correlation(said: Mapping[str, object]) -> tuple[dict[str, Scalar], str]:
 
 def _about(data: Mapping[str, object]) -> dict[str, object]:
     """
-    What an answer says that it is about.
+    The paths that an answer names.
     """
     for key in ("path", "basePath"):
         path = data.get(key)

@@ -274,7 +274,7 @@ class Device(Contact):
 
     def _told(self) -> tuple[str, int, str, Mapping[str, str], Listing]:
         """
-        What events tell of its registration.
+        The data about its registration in events.
         """
         registration = self.registration
         return (

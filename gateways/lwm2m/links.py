@@ -39,7 +39,7 @@ _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
 class Listing(NamedTuple):
     """
-    What a device has.
+    The objects and instances of a device.
 
     @ivar prefix: its alternate path without a slash at the end, C{"/lwm2m"}; empty where it has none.
     @ivar paths: its objects and instances, each once, in the order of the list and without the prefix.

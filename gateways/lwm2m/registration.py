@@ -54,7 +54,7 @@ class DeviceRegistration(NamedTuple):
 
 class Credentials(NamedTuple):
     """
-    What a device says to be let in: C{u} and C{p}, as with CoAP. They are told nobody else.
+    The credentials of a device: C{u} and C{p}, as with CoAP. They are not published.
     """
 
     username: str | None
@@ -74,7 +74,7 @@ def parseRegister(
     queries: Sequence[str], payload: bytes, lifetimes: Lifetimes, name: str | None = None
 ) -> tuple[DeviceRegistration, Credentials]:
     """
-    What a register request says.
+    The content of a register request.
 
     @param name: of a device that says none; L{None} where it has to (core 6.2.1.2: it may be known by its key).
 

@@ -124,7 +124,7 @@ class Conversation:
     @property
     def info(self) -> ClientInfo:
         """
-        What hooks see of it.
+        The client's information for hooks.
         """
         return self._client.info
 

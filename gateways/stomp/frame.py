@@ -65,7 +65,7 @@ class StompError(Exception):
 
 class FrameLimits:
     """
-    What a client's frames may be.
+    The limits of a client's frames.
 
     @ivar maxHeaders: how many headers.
     @ivar maxHeaderLength: the longest header, name and value and all, in bytes as received.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 class StompShell(Protocol):
     """
-    What a session has below it: a connection.
+    The layer below a session: a connection.
 
     @ivar parked: whether what the client has sent is left unread for the moment.
     @ivar sentBytes: how much was sent so far.

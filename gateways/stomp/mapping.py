@@ -82,7 +82,7 @@ class Destinations:
 
 class Sending:
     """
-    What the headers of a SEND say.
+    The content of the headers of a SEND.
 
     @ivar expires: when the message is not to be delivered any more, in milliseconds since the epoch; 0 for never.
     """

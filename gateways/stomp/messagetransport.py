@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 class Messenger(Protocol):
     """
-    What carries the messages of one client.
+    Carries the messages of one client.
     """
 
     def send(self, wire: bytes) -> None:

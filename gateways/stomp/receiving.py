@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 class Receiving:
     """
-    What one client receives.
+    The subscriptions and deliveries of one client.
     """
 
     __slots__ = (

@@ -22,7 +22,7 @@ _encode: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).enco
 
 class BrokenMessages(Exception):
     """
-    What a client has sent is not a list of strings.
+    The client's data are not a list of strings.
     """
 
 
@@ -43,7 +43,7 @@ def closeFrame(code: int, reason: str) -> bytes:
 
 def messagesOf(payload: bytes) -> list[bytes]:
     """
-    What a client has sent: a list of strings, or one of them over WebSocket.
+    Read a client's data: a list of strings, or one string over WebSocket.
 
     @raise BrokenMessages: it is neither.
     """

@@ -10,7 +10,7 @@ from gateways.stomp.mapping import Sending
 
 class TransactionLimits:
     """
-    What one client's transactions may be.
+    The limits of one client's transactions.
 
     @ivar most: how many at once.
     @ivar frames: how many frames in one.

@@ -184,6 +184,6 @@ class WebFactory(WebSocketFactory):
 
     def _otherwise(self, request: WebRequest, here: IAddress) -> IProtocolFactory:
         """
-        What is not for WebSocket is for SockJS.
+        SockJS gets every request that is not for WebSocket.
         """
         return self._site

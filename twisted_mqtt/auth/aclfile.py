@@ -77,7 +77,7 @@ class Who(Struct, frozen=True):
 
 class Topic(Struct, frozen=True):
     """
-    Which topics a rule is about.
+    The topics of a rule.
 
     @ivar exact: whether it is only that very filter, not what the filter matches.
     """

@@ -38,7 +38,7 @@ _LONGEST_NAME: Final = 100
 @dataclass(frozen=True, slots=True)
 class HistogramValue:
     """
-    What a histogram has observed.
+    The observations of a histogram.
 
     @ivar bounds: the upper bounds of its buckets, without that of the last, which has none.
     @ivar counts: how many values came into each bucket, one more than there are bounds; not added up.
@@ -243,7 +243,7 @@ class Metric(Generic[_S]):
 
     def collect(self) -> Iterator[Collected]:
         """
-        What it is now; with its maximum, if that is shown.
+        The present value; with the maximum, if that is shown.
         """
         self.sample()
         series = self._series.items()

@@ -40,7 +40,7 @@ def describe(action: object) -> str:
 
 class SlowCalls:
     """
-    What is known of callbacks that held the reactor.
+    The record of callbacks that blocked the reactor.
 
     The caller of a callback reads C{perf_counter} before and after it, if L{limit} is not 0, and calls L{held} if the
     difference is greater.

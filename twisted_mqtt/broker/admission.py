@@ -168,7 +168,7 @@ class Admission:
 
     def _context(self) -> PacketContext:
         """
-        What all points fired for the CONNECT share.
+        The object that all points fired for the CONNECT share.
         """
         if self._packet is None:
             self._packet = PacketContext(self.client, "connect", properties=self.request.properties)

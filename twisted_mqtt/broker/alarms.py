@@ -88,7 +88,7 @@ class Alarm(msgspec.Struct, frozen=True):
 
 class ActiveAlarm:
     """
-    What whoever has activated an alarm ends it by.
+    The handle of an activated alarm: it ends the alarm.
     """
 
     def __init__(self, alarms: Alarms, name: str, number: int) -> None:

@@ -545,7 +545,7 @@ class Broker(Service):
 
 def infoOf(who: IClient | ISession) -> ClientInfo:
     """
-    What the broker knows of a client, or of the owner of a session.
+    The broker's information about a client, or about the owner of a session.
 
     @raise TypeError: it is neither.
     """

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 class KnownVerdicts:
     """
-    What access rules have said to one client lately.
+    The latest answers of the access rules for one client.
 
     @ivar generation: of the rules that have said so.
     @ivar cache: verdicts by access and topic, and until when each holds, in seconds since the epoch.

@@ -44,7 +44,7 @@ def limitsOf(zone: Zone) -> Limits:
 
 class ListenerProfile:
     """
-    What a listener means to its clients: what they may do and how much of it.
+    The rules and limits that a listener sets for its clients.
 
     @ivar name: such as C{"tcp.external"}.
     @ivar zone: the options that hold for its clients.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 class KnownPermission:
     """
-    What access rules have said to a client.
+    An answer of the access rules for a client.
 
     @ivar access: C{"publish"} or C{"subscribe"}.
     @ivar topic: without the mount point.

@@ -268,7 +268,7 @@ class RetainedMessages:
 
 def stubOf(message: Message) -> Message:
     """
-    What is in memory of a message that is on disk alone.
+    The part in memory of a message that is only on disk.
     """
     stub = Message(message.topic, b"", message.qos, True, None, "", message.timestamp, message.expiresAt)
     stub.topicTree = message.topicTree

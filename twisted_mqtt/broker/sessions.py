@@ -433,7 +433,7 @@ def _endsAt(session: Session, when: float) -> bool:
 
 def _infoOf(session: Session) -> ClientInfo:
     """
-    What hooks see of the client of a session.
+    The information for hooks about the client of a session.
     """
     info = session.info
     assert isinstance(info, ClientInfo)

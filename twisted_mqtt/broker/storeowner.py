@@ -29,10 +29,10 @@ ALARM: Final = "store_failed"
 @implementer(IStoreOwner)
 class StoreOwner:
     """
-    What a broker does for its store.
+    The broker as the owner of its store.
 
-    What was connected when the process ended has been cut off by that: its session ends, and its will comes, so long
-    after the new start as they would have after the loss of the connection. When the old process ended nobody knows.
+    Clients that were connected when the process ended have lost their connections: their sessions end and their wills
+    are published as long after the new start as after a lost connection. Nobody knows when the old process ended.
     """
 
     def __init__(self, broker: Broker) -> None:

@@ -362,6 +362,6 @@ class Subscribing:
 
 def _plain(topicFilter: str) -> str:
     """
-    What access rules are asked about: the filter without its share.
+    The filter that access rules are asked about: without its share.
     """
     return splitShare(topicFilter)[1]

@@ -183,7 +183,7 @@ class Conversion:
 
     def advice(self, name: str, known: Sequence[str], path: Path) -> str:
         """
-        What to write in place of a key that does not exist.
+        The advice for a key that does not exist.
         """
         if homes := homesOf(self.root).get(name):
             return f"there is no such key here; it belongs {' or '.join(homes)}"

@@ -157,7 +157,7 @@ def tableOf(structure: type[Struct], since: Since) -> Iterator[str]:
 
 def meaningOf(key: Key) -> str:
     """
-    What a key does, and what else it is called.
+    The meaning of a key, and its other names.
     """
     also = "".join(f". Also called `{alias}`" for alias in key.aliases)
     return key.meaning + also

@@ -95,7 +95,7 @@ def _tables(settings: Settings) -> Iterator[tuple[str, Struct, Since]]:
 
 def _walk(table: object, key: str) -> object:
     """
-    What stands in a table under a dotted key.
+    The value of a dotted key in a table.
     """
     words = key.split(".") if key else []
     found: object = table

@@ -33,7 +33,7 @@ class Place(Struct, frozen=True):
 
 class Origin(Struct, frozen=True, eq=False, kw_only=True):
     """
-    What settings were read from.
+    The source of settings.
 
     @ivar name: what to call it in messages.
     @ivar path: the file, absolute; C{None} where there is none.

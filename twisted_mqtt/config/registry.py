@@ -43,7 +43,7 @@ WELL_KNOWN_TABLES: Final = {
 
 class IDeclaration(Interface):
     """
-    What the reader of a configuration must know of an extension.
+    The data about an extension that the reader of a configuration needs.
     """
 
     name: str = Attribute("Its name in C{plugins.load}.")
@@ -63,7 +63,7 @@ class IDeclaration(Interface):
 
 class DeclarationError(Exception):
     """
-    What an extension declares cannot be used; the text says what is wrong.
+    The declaration of an extension can't be used; the text says why.
     """
 
 
@@ -122,7 +122,7 @@ class Registry(Generic[D]):
 
     def advice(self, name: str) -> str:
         """
-        What to say of a name that no extension has.
+        The advice for a name that no extension has.
         """
         close = nearest(name, self.names())
         hint = f'the nearest is "{close}"' if close else f"there are {', '.join(self.names())}"

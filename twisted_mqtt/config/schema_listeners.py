@@ -58,7 +58,7 @@ _BUFFERS = "buffers above the kernel's grow and shrink by themselves"
 
 class Listener(PortSettings, frozen=True, kw_only=True):
     """
-    What every kind of listener has.
+    The keys of every kind of listener.
 
     @ivar name: the name its user gave it.
     @ivar listenerKind: C{"tcp"}, C{"ssl"}, C{"ws"}, C{"wss"} or C{"unix"}.
@@ -129,7 +129,7 @@ class UNIXListener(Listener, frozen=True, kw_only=True):
 
 class SecureListener(Listener, frozen=True, kw_only=True):
     """
-    What listeners with TLS have.
+    The keys of listeners with TLS.
     """
 
     bind: Annotated[Address, "Where to listen; a port alone means every IPv4 address, port 0 any free one"]

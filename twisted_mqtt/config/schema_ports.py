@@ -92,7 +92,7 @@ CERTIFICATE_FILE = "etc/certs/cert.pem"
 
 class PortSettings(Struct, frozen=True, kw_only=True):
     """
-    What every port has that takes connections.
+    The keys of every port for connections.
     """
 
     bind: Annotated[
@@ -146,7 +146,7 @@ class TLSPortSettings(TCPPortSettings, frozen=True, kw_only=True):
 
 class DatagramSettings(Struct, frozen=True, kw_only=True):
     """
-    What every port has that takes datagrams. How many clients there may be is their protocol's own.
+    The keys of every port for datagrams. The protocol itself limits the number of clients.
     """
 
     access: DatagramAccess = (AccessRule(True),)

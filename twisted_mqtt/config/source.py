@@ -278,7 +278,7 @@ def syntaxProblem(name: str, text: str, error: tomllib.TOMLDecodeError) -> Probl
 
 def _remedy(message: str, written: str) -> str:
     """
-    What to write in place of a line that is not TOML.
+    The advice for a line that is not TOML.
     """
     pair = _PAIR.match(written)
     header = _HEADER.match(written)

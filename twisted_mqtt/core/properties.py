@@ -145,7 +145,7 @@ class Properties:
 
     def asDict(self) -> dict[str, object]:
         """
-        What is set, by attribute name.
+        The properties that are set, by attribute name.
         """
         return {entry[0]: getattr(self, entry[0]) for entry in TABLE.values() if getattr(self, entry[0]) is not None}
 

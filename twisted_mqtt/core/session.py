@@ -281,7 +281,7 @@ class Session:
 
     def loaded(self, inflight: list[Entry], waiting: list[Entry], complete: bool, now: float) -> None:
         """
-        What was asked of the journal by C{page} has come.
+        Take the page that was asked of the journal by C{page}.
 
         @param inflight: in the order of sending; empty unless it was asked for.
         @param complete: whether the journal had no more.

@@ -122,6 +122,6 @@ class WatchQueue:
 
 def sizeOf(message: Message) -> int:
     """
-    What a message counts for, in bytes; its characters are counted once each, which is near enough for a bound.
+    The size of a message in bytes. Each character counts as one byte, which is near enough for a bound.
     """
     return len(message.payload) + len(message.topic)

@@ -118,7 +118,7 @@ class Held:
 @implementer(IExtensionContext)
 class ExtensionContext:
     """
-    What one extension is given, from its start to its end.
+    The context of one extension, from its start to its end.
 
     @ivar name: the extension's name.
     @ivar broker: the broker.
@@ -144,7 +144,7 @@ class ExtensionContext:
     @property
     def held(self) -> list[Held]:
         """
-        What is registered at present, in the order in which it was.
+        The present registrations, in the order of registration.
         """
         return list(self._held.values())
 

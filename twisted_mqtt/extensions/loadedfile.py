@@ -27,7 +27,7 @@ class LoadedFileError(Exception):
 
 class Changes(Struct, frozen=True):
     """
-    What differs from the configuration.
+    The differences from the configuration.
 
     @ivar loaded: runs although the configuration does not name it, in the order in which it was loaded.
     @ivar unloaded: does not run although the configuration names it.

@@ -339,7 +339,7 @@ class Extensions:
 
     def _lastFirst(self) -> Iterator[str]:
         """
-        What runs, in an order in which it can be stopped.
+        The running extensions, in an order in which they can be stopped.
         """
         free = [name for name in reversed(self._running) if not self._requiring(name)]
         return iter(sorted(free, key=lambda name: not self._running[name].maker.gateway))

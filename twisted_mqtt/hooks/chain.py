@@ -49,7 +49,7 @@ WAITS: Final = (Deferred, CoroutineType)
 
 class _Chain(Generic[_ValueT]):
     """
-    What remains of one run through a hook point.
+    The rest of one run through a hook point.
 
     @ivar _awaited: where the answer of the callback that is being waited for goes; an answer that brings any other
         list comes too late.

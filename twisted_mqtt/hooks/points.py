@@ -169,7 +169,7 @@ class HookPoint:
     @property
     def clock(self) -> IReactorTime | None:
         """
-        What measures how long a callback waits.
+        The clock that measures how long a callback waits.
         """
         return self._hooks.clock
 

@@ -29,7 +29,7 @@ _log = Logger()
 @dataclass(frozen=True)
 class PortSite:
     """
-    What a layer may want to know of where it stands.
+    The data that a layer gets about its port.
 
     @ivar settings: the port's table.
     @ivar path: the name of that table, such as C{"listener.tcp.external"}.

@@ -56,7 +56,7 @@ def portOptionsOf(
     listener: WebSocketListener | SecureWebSocketListener, handshakeTimeout: float
 ) -> WebSocketPortOptions:
     """
-    What a listener's table says of its port.
+    The options of the port, from a listener's table.
     """
     return WebSocketPortOptions(
         name=listener.path,
@@ -69,7 +69,7 @@ def portOptionsOf(
 
 def endpointOf(listener: WebSocketListener | SecureWebSocketListener, factory: IProtocolFactory) -> StreamEndpoint:
     """
-    What it says of the path that speaks MQTT.
+    The options of the path for MQTT, from a listener's table.
     """
     options = WebSocketOptions(
         path=listener.mqtt_path,

@@ -50,7 +50,7 @@ _TWISTEDS: Final = ("twisted.web.pages", "twisted.web.resource")
 @dataclass(frozen=True)
 class HTTPLimits:
     """
-    What a request may be, in bytes and seconds; see L{twisted_mqtt.config.schema_http}.
+    The limits of a request, in bytes and seconds; see L{twisted_mqtt.config.schema_http}.
     """
 
     head: int = 16384
@@ -483,6 +483,6 @@ def _isNotThere(resource: IResource) -> bool:
 
 def _printed(text: bytes) -> str:
     """
-    What a stranger has sent, for a line of the log.
+    The input of an untrusted client, for a line of the log.
     """
     return ascii(text.decode("latin-1"))[1:-1][:200]

@@ -18,7 +18,7 @@ _FORBIDDEN: Final = "\0"
 
 class PeerIdentity:
     """
-    What a layer below MQTT has found out about the peer. Transports have it as their C{peerIdentity}, or L{None}.
+    The identity of a peer, as a layer below MQTT has found it. Transports have it as their C{peerIdentity}, or L{None}.
 
     @ivar cn: the common name of its certificate, or L{None}.
     @ivar dn: the subject of its certificate, such as C{"C=CH,O=Example,CN=device1"}, or L{None}.

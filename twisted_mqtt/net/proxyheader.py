@@ -54,13 +54,13 @@ A numeric address and a port.
 
 class ProxyError(Exception):
     """
-    What has come is no PROXY header.
+    The bytes are not a PROXY header.
     """
 
 
 class ProxyHeader:
     """
-    What a load balancer tells of a connection.
+    The data that a load balancer sends about a connection.
 
     @ivar size: how many bytes the header has.
     @ivar source: the client's address; L{None} where the connection is the balancer's own, or of an unknown kind: then

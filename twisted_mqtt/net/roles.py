@@ -18,7 +18,7 @@ TIMED_OUT: Final = 3
 
 class Shell(Protocol):
     """
-    What the transport has to say in Twisted's own types.
+    The parts of the transport that use Twisted's own types.
     """
 
     def reason(self, kind: int, error: OSError | None) -> Any:
@@ -76,7 +76,7 @@ class Whole(Protocol):
 
 class Descriptor(Protocol):
     """
-    What a poller can watch.
+    An object that a poller can watch.
     """
 
     def ready(self, events: int) -> None:

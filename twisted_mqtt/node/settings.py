@@ -181,7 +181,7 @@ class RuntimeSettings:
 
     def _kept(self, origin: Origin) -> dict[Path, object]:
         """
-        What the overrides file says.
+        The content of the overrides file.
 
         @raise ConfigurationError: it can't be read.
         """

@@ -165,7 +165,7 @@ def _messagesOf(
     gone: bytes | None,
 ) -> Iterator[dict[str, Any]]:
     """
-    What is left of a run.
+    The rest of a run.
     """
     packs = [Pack(messages) if messages else None, None]
     if parcel:

@@ -279,7 +279,7 @@ class ExtensionHarness:
 
 def resultOf(waiting: Deferred[T]) -> T:
     """
-    What a Deferred has fired with.
+    The result of a Deferred that has fired.
 
     @raise AssertionError: it has not fired.
     @raise Exception: what it has failed with.

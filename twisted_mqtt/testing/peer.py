@@ -96,7 +96,7 @@ class WireTransport(StringTransport):
 
     def take(self) -> bytes:
         """
-        What was written since it was asked last.
+        The output since the last call.
         """
         written: bytes = StringTransport.value(self)
         StringTransport.clear(self)

@@ -38,7 +38,7 @@ class HookRecorder:
 
     def of(self, point: str) -> list[tuple[Any, ...]]:
         """
-        What the callbacks of one point were given, in order.
+        The arguments of each call at one point, in order.
         """
         return [given for name, given in self.calls if name == point]
 

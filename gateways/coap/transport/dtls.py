@@ -60,7 +60,7 @@ _SHORT_IDLE: Final = 60.0
 
 class _Association:
     """
-    What there is with one peer.
+    The association with one peer.
 
     @ivar address: host, port, and a number, since the peer of tomorrow at that port is another one.
     @ivar established: whether the handshake is done.
@@ -121,7 +121,7 @@ class _Association:
 
 class SecuredProtocol(Protocol):
     """
-    What is above DTLS.
+    The protocol above DTLS.
     """
 
     def makeConnection(self, transport: DTLSProtocol) -> None:

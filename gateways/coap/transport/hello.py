@@ -63,7 +63,7 @@ class _Fragment(NamedTuple):
 
 class _Incomplete:
     """
-    What has come of a first message.
+    The received part of a first message.
     """
 
     __slots__ = ("message", "record", "body", "pieces")

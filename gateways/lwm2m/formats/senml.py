@@ -129,7 +129,7 @@ def _record(reader: CBORReader) -> Record:
 
 class _Base:
     """
-    What records say for those after them (RFC 8428 4.1).
+    The base fields of records, which hold for the records after them (RFC 8428 4.1).
     """
 
     __slots__ = ("name", "time", "value")

@@ -12,7 +12,7 @@ from gateways.lwm2m.objects.paths import Path
 
 class ResourceModel(NamedTuple):
     """
-    What is known of a resource.
+    The definition of a resource.
 
     @ivar operations: C{""}, C{"R"}, C{"W"}, C{"RW"} or C{"E"}.
     @ivar type: see L{gateways.lwm2m.formats.values}; C{""} for one that is only executed.
@@ -31,7 +31,7 @@ class ResourceModel(NamedTuple):
 
 class ObjectModel(NamedTuple):
     """
-    What is known of an object.
+    The definition of an object.
 
     @ivar version: such as C{"1.0"}.
     """

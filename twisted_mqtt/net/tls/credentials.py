@@ -167,7 +167,7 @@ class TLSCredentials:
 
     def problem(self, key: str, value: str, what: str) -> TLSProblem:
         """
-        What is wrong with the value of a key.
+        The error in the value of a key.
         """
         return TLSProblem(f'{self._options.path}.{key} = "{value}": {what}')
 

@@ -20,7 +20,7 @@ class TLSProblem(Exception):
 @dataclass(frozen=True)
 class TLSOptions:
     """
-    What one server or client does with TLS.
+    The TLS options of one server or client.
 
     @ivar path: the table of the configuration, such as C{"listener.ssl.external"}; messages begin with it.
     @ivar certfile: our certificate and those between it and the root (PEM).

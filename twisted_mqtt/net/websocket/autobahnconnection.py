@@ -60,7 +60,7 @@ class Outlet:
 
     def taken(self) -> bytes:
         """
-        What has been written since this was asked last.
+        The output since the last call.
         """
         data = b"".join(self.pieces)
         self.pieces.clear()

@@ -61,7 +61,7 @@ Unmask = Callable[[bytes, bytes], bytes]
 
 def frameHeader(first: int, length: int) -> bytes:
     """
-    What stands before the payload of a frame that a server sends.
+    The header of a frame that a server sends.
 
     @param first: the first byte: whether the frame is the last of its message, and what it is.
     """

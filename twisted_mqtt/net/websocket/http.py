@@ -43,7 +43,7 @@ class HTTPAnswer:
 
 class BadRequest(Exception):
     """
-    What came is not HTTP.
+    The input is not HTTP.
     """
 
 

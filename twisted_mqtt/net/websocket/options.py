@@ -95,7 +95,7 @@ class DeflateOptions:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSocketOptions:
     """
-    What holds for the WebSockets of one path.
+    The options of the WebSockets of one path.
 
     @ivar path: of the URL, without a query; or a pattern that the whole path has to match.
     @ivar subProtocols: those that are spoken; of what a client offers it gets the first that is one of them.
