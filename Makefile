@@ -118,7 +118,7 @@ bench: compiled $(TOOLS)/.bench ## compare with other brokers; writes docs/perfo
 stress-management: compiled ## page through SESSIONS (100000) sessions and ten times as many subscriptions while clients exchange messages
 	cd $(COMPILED) && MANAGEMENT_SESSIONS=$(or $(SESSIONS),100000) ../../$(IN_TOOLS) -m pytest -q --compiled --timeout=0 tests/system/test_management.py
 
-bench-kept: compiled $(TOOLS)/.bench ## what it costs to keep messages; five minutes; writes docs/durability.md
+bench-kept: compiled $(TOOLS)/.bench ## the cost of keeping messages; five minutes; writes docs/durability.md
 	$(IN_TOOLS) -m bench.kept
 
 docs: $(TOOLS)/.installed ## write the generated documents again

@@ -1,5 +1,5 @@
 """
-C{python -m bench.kept}: measure what it costs to keep messages, and write C{docs/durability.md}. It takes some five
+C{python -m bench.kept}: measure the cost of keeping messages, and write C{docs/durability.md}. It takes some five
 minutes.
 
 The brokers are this one with each C{persistence.commit}, and Mosquitto with C{persistence true}, which does not sync a

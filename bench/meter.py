@@ -1,5 +1,5 @@
 """
-What comes out of a gateway's benchmark: an MQTT client that counts.
+An MQTT client that counts the messages of a gateway's benchmark.
 """
 
 from __future__ import annotations

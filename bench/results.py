@@ -1,5 +1,5 @@
 """
-What was measured, as lines of JSON: the first says where, each of the others is one run.
+The results as lines of JSON: the first line describes the machine, each other line is one run.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What a process and its children use, as the kernel accounts it.
+The processor time and memory of a process and its children, as the kernel accounts them.
 """
 
 from __future__ import annotations

@@ -1,3 +1,3 @@
 """
-What is measured. One module a kind of measurement; F{bench/catalogue.py} lists them all.
+The scenarios: one module for each kind of measurement; F{bench/catalogue.py} lists them all.
 """

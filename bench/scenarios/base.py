@@ -1,5 +1,5 @@
 """
-What a scenario is, and what it answers.
+The base of scenarios, and their result.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What it costs to keep messages: QoS 1 into sessions that outlive their connections.
+The cost of keeping messages: QoS 1 into sessions that outlive their connections.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What the broker keeps: connections that do nothing, retained messages, queues of absent clients.
+The state that the broker keeps: idle connections, retained messages, queues of absent clients.
 """
 
 from __future__ import annotations
