@@ -15,7 +15,7 @@ from twisted_mqtt.config.problems import isSecret, nearest
 from twisted_mqtt.config.settings import Settings
 
 
-class Entry(Struct, frozen=True, kw_only=True):
+class SettingEntry(Struct, frozen=True, kw_only=True):
     """
     One key with its value.
 
@@ -40,7 +40,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     noEffect: str | None = None
 
 
-def entries(settings: Settings, prefix: str = "") -> Iterator[Entry]:
+def entries(settings: Settings, prefix: str = "") -> Iterator[SettingEntry]:
     """
     The keys of settings with their values, also those that have their defaults.
 
@@ -50,7 +50,7 @@ def entries(settings: Settings, prefix: str = "") -> Iterator[Entry]:
         yield from _within(settings, table, path, since, prefix)
 
 
-def entryOf(settings: Settings, key: str) -> Entry:
+def entryOf(settings: Settings, key: str) -> SettingEntry:
     """
     One key.
 
@@ -120,7 +120,7 @@ def _walk(table: object, key: str) -> object:
     return found
 
 
-def _within(settings: Settings, table: Struct, path: str, since: Since, prefix: str) -> Iterator[Entry]:
+def _within(settings: Settings, table: Struct, path: str, since: Since, prefix: str) -> Iterator[SettingEntry]:
     for key in keysOf(type(table)).values():
         name = f"{path}.{key.name}" if path else key.name
         if not (_leadsTo(name, prefix) or _leadsTo(prefix, name)):
@@ -144,10 +144,10 @@ def _leadsTo(outer: str, inner: str) -> bool:
     return not outer or inner == outer or inner.startswith(f"{outer}.")
 
 
-def _entry(settings: Settings, key: Key, name: str, value: object, since: Since) -> Entry:
+def _entry(settings: Settings, key: Key, name: str, value: object, since: Since) -> SettingEntry:
     secret = isSecret(name)
     places = settings.origin.places
-    return Entry(
+    return SettingEntry(
         key=name,
         value="***" if secret else value,
         written="***" if secret and value else key.write(value),

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_mqtt.config import ConfigurationError, Problem, Settings
-from twisted_mqtt.config.entries import Entry, entries, entryOf, valueOf
+from twisted_mqtt.config.entries import SettingEntry, entries, entryOf, valueOf
 from twisted_mqtt.config.overrides import readOverrides, writeOverrides
 from twisted_mqtt.config.problems import shown
 from twisted_mqtt.config.reader import readAgain
@@ -82,7 +82,7 @@ class RuntimeSettings:
         """
         return valueOf(self.current, key)
 
-    def entry(self, key: str) -> Entry:
+    def entry(self, key: str) -> SettingEntry:
         """
         A key with its value, and where that comes from.
 
@@ -90,7 +90,7 @@ class RuntimeSettings:
         """
         return entryOf(self.current, key)
 
-    def entries(self, prefix: str = "") -> Iterator[Entry]:
+    def entries(self, prefix: str = "") -> Iterator[SettingEntry]:
         """
         All keys with their values.
 
@@ -98,7 +98,7 @@ class RuntimeSettings:
         """
         return entries(self.current, prefix)
 
-    def waiting(self) -> dict[str, Entry]:
+    def waiting(self) -> dict[str, SettingEntry]:
         """
         The keys that were changed and wait for a restart, by name, with what they will be.
         """

@@ -1,0 +1,36 @@
+"""
+The interfaces of the broker: what its parts, extensions and gateways know of each other.
+
+The classes of the core are compiled, and a compiled class cannot be decorated: which interface one provides is said
+where the interface is.
+"""
+
+from twisted_mqtt.interfaces.broker import IBroker, IDirectory, IWatch
+from twisted_mqtt.interfaces.clients import IClient, IClientShell, ISession, ISubscriber
+from twisted_mqtt.interfaces.extensions import IExtension, IExtensionContext, IExtensionMaker, IHeld, IKeySources
+from twisted_mqtt.interfaces.node import IHTTPServices, IListening, IMount, INode, IRuntimeSettings
+from twisted_mqtt.interfaces.stores import IProgress, IStore, IStoreOwner, ITable
+
+__all__ = [
+    "IBroker",
+    "IClient",
+    "IClientShell",
+    "IDirectory",
+    "IExtension",
+    "IExtensionContext",
+    "IExtensionMaker",
+    "IHTTPServices",
+    "IHeld",
+    "IKeySources",
+    "IListening",
+    "IMount",
+    "INode",
+    "IProgress",
+    "IRuntimeSettings",
+    "ISession",
+    "IStore",
+    "IStoreOwner",
+    "ISubscriber",
+    "ITable",
+    "IWatch",
+]
