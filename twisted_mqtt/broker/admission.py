@@ -389,10 +389,13 @@ class Admission:
         properties = client.properties
         if properties is not None and properties.receiveMaximum is not None:
             window = min(window, properties.receiveMaximum)  # [MQTT-3.3.4-9]
-        # Points of the session are fired there, and are this CONNECT's, too.
-        self.sessionPresent = during(
-            self._packet, control.registry.openSession, client, self.connection, client.cleanStart, window
-        )
+        if self._packet is None:
+            self.sessionPresent = control.registry.openSession(client, self.connection, client.cleanStart, window)
+        else:
+            # Points of the session are fired there, and are this CONNECT's, too.
+            self.sessionPresent = during(
+                self._packet, control.registry.openSession, client, self.connection, client.cleanStart, window
+            )
         self._prepare()
         point = control.hooks.clientConnack
         if not point.callbacks:

@@ -132,7 +132,9 @@ class SubscriptionService:
             self.router.subscribe(session.topicTree, other)
         if session.journal is not None:
             self.store.removeSubscription(session, topicFilter)
-        self.hooks.sessionUnsubscribed.run(client, topicFilter, subscription)
+        point = self.hooks.sessionUnsubscribed
+        if point.callbacks:
+            point.run(client, topicFilter, subscription)
         return SUCCESS
 
     def _unsubscribe(

@@ -219,12 +219,16 @@ class SubscriptionTree:
 
         @return: whether there was one.
         """
-        leaf = self.leafOf(matching)
+        isExact = not hasWildcard(matching)
+        leaf = self._exact.get(matching) if isExact else self.leafOf(matching)
         if leaf is None:
             return False
         found = self._removeFrom(leaf, subscriber, group)
         if leaf.empty():
-            self._drop(matching)
+            if isExact:
+                del self._exact[matching]
+            else:
+                self._drop(matching)
         if found:
             self.count -= 1
             if matching.startswith("$"):
@@ -381,11 +385,9 @@ class SubscriptionTree:
 
     def _drop(self, matching: str) -> None:
         """
-        Nobody subscribes a filter any more: forget its place.
+        Forget the place of a filter with wildcards that nobody subscribes any more.
         """
-        if not hasWildcard(matching):
-            self._exact.pop(matching)
-        elif matching.count("/") >= DEEP:
+        if matching.count("/") >= DEEP:
             del self._deep[matching]
         else:
             _prune(self._root, matching.split("/"), 0)

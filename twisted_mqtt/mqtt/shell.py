@@ -31,6 +31,7 @@ from twisted_mqtt.core.reasons import (
     nameOf,
 )
 from twisted_mqtt.net.transport import FastConnection
+from twisted_mqtt.net.websocket.transport import WebSocketTransport
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -119,7 +120,8 @@ class ConnectionShell:
             client.peerHost = getattr(peer, "host", None)
             client.peerPort = getattr(peer, "port", 0)
             # Hooks may know a user by what its browser has sent with the handshake of WebSocket.
-            client.wsCookie = getattr(transport, "cookie", None)
+            if isinstance(transport, WebSocketTransport):
+                client.wsCookie = transport.cookie
         client.sockPort = factory.portOf(transport)
         identity = getattr(transport, "peerIdentity", None)
         if identity is not None:
