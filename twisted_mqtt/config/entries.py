@@ -5,7 +5,6 @@ Single keys of settings by name: the value of each, where it comes from, and whe
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from msgspec import NODEFAULT, Struct
 
@@ -64,7 +63,7 @@ def entryOf(settings: Settings, key: str) -> SettingEntry:
     raise KeyError(f"there is no key {key}" + (f"; the nearest is {close}" if close else ""))
 
 
-def valueOf(settings: Settings, key: str) -> Any:
+def valueOf(settings: Settings, key: str) -> object:
     """
     The value of a key, a secret too; or a table, as its structure.
 

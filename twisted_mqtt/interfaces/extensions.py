@@ -83,7 +83,7 @@ class IExtensionContext(Interface):
 
     def hook(
         point: str,
-        action: Callable[..., Any],
+        action: Callable[..., object],
         *,
         priority: int = 0,
         filter: Callable[..., object] | None = None,

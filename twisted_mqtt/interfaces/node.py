@@ -6,7 +6,7 @@ A method that may wait returns its plain result, or a L{Deferred<twisted.interne
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zope.interface import Attribute, Interface
 
@@ -140,10 +140,10 @@ class IRuntimeSettings(Interface):
 
     current: Settings = Attribute("The settings by which the node goes at present.")
 
-    def get(key: str) -> Any:
+    def get(key: str) -> object:
         """
         The value of a key, in Python: a time is a number of seconds, a size a number of bytes; or a whole table, as a
-        frozen structure. Its type is what the schema says of the key.
+        frozen structure.
 
         @raise KeyError: there is no such key; the text names the nearest.
         """

@@ -73,7 +73,7 @@ class RuntimeSettings:
         # What was read last: other than the current settings, it has what waits for a restart.
         self._wanted: Settings | None = None
 
-    def get(self, key: str) -> Any:
+    def get(self, key: str) -> object:
         """
         The value of a key, in Python: a time is a number of seconds, a size a number of bytes; or a whole table, as a
         frozen structure.
