@@ -180,7 +180,7 @@ def test_reset() -> None:
     device.deaf = True
     kit.command("read", "/3/0/9")
     sent: list[bytes] = []
-    kit.fate = lambda datagram: sent.append(datagram) or []  # type: ignore[func-returns-value]
+    kit.fate = lambda datagram: sent.append(datagram) or []
     kit.run(3)
     kit.endpoint.datagramReceived(encodeEmpty(RST, int.from_bytes(sent[0][2:4], "big")), device.address)
     assert kit.codes() == [(1, "read", "5.02")]

@@ -100,7 +100,7 @@ class ExtensionTests(TestCase):
             self.assertEqual(sorted(service.ports), ["udp", "udp.1", "udp.2"])
             for number, opened in enumerate(service.ports.values()):
                 asking = Asking(opened.address.port, registration(f"ep{number}"))
-                client = reactor.listenUDP(0, asking, "127.0.0.1")  # type: ignore[attr-defined]
+                client = reactor.listenUDP(0, asking, "127.0.0.1")
                 answer = yield asking.answer
                 self.assertEqual(decode(answer).code, CREATED)
                 yield client.stopListening()

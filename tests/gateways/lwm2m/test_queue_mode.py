@@ -100,7 +100,7 @@ def test_answerComesFirst(uri: str) -> None:
     device = sleeper(kit)
     kit.command("read", "/3/0/9")
     order: list[str] = []
-    device.serve = lambda request: order.append("asked") or content()  # type: ignore[func-returns-value]
+    device.serve = lambda request: order.append("asked") or content()
     answer = device.ask(POST, uri)
     answer.answered = lambda response, now: order.append("answered") or False  # type: ignore[method-assign,func-returns-value]
     kit.run(1)

@@ -89,7 +89,7 @@ class ExtensionTests(TestCase):
         """
         from twisted.internet.error import CannotListenError
 
-        taken = yield reactor.listenTCP(0, Factory(), interface="127.0.0.1")  # type: ignore[attr-defined]
+        taken = yield reactor.listenTCP(0, Factory(), interface="127.0.0.1")
         self.addCleanup(taken.stopListening)
         port = taken.getHost().port
         table = {"listener": {"bind": "127.0.0.1:0"}, "ws": {"bind": f"127.0.0.1:{port}"}}

@@ -303,7 +303,7 @@ def test_forwarded(host: str | None, port: str | None, expected: tuple[str, int]
     The client's address is what the proxy says, if that is an address; else that of the connection.
     """
     site = Site(proxy_address_header="X-Forwarded-For", proxy_port_header="X-Forwarded-Port")
-    address = site.open(X_Forwarded_For=host, X_Forwarded_Port=port).upper.transport.getPeer()  # type: ignore[union-attr]
+    address = site.open(X_Forwarded_For=host, X_Forwarded_Port=port).upper.transport.getPeer()
     assert (address.host, address.port) == expected
 
 
@@ -311,7 +311,7 @@ def test_forwardedUnasked() -> None:
     """
     Where no header is configured, anybody could write one: it is not looked at.
     """
-    address = Site().open(X_Forwarded_For="198.51.100.9").upper.transport.getPeer()  # type: ignore[union-attr]
+    address = Site().open(X_Forwarded_For="198.51.100.9").upper.transport.getPeer()
     assert address.host == "192.0.2.7"
 
 
@@ -319,8 +319,8 @@ def test_cookie() -> None:
     """
     The cookies of the handshake are the client's.
     """
-    assert Site().open(Cookie="a=b; c=d").upper.transport.cookie == "a=b; c=d"  # type: ignore[union-attr]
-    assert Site().open().upper.transport.cookie is None  # type: ignore[union-attr]
+    assert Site().open(Cookie="a=b; c=d").upper.transport.cookie == "a=b; c=d"
+    assert Site().open().upper.transport.cookie is None
 
 
 # Compression
@@ -353,7 +353,7 @@ def test_extension(options: dict[str, object] | None, offer: str, expected: str 
     """
     Compression is agreed upon as the listener's table and the client's offer allow.
     """
-    site = Site() if options is None else Site(compress=True, deflate_opts=DeflateSettings(**options))  # type: ignore[arg-type]
+    site = Site() if options is None else Site(compress=True, deflate_opts=DeflateSettings(**options))
     _, status, answer, _ = ask(site, request(Sec_WebSocket_Extensions=offer))
     assert (status, answer.get("sec-websocket-extensions")) == (101, expected)
 

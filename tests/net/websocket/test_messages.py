@@ -258,7 +258,7 @@ def test_closesInTheMiddle() -> None:
     peer = MessageSite().open()
     receiver = peer.receiver
     transport = receiver.transport
-    receiver.messageReceived = lambda payload, isText: transport.loseConnection()  # type: ignore[method-assign]
+    receiver.messageReceived = lambda payload, isText: transport.loseConnection()
     peer.send(frame(b"1", TEXT) + frame(b"2", TEXT) + frame(b"3", PING))
     assert receiver.messages == [] and peer.lower.disconnecting
 
