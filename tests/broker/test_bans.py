@@ -71,6 +71,16 @@ class BansTests(SynchronousTestCase):
         self.assertEqual(self.kept(), {("username", "old")})
         self.assertEqual([ban.who for ban in self.bans.list()], ["old"])
 
+    def test_replacedAgainAndAgain(self) -> None:
+        """
+        Who bans somebody anew all the time, for years each time, does not make the process grow.
+        """
+        for number in range(3000):
+            self.bans.add("a", "clientid", until=1e9 + number)
+        self.assertLess(len(self.bans._ending), 1100)
+        self.bans.expire(2e9)
+        self.assertEqual(self.bans.list(), [])
+
     def test_expires(self) -> None:
         """
         Entries end in their time; one that was replaced ends by its new time, or never.

@@ -4,13 +4,23 @@ Tests of L{twisted_mqtt.broker.broker} and its parts, through the wire: sessions
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from tests.kits.brokercase import BrokerTestCase
 from twisted_mqtt.core.packets import PUBREC, Connack, Disconnect, Publish, Unsubscribe
 from twisted_mqtt.core.reasons import NOT_AUTHORIZED, QUOTA_EXCEEDED, RECEIVE_MAXIMUM_EXCEEDED
+from twisted_mqtt.core.session import Session
 from twisted_mqtt.core.subscription import ROUND_ROBIN
 from twisted_mqtt.testing.peer import Peer, connectPacket, propertiesOf
+
+
+def _sessions() -> int:
+    """
+    How many sessions somebody holds.
+    """
+    gc.collect()
+    return sum(isinstance(each, Session) for each in gc.get_objects())
 
 
 class SessionTests(BrokerTestCase):
@@ -83,6 +93,16 @@ class SessionTests(BrokerTestCase):
         self.clock.advance(100_000_001)
         self.pass_(2)
         self.assertEqual(self.broker.sessions, {})
+
+    def test_endedSessionsAreLetGo(self) -> None:
+        """
+        Nothing holds a session that has ended before its time, nor what waits in it.
+        """
+        before = _sessions()
+        for _ in range(20):
+            self.client(sessionExpiry=100_000_000).lose()
+        self.assertTrue(self.broker.endSession("client"))
+        self.assertEqual(_sessions(), before)
 
     def test_anotherMountpointIsAnotherSession(self) -> None:
         """

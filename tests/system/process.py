@@ -162,6 +162,22 @@ class Broker(Program):
         """
         return self.ports["listener.tcp.external"]
 
+    @property
+    def residentMiB(self) -> float:
+        """
+        The memory that its process holds.
+        """
+        status = Path("/proc", str(self.process.pid), "status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+    @property
+    def processorSeconds(self) -> float:
+        """
+        The processor time that it has used.
+        """
+        fields = Path("/proc", str(self.process.pid), "stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / 100
+
     def started(self, listeners: int) -> "Broker":
         """
         Wait until C{listeners} listeners have been reported.

@@ -11,8 +11,6 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,7 +19,8 @@ from typing import Any
 import pytest
 
 from tests.system.conftest import configuration
-from tests.system.process import ROOT, Broker, fromTree, toml, twistdCommand
+from tests.system.pairs import Pairs
+from tests.system.process import Broker, fromTree, toml, twistdCommand
 from tests.system.rawclient import accepted, publish, read
 from tests.vectors.packets import counted, frame
 
@@ -72,38 +71,6 @@ def managed(tmp_path: Path) -> Iterator[Broker]:
     broker.stop()
 
 
-class Pairs:
-    """
-    The clients that exchange messages.
-    """
-
-    def __init__(self, broker: Broker) -> None:
-        script = ROOT / "tests" / "system" / "pacedpairs.py"
-        command = [sys.executable, script, broker.host, str(broker.port), str(PAIRS), str(RATE)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self._line() == "connected"
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
-
-    def exchange(self, seconds: float) -> dict[str, float]:
-        """
-        How long messages took, in milliseconds.
-        """
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{seconds}\n")
-        self._process.stdin.flush()
-        found: dict[str, float] = json.loads(self._line())
-        return found
-
-    def close(self) -> None:
-        """
-        End them.
-        """
-        self._process.communicate()
-
-
 def subscribed(broker: Broker, clientID: str, topicFilter: str) -> Any:
     """
     A connection that has subscribed something at QoS 0.
@@ -149,7 +116,7 @@ def test_pagesWhileMessagesFlow(managed: Broker, capfd: pytest.CaptureFixture[st
     busy: list[dict[str, float]] = []
     pages: list[dict[str, float]] = []
     with (
-        closing(Pairs(managed)) as pairs,
+        closing(Pairs(managed, PAIRS, RATE)) as pairs,
         closing(subscribed(managed, "manager", "pager/pages")) as manager,
     ):
         manager.settimeout(120)
@@ -160,6 +127,7 @@ def test_pagesWhileMessagesFlow(managed: Broker, capfd: pytest.CaptureFixture[st
             busy.append(pairs.exchange(SECONDS))
             manager.sendall(publish("pager/end", b""))
             pages.append(json.loads(payload(manager, "pager/pages")))
+    assert not any(each["lost"] or each["doubled"] for each in quiet + busy)
     before = statistics.median(each["p99"] for each in quiet)
     meanwhile = statistics.median(each["p99"] for each in busy)
     with capfd.disabled():

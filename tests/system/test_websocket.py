@@ -22,7 +22,6 @@ from tests.kits.websocket import CLOSE, frame, frames, request
 from tests.system.conftest import StartBroker, configuration
 from tests.system.paho_peer import Peer
 from tests.system.process import PATIENCE, Broker, startTwistd
-from tests.system.test_hostile import residentMiB
 from tests.system.test_mqttjs import CASES
 
 _SCRIPT = Path(__file__).with_name("mqttjs.js")
@@ -213,12 +212,12 @@ def test_neverReads(site: Site, name: str) -> None:
         reading.subscribe(f"{name}/#", 1)
         sender.publish(f"{name}/a", "warm up")
         assert reading.payloads(1) == ["warm up"]
-        before = residentMiB(site.broker)
+        before = site.broker.residentMiB
         for _ in range(2000):
             sender.publish(f"{name}/a", payload)
             assert reading.receive().payload == payload
         # 31 MiB were sent; one MiB may wait for the socket, a hundred messages in the queue.
-        assert residentMiB(site.broker) - before < 16
+        assert site.broker.residentMiB - before < 16
 
 
 def test_stop(startBroker: StartBroker) -> None:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 KINDS: Final[tuple[BanKind, ...]] = ("clientid", "username", "peerhost")
 
+# So many entries that are gone may stand in the list of those that end, besides one for each that is not.
+_SLACK: Final = 1000
+
 
 class Bans:
     """
@@ -30,7 +33,8 @@ class Bans:
         self._records = records
         self._now = now
         self._tables: dict[BanKind, dict[str, Ban]] = {kind: {} for kind in KINDS}
-        # (when, number, ban) of those that end; what was replaced meanwhile is found out when its time comes.
+        # (when, number, ban) of those that end. What was replaced or removed before is found out when its time comes,
+        # or once there is more of that than of others.
         self._ending: list[tuple[float, int, Ban]] = []
         self._count = 0
 
@@ -94,6 +98,15 @@ class Bans:
         if ban.until:
             self._count += 1
             heapq.heappush(self._ending, (ban.until, self._count, ban))
+            if len(self._ending) > 2 * len(self) + _SLACK:
+                self._ending = [each for each in self._ending if self._stands(each[2])]
+                heapq.heapify(self._ending)
+
+    def _stands(self, ban: Ban) -> bool:
+        """
+        Whether an entry has been neither removed nor replaced.
+        """
+        return self._tables[ban.kind].get(ban.who) is ban
 
     def find(self, client: Any) -> Ban | None:
         """
@@ -116,7 +129,7 @@ class Bans:
         """
         while self._ending and self._ending[0][0] <= now:
             ban = heapq.heappop(self._ending)[2]
-            if self._tables[ban.kind].get(ban.who) is ban:
+            if self._stands(ban):
                 self.remove(ban.kind, ban.who)
 
 

@@ -88,7 +88,10 @@ class SessionRegistry:
         self._events = events
         self._passesOn = passesOn
         self._redispatch = Redispatch(router, store, now)
-        self._ending: list[tuple[float, int, Session]] = []
+        # When sessions are to end, and the numbers of these endings; and the sessions by such a number. One that is
+        # resumed or ends before stands in the former alone, which holds nothing: its messages go with it at once.
+        self._ending: list[tuple[float, int]] = []
+        self._ends: dict[int, Session] = {}
         self._mostEndings = _SLACK
         self._endings = 0
 
@@ -144,6 +147,7 @@ class SessionRegistry:
         session.expiresAt = 0.0
         client.session = session
         self.clients[key] = client
+        self._endNever(session)
         self._persist(session, client)
         # A point that nobody listens at costs a test, which counts where many connect.
         if present:
@@ -286,6 +290,7 @@ class SessionRegistry:
         """
         self.exports.pop(session, None)
         session.shut = True
+        self._endNever(session)
         key = session.key
         if self.sessions.get(key) is session:
             del self.sessions[key]
@@ -302,6 +307,7 @@ class SessionRegistry:
         self._counters.session_terminated += 1
         if self._hooks.sessionTerminated.callbacks:
             self._hooks.sessionTerminated.run(_infoOf(session), "moved", session)
+        session.clear()
 
     def adopt(self, session: Session) -> None:
         """
@@ -353,18 +359,28 @@ class SessionRegistry:
 
     def _endLater(self, session: Session) -> None:
         if session.expiryInterval != NEVER:
-            self._endings += 1
-            heapq.heappush(self._ending, (session.expiresAt, self._endings, session))
+            self._endNever(session)
+            number = session.ending = self._endings = self._endings + 1
+            self._ends[number] = session
+            heapq.heappush(self._ending, (session.expiresAt, number))
             if len(self._ending) > self._mostEndings:
                 self._sweep()
+
+    def _endNever(self, session: Session) -> None:
+        """
+        A session is not to end any more, or has ended.
+        """
+        if session.ending:
+            del self._ends[session.ending]
+            session.ending = 0
 
     def _sweep(self) -> None:
         """
         Forget the endings of sessions that were resumed or have ended: clients that come and go all the time must not
         make the process grow.
         """
-        left = {id(ending[2]): ending for ending in self._ending if _endsAt(ending[2], ending[0])}
-        self._ending = list(left.values())
+        ends = self._ends
+        self._ending = [ending for ending in self._ending if ending[1] in ends]
         heapq.heapify(self._ending)
         self._mostEndings = 2 * len(self.sessions) + _SLACK
 
@@ -374,6 +390,7 @@ class SessionRegistry:
         if self.exports:
             self._keep(session)
         session.shut = True
+        self._endNever(session)
         key = session.key
         if self.sessions.get(key) is session:
             del self.sessions[key]
@@ -404,6 +421,8 @@ class SessionRegistry:
                 self._hooks.sessionTerminated.run(_infoOf(session), reason, session)
         if leaves:
             self._redispatch.begin(session)
+        else:
+            session.clear()
 
     def _passOn(self, session: Session) -> None:
         """
@@ -419,16 +438,9 @@ class SessionRegistry:
         End the sessions whose time is over.
         """
         while self._ending and self._ending[0][0] <= now:
-            session = heapq.heappop(self._ending)[2]
-            if not session.shut and session.expiresAt != 0.0 and session.expiresAt <= now:
+            session = self._ends.get(heapq.heappop(self._ending)[1])
+            if session is not None:
                 self._endSession(session, "expired")
-
-
-def _endsAt(session: Session, when: float) -> bool:
-    """
-    Whether a session still waits for its end at that time.
-    """
-    return not session.shut and session.expiresAt == when
 
 
 def _infoOf(session: Session) -> ClientInfo:

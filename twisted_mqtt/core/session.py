@@ -40,6 +40,7 @@ class Session:
     @ivar connection: where the client is now, or L{None}.
     @ivar expiryInterval: for how many seconds it outlives its connection; L{NEVER} for ever.
     @ivar expiresAt: when it ends, while there is no connection; 0 while there is one or for ever.
+    @ivar ending: what the registry of sessions knows that end by; 0 where there is none. The registry's own.
     @ivar subscriptions: by the filter as the client named it.
     @ivar inflight: messages of QoS 1 and 2 on their way to the client.
     @ivar unreleased: QoS 2 messages of the client whose PUBREL has not come; L{None} before the first.
@@ -65,6 +66,7 @@ class Session:
         "connection",
         "expiryInterval",
         "expiresAt",
+        "ending",
         "createdAt",
         "subscriptions",
         "inflight",
@@ -107,6 +109,7 @@ class Session:
         self.connection: Connection | None = None
         self.expiryInterval: int = 0
         self.expiresAt: float = 0.0
+        self.ending: int = 0
         self.createdAt: float = now
         self.mountpoint: str = mountpoint
         self.topicTree: str = topicTree
@@ -570,6 +573,18 @@ class Session:
             for entry in found:
                 journal.settled(self, entry)
         return found
+
+    def clear(self) -> None:
+        """
+        It has ended: its messages are let go, whoever still holds it.
+        """
+        inflight = self.inflight
+        if inflight.entries:
+            inflight.entries.clear()
+            inflight.resend = None
+        self.queue = None
+        self.unreleased = None
+        self._backlog = None
 
     # Inside
 

@@ -6,7 +6,6 @@ import random
 import socket
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -71,22 +70,6 @@ def untilClosed(link: socket.socket) -> bytes:
     return bytes(received)
 
 
-def residentMiB(broker: Broker) -> float:
-    """
-    The memory that the broker's process holds.
-    """
-    status = Path("/proc", str(broker.process.pid), "status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
-
-def processorSeconds(broker: Broker) -> float:
-    """
-    The processor time that the broker has used.
-    """
-    fields = Path("/proc", str(broker.process.pid), "stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / 100
-
-
 @pytest.fixture
 def own(startBroker: StartBroker) -> Iterator[Broker]:
     """
@@ -111,12 +94,12 @@ def test_neverReads(own: Broker, name: str, qos: int) -> None:
         reading.subscribe(f"{name}/#", 1)
         sender.publish(f"{name}/a", "warm up")
         assert reading.payloads(1) == ["warm up"]
-        before = residentMiB(own)
+        before = own.residentMiB
         for _ in range(2000):
             sender.publish(f"{name}/a", payload)
             assert reading.receive().payload == payload
         # 31 MiB were sent; one MiB may wait for the socket, a hundred messages in the queue.
-        assert residentMiB(own) - before < 16
+        assert own.residentMiB - before < 16
 
 
 def test_oneByteAtATime(own: Broker, name: str) -> None:
@@ -126,12 +109,12 @@ def test_oneByteAtATime(own: Broker, name: str) -> None:
     payload = bytes(range(256)) * 391
     with Peer(own, f"{name}s") as subscriber, closing(accepted(own, f"{name}p")) as link:
         subscriber.subscribe(f"{name}/#")
-        before = processorSeconds(own)
+        before = own.processorSeconds
         for byte in publish(f"{name}/a", payload):
             link.send(bytes((byte,)))
         assert subscriber.receive().payload == payload
         # Some 20 us a piece are usual for a slow machine; copying what is there for each piece takes 100 s and more.
-        assert processorSeconds(own) - before < 15
+        assert own.processorSeconds - before < 15
 
 
 def test_nothingIsSaid(own: Broker) -> None:

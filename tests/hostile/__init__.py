@@ -1,0 +1,3 @@
+"""
+Clients that mean harm, against a real process, while others exchange messages.
+"""
