@@ -17,6 +17,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 from setuptools.errors import BaseError, CCompilerError
 
 ROOT = Path(__file__).parent
@@ -100,6 +101,12 @@ EXTRA_MODULES = (
     ]
 )
 
+# What is installed besides the packages, within twisted_mqtt: folders, and the kinds of files in them.
+SHIPPED = {
+    "etc": {".conf", ".py", ".service", ".socket", ".toml", ".txt"},
+    "docs": {".md", ".py", ".toml"},
+}
+
 # Commands that only ask about the distribution; generating C for them would be wasted.
 _ASKING = {"egg_info", "dist_info", "sdist", "clean", "--version", "--name"}
 
@@ -180,6 +187,52 @@ class BuildAllOrNone(build_ext):
             self.extensions = self.distribution.ext_modules = []
 
 
+class BuildAll(build_py):
+    """
+    Build the packages with the documents and the samples of C{etc/} in them, and without what an earlier build left.
+    """
+
+    def run(self) -> None:
+        if not self.editable_mode:
+            self._removeStale()
+        super().run()
+        if not self.editable_mode:
+            for source, target in self._shipped().items():
+                self.mkpath(str(Path(target).parent))
+                self.copy_file(source, target)
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        return [*super().get_outputs(include_bytecode), *self._shipped().values()]
+
+    def get_output_mapping(self) -> dict[str, str]:
+        return {**super().get_output_mapping(), **{target: source for source, target in self._shipped().items()}}
+
+    def _shipped(self) -> dict[str, str]:
+        """
+        The files of C{etc/} and C{docs/}, and where they are built: C{twisted_mqtt.process.initialize} finds them.
+        """
+        if self.editable_mode:
+            return {}
+        files: dict[str, str] = {}
+        for folder, suffixes in SHIPPED.items():
+            for path in sorted((ROOT / folder).rglob("*")):
+                inside = path.relative_to(ROOT)
+                if path.suffix in suffixes and path.is_file() and "certs" not in inside.parts:
+                    files[inside.as_posix()] = str(Path(self.build_lib, "twisted_mqtt", inside))
+        return files
+
+    def _removeStale(self) -> None:
+        """
+        Remove modules from the build folder that are not built any more: they would be installed.
+        """
+        wanted = {Path(path) for path in self.get_outputs(include_bytecode=False)}
+        wanted |= {Path(path) for path in self.get_finalized_command("build_ext").get_outputs()}
+        for package in ("twisted_mqtt", "gateways", "twisted"):
+            for path in Path(self.build_lib, package).rglob("*"):
+                if not path.is_dir() and path not in wanted:
+                    path.unlink()
+
+
 if __name__ == "__main__":
     wanted = os.environ.get("BUILD_EXTENSION", "")
     if wanted not in ("", "no", "yes"):
@@ -187,5 +240,5 @@ if __name__ == "__main__":
     compiling = wanted != "no" and not _ASKING.intersection(sys.argv)
     setup(
         ext_modules=extensions(required=wanted == "yes") if compiling else [],
-        cmdclass={"build_ext": BuildAllOrNone},
+        cmdclass={"build_ext": BuildAllOrNone, "build_py": BuildAll},
     )

@@ -19,6 +19,7 @@ from twisted.python.logfile import LogFile
 
 from twisted_mqtt.config import ConfigurationError, readSettings
 from twisted_mqtt.node.service import BrokerService, ProcessContext, storePath
+from twisted_mqtt.process.initialize import InitializeError, initialize, shipped
 from twisted_mqtt.process.logs import BrokerLog
 from twisted_mqtt.process.openfiles import raiseLimit
 from twisted_mqtt.process.systemd import Notifier, handedOver, inheritedSockets
@@ -39,11 +40,12 @@ class Options(usage.Options):
     The command line of C{twistd mqttbroker}.
     """
 
-    synopsis = "[--config FILE] [--check | --backup FILE | --export FILE | --import FILE | --repair]"
-    longdesc = "A multi-protocol IoT broker: MQTT 3.1, 3.1.1 and 5.0. See docs/configuration.md."
+    synopsis = "[--init DIR | --config FILE] [--check | --backup FILE | --export FILE | --import FILE | --repair]"
+    longdesc = f"A multi-protocol IoT broker: MQTT 3.1, 3.1.1 and 5.0. See {shipped('docs') / 'configuration.md'}."
 
     optParameters = [
         ["config", "c", None, "The configuration file; without one, the defaults: on this machine only"],
+        ["init", None, None, "Write a configuration, access rules and a unit for systemd into this folder, and end"],
         ["backup", None, None, "Copy the store to this file, whether a broker uses it or not, and end"],
         ["export", None, None, "Write sessions and retained messages to this file as JSON lines, and end"],
         ["import", None, None, "Read such a file into the store, which no broker may use meanwhile, and end"],
@@ -62,6 +64,8 @@ class Options(usage.Options):
 
         @raise usage.UsageError: with everything that is wrong with it.
         """
+        if self["init"] is not None:
+            self._initialize()
         try:
             self.settings = readSettings(self["config"], os.environ)
         except ConfigurationError as error:
@@ -85,6 +89,17 @@ class Options(usage.Options):
             self.log = BrokerLog(self.settings.log, console)
         except OSError as error:
             raise usage.UsageError(f"log: {error}") from None
+
+    def _initialize(self) -> None:
+        """
+        Fill the folder of a new broker, and end.
+        """
+        try:
+            print(initialize(Path(self["init"])))
+        except InitializeError as error:
+            print(f"--init: {error}", file=sys.stderr)
+            raise SystemExit(1) from None
+        raise SystemExit(0)
 
     def _useStore(self) -> None:
         """

@@ -171,7 +171,7 @@ def test_verified(tmp_path: Path) -> None:
     systemd itself has no objection to the unit files, but that this machine has no such program.
     """
     for name in ("mqttbroker.service", "mqttbroker.socket"):
-        text = (ETC / name).read_text().replace("/usr/bin/twistd", sys.executable)
+        text = (ETC / name).read_text().replace("/opt/mqttbroker/bin/twistd", sys.executable)
         (tmp_path / name).write_text(text)
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *map(str, tmp_path.glob("mqttbroker.*"))],

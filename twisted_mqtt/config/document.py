@@ -27,9 +27,10 @@ INTRODUCTION = """\
 
 <!-- Written by `python -m twisted_mqtt.config.document` from the schema: change that, not this. -->
 
-`twistd mqttbroker --config FILE` reads one TOML file. `etc/mqttbroker.toml` is a commented file to start from. Without
-a file, every key has its default: MQTT on 127.0.0.1:1883, MQTT over WebSocket on 127.0.0.1:8083, both for this machine
-only. `--check` reads the file, prints every error in it, and starts nothing.
+`twistd mqttbroker --config FILE` reads one TOML file. `etc/mqttbroker.toml` is a commented file to start from, and
+`--init DIR` writes it, see [operations.md](operations.md#a-folder-for-the-broker). Without a file, every key has its
+default: MQTT on 127.0.0.1:1883, MQTT over WebSocket on 127.0.0.1:8083, both for this machine only. `--check` reads the
+file, prints every error in it, and starts nothing.
 
 The key `zone.external.max_inflight` may be under `[zone.external]` or be written in full: TOML allows both. An unknown
 key is an error, and the message names the nearest known key. File names are relative to the folder in which the broker
