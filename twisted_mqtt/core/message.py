@@ -80,7 +80,6 @@ class Message:
         "key5",
         "head5",
         "tail5",
-        "_mount",
         "_mounted",
     )
 
@@ -128,8 +127,8 @@ class Message:
         self.key5: int = 0
         self.head5: bytes = b""
         self.tail5: bytes = b""
-        self._mount: str = ""
-        self._mounted: Message | None = None
+        # One attribute more would put a Message into the allocator's next size, 16 bytes further.
+        self._mounted: tuple[str, Message] | None = None
 
     def replace(
         self,
@@ -205,11 +204,12 @@ class Message:
         """
         The message as clients behind the mount point C{prefix} see it; the last one made is kept.
         """
-        if self._mounted is None or self._mount != prefix:
+        mounted = self._mounted
+        if mounted is None or mounted[0] != prefix:
             topic = self.topic
-            self._mounted = self.replace(topic=topic[len(prefix) :] if topic.startswith(prefix) else topic)
-            self._mount = prefix
-        return self._mounted
+            mounted = (prefix, self.replace(topic=topic[len(prefix) :] if topic.startswith(prefix) else topic))
+            self._mounted = mounted
+        return mounted[1]
 
     def fits(self) -> bool:
         """
