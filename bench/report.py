@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bench.brokers import KINDS
 from bench.catalogue import Entry, Goal
@@ -37,6 +37,24 @@ _METHOD: Final = """\
 - Latency is from before the publisher's write until after the subscriber's read, at a constant rate that does not
   wait for the broker. Memory is the growth of the proportional set size; buffers of the kernel are not in it.
 - A figure marked "(generator)" was measured while the generator was busier than the broker: the broker can do more.
+"""
+
+
+_GOALS: Final = """\
+## Against the goals
+
+A figure such as 8x is a ratio to Mosquitto in the same run: of rates, where more is better, or of latencies ("at
+most"), where less is. Each scenario has two goals. The *bar* is the least that will do: a change that goes below it is
+not accepted. The *stretch* is what the fastest brokers known to us reach; where it has several conditions (a ratio, the
+broker's CPU time for one operation, a broker to be ahead of), all must be met. "Met" names the better goal that was
+reached.
+"""
+
+_ADDED: Final = """\
+## The core alone
+
+Measured in one process, without a network. What a callback "adds" is the difference of two measurements. Where it is
+smaller than the difference of two measurements without the callback, it is too small to measure.
 """
 
 
@@ -161,7 +179,7 @@ def render(setting: Setting, runs: Sequence[Run], entries: Sequence[Entry], fold
             goals.append(
                 [scenario.title, _goalText(goal.bar, goal, scenario), _stretchText(goal, scenario), shown, met]
             )
-    parts.append("## Against the goals\n\nRatios are to Mosquitto in the same run.\n")
+    parts.append(_GOALS)
     parts.append(_table(["scenario", "bar", "stretch", "measured", "met"], goals))
     parts.append("## All figures\n")
     parts.append(
@@ -221,8 +239,18 @@ def _micro(folder: Path) -> list[str]:
             columns.append(core)
             for line in path.read_text().splitlines():
                 found = json.loads(line)
-                figures.setdefault(found["name"], {})[core] = f"{found['value']:,.2f} {found['unit']}"
+                figures.setdefault(found["name"], {})[core] = microText(found)
     if not columns:
         return []
     rows = [[name, *(by.get(core, "-") for core in columns)] for name, by in figures.items()]
-    return ["## The core alone\n", _table(["what", *columns], rows)]
+    return [_ADDED, _table(["what", *columns], rows)]
+
+
+def microText(found: dict[str, Any]) -> str:
+    """
+    A figure of the micro benchmarks, as C{bench.micro} wrote it; a difference that the machine's noise exceeds is none.
+    """
+    value: float = found["value"]
+    if value < found.get("uncertainty", 0.0) or value < 0:
+        return "too small to measure"
+    return f"{value:,.2f} {found['unit']}"

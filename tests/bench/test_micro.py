@@ -8,7 +8,7 @@ import pytest
 
 from bench import packets
 from bench.inmemory import InMemory
-from bench.micro import Traffic, Visits, best, codecFigures, treeFigures
+from bench.micro import Traffic, Visits, addedTo, best, codecFigures, treeFigures
 from twisted_mqtt.hooks.verdicts import DROP, AuthResult
 
 
@@ -79,3 +79,16 @@ def test_figures() -> None:
     figures = [*codecFigures(), *treeFigures((1000,))]
     assert len({figure.name for figure in figures}) == len(figures) == 6
     assert all(figure.value > 0 for figure in figures)
+
+
+def test_added() -> None:
+    """
+    What a callback adds is found beside how much the same measurement varies without it.
+    """
+
+    def slow(message: object) -> None:
+        sum(range(20_000))
+
+    added, uncertainty = addedTo(lambda: Traffic(1, 0), "message.publish", slow)
+    assert added > 10_000
+    assert 0 <= uncertainty < added

@@ -4,6 +4,7 @@ The report says what was measured, and never calls a faulty run a success.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from bench.report import render, verdict
 from bench.results import Results, Run, Setting, Summary, read, summarise
 from bench.scenarios.single import Connects, Latency
 from bench.scenarios.stored import IdleMemory
+
+ROOT = Path(__file__).parents[2]
 
 RUN = Run("ours", "connects", 1, "connections/s", value=10.0, cpu=1.0, busy=1.0, generator=0.5)
 SETTING = Setting(
@@ -125,3 +128,36 @@ def test_renderMicro(tmp_path: Path) -> None:
     (tmp_path / "micro-interpreted.jsonl").write_text('{"name": "decode", "value": 600.0, "unit": "ns"}\n')
     (tmp_path / "micro-compiled.jsonl").write_text('{"name": "decode", "value": 100.0, "unit": "ns"}\n')
     assert "| decode | 600.00 ns | 100.00 ns |" in render(SETTING, [], [], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "value, uncertainty, shown",
+    [
+        (300.0, 20.0, "300.00 ns"),
+        (15.0, 20.0, "too small to measure"),
+        (-9.82, 2.0, "too small to measure"),
+        # Of a file that was written before uncertainties were.
+        (-9.82, None, "too small to measure"),
+    ],
+)
+def test_differenceInTheNoise(tmp_path: Path, value: float, uncertainty: float | None, shown: str) -> None:
+    """
+    What a callback adds is not given as a figure where it can't be told from the noise; a time is never negative.
+    """
+    noise = "" if uncertainty is None else f', "uncertainty": {uncertainty}'
+    line = f'{{"name": "a callback adds", "value": {value}, "unit": "ns"{noise}}}\n'
+    (tmp_path / "micro-compiled.jsonl").write_text(line)
+    assert f"| a callback adds | {shown} |" in render(SETTING, [], [], tmp_path)
+
+
+def test_printedReport(tmp_path: Path) -> None:
+    """
+    The printed report has no negative times, and explains its words as the generator does.
+    """
+    printed = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert re.findall(r"-[\d,.]+ ns", printed) == []
+    (tmp_path / "micro-compiled.jsonl").write_text('{"name": "decode", "value": 100.0, "unit": "ns"}\n')
+    written = render(SETTING, [], CATALOGUE, tmp_path)
+    for title in ("Against the goals", "The core alone"):
+        explained = written[written.index(f"## {title}") :].partition("\n|")[0]
+        assert explained in printed
