@@ -42,6 +42,12 @@ def client(
         ('{deny, all, subscribe, [{eq, "#"}]}. {allow, all}.', "subscribe", "#", False),
         ('{deny, all, subscribe, [{eq, "#"}]}. {allow, all}.', "subscribe", "a/#", True),
         ('{deny, all, subscribe, ["a/#"]}. {allow, all}.', "subscribe", "a/+/b", False),
+        # "a/#" is more than "a/+": what is allowed of it is not enough, what is denied of it is too much.
+        ('{allow, all, subscribe, ["a/+"]}. {deny, all}.', "subscribe", "a/#", False),
+        ('{allow, all, subscribe, ["+"]}. {deny, all}.', "subscribe", "#", False),
+        ('{allow, all, subscribe, ["a/+"]}. {deny, all}.', "subscribe", "a/+", True),
+        ('{allow, all, subscribe, ["a/#"]}. {deny, all}.', "subscribe", "a/b/#", True),
+        ('{deny, all, subscribe, ["a/+"]}. {allow, all}.', "subscribe", "a/#", False),
         ('{allow, all, pubsub, ["of/%c/x", "by/%u"]}. {deny, all}.', "publish", "of/c1/x", True),
         ('{allow, all, pubsub, ["of/%c/x", "by/%u"]}. {deny, all}.', "publish", "by/u1", True),
         ('{allow, all, pubsub, ["of/%c/x", "by/%u"]}. {deny, all}.', "publish", "by/u2", False),

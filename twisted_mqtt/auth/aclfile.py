@@ -99,14 +99,19 @@ class Topic(Struct, frozen=True):
             levels.append(value)
         return "/".join(levels)
 
-    def fits(self, client: IClient, topic: str) -> bool:
+    def fits(self, client: IClient, topic: str, allow: bool) -> bool:
         """
         Whether the rule is about a topic or filter of a client.
+
+        @param allow: whether the rule allows. Then it is about a filter only if it is about every topic that the filter
+            matches: C{a/+} is not about C{a/#}.
         """
         topicFilter = self.filled(client)
         if topicFilter is None:
             return False
-        return topic == topicFilter if self.exact else matches(topicFilter, topic)
+        if self.exact or (allow and topic.endswith("#") and not topicFilter.endswith("#")):
+            return topic == topicFilter
+        return matches(topicFilter, topic)
 
 
 class Rule(Struct, frozen=True):
@@ -150,7 +155,7 @@ class Rules:
         for rule in self.rules:
             if not rule.concerns(access) or not rule.who.fits(client):
                 continue
-            if rule.topics is None or any(topic_.fits(client, topic) for topic_ in rule.topics):
+            if rule.topics is None or any(topic_.fits(client, topic, rule.allow) for topic_ in rule.topics):
                 return rule.allow
         return None
 
