@@ -63,8 +63,18 @@ SEEN_BY_GATEWAYS = {
     # Ports, and layers between a port and a protocol, which serve any protocol.
     *(
         f"twisted_mqtt.net.{name}"
-        for name in ("addressrules", "datagrams", "endpoints", "peeridentity", "portoptions", "proxyprotocol", "roles")
+        for name in (
+            "addressrules",
+            "datagrams",
+            "endpoints",
+            "names",
+            "peeridentity",
+            "portoptions",
+            "proxyprotocol",
+            "roles",
+        )
     ),
+    "twisted_mqtt.net.roles",
     "twisted_mqtt.net.tls",
     "twisted_mqtt.net.websocket",
 }

@@ -18,6 +18,7 @@ from twisted.python import usage
 from twisted.python.logfile import LogFile
 
 from twisted_mqtt.config import ConfigurationError, readSettings
+from twisted_mqtt.node.preflight import Preflight
 from twisted_mqtt.node.service import BrokerService, ProcessContext, storePath
 from twisted_mqtt.process.initialize import InitializeError, initialize, shipped
 from twisted_mqtt.process.logs import BrokerLog
@@ -51,7 +52,8 @@ class Options(usage.Options):
         ["import", None, None, "Read such a file into the store, which no broker may use meanwhile, and end"],
     ]
     optFlags = [
-        ["check", None, "Check the configuration, say what is wrong with it, and end"],
+        ["check", None, "Check the configuration and whatever a start needs, say all that is wrong, and end"],
+        ["running", None, "With --check: a broker runs with it, which has the ports and the store"],
         ["repair", None, "Save what can be read of a damaged store into a new one in its place, and end"],
     ]
 
@@ -76,6 +78,11 @@ class Options(usage.Options):
         if self["check"]:
             for warning in self.settings.warnings:
                 print(f"warning: {warning}", file=sys.stderr)
+            problems = Preflight(self.settings, bool(self["running"])).run()
+            for problem in problems:
+                print(problem, file=sys.stderr)
+            if problems:
+                raise SystemExit(1)
             print(f"{self['config'] or 'the defaults'}: all is well")
             raise SystemExit(0)
         self._useStore()

@@ -27,8 +27,9 @@ from twisted_mqtt.net.tls.options import TLSProblem, optionsOf
 
 if TYPE_CHECKING:
     from twisted_mqtt.config.values import Bind
-    from twisted_mqtt.interfaces import IExtensionContext, IListening
+    from twisted_mqtt.interfaces import IExtensionContext, IListening, IPreflight
     from twisted_mqtt.net.datagrams import DatagramPort, DatagramReceiver, TwistedPort
+    from twisted_mqtt.net.tls.psk import PreSharedKeys
 
 _log = Logger()
 
@@ -65,15 +66,10 @@ class CoAPExtension:
         self._node = context.node
         try:
             dtls = settings.dtls
-            if dtls.port is not None and dtls.peer_cert_as_username and dtls.verify != "verify_peer":
-                part = dtls.peer_cert_as_username
-                raise TLSProblem(f'coap.dtls.peer_cert_as_username = "{part}": needs verify = "verify_peer"')
-            keys = None if dtls.port is None else DTLSContext(optionsOf(dtls, "coap.dtls"), broker.preSharedKeys)
+            keys = None if dtls.port is None else self._keys(broker.preSharedKeys)
             plain = CoAPProtocol(self.gateway, self._profile("udp", settings.port), self._reactor)
-            # Beside an address of its own, a group's is another one; the address for all takes those of groups, too.
-            shared = settings.multicast and settings.port.host in ("0.0.0.0", "::")
             port = self.ports["udp"] = await context.node.listenDatagrams(
-                settings, plain, "coap.udp", path="coap", bind=settings.port, shared=shared
+                settings, plain, "coap.udp", path="coap", bind=settings.port, shared=self._isShared()
             )
             plain.port = port.address.port
             if settings.multicast:
@@ -85,6 +81,33 @@ class CoAPExtension:
         except BaseException:
             await self._close()
             raise
+
+    def preflight(self, checks: IPreflight) -> None:
+        """
+        See L{IExtension}.
+        """
+        settings, dtls = self._settings, self._settings.dtls
+        checks.port("coap.port", settings.port, "udp", shared=self._isShared())
+        if dtls.port is not None:
+            checks.port("coap.dtls.port", dtls.port, "udp")
+            checks.attempt(lambda: self._keys(checks.preSharedKeys))
+
+    def _isShared(self) -> bool:
+        """
+        Whether others open its port too: beside an address of its own, a group's is another one; the address for all
+        takes those of groups, too.
+        """
+        return self._settings.multicast and self._settings.port.host in ("0.0.0.0", "::")
+
+    def _keys(self, preSharedKeys: PreSharedKeys) -> DTLSContext:
+        """
+        @raise TLSProblem: they can't work.
+        """
+        dtls = self._settings.dtls
+        if dtls.peer_cert_as_username and dtls.verify != "verify_peer":
+            part = dtls.peer_cert_as_username
+            raise TLSProblem(f'coap.dtls.peer_cert_as_username = "{part}": needs verify = "verify_peer"')
+        return DTLSContext(optionsOf(dtls, "coap.dtls"), preSharedKeys)
 
     async def _openSecure(self, bind: Bind, keys: DTLSContext) -> None:
         """

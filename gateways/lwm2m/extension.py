@@ -23,7 +23,8 @@ from twisted_mqtt.net.tls.options import optionsOf
 
 if TYPE_CHECKING:
     from twisted_mqtt.config.values import Bind
-    from twisted_mqtt.interfaces import IExtensionContext, IListening
+    from twisted_mqtt.interfaces import IExtensionContext, IListening, IPreflight
+    from twisted_mqtt.net.tls.psk import PreSharedKeys
 
 _log = Logger()
 
@@ -69,7 +70,9 @@ class LwM2MExtension:
         self._node = context.node
         binds = settings.bind
         try:
-            secure = [(f"dtls.{number}", bind, self._keys()) for number, bind in enumerate(binds.dtls, 1)]
+            secure = [
+                (f"dtls.{number}", bind, self._keys(broker.preSharedKeys)) for number, bind in enumerate(binds.dtls, 1)
+            ]
             await self._openPlain("udp", settings.port, "lwm2m")
             for number, bind in enumerate(binds.udp, 1):
                 await self._openPlain(f"udp.{number}", bind, f"lwm2m.bind.udp.{number}")
@@ -78,6 +81,19 @@ class LwM2MExtension:
         except BaseException:
             await self._close()
             raise
+
+    def preflight(self, checks: IPreflight) -> None:
+        """
+        See L{IExtension}.
+        """
+        settings, binds = self._settings, self._settings.bind
+        checks.port("lwm2m.port", settings.port, "udp")
+        for number, bind in enumerate(binds.udp, 1):
+            checks.port(f"lwm2m.bind.udp.{number}", bind, "udp")
+        for number, bind in enumerate(binds.dtls, 1):
+            checks.port(f"lwm2m.bind.dtls.{number}", bind, "udp")
+        if binds.dtls:
+            checks.attempt(lambda: self._keys(checks.preSharedKeys))
 
     async def stop(self) -> None:
         """
@@ -116,8 +132,8 @@ class LwM2MExtension:
     def _profile(self, kind: str, bind: Bind) -> ListenerProfile:
         return profileOf(self._broker.settings.resolveZone(self._settings.zone), kind, bind.isLoopback, self._settings)
 
-    def _keys(self) -> DTLSContext:
-        return DTLSContext(optionsOf(self._settings, "lwm2m"), self._broker.preSharedKeys)
+    def _keys(self, preSharedKeys: PreSharedKeys) -> DTLSContext:
+        return DTLSContext(optionsOf(self._settings, "lwm2m"), preSharedKeys)
 
 
 def profileOf(zone: Any, kind: str, onLoopback: bool, settings: LwM2MSettings) -> ListenerProfile:

@@ -12,9 +12,10 @@ from gateways.mqttsn.protocol import MQTTSNProtocol
 from gateways.mqttsn.settings import MQTTSNSettings
 from twisted_mqtt.interfaces import IExtension
 from twisted_mqtt.net.datagrams import isMulticast
+from twisted_mqtt.net.names import isNumeric, numeric, whyNot
 
 if TYPE_CHECKING:
-    from twisted_mqtt.interfaces import IExtensionContext, IListening
+    from twisted_mqtt.interfaces import IExtensionContext, IListening, IPreflight
 
 
 @implementer(IExtension)
@@ -37,10 +38,17 @@ class MQTTSNExtension:
         Open the port.
 
         @raise twisted.internet.error.CannotListenError: its address is taken, forbidden, or not ours.
+        @raise OSError: nothing is known of the name that ADVERTISE goes to.
         """
         settings = self._settings
         protocol = self.protocol = MQTTSNProtocol(context.broker, settings)
         address = settings.advertise_address
+        if address is not None and not isNumeric(address.host):
+            # Once, and not at each datagram: the system's resolver may take its time.
+            try:
+                address = await context.broker.threads.defer(numeric, address)
+            except OSError as error:
+                raise OSError(f"mqtt.sn.advertise_address: {whyNot(address, error)}") from error
         group = address.host if address is not None and isMulticast(address.host) else None
         self.port = await context.node.listenDatagrams(
             settings,
@@ -52,7 +60,14 @@ class MQTTSNExtension:
             count=lambda: len(protocol.clients),
         )
         if address is not None and settings.advertise_duration:
-            context.loop(settings.advertise_duration, protocol.advertise, now=True)
+            where = address
+            context.loop(settings.advertise_duration, lambda: protocol.advertise(where), now=True)
+
+    def preflight(self, checks: IPreflight) -> None:
+        """
+        See L{IExtension}.
+        """
+        checks.port("mqtt.sn.port", self._settings.port, "udp")
 
     async def stop(self) -> None:
         """

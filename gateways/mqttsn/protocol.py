@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from gateways.mqttsn.settings import MQTTSNSettings
     from gateways.mqttsn.will import WillData
     from twisted_mqtt.broker.admission import Admission
+    from twisted_mqtt.config.values import Bind
     from twisted_mqtt.core.message import Message
     from twisted_mqtt.interfaces import IBroker
     from twisted_mqtt.net.datagrams import DatagramPort, SocketAddress, TwistedPort
@@ -258,13 +259,14 @@ class MQTTSNProtocol:
 
     # What the service does with it
 
-    def advertise(self) -> None:
+    def advertise(self, address: Bind) -> None:
         """
         Say that the gateway is here (6.1).
+
+        @param address: numeric, for everybody or for a group.
         """
         settings, transport = self.settings, self.transport
-        address = settings.advertise_address
-        if address is not None and transport is not None:
+        if transport is not None:
             duration = min(int(settings.advertise_duration), 0xFFFF)
             transport.write(
                 encode(GatewayInfo(ADVERTISE, settings.gateway_id, duration=duration)), (address.host, address.port)

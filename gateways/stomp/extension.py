@@ -14,6 +14,7 @@ from gateways.stomp.protocol import StompFactory
 from gateways.stomp.settings import StompSettings
 from gateways.stomp.web import WebFactory
 from twisted_mqtt.interfaces import IExtension
+from twisted_mqtt.net.tls.context import ServerContext
 from twisted_mqtt.net.tls.options import optionsOf
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from twisted_mqtt.config.schema_ports import TCPPortSettings
     from twisted_mqtt.config.values import Bind
-    from twisted_mqtt.interfaces import IExtensionContext, IListening
+    from twisted_mqtt.interfaces import IExtensionContext, IListening, IPreflight
 
 
 @implementer(IExtension)
@@ -61,6 +62,15 @@ class StompExtension:
         except BaseException:
             await self.stop()
             raise
+
+    def preflight(self, checks: IPreflight) -> None:
+        """
+        See L{IExtension}.
+        """
+        settings = self._settings
+        checks.port("stomp.ws.secure_bind", settings.ws.secure_bind)
+        if settings.ws.secure_bind is not None and settings.ssl.bind is None:
+            checks.attempt(lambda: ServerContext(optionsOf(settings.ssl, "stomp.ssl"), checks.preSharedKeys))
 
     async def _open(self, kind: str, table: TCPPortSettings, bind: Bind | None, path: str) -> None:
         if bind is None:

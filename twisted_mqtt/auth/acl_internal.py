@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from twisted_mqtt.core.topicrules import TopicRules
     from twisted_mqtt.hooks.verdicts import Verdict
-    from twisted_mqtt.interfaces import IBroker, IClient, IExtensionContext
+    from twisted_mqtt.interfaces import IBroker, IClient, IExtensionContext, IPreflight
 
 _log = Logger()
 
@@ -45,6 +45,12 @@ class AclInternal:
         self._broker = broker = context.broker
         self._rules = _read(broker.settings.acl_file)
         context.hook("client.check_acl", self._check, priority=_PRIORITY, publishRules=self._publishRules)
+
+    def preflight(self, checks: IPreflight) -> None:
+        """
+        See L{IExtension}.
+        """
+        checks.attempt(lambda: _read(checks.settings.acl_file))
 
     def stop(self) -> None:
         """

@@ -132,14 +132,17 @@ def _addressesDiffer(source: Source, listeners: Iterable[AnyListener]) -> None:
     taken: list[tuple[Bind, AnyListener]] = []
     for listener in listeners:
         for bind, other in taken:
-            if _clash(bind, listener.bind):
+            if clash(bind, listener.bind):
                 source.problem(
                     (*_path(listener), "bind"), str(listener.bind), f"{other.path} listens there; choose another"
                 )
         taken.append((listener.bind, listener))
 
 
-def _clash(one: Bind, other: Bind) -> bool:
+def clash(one: Bind, other: Bind) -> bool:
+    """
+    Whether two ports of a kind can't be open at once, by their addresses.
+    """
     if one.path or other.path:
         return one.path == other.path
     if one.port != other.port or not one.port:

@@ -29,8 +29,16 @@ INTRODUCTION = """\
 
 `twistd mqttbroker --config FILE` reads one TOML file. `etc/mqttbroker.toml` is a commented file to start from, and
 `--init DIR` writes it, see [operations.md](operations.md#a-folder-for-the-broker). Without a file, every key has its
-default: MQTT on 127.0.0.1:1883, MQTT over WebSocket on 127.0.0.1:8083, both for this machine only. `--check` reads the
-file, prints every error in it, and starts nothing.
+default: MQTT on 127.0.0.1:1883, MQTT over WebSocket on 127.0.0.1:8083, both for this machine only.
+
+`twistd mqttbroker --check --config FILE` starts nothing and prints everything that would keep the broker, or a gateway,
+from starting: every error in the file, names that are not known, addresses and ports that can't be had, certificates,
+keys and access rules that can't be used, a store that is locked, damaged or on a full disk, folders that can't be
+written. Its exit status is 0 only if there is nothing. With `--running`, it leaves out what a broker that runs with the
+file has already: its ports and its store.
+
+Where an address may stand, so may a host name. It is looked up when the port is opened; its first IPv4 address is used,
+or else its first IPv6 address.
 
 The key `zone.external.max_inflight` may be under `[zone.external]` or be written in full: TOML allows both. An unknown
 key is an error, and the message names the nearest known key. File names are relative to the folder in which the broker

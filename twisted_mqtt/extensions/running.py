@@ -360,7 +360,7 @@ class Extensions:
         if maker is None:
             raise ExtensionError(f"Plugin {asked} not found.")
         try:
-            settings = self._settings(maker)
+            settings = tableOf(maker, self._settingsOf(maker.name))
             return self._made(maker, settings)
         except Exception as error:
             raise ExtensionError(f"Plugin {asked} cannot be made: {error}") from error
@@ -368,16 +368,6 @@ class Extensions:
     def _made(self, maker: IExtensionMaker, settings: Struct | None) -> _Running:
         extension = maker.makeExtension(settings)
         return _Running(maker, extension, settings, ExtensionContext(maker.name, extension, self._broker, self._node))
-
-    def _settings(self, maker: IExtensionMaker) -> Struct | None:
-        settings = self._settingsOf(maker.name)
-        structure = structureOf(maker) if settings is None else None
-        if structure is None:
-            return settings
-        try:
-            return structure()
-        except TypeError as error:
-            raise DeclarationError(f"[{maker.table}] must be in the configuration: {error}") from error
 
     def _startOne(self, name: str) -> Deferred[None]:
         return Deferred.fromCoroutine(self._loadOne(name, name, ()))
@@ -551,6 +541,23 @@ class Extensions:
             await maybeDeferred(self._keep, changes)
         except LoadedFileError as error:
             raise ExtensionError(f"Plugin {name}: done, but after a restart it is as before: {error}") from error
+
+
+def tableOf(maker: IExtensionMaker, settings: Struct | None) -> Struct | None:
+    """
+    The table that an extension is made with.
+
+    @param settings: its table in the configuration; L{None} for its defaults.
+
+    @raise DeclarationError: it has no defaults, or they can't be found.
+    """
+    structure = structureOf(maker) if settings is None else None
+    if structure is None:
+        return settings
+    try:
+        return structure()
+    except TypeError as error:
+        raise DeclarationError(f"[{maker.table}] must be in the configuration: {error}") from error
 
 
 def _optional(extension: IExtension | None, name: str) -> Callable[[], object] | None:

@@ -7,7 +7,14 @@ where the interface is.
 
 from twisted_mqtt.interfaces.broker import IBroker, IDirectory, IWatch
 from twisted_mqtt.interfaces.clients import IClient, IClientShell, ISession, ISubscriber
-from twisted_mqtt.interfaces.extensions import IExtension, IExtensionContext, IExtensionMaker, IHeld, IKeySources
+from twisted_mqtt.interfaces.extensions import (
+    IExtension,
+    IExtensionContext,
+    IExtensionMaker,
+    IHeld,
+    IKeySources,
+    IPreflight,
+)
 from twisted_mqtt.interfaces.node import IHTTPServices, IListening, IMount, INode, IRuntimeSettings
 from twisted_mqtt.interfaces.stores import IProgress, IStore, IStoreOwner, ITable
 
@@ -25,6 +32,7 @@ __all__ = [
     "IListening",
     "IMount",
     "INode",
+    "IPreflight",
     "IProgress",
     "IRuntimeSettings",
     "ISession",

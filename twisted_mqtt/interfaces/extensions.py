@@ -6,7 +6,7 @@ A method that may wait returns its plain result, or a L{Deferred<twisted.interne
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from zope.interface import Attribute, Interface
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.base.metrics import Counter, Gauge, Histogram, Metric
     from twisted_mqtt.base.waiting import Maybe
     from twisted_mqtt.config.schema_ports import DatagramSettings, PortSettings
+    from twisted_mqtt.config.settings import Settings
     from twisted_mqtt.config.values import Bind
     from twisted_mqtt.core.message import Message
     from twisted_mqtt.core.subscription import Subscriber, Subscription
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.interfaces.stores import ITable
     from twisted_mqtt.listeners.datagrams import DatagramHandler
     from twisted_mqtt.net.tls.options import TLSOptions
-    from twisted_mqtt.net.tls.psk import Find
+    from twisted_mqtt.net.tls.psk import Find, PreSharedKeys
 
 
 class IHeld(Interface):
@@ -244,11 +245,13 @@ class IExtension(Interface):
     """
     Something that watches or changes what the broker does, from C{start} to its end.
 
-    It may have two more methods, each of which may be an C{async def} or return a Deferred. C{stop()} comes first at
-    the end: it tells clients of the extension's own, and undoes what was not registered through the context; the rest
-    is swept after it. C{refresh()} reads files again; when the configuration is read again and the extension's table
-    has not changed, this is all that happens to it. Where they can't be used, it raises what says why, and the
-    extension goes on by what it has read before.
+    It may have three more methods. C{stop()} and C{refresh()} may be an C{async def} or return a Deferred. C{stop()}
+    comes first at the end: it tells clients of the extension's own, and undoes what was not registered through the
+    context; the rest is swept after it. C{refresh()} reads files again; when the configuration is read again and the
+    extension's table has not changed, this is all that happens to it. Where they can't be used, it raises what says
+    why, and the extension goes on by what it has read before. C{preflight(checks)} is called with an L{IPreflight} in
+    place of C{start}, by C{twistd mqttbroker --check}, on an extension that is never started: it tries what C{start}
+    would need and the tables do not say.
     """
 
     def start(context: IExtensionContext) -> Awaitable[None] | None:
@@ -256,6 +259,30 @@ class IExtension(Interface):
         Begin. It may be an C{async def}.
 
         @return: C{None}, or what is awaited until the extension works, and fails when it can't.
+        """
+
+
+class IPreflight(Interface):
+    """
+    Tries what a start needs without starting, and gathers everything that is wrong.
+    """
+
+    settings: Settings = Attribute("The settings.")
+    preSharedKeys: PreSharedKeys = Attribute("The pre-shared keys of the extensions that were asked before.")
+
+    def port(key: str, bind: Bind | None, kind: Literal["tcp", "udp"] = "tcp", *, shared: bool = False) -> None:
+        """
+        Try to open a port. Those in tables with a C{bind} (C{TCPPortSettings}, C{UDPPortSettings}) are tried by
+        themselves, and so are their files of TLS.
+
+        @param key: the key of the configuration that names the address.
+        @param bind: L{None} for no port.
+        @param shared: see L{openDatagrams<twisted_mqtt.net.datagrams.openDatagrams>}.
+        """
+
+    def attempt(action: Callable[[], object]) -> None:
+        """
+        Call something. Where it raises, the text of that is a problem; it should begin with the key or the file.
         """
 
 

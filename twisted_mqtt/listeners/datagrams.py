@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -14,6 +15,7 @@ from twisted_mqtt.config.values import Bind
 from twisted_mqtt.interfaces import IListening
 from twisted_mqtt.net.addressrules import EVERYBODY, AccessReceiver
 from twisted_mqtt.net.datagrams import openDatagrams
+from twisted_mqtt.net.names import PortProblem, isNumeric, numeric
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +88,7 @@ class DatagramListening:
         self.settings = settings
         self.port: DatagramPort | TwistedPort | None = None
         self._bind = bind
+        self._broker = broker
         self._reactor = reactor
         self._receiver = receiver
         self._group = group
@@ -137,7 +140,7 @@ class DatagramListening:
         """
         See L{IListening}.
         """
-        return self._lock.run(self._start)
+        return self._lock.run(lambda: Deferred.fromCoroutine(self._start()))
 
     def stop(self) -> Deferred[None]:
         """
@@ -162,19 +165,27 @@ class DatagramListening:
         usable: bool = reload()
         return usable
 
-    def _start(self) -> None:
+    async def _start(self) -> None:
         if self.port is not None:
             return
         settings = self.settings
-        port = openDatagrams(
-            self._reactor,
-            self._bind,
-            self._access or self._receiver,
-            settings.recbuf,
-            settings.sndbuf,
-            self._group,
-            self._shared,
-        )
+        try:
+            bind = self._bind
+            if not isNumeric(bind.host):
+                bind = await self._broker.threads.defer(numeric, bind)
+            port = openDatagrams(
+                self._reactor,
+                bind,
+                self._access or self._receiver,
+                settings.recbuf,
+                settings.sndbuf,
+                self._group,
+                self._shared,
+            )
+        except CannotListenError as error:
+            raise PortProblem(self.path, self._bind, error.socketError) from error
+        except OSError as error:
+            raise PortProblem(self.path, self._bind, error) from error
         self.port = port
         self._receiver.makeConnection(port)
         _log.info(

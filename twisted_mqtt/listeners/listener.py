@@ -72,7 +72,7 @@ class OpenListener(StreamListening):
             listener.bind,
             listener,
             self._framed(listener),
-            _tlsOf(listener),
+            tlsOf(listener),
             self.clients.profile.zone.max_pending_bytes,
             forgotten,
         )
@@ -95,7 +95,7 @@ class OpenListener(StreamListening):
         self.clients.profile = self._profileFor(self.name, listener, limits)
         try:
             pending = self.clients.profile.zone.max_pending_bytes
-            self.exchange(listener, self._framed(listener), _tlsOf(listener), pending)
+            self.exchange(listener, self._framed(listener), tlsOf(listener), pending)
         except BaseException:
             self.clients.profile = before
             raise
@@ -134,7 +134,10 @@ class OpenListener(StreamListening):
         )
 
 
-def _tlsOf(listener: AnyListener) -> TLSOptions | None:
+def tlsOf(listener: AnyListener) -> TLSOptions | None:
+    """
+    The options of TLS that a listener's table states; L{None} where it has none.
+    """
     if not isinstance(listener, SecureListener):
         return None
     return optionsOf(listener, listener.path, (b"mqtt" if isinstance(listener, TLSListener) else b"http/1.1",))

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, DeferredLock, succeed
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 from twisted.protocols.policies import WrappingFactory
@@ -19,6 +20,7 @@ from twisted_mqtt.listeners.implements import Gate
 from twisted_mqtt.listeners.layers import PortSite, layered
 from twisted_mqtt.net.addressrules import AccessFactory
 from twisted_mqtt.net.endpoints import adoptedEndpoint, canBeFast, tcpEndpoint, unixEndpoint
+from twisted_mqtt.net.names import PortProblem, isNumeric, numeric
 from twisted_mqtt.net.portoptions import PortOptions, TransportOptions
 from twisted_mqtt.net.proxyprotocol import ProxyFactory
 from twisted_mqtt.net.tls.layer import TLSFactory
@@ -191,7 +193,15 @@ class StreamListening:
     async def _start(self, adopted: socket.socket | None) -> None:
         if self.port is not None:
             return
-        self.port = await self._endpoint(adopted).listen(self._outermost)
+        try:
+            bind = self._bind
+            if adopted is None and not isNumeric(bind.host):
+                bind = await self._broker.threads.defer(numeric, bind)
+            self.port = await self._endpoint(bind, adopted).listen(self._outermost)
+        except CannotListenError as error:
+            raise PortProblem(self.path, self._bind, error.socketError) from error
+        except OSError as error:
+            raise PortProblem(self.path, self._bind, error) from error
         self.gate.port = self.port
         _log.info(
             "listening: {protocol}:{kind} on {address} ({path})",
@@ -239,8 +249,8 @@ class StreamListening:
         transport.lowWater = pending // 4
         transport.sendTimeout = settings.send_timeout if settings.send_timeout_close else 0.0
 
-    def _endpoint(self, adopted: socket.socket | None) -> IStreamServerEndpoint:
-        bind, options = self._bind, self._options
+    def _endpoint(self, bind: Bind, adopted: socket.socket | None) -> IStreamServerEndpoint:
+        options = self._options
         if adopted is not None:
             return adoptedEndpoint(self._reactor, adopted, options)
         if bind.path:

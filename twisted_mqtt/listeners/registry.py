@@ -114,7 +114,7 @@ class Listeners(Service):
                 try:
                     await self._renew(name, listener, report)
                 except _PROBLEMS as problem:
-                    report.problems.append(f"listener.{name}: {problem}")
+                    report.problems.append(str(problem))
 
         return Deferred.fromCoroutine(each())
 

@@ -15,7 +15,7 @@ from twisted_mqtt.config.keys import File, Short
 from twisted_mqtt.interfaces import IExtension
 
 if TYPE_CHECKING:
-    from twisted_mqtt.interfaces import IExtensionContext
+    from twisted_mqtt.interfaces import IExtensionContext, IPreflight
 
 _log = Logger()
 
@@ -65,18 +65,28 @@ class PSKFile:
         self.refresh()
         context.preSharedKeys.add(self.find)
 
+    def preflight(self, checks: IPreflight) -> None:
+        """
+        See L{IExtension}.
+        """
+        checks.attempt(self._read)
+        checks.preSharedKeys.add(self.find)
+
     def refresh(self) -> None:
         """
         Read the file again.
 
         @raise PSKFileError: where it can't be used; what was read before stays.
         """
+        self._read()
+        _log.info("{count} pre-shared keys in {path}", count=len(self._keys), path=self._path)
+
+    def _read(self) -> None:
         try:
             content = Path(self._path).read_bytes()
         except OSError as error:
             raise PSKFileError(f'psk.file.path = "{self._path}": can\'t be read ({error.strerror})') from error
         self._keys = parseKeys(content, self._path)
-        _log.info("{count} pre-shared keys in {path}", count=len(self._keys), path=self._path)
 
     def stop(self) -> None:
         """

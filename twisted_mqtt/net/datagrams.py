@@ -229,6 +229,22 @@ def openDatagrams(
 
     @raise CannotListenError: the address is taken, forbidden, or not ours.
     """
+    opened = _bound(bind, receiveBuffer, sendBuffer, group, shared)
+    return (DatagramPort if canBeFast(reactor) else TwistedPort)(reactor, opened, receiver)
+
+
+def attemptDatagrams(bind: Bind, group: str | None = None, shared: bool = False) -> None:
+    """
+    Find out whether L{openDatagrams} would do.
+
+    @raise CannotListenError: it would not.
+    """
+    _bound(bind, None, None, group, shared).close()
+
+
+def _bound(
+    bind: Bind, receiveBuffer: int | None, sendBuffer: int | None, group: str | None, shared: bool
+) -> socket.socket:
     opened: socket.socket | None = None
     try:
         known = socket.getaddrinfo(bind.host or None, bind.port, 0, socket.SOCK_DGRAM, 0, socket.AI_PASSIVE)
@@ -253,7 +269,7 @@ def openDatagrams(
         if opened is not None:
             opened.close()
         raise CannotListenError(bind.host, bind.port, error) from error
-    return (DatagramPort if canBeFast(reactor) else TwistedPort)(reactor, opened, receiver)
+    return opened
 
 
 def openGroup(

@@ -7,7 +7,9 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
-from os import chmod, stat, unlink
+from errno import EACCES, EADDRINUSE, ENOENT
+from os import W_OK, X_OK, access, chmod, stat, strerror, unlink
+from os.path import dirname, isdir, lexists
 from stat import S_ISSOCK
 from typing import Protocol
 
@@ -25,6 +27,13 @@ class SocketSource(Protocol):
         """
         @return: a socket that listens.
         @raise CannotListenError: if it cannot.
+        """
+
+    def attempt(self, options: PortOptions) -> None:
+        """
+        Find out whether L{open} would do, and change nothing.
+
+        @raise CannotListenError: it would not.
         """
 
     def closed(self) -> None:
@@ -45,6 +54,24 @@ class TCPSocket:
     def open(self, options: PortOptions) -> socket.socket:
         """
         See L{SocketSource.open}.
+        """
+        opened = self._bound(options)
+        try:
+            opened.listen(options.backlog)
+        except OSError as error:
+            opened.close()
+            raise CannotListenError(self.interface, self.port, error) from error
+        return opened
+
+    def attempt(self, options: PortOptions) -> None:
+        """
+        See L{SocketSource.attempt}.
+        """
+        self._bound(options).close()
+
+    def _bound(self, options: PortOptions) -> socket.socket:
+        """
+        A socket that has the address and does not listen yet.
         """
         family = socket.AF_INET6 if ":" in self.interface else socket.AF_INET
         try:
@@ -69,7 +96,6 @@ class TCPSocket:
                 socket.AI_PASSIVE | socket.AI_NUMERICHOST,
             )
             opened.bind(known[0][4])
-            opened.listen(options.backlog)
         except OSError as error:
             opened.close()
             raise CannotListenError(self.interface, self.port, error) from error
@@ -108,6 +134,21 @@ class UNIXSocket:
             opened.close()
             raise CannotListenError(None, self.path, error) from error
         return opened
+
+    def attempt(self, options: PortOptions) -> None:
+        """
+        See L{SocketSource.attempt}.
+        """
+        folder = dirname(self.path) or "."
+        number = 0
+        if not isdir(folder):
+            number = ENOENT
+        elif not access(folder, W_OK | X_OK):
+            number = EACCES
+        elif lexists(self.path) and not self._isStale():
+            number = EADDRINUSE
+        if number:
+            raise CannotListenError(None, self.path, OSError(number, strerror(number)))
 
     def closed(self) -> None:
         """
@@ -153,6 +194,11 @@ class AdoptedSocket:
             self.listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(options.noDelay))
         _setBuffers(self.listening, options)
         return self.listening
+
+    def attempt(self, options: PortOptions) -> None:
+        """
+        See L{SocketSource.attempt}: it is open.
+        """
 
     def closed(self) -> None:
         """

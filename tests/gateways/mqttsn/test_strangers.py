@@ -55,8 +55,8 @@ def test_advertises() -> None:
     """
     ADVERTISE goes to the address of the configuration.
     """
-    world = World(gateway_id=7, advertise_address=Bind("239.1.2.3", 1885), advertise_duration=120.0)
-    world.gateway.advertise()
+    world = World(gateway_id=7, advertise_duration=120.0)
+    world.gateway.advertise(Bind("239.1.2.3", 1885))
     assert [decode(data) for data in world.net.arrived[("239.1.2.3", 1885)]] == [
         GatewayInfo(ADVERTISE, 7, duration=120)
     ]
