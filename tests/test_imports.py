@@ -87,6 +87,17 @@ NAMED_BY_GATEWAYS = {
 }
 SEEN_BY_ONE_GATEWAY = {"lwm2m": {"coap"}}
 
+# Who may look at the wall clock, for dates: where the broker gets it from, and certificates, which are valid by date.
+SEES_DATES = {"twisted_mqtt.net.reactorprivate", "twisted_mqtt.net.tls.credentials"}
+# What tells the date when it is called without one.
+TELLS_DATES = {
+    "time": {"time", "time_ns"},
+    "datetime": {"now", "today", "utcnow"},
+    "date": {"today"},
+    "runtime": {"seconds"},
+    "platform": {"seconds"},
+}
+
 # Part of the standard library, and still not for a core that does no I/O and keeps no time.
 IMPURE = {
     "asyncio",
@@ -216,6 +227,65 @@ def test_reactorIsAnArgument(module: str) -> None:
     """
     if module != "twisted_mqtt.tap":
         assert "twisted.internet.reactor" not in {name for name, forTypes in imported(module)}
+
+
+def wallClocksIn(source: str) -> list[int]:
+    """
+    The lines of a module that look at the wall clock; and those that make a duration of dates: dates jump when somebody
+    sets the clock, and a difference of two is no duration.
+    """
+    lines = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Attribute):
+            owner = node.value.id if isinstance(node.value, ast.Name) else node.value.attr
+            wrong = node.attr in TELLS_DATES.get(owner, ())
+        elif isinstance(node, ast.ImportFrom):
+            owner = (node.module or "").rpartition(".")[2]
+            wrong = owner != "datetime" and any(alias.name in TELLS_DATES.get(owner, ()) for alias in node.names)
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub):
+            wrong = any(ast.unparse(side).endswith("dates.now()") for side in (node.left, node.right))
+        else:
+            continue
+        if wrong:
+            lines.append(node.lineno)
+    return lines
+
+
+@pytest.mark.parametrize("module", sources("twisted_mqtt") + sources("gateways"))
+def test_noDurationByTheWallClock(module: str) -> None:
+    """
+    Durations are counted by the reactor's clock, which nobody sets; dates come from C{broker.dates}.
+    """
+    path = ROOT.joinpath(*module.split("."))
+    source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    lines = wallClocksIn(source.read_text(encoding="utf-8"))
+    assert bool(lines) is (module in SEES_DATES), f"{module}: lines {lines}"
+
+
+@pytest.mark.parametrize(
+    "source, wrong",
+    [
+        ("from time import monotonic, perf_counter", False),
+        ("from time import time", True),
+        ("import time\ntime.time()", True),
+        ("import time\ntime.time_ns()", True),
+        ("import time\ntime.monotonic()", False),
+        ("from datetime import UTC, datetime\ndatetime.now(UTC)", True),
+        ("import datetime\ndatetime.datetime.utcnow()", True),
+        ("from datetime import UTC, datetime\ndatetime.fromisoformat(text)", False),
+        ("from twisted.python.runtime import seconds", True),
+        ("from twisted.python import runtime\nruntime.seconds()", True),
+        ("reactor.seconds()", False),
+        ("broker.dates.now()", False),
+        ("until - self._broker.dates.now()", True),
+        ("broker.dates.now() - began", True),
+    ],
+)
+def test_wallClock(source: str, wrong: bool) -> None:
+    """
+    What looks at the wall clock is found.
+    """
+    assert bool(wallClocksIn(source)) is wrong
 
 
 @pytest.mark.parametrize("package", ["gateways"])

@@ -78,7 +78,7 @@ class StompGateway:
             transaction.max_transactions, transaction.max_frames, transaction.max_size, transaction.timeout
         )
         self.destinations = Destinations(settings.destination.topic_prefix, settings.destination.queue_prefix)
-        self.writer = MessageWriter(self.destinations)
+        self.writer = MessageWriter(self.destinations, broker.dates)
         bind = settings.listener.bind
         self.profile = self._makeProfile("stomp", bind is not None and bind.isLoopback)
         self.clients = 0

@@ -10,6 +10,7 @@ from gateways.stomp.frame import StompError, headerLines
 from twisted_mqtt.core.properties import Properties
 
 if TYPE_CHECKING:
+    from twisted_mqtt.base.dates import Dates
     from twisted_mqtt.core.message import Message
 
 # What headers mean something of their own, and so are no user properties, whichever way a message goes.
@@ -84,7 +85,8 @@ class Sending:
     """
     The content of the headers of a SEND.
 
-    @ivar expires: when the message is not to be delivered any more, in milliseconds since the epoch; 0 for never.
+    @ivar expires: the date when the message is not to be delivered any more, in milliseconds since the epoch; 0 for
+        never.
     """
 
     __slots__ = ("topic", "qos", "retain", "properties", "expires", "transaction", "receipt")
@@ -106,7 +108,7 @@ class Sending:
 
     def propertiesAt(self, now: float) -> Properties | None:
         """
-        The properties of the message if it is sent at this time, in seconds since the epoch.
+        The properties of the message if it is sent at this date, in seconds since the epoch.
 
         @raise Expired: it need not be sent any more.
         """
@@ -196,10 +198,11 @@ class MessageWriter:
     once for all of them.
     """
 
-    __slots__ = ("_destinations", "_message", "_tails", "_blocks")
+    __slots__ = ("_destinations", "_dates", "_message", "_tails", "_blocks")
 
-    def __init__(self, destinations: Destinations) -> None:
+    def __init__(self, destinations: Destinations, dates: Dates) -> None:
         self._destinations: Destinations = destinations
+        self._dates: Dates = dates
         # What was written last.
         self._message: Message | None = None
         self._tails: dict[tuple[int, str, bool], bytes] = {}
@@ -249,7 +252,7 @@ class MessageWriter:
         if retain:
             headers.append(("retain", "true"))
         if message.expiresAt:
-            headers.append(("expires", str(int(message.expiresAt * 1000))))
+            headers.append(("expires", str(int(self._dates.of(message.expiresAt) * 1000))))
         properties = message.properties
         if properties is None:
             return headers

@@ -60,7 +60,7 @@ class StompSession:
     @ivar state: what has become of it.
     @ivar version: of STOMP; 0 before it is known.
     @ivar client: the L{GatewayClient<gateways.client.GatewayClient>}: its place in the broker.
-    @ivar deadline: when L{expire} is to be called, in seconds since the epoch; 0 for never.
+    @ivar deadline: when L{expire} is to be called, as a moment; 0 for never.
     """
 
     __slots__ = (
@@ -331,7 +331,7 @@ class StompSession:
         properties = sending.properties
         if sending.expires:
             try:
-                properties = sending.propertiesAt(self._gateway.seconds())
+                properties = sending.propertiesAt(self._gateway.broker.dates.now())
             except Expired:
                 self._receipt(frame)
                 return None
@@ -463,7 +463,7 @@ class StompSession:
 
     def _publishStep(self, sending: Sending, frame: Frame) -> Maybe[int]:
         try:
-            properties = sending.propertiesAt(self._gateway.seconds())
+            properties = sending.propertiesAt(self._gateway.broker.dates.now())
         except Expired:
             return SUCCESS
         return self.client.publish(sending.topic, frame.body, sending.qos, sending.retain, properties)

@@ -15,6 +15,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.kits.stores import START, Bed
+from twisted_mqtt.base.dates import Dates
 from twisted_mqtt.broker import alarms as module
 from twisted_mqtt.broker.alarms import Alarm, AlarmEvent, Alarms
 from twisted_mqtt.core.message import Message
@@ -31,7 +32,7 @@ class AlarmsTests(SynchronousTestCase):
         self.clock.advance(1000)
         self.published: list[Message] = []
         self.events: list[tuple[AlarmEvent, str]] = []
-        self.alarms = Alarms("n", self.publish, self.clock.seconds, MemoryStore())
+        self.alarms = Alarms("n", self.publish, self.clock.seconds, MemoryStore(), Dates(self.clock.seconds))
         self.observation = self.alarms.observe(lambda event, alarm: self.events.append((event, alarm.name)))
 
     def publish(self, message: Message) -> int:
@@ -185,7 +186,7 @@ class AlarmsTests(SynchronousTestCase):
         """
         That a hook lets the message wait is no fault.
         """
-        alarms = Alarms("n", lambda message: succeed(0), self.clock.seconds, MemoryStore())
+        alarms = Alarms("n", lambda message: succeed(0), self.clock.seconds, MemoryStore(), Dates(self.clock.seconds))
         self.assertTrue(alarms.activate("a", "warning", "A", "").isActive)
 
 
@@ -228,7 +229,7 @@ def test_beforeTheStoreIsOpen(bed: Bed, tmp_path: Path) -> None:
     """
     What is activated before the store is open is kept as soon as it is.
     """
-    alarms = Alarms("n", lambda message: 0, bed.clock.seconds, bed.store)
+    alarms = Alarms("n", lambda message: 0, bed.clock.seconds, bed.store, Dates(bed.clock.seconds))
     alarms.activate("early", "warning", "A", "")
     assert bed.rows("record") == 0
     alarms.load()

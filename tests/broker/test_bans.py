@@ -12,6 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from twisted_mqtt.base.dates import Dates
 from twisted_mqtt.broker import flapping
 from twisted_mqtt.broker.banrecord import Ban
 from twisted_mqtt.broker.bans import Bans
@@ -38,7 +39,7 @@ class BansTests(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(1000)
         self.records = MemoryStore().table("bans").records(Ban)
-        self.bans = Bans(self.records, self.clock.seconds)
+        self.bans = Bans(self.records, self.clock.seconds, Dates(self.clock.seconds))
 
     def kept(self) -> set[tuple[str, str]]:
         """
@@ -213,7 +214,9 @@ def watcherOf(broker: Broker) -> Flapping:
     """
     A watcher for clients of a broker.
     """
-    return Flapping(broker.settings, broker.hooks, broker.bans, broker.registry.sendAway, broker.clock.seconds)
+    return Flapping(
+        broker.settings, broker.hooks, broker.bans, broker.registry.sendAway, broker.clock.seconds, broker.dates
+    )
 
 
 class FlappingTests(SynchronousTestCase):

@@ -289,7 +289,9 @@ def test_flapping(kind: Any) -> None:
     """
     together = Together(enable_flapping_detect=True)
     broker = together.broker
-    watching = Flapping(broker.settings, broker.hooks, broker.bans, broker.registry.sendAway, broker.clock.seconds)
+    watching = Flapping(
+        broker.settings, broker.hooks, broker.bans, broker.registry.sendAway, broker.clock.seconds, broker.dates
+    )
     watching.configure(broker.settings)
     outcomes = [kind(together, "restless").outcome for _ in range(40)]
     assert outcomes[0] == "in" and outcomes[-1] in kind.refused

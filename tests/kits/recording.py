@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
+from twisted_mqtt.base.dates import Dates
 from twisted_mqtt.base.metrics import Metrics
 from twisted_mqtt.broker.alarms import Alarms
 from twisted_mqtt.broker.figures import STATS, register
@@ -35,12 +36,13 @@ class RecordingBroker:
 
     def __init__(self) -> None:
         self.clock = Clock()
+        self.dates = Dates(self.clock.seconds)
         self.hooks = Hooks(self.clock)
         self.counters = Counters()
         self.metrics = Metrics()
         register(self.metrics, self.counters, self.stats)
         self.preSharedKeys = PreSharedKeys()
-        self.alarms = Alarms(self.nodeName, self.publish, self.clock.seconds, MemoryStore())
+        self.alarms = Alarms(self.nodeName, self.publish, self.clock.seconds, MemoryStore(), self.dates)
         self.published: list[Message] = []
         self.subscribed: list[tuple[str | int, ...]] = []
         self.answer: Any = None

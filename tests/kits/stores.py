@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
+from twisted_mqtt.base.dates import Dates
 from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.config import settingsFrom
@@ -65,7 +66,10 @@ class Bed:
 
     @ivar broker: the one that runs.
     @ivar worker: the one that its store has.
+    @ivar ahead: by how many seconds the wall clock was set forward since the broker started.
     """
+
+    ahead = 0.0
 
     def __init__(
         self, folder: Path, commit: str = "always", retainer: Any = None, retained: str = "disc", **zoneKeys: Any
@@ -89,8 +93,14 @@ class Bed:
         """
         settings = settingsFrom({"zone": {"external": self.zoneKeys}})
         self.worker = HeldWorker()
-        self.store = SQLiteStore(self.path, self.clock, self.worker, self.commit, retained=self.retained, **storeKeys)
-        self.broker = Broker(settings, self.clock, self.store, chance=lambda: 0.0, retainer=self.retainer)
+        # A process begins with what the wall clock says.
+        self.clock.rightNow += self.ahead
+        self.ahead = 0.0
+        dates = Dates(self.clock.seconds, lambda: self.clock.seconds() + self.ahead)
+        self.store = SQLiteStore(
+            self.path, self.clock, self.worker, self.commit, retained=self.retained, dates=dates, **storeKeys
+        )
+        self.broker = Broker(settings, self.clock, self.store, lambda: 0.0, self.retainer, dates)
         self.broker.startService()
         opened: list[Any] = []
         self.broker.open().addBoth(opened.append)

@@ -4,16 +4,19 @@ Tests for L{twisted_mqtt.net.reactorprivate}.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Callable
 
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.selectreactor import SelectReactor
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_mqtt.net.endpoints import pollerOf
-from twisted_mqtt.net.reactorprivate import wholeOf
+from twisted_mqtt.net.reactorprivate import keepSteady, steadySeconds, wholeOf
 
 
 class Watched:
@@ -160,3 +163,75 @@ class EPollWholeTests(SynchronousTestCase):
         self.assertEqual((len(one.events), self.watched[1].events), (9, []))
         self.reactor.iterate(0)
         self.assertEqual(self.watched[1].events, [b"y"])
+
+
+class KeepSteadyTests(SynchronousTestCase):
+    """
+    Tests for L{twisted_mqtt.net.reactorprivate.keepSteady}.
+    """
+
+    def setUp(self) -> None:
+        self.reactor = SelectReactor()
+        self.addCleanup(lambda: [call.cancel() for call in self.reactor.getDelayedCalls()])
+
+    def test_continues(self) -> None:
+        """
+        The time that a reactor tells goes on where it was: whoever has noted one may go on using it.
+        """
+        before = self.reactor.seconds()
+        self.assertIs(keepSteady(self.reactor), time.time)
+        self.assertTrue(0 <= self.reactor.seconds() - before < 10)
+        self.assertIs(self.reactor.seconds, steadySeconds)
+
+    def test_twice(self) -> None:
+        """
+        Two brokers may share a reactor.
+        """
+        keepSteady(self.reactor)
+        call = self.reactor.callLater(100, lambda: None)
+        at = call.getTime()
+        self.assertIs(keepSteady(self.reactor), time.time)
+        self.assertEqual(call.getTime(), at)
+
+    def test_callsThatAreThere(self) -> None:
+        """
+        What a program has delayed before keeps the time that is left, and goes by the same clock when it is put off.
+        """
+        call = self.reactor.callLater(100, lambda: None)
+        keepSteady(self.reactor)
+        self.assertTrue(abs(call.getTime() - steadySeconds() - 100) < 5)
+        call.reset(200)
+        self.assertTrue(abs(call.getTime() - steadySeconds() - 200) < 5)
+        self.assertIs(call.seconds, steadySeconds)
+
+    def test_clockOfItsOwn(self) -> None:
+        """
+        A reactor that somebody has given another clock keeps it; dates are those of the machine.
+        """
+        self.reactor.seconds = time.monotonic
+        self.assertIs(keepSteady(self.reactor), time.time)
+        self.assertIs(self.reactor.seconds, time.monotonic)
+
+    def test_clockOfATest(self) -> None:
+        """
+        A clock that is advanced by hand tells the date too.
+        """
+        clock = Clock()
+        self.assertEqual(keepSteady(clock), clock.seconds)
+        clock.advance(5)
+        self.assertEqual(clock.seconds(), 5)
+
+    def test_asyncio(self) -> None:
+        """
+        Twisted on asyncio's loop goes by the same clock.
+        """
+        loop = asyncio.new_event_loop()
+        self.addCleanup(loop.close)
+        reactor = AsyncioSelectorReactor(loop)
+        keepSteady(reactor)
+        fired: list[bool] = []
+        reactor.callLater(0.01, fired.append, True)
+        reactor.callLater(0.02, reactor.crash)
+        reactor.run(installSignalHandlers=False)
+        self.assertEqual(fired, [True])
+        self.assertIs(reactor.seconds, steadySeconds)

@@ -24,7 +24,7 @@ class Timed(Protocol):
         """
         Its time has come, or has been put off meanwhile.
 
-        @return: when to ask again, in seconds since the epoch; 0 for never.
+        @return: the moment when to ask again; 0 for never.
         """
 
 

@@ -52,7 +52,7 @@ class AbsentSessions:
 
         @param zone: of the client; where the configuration has it no more, it is that of most clients.
         @param expiry: for how many seconds it outlives its connection.
-        @param createdAt: in seconds since the epoch.
+        @param createdAt: the moment when it began.
         """
         profile = self._profileOf(zone)
         session = Session(

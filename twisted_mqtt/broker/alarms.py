@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
+    from twisted_mqtt.base.dates import Dates
     from twisted_mqtt.base.records import Records
     from twisted_mqtt.interfaces import IStore
 
@@ -53,9 +54,9 @@ class Alarm(msgspec.Struct, frozen=True):
     @ivar severity: such as C{warning} or C{critical}.
     @ivar title: in a few words.
     @ivar summary: what has happened.
-    @ivar at: since when, in seconds since the epoch.
+    @ivar at: since which date, in seconds since the epoch.
     @ivar details: figures and names, for programs.
-    @ivar until: when it ended, in seconds since the epoch; 0 while it is active.
+    @ivar until: the date when it ended, in seconds since the epoch; 0 while it is active.
     @ivar end: why, where that is not that its cause has gone: C{"restart"} if the process ended while it was active.
     @ivar times: how often its cause has come.
     """
@@ -141,11 +142,16 @@ class Alarms:
         publish: Callable[[Message], int | Deferred[int]],
         now: Callable[[], float],
         store: IStore,
+        dates: Dates,
     ) -> None:
+        """
+        @param now: tells the moment.
+        """
         self.active: dict[str, Alarm] = {}
         self._prefix = f"$SYS/brokers/{nodeName}/alarms/"
         self._publish = publish
         self._now = now
+        self._dates = dates
         self._keptActive: Records[Alarm] = store.table(_ACTIVE).records(Alarm)
         self._keptHistory: Records[Alarm] = store.table(_HISTORY).records(Alarm)
         # Whether the store is open; one that keeps nothing never is.
@@ -169,7 +175,7 @@ class Alarms:
         Take over the kept alarms. Alarms that were active when the process ended have ended with it.
         """
         self._isKept = True
-        now = self._now()
+        now = self._dates.now()
         for key, alarm in sorted(self._keptHistory.items()):
             self._history.append((key, alarm))
             self._nextKey = int(key) + 1
@@ -199,7 +205,7 @@ class Alarms:
                 self._isFull = True
                 _log.error("{most} alarms are active: no more are taken, such as {name}", most=MOST_ACTIVE, name=name)
         else:
-            now = self._now()
+            now = self._dates.now()
             self._number += 1
             self._numbers[name] = self._number
             if name in self._ended:
@@ -270,13 +276,12 @@ class Alarms:
         return self._numbers.get(name, 0)
 
     def _end(self, name: str) -> None:
-        now = self._now()
         self._ending.pop(name, None)
         self._numbers.pop(name, None)
-        alarm = msgspec.structs.replace(self.active.pop(name), until=now)
+        alarm = msgspec.structs.replace(self.active.pop(name), until=self._dates.now())
         self._isFull = False
         self._flaps.setdefault(name, 0)
-        self._ended[name] = now
+        self._ended[name] = self._now()
         if self._isKept:
             self._keptActive.remove(name)
         self._remember(alarm)

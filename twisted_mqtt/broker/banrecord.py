@@ -19,8 +19,8 @@ class Ban(msgspec.Struct, frozen=True):
     @ivar kind: which of these it is; called C{as} outside.
     @ivar reason: for a person.
     @ivar by: who has banned them.
-    @ivar at: since when, in seconds since the epoch.
-    @ivar until: when it ends, in seconds since the epoch; 0 for never.
+    @ivar at: since which date, in seconds since the epoch.
+    @ivar until: the date when it ends, in seconds since the epoch; 0 for never.
     """
 
     who: str

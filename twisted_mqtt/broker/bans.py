@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted_mqtt.broker.banrecord import Ban, BanKind
 
 if TYPE_CHECKING:
+    from twisted_mqtt.base.dates import Dates
     from twisted_mqtt.base.records import Records
 
 KINDS: Final[tuple[BanKind, ...]] = ("clientid", "username", "peerhost")
@@ -25,15 +26,16 @@ class Bans:
     The bans of a broker.
     """
 
-    def __init__(self, records: Records[Ban], now: Callable[[], float]) -> None:
+    def __init__(self, records: Records[Ban], now: Callable[[], float], dates: Dates) -> None:
         """
         @param records: where they are kept, by kind and name.
-        @param now: the time, in seconds since the epoch.
+        @param now: the moment.
         """
         self._records = records
         self._now = now
+        self._dates = dates
         self._tables: dict[BanKind, dict[str, Ban]] = {kind: {} for kind in KINDS}
-        # (when, number, ban) of those that end. What was replaced or removed before is found out when its time comes,
+        # (moment, number, ban) of those that end. What was replaced or removed before is found out when its time comes,
         # or once there is more of that than of others.
         self._ending: list[tuple[float, int, Ban]] = []
         self._count = 0
@@ -59,7 +61,8 @@ class Bans:
         """
         Ban somebody, in place of an existing entry. Connected clients stay: bans are checked when clients connect.
 
-        @param until: when it ends, in seconds since the epoch; 0 for never.
+        @param until: when it ends, as a date in seconds since the epoch; 0 for never. If the wall clock is set
+            meanwhile, the ban lasts as long as was meant when it was made.
         @param at: since when; now unless it is said.
 
         @raise ValueError: there is no such kind, or nobody is called that.
@@ -71,7 +74,7 @@ class Bans:
         if kind == "peerhost":
             # Else a slip of the pen would stand here as though it kept somebody out.
             ip_address(who)
-        ban = Ban(normalised(kind, who), kind, reason, by, self._now() if at is None else at, until)
+        ban = Ban(normalised(kind, who), kind, reason, by, self._dates.now() if at is None else at, until)
         self._records.put(_keyOf(ban.kind, ban.who), ban)
         self._set(ban)
         return ban
@@ -97,7 +100,7 @@ class Bans:
         self._tables[ban.kind][ban.who] = ban
         if ban.until:
             self._count += 1
-            heapq.heappush(self._ending, (ban.until, self._count, ban))
+            heapq.heappush(self._ending, (self._dates.moment(ban.until, ban.at), self._count, ban))
             if len(self._ending) > 2 * len(self) + _SLACK:
                 self._ending = [each for each in self._ending if self._stands(each[2])]
                 heapq.heapify(self._ending)
@@ -121,11 +124,11 @@ class Bans:
         if ban is None and tables["peerhost"] and client.peerHost is not None:
             ban = tables["peerhost"].get(normalised("peerhost", client.peerHost))
         # Between its end and the next look at the clock it stands here still.
-        return None if ban is None or 0 < ban.until <= self._now() else ban
+        return None if ban is None or 0 < self._dates.moment(ban.until, ban.at) <= self._now() else ban
 
     def expire(self, now: float) -> None:
         """
-        Remove the entries whose time is over.
+        Remove the entries whose time is over at a moment.
         """
         while self._ending and self._ending[0][0] <= now:
             ban = heapq.heappop(self._ending)[2]

@@ -15,6 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from twisted_mqtt.base.dates import Dates
 from twisted_mqtt.base.metrics import Metrics
 from twisted_mqtt.base.slowcalls import SlowCalls
 from twisted_mqtt.base.threads import Threads
@@ -97,6 +98,7 @@ class Broker(Service):
     @ivar watching: who is shown messages.
     @ivar slowCalls: told of callbacks that hold the reactor for too long.
     @ivar reactor: what C{clock} is, with all that it provides.
+    @ivar dates: makes dates of what C{clock} says.
     @ivar threads: for what blocks.
     @ivar metrics: counters, gauges and histograms, those of extensions too.
     @ivar directory: what there is, to be listed and looked up.
@@ -114,14 +116,17 @@ class Broker(Service):
         store: IStore,
         chance: Callable[[], float] = random.random,
         retainer: RetainerSettings | None = None,
+        dates: Dates | None = None,
     ) -> None:
         """
         @param chance: gives numbers from 0 to below 1.
         @param retainer: limits of retained messages.
+        @param dates: those of C{clock} unless they are given.
         """
         self.settings = settings
         self.clock = clock
         self.reactor: object = clock
+        self.dates = Dates(clock.seconds) if dates is None else dates
         self.threads = Threads(clock, settings.node.async_threads)
         self.nodeName = settings.node.name
         self.store = store
@@ -149,8 +154,8 @@ class Broker(Service):
         self.clients = self.registry.clients
         self.sessions = self.registry.sessions
         self.preSharedKeys = PreSharedKeys()
-        self.bans = Bans(store.table("bans").records(Ban), clock.seconds)
-        self.alarms = Alarms(self.nodeName, self.publish, clock.seconds, store)
+        self.bans = Bans(store.table("bans").records(Ban), clock.seconds, self.dates)
+        self.alarms = Alarms(self.nodeName, self.publish, clock.seconds, store, self.dates)
         self._overload = OverloadGuard(self.clients, self.registry.sendAway, self.counters, clock.seconds)
         self._overload.configure(settings)
         self.outbox = Outbox(self._flushLater)
@@ -289,7 +294,7 @@ class Broker(Service):
 
     def now(self) -> float:
         """
-        The time, in seconds since the epoch.
+        The moment: see L{twisted_mqtt.base.dates}.
         """
         return self.clock.seconds()
 

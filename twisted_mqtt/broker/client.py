@@ -29,7 +29,7 @@ class KnownVerdicts:
     The latest answers of the access rules for one client.
 
     @ivar generation: of the rules that have said so.
-    @ivar cache: verdicts by access and topic, and until when each holds, in seconds since the epoch.
+    @ivar cache: verdicts by access and topic, and until which moment each holds.
     """
 
     __slots__ = ("cache", "generation")
@@ -55,7 +55,7 @@ class ClientInfo:
     @ivar publishRate: how many messages are taken from it; L{None} for any number.
     @ivar sessionExpiry: for how many seconds its session outlives its connection, whatever it wants itself; -1 for
         what it wants.
-    @ivar pausedUntil: before when no message is taken from it, in seconds since the epoch, where it can't be kept
+    @ivar pausedUntil: before which moment no message is taken from it, where it can't be kept
         waiting.
     @ivar publishes: counts its messages where their rate is limited, whatever way they come; else L{None}.
     @ivar window: how many messages may be in flight to it.

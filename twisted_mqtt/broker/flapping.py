@@ -14,6 +14,7 @@ from twisted_mqtt.core.reasons import CONNECTION_RATE_EXCEEDED
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from twisted_mqtt.base.dates import Dates
     from twisted_mqtt.broker.bans import Bans
     from twisted_mqtt.config.settings import Settings
     from twisted_mqtt.hooks.points import Hooks
@@ -39,15 +40,17 @@ class Flapping:
         bans: Bans,
         sendAway: Callable[[ClientInfo, int, str], None],
         seconds: Callable[[], float],
+        dates: Dates,
     ) -> None:
         """
         @param sendAway: sends a client away, for a reason code and a text.
-        @param seconds: the time, in seconds since the epoch.
+        @param seconds: tells the moment.
         """
         self._hooks = hooks
         self._bans = bans
         self._sendAway = sendAway
         self._seconds = seconds
+        self._dates = dates
         self._policy = settings.flapping_detect_policy
         # When each has connected, lately; who has done so last stands last.
         self._connected: dict[str, deque[float]] = {}
@@ -110,7 +113,7 @@ class Flapping:
     def _ban(self, client: ClientInfo, now: float) -> None:
         policy = self._policy
         reason = f"connected more than {policy.threshold} times within {policy.window:g} s"
-        self._bans.add(client.clientID, "clientid", reason, "flapping_detect", now + policy.banned)
+        self._bans.add(client.clientID, "clientid", reason, "flapping_detect", self._dates.of(now + policy.banned))
         self._banned.info(
             "{client} {reason}: banned for {seconds:g} s",
             client=repr(client.clientID),

@@ -64,7 +64,7 @@ class Permissions:
     ) -> None:
         """
         @param clients: those that are connected, by client identifier.
-        @param now: the time, in seconds since the epoch.
+        @param now: tells the moment.
         """
         self.settings = settings
         self._point = hooks.clientCheckAcl

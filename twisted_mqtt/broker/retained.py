@@ -240,7 +240,7 @@ class RetainedMessages:
 
     def expiryOf(self, message: Message) -> float:
         """
-        When a message is to be forgotten, in seconds since the epoch; 0 for never. Its own expiry goes before the
+        The moment when a message is to be forgotten; 0 for never. Its own expiry goes before the
         configured one, and the broker's own messages stay.
         """
         if message.expiresAt:

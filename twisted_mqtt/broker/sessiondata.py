@@ -48,7 +48,7 @@ class MessageData(Struct, frozen=True, array_like=True):
         """
         A message as data.
 
-        @param now: in seconds since the epoch.
+        @param now: the moment.
         """
         properties = message.properties
         return cls(
@@ -71,7 +71,7 @@ class MessageData(Struct, frozen=True, array_like=True):
         """
         The message.
 
-        @param now: in seconds since the epoch.
+        @param now: the moment.
         """
         encoded = self.properties
         message = Message(

@@ -58,7 +58,7 @@ class SessionRegistry:
         of L{scoped<twisted_mqtt.core.topics.scoped>}.
     @ivar sessions: all that live, likewise.
     @ivar exports: the sessions that are on their way to another node, and what reads them.
-    @ivar now: the time, in seconds since the epoch.
+    @ivar now: tells the moment.
     """
 
     def __init__(

@@ -47,7 +47,7 @@ class SessionExport:
     ) -> None:
         """
         @param session: one whose client is away.
-        @param now: the time, in seconds since the epoch.
+        @param now: tells the moment.
         """
         self.data = data
         self._session = session
@@ -239,7 +239,7 @@ class SessionImport:
     ) -> None:
         """
         @param absent: makes the session.
-        @param now: the time, in seconds since the epoch.
+        @param now: tells the moment.
         """
         self._data = data
         self._registry = registry
@@ -329,7 +329,7 @@ def dataOf(session: Session, will: tuple[MessageData, float] | None, now: float)
     A session but for its messages.
 
     @param will: its client's, and after how many seconds it is published.
-    @param now: in seconds since the epoch.
+    @param now: the moment.
     """
     unreleased = session.unreleased
     return SessionData(

@@ -73,7 +73,7 @@ class Wills:
 
     def waitingFor(self, session: Session) -> tuple[Message, float] | None:
         """
-        The will that waits for a session, and when it is due in seconds since the epoch; L{None} if there is none.
+        The will that waits for a session, and the moment when it is due; L{None} if there is none.
         """
         waiting = self._waiting.get(session)
         return None if waiting is None else (waiting[0], waiting[1].getTime())

@@ -60,7 +60,7 @@ class Connection(Sender):
     @ivar publishRules: what they say of each topic, where that is known beforehand; L{None} where they are to be asked.
     @ivar allowed: topics that it may publish to, and until when; filled by the shell.
     @ivar limited: whether publishes are counted against a rate by the shell, which then wants to see each.
-    @ivar lastReceived: when bytes last came, in seconds since the epoch.
+    @ivar lastReceived: the moment when bytes last came.
     """
 
     __slots__ = (

@@ -36,7 +36,7 @@ class Switches:
         self.dropped: bool = False
         # Grows when what was allowed before may be so no more.
         self.aclGeneration: int = 0
-        # The time, as the core was last told it, in seconds since the epoch.
+        # The moment, as the core was last told it.
         self.now: float = 0.0
 
 

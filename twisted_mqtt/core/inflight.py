@@ -112,7 +112,7 @@ class Unreleased:
     """
     Packet identifiers of QoS 2 messages of the client whose PUBREL has not come ([MQTT-4.3.3-10]).
 
-    @ivar since: when each was received, in seconds since the epoch, the oldest first.
+    @ivar since: the moment when each was received, the oldest first.
     """
 
     __slots__ = ("since",)

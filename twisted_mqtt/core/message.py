@@ -44,8 +44,8 @@ class Message:
     @ivar username: of the publisher, or L{None}.
     @ivar peerHost: the numeric address of the publisher, or L{None}.
     @ivar protocol: what the publisher speaks, such as C{"mqtt"}.
-    @ivar timestamp: when it was received, in seconds since the epoch; 0 until it is published (L{stamp}).
-    @ivar expiresAt: when it is not to be delivered any more, in seconds since the epoch; 0 for never.
+    @ivar timestamp: the moment when it was received; 0 until it is published (L{stamp}).
+    @ivar expiresAt: from which moment it is not to be delivered any more; 0 for never.
     @ivar headers: what hooks have to say to those after them; L{None} for nothing. It is not sent.
     @ivar system: whether the broker itself says it (C{$SYS}); such messages stay out of the publish counters.
     @ivar number: the order in which the process made its messages: with C{timestamp}, what makes an identifier.

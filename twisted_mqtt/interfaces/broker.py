@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorTime
 
+    from twisted_mqtt.base.dates import Dates
     from twisted_mqtt.base.listing import Listing
     from twisted_mqtt.base.metrics import Metrics
     from twisted_mqtt.base.threads import Threads
@@ -149,7 +150,10 @@ class IBroker(Interface):
         "All that is counted and measured, that of extensions too: register there, read there."
     )
     settings: Settings = Attribute("The configuration.")
-    clock: IReactorTime = Attribute("The time, and calls that come later.")
+    clock: IReactorTime = Attribute("The time, and calls that come later. It tells moments: see L{Dates}.")
+    dates: Dates = Attribute(
+        "Makes dates of moments, which no setting of the wall clock changes, and moments of dates."
+    )
     reactor: object = Attribute("The reactor, for endpoints and the like; adapt it to the interface that is needed.")
     threads: Threads = Attribute("Threads for what blocks: C{threads.defer(function, ...)} returns a Deferred.")
     preSharedKeys: PreSharedKeys = Attribute("Where the keys for TLS and DTLS are looked up.")

@@ -165,7 +165,7 @@ class IStore(Interface):
         A client has a will.
 
         @param key: the C{key} of its session: its client identifier, with its topic tree if not the default one.
-        @param publishAt: when it is due, in seconds since the epoch; 0 while the client is connected.
+        @param publishAt: the moment when it is due; 0 while the client is connected.
         @param delay: for how many seconds it waits once the client is gone.
         """
 

@@ -23,6 +23,7 @@ from twisted_mqtt.interfaces import IExtension
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
+    from twisted_mqtt.base.dates import Dates
     from twisted_mqtt.base.records import Records
     from twisted_mqtt.interfaces import IExtensionContext, IHeld
 
@@ -41,9 +42,9 @@ _LARGEST: Final = LARGEST + (1 << 18)
 
 class Delayed(Struct, frozen=True, array_like=True):
     """
-    A message that waits, as the store keeps it; what is added later comes last and has a default.
+    A message that waits, as the store keeps it; what is added later comes last and has a default. Its times are dates.
 
-    @ivar due: in seconds since the epoch.
+    @ivar due: the date when it is published, in seconds since the epoch.
     @ivar properties: encoded as in a PUBLISH; empty for none.
     """
 
@@ -63,21 +64,21 @@ class Delayed(Struct, frozen=True, array_like=True):
     topicTree: str = ""
 
     @classmethod
-    def of(cls, message: Message, due: float) -> Delayed:
+    def of(cls, message: Message, due: float, dates: Dates) -> Delayed:
         """
-        A message that is due at some time.
+        A message that is due at some moment.
         """
         properties = message.properties
         return cls(
-            due,
+            dates.of(due),
             message.topic,
             message.payload,
             message.qos,
             message.retain,
             message.system,
             b"" if properties is None else encodeProperties(properties, IN_PUBLISH),
-            message.timestamp,
-            message.expiresAt,
+            dates.of(message.timestamp),
+            dates.of(message.expiresAt),
             message.clientID,
             message.username,
             message.peerHost,
@@ -85,10 +86,13 @@ class Delayed(Struct, frozen=True, array_like=True):
             message.topicTree,
         )
 
-    def message(self) -> Message:
+    def message(self, due: float) -> Message:
         """
         The message.
+
+        @param due: the moment when it is due, which says what moments its other times are.
         """
+        behind = due - self.due
         encoded = self.properties
         properties = decodeProperties(encoded, 0, len(encoded), IN_PUBLISH)[0] if encoded else None
         message = Message(
@@ -98,8 +102,8 @@ class Delayed(Struct, frozen=True, array_like=True):
             self.retain,
             properties,
             self.clientID,
-            self.timestamp,
-            self.expiresAt,
+            self.timestamp + behind,
+            self.expiresAt + behind if self.expiresAt else 0.0,
             self.system,
         )
         message.topicTree = self.topicTree
@@ -140,7 +144,9 @@ class DelayedPublish:
         self._context = context
         self._broker = broker = context.broker
         self._records = broker.store.table("delayed", _LARGEST).records(Delayed)
-        self._waiting = [(record.due, int(key)) for key, record in self._records.items()]
+        self._waiting = [
+            (broker.dates.moment(record.due, record.timestamp), int(key)) for key, record in self._records.items()
+        ]
         heapq.heapify(self._waiting)
         self._number = max((number for _, number in self._waiting), default=0)
         context.hook("message.publish", self._published)
@@ -172,7 +178,7 @@ class DelayedPublish:
             return DROP
         self._number += 1
         due = broker.clock.seconds() + int(seconds)
-        self._records.put(str(self._number), Delayed.of(message.replace(topic=topic), due))
+        self._records.put(str(self._number), Delayed.of(message.replace(topic=topic), due, broker.dates))
         heapq.heappush(self._waiting, (due, self._number))
         self._count()
         self._schedule()
@@ -202,13 +208,14 @@ class DelayedPublish:
             return
         now = broker.clock.seconds()
         while self._waiting and self._waiting[0][0] <= now:
-            key = str(heapq.heappop(self._waiting)[1])
+            due, number = heapq.heappop(self._waiting)
+            key = str(number)
             record = self._records.get(key)
             if record is None:
                 continue
             # In one batch with what its subscribers get of it: published once, whenever the process ends.
             self._records.remove(key)
-            message = record.message()
+            message = record.message(due)
             if message.expiresAt and message.expiresAt <= now:
                 broker.counters.messages_dropped += 1
                 broker.counters.messages_dropped_expired += 1

@@ -61,19 +61,19 @@ class Presence:
             {
                 **self._common(client),
                 "connack": 0,
-                "ts": int(client.connectedAt),
+                "ts": int(self._broker.dates.of(client.connectedAt)),
                 "clean_start": client.cleanStart,
                 "keepalive": client.keepAlive,
                 "sockport": client.sockPort,
                 "expiry_interval": client.expiryInterval,
-                "connected_at": int(client.connectedAt),
+                "connected_at": int(self._broker.dates.of(client.connectedAt)),
             },
         )
 
     def _disconnected(self, client: IClient, reason: int | str, connection: object) -> None:
         if not self._broker.isHeard(self._prefix):
             return
-        now = int(self._broker.clock.seconds())
+        now = int(self._broker.dates.now())
         self._publish(
             client.clientID,
             "disconnected",

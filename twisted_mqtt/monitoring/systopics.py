@@ -129,7 +129,7 @@ class SysTopics(Service):
 
     def _publishTime(self) -> None:
         self._publish(self._prefix + "uptime", uptimeText(self.uptime()))
-        date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self._broker.clock.seconds()))
+        date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self._broker.dates.now()))
         self._publish(self._prefix + "datetime", date)
 
     def _publishNumber(self, group: str, name: str, value: float) -> None:

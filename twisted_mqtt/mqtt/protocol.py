@@ -345,7 +345,7 @@ class MQTTFactory:
     Makes the protocols of one listener.
 
     @ivar profile: where they come from; may be exchanged, and holds then for those that come later.
-    @ivar seconds: the time, in seconds since the epoch.
+    @ivar seconds: tells the moment.
     @ivar protocols: those that are connected.
     """
 

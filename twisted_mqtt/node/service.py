@@ -16,6 +16,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from zope.interface import implementer
 
+from twisted_mqtt.base.dates import Dates
 from twisted_mqtt.broker.broker import Broker
 from twisted_mqtt.broker.flapping import Flapping
 from twisted_mqtt.config import ConfigurationError
@@ -30,6 +31,7 @@ from twisted_mqtt.listeners.listening import PENDING
 from twisted_mqtt.listeners.registry import Listeners
 from twisted_mqtt.listeners.shutdown import sendAllAway
 from twisted_mqtt.monitoring.systopics import SysTopics
+from twisted_mqtt.net.reactorprivate import keepSteady
 from twisted_mqtt.node.http import HTTPServices
 from twisted_mqtt.node.ports import Ports
 from twisted_mqtt.node.reload import Reload, effective
@@ -105,20 +107,25 @@ class BrokerService(MultiService):
         @param process: of a process of its own.
         """
         MultiService.__init__(self)
+        # First of all: what is made next takes the clock as it is.
+        wall = keepSteady(reactor)
         self._around = ProcessContext() if process is None else process
         self._notifier = self._around.notifier or Notifier({}, reactor)
         self._reloading = DeferredLock()
         self._crashDump = CrashDump()
         self.log = self._around.log
+        dates = Dates(reactor.seconds, wall)
         if store is None:
-            store = makeStore(settings, reactor)
-        self.broker = Broker(settings, reactor, store, retainer=settings.extension("retainer", RetainerSettings))
+            store = makeStore(settings, reactor, dates)
+        self.broker = Broker(
+            settings, reactor, store, retainer=settings.extension("retainer", RetainerSettings), dates=dates
+        )
         MultiService.addService(self, self.broker)
         self.listeners = Listeners(self.broker, reactor, self._around.inherited)
         self.ports = Ports(self.broker, reactor, self.listeners)
         self.http = HTTPServices(self.ports, reactor)
         self.flapping = Flapping(
-            settings, self.broker.hooks, self.broker.bans, self.broker.registry.sendAway, reactor.seconds
+            settings, self.broker.hooks, self.broker.bans, self.broker.registry.sendAway, reactor.seconds, dates
         )
         self._loaded = LoadedFile(Path(settings.node.data_dir, settings.plugins.loaded_file))
         self.extensions = Extensions(
@@ -363,7 +370,7 @@ class BrokerService(MultiService):
         return failure
 
 
-def makeStore(settings: Settings, reactor: Any) -> IStore:
+def makeStore(settings: Settings, reactor: Any, dates: Dates) -> IStore:
     """
     The store that the settings want; its file is not touched before it is opened.
     """
@@ -377,6 +384,7 @@ def makeStore(settings: Settings, reactor: Any) -> IStore:
         persistence.commit,
         persistence.interval,
         settings.extension("retainer", RetainerSettings).storage_type,
+        dates=dates,
     )
 
 

@@ -120,9 +120,11 @@ class Batch:
             self._offset = at + len(piece)
         return at
 
-    def columnsOf(self, message: Message) -> tuple[object, ...]:
+    def columnsOf(self, message: Message, skew: float) -> tuple[object, ...]:
         """
         The columns of a message, its properties and payload laid into C{blob}.
+
+        @param skew: what is added to a moment to make it a date.
         """
         properties = message.properties
         encoded = b"" if properties is None else encodeProperties(properties, IN_PUBLISH)
@@ -132,8 +134,8 @@ class Batch:
         return (
             scoped(message.topicTree, message.topic),
             message.qos | (4 if message.retain else 0) | (8 if message.system else 0),
-            message.timestamp,
-            message.expiresAt,
+            message.timestamp + skew,
+            message.expiresAt + skew if message.expiresAt else 0.0,
             message.clientID,
             message.username,
             message.peerHost,

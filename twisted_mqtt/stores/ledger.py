@@ -77,10 +77,10 @@ class _Parcel:
 
     __slots__ = ("number", "wanted", "packer")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, skew: float) -> None:
         self.number: int = number
         self.wanted: int = 0
-        self.packer: Packer = Packer()
+        self.packer: Packer = Packer(skew)
 
 
 class Ledger:
@@ -95,6 +95,7 @@ class Ledger:
     @ivar weight: what waits here, in bytes, roughly.
     @ivar limit: from which weight on it is too much.
     @ivar alone: whether retained messages are to be nowhere else.
+    @ivar skew: what is added to a moment to make it a date (L{twisted_mqtt.base.dates}).
     """
 
     __slots__ = (
@@ -105,6 +106,7 @@ class Ledger:
         "limit",
         "weight",
         "alone",
+        "skew",
         "_awake",
         "_batch",
         "_nextParcel",
@@ -139,6 +141,7 @@ class Ledger:
         self.limit: int = limit
         self.weight: int = 0
         self.alone: bool = False
+        self.skew: float = 0.0
         # What was said last; 0 while there is nothing to write.
         self._awake: int = 0
         # Counts the batches of this process, so that a message knows whether it is in the one at hand.
@@ -363,16 +366,20 @@ class Ledger:
         self._closeChanges(batch)
         self._closeSessions(batch)
         for (session, packetID), since in self._received.items():
-            batch.received.append((session, packetID, since) if since >= 0.0 else (session, packetID))
+            batch.received.append((session, packetID, since + self.skew) if since >= 0.0 else (session, packetID))
         for topic, message in self._retained.items():
             if message is None:
                 batch.retained.append((topic,))
                 continue
-            batch.retained.append((topic, *batch.columnsOf(message)))
+            batch.retained.append((topic, *batch.columnsOf(message, self.skew)))
             if self.alone:
                 batch.alone.append(message)
         for clientID, will in self._wills.items():
-            batch.wills.append((clientID,) if will is None else (clientID, *batch.columnsOf(will[0]), will[1], will[2]))
+            if will is None:
+                batch.wills.append((clientID,))
+                continue
+            due = will[1] + self.skew if will[1] else 0.0
+            batch.wills.append((clientID, *batch.columnsOf(will[0], self.skew), due, will[2]))
         for key, value in self._records.items():
             batch.records.append(key if value is None else (key[0], key[1], value))
         self._received = {}
@@ -403,7 +410,7 @@ class Ledger:
             shared = message.wanted > 1
             if shared and message.parcel == 0:
                 if parcel is None or parcel.packer.size >= _PARCEL_BYTES or parcel.packer.count >= _PARCEL_MESSAGES:
-                    parcel = _Parcel(self._nextParcel)
+                    parcel = _Parcel(self._nextParcel, self.skew)
                     parcels[parcel.number] = parcel
                     self._nextParcel += 1
                 message.parcel = parcel.number
@@ -442,7 +449,7 @@ class Ledger:
             else:
                 packer = draft.packer
                 if packer is None:
-                    packer = draft.packer = Packer()
+                    packer = draft.packer = Packer(self.skew)
                 packer.add(message)
             draft.records.append(recordOf(number - run.first, packetID, flags, place))
         self._entries = []
@@ -483,8 +490,8 @@ class Ledger:
                     session.username,
                     session.mountpoint,
                     session.expiryInterval,
-                    session.expiresAt,
-                    session.createdAt,
+                    session.expiresAt + self.skew if session.expiresAt else 0.0,
+                    session.createdAt + self.skew,
                     session.zone,
                 )
             )

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted_mqtt.base.waiting import nextTurn
 from twisted_mqtt.stores import statements
 from twisted_mqtt.stores.packing import entriesOf
-from twisted_mqtt.stores.rows import KeptSession, messageOf, subscriptionOf
+from twisted_mqtt.stores.rows import KeptSession, inMoments, messageOf, subscriptionOf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from twisted.internet.interfaces import IReactorTime
 
+    from twisted_mqtt.base.dates import Dates
     from twisted_mqtt.core.session import Session
     from twisted_mqtt.interfaces import IStoreOwner
     from twisted_mqtt.stores.database import Database
@@ -87,11 +88,13 @@ def _inFlight(database: Database) -> Iterator[tuple[int, int]]:
                 yield session, found.number
 
 
-async def restore(contents: Contents, owner: IStoreOwner, store: SQLiteStore, clock: IReactorTime) -> None:
+async def restore(
+    contents: Contents, owner: IStoreOwner, store: SQLiteStore, clock: IReactorTime, dates: Dates
+) -> None:
     """
     Give the owner what was read.
     """
-    work = _Restoring(contents, owner, store)
+    work = _Restoring(contents, owner, store, dates)
     for step, rows in (
         (work.session, contents.sessions),
         (work.subscription, contents.subscriptions),
@@ -112,10 +115,12 @@ class _Restoring:
     The steps.
     """
 
-    def __init__(self, contents: Contents, owner: IStoreOwner, store: SQLiteStore) -> None:
+    def __init__(self, contents: Contents, owner: IStoreOwner, store: SQLiteStore, dates: Dates) -> None:
         self._contents = contents
         self._owner = owner
         self._store = store
+        self._dates = dates
+        self._differing = dates if dates.differ else None
         self._sessions: dict[int, Session] = {}
 
     def session(self, row: tuple[Any, ...]) -> None:
@@ -123,6 +128,8 @@ class _Restoring:
         A session, its client away.
         """
         kept = KeptSession._make((*row, self._contents.counts.get(row[0])))
+        moment = self._dates.moment
+        kept = kept._replace(expiresAt=moment(kept.expiresAt), createdAt=moment(kept.createdAt))
         session = self._owner.restoreSession(kept)
         if session is None:
             # Its will is for the owner to publish.
@@ -152,17 +159,18 @@ class _Restoring:
         """
         session = self._sessions.get(row[0])
         if session is not None:
-            session.restoreReceived(row[1], row[2])
+            session.restoreReceived(row[1], self._dates.moment(row[2]))
 
     def retained(self, row: tuple[Any, ...]) -> None:
         """
         A retained message.
         """
-        self._owner.restoreRetained(messageOf(row))
+        self._owner.restoreRetained(inMoments(messageOf(row), self._differing))
 
     def will(self, row: tuple[Any, ...]) -> None:
         """
         A will.
         """
         clientID, due, delay = row[-3:]
-        self._owner.restoreWill(clientID, messageOf(row), due, delay)
+        will = inMoments(messageOf(row), self._differing)
+        self._owner.restoreWill(clientID, will, self._dates.moment(due), delay)

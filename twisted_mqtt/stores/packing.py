@@ -114,9 +114,13 @@ class Packer:
         "_host",
         "_protocol",
         "_origin",
+        "_skew",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, skew: float = 0.0) -> None:
+        """
+        @param skew: what is added to a moment to make it a date.
+        """
         self.count: int = 0
         self.size: int = 0
         self._kinds: int = 0
@@ -137,6 +141,7 @@ class Packer:
         self._host: str | None = None
         self._protocol: str = ""
         self._origin: int = -1
+        self._skew: float = skew
 
     def add(self, message: Message) -> int:
         """
@@ -145,10 +150,11 @@ class Packer:
         place = self.count
         self.count = place + 1
         self._flags.append(message.qos | (4 if message.retain else 0) | (8 if message.system else 0))
-        self._times.append(message.timestamp)
+        self._times.append(message.timestamp + self._skew)
         expiresAt = message.expiresAt
         if expiresAt != 0.0:
             self._kinds |= _HAS_EXPIRY
+            expiresAt += self._skew
         self._expiries.append(expiresAt)
         words = self._words
         self._topics.append(words.setdefault(scoped(message.topicTree, message.topic), len(words)))

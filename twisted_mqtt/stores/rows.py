@@ -19,6 +19,7 @@ from twisted_mqtt.stores.packing import Found, Pack, PackError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from twisted_mqtt.base.dates import Dates
     from twisted_mqtt.core.session import Session
     from twisted_mqtt.stores.page import Page, Part
 
@@ -31,9 +32,9 @@ class KeptSession(NamedTuple):
     @ivar key: its client identifier with its topic tree: L{scoped<twisted_mqtt.core.topics.scoped>}.
     @ivar expiry: for how many seconds it outlives its connection; 4294967295 for ever; -1 where it has ended, and what
         waits for it is for others.
-    @ivar expiresAt: when it ends, in seconds since the epoch; 0 for never, or where its client was connected when the
-        process ended.
-    @ivar createdAt: when it began, in seconds since the epoch.
+    @ivar expiresAt: when it ends; 0 for never, or where its client was connected when the process ended. As
+        C{createdAt} a date in seconds since the epoch in the store, and a moment for the broker.
+    @ivar createdAt: when it began.
     @ivar waiting: how many entries wait for it; L{None} where it has never had any.
     """
 
@@ -50,7 +51,8 @@ class KeptSession(NamedTuple):
 
 def messageOf(row: Sequence[Any]) -> Message:
     """
-    A message of its columns: those of L{twisted_mqtt.stores.statements.MESSAGE}, properties, payload.
+    A message of its columns: those of L{twisted_mqtt.stores.statements.MESSAGE}, properties, payload. Its times are
+    dates.
     """
     topic, flags, timestamp, expiresAt, clientID, username, host, protocol, properties, payload = row[:10]
     found = decodeProperties(properties, 0, len(properties), IN_PUBLISH)[0] if properties else None
@@ -63,13 +65,26 @@ def messageOf(row: Sequence[Any]) -> Message:
     return message
 
 
-def entriesOf(page: Page, session: Session) -> tuple[list[Entry], list[Entry]]:
+def inMoments(message: Message, dates: Dates | None) -> Message:
+    """
+    Have a message tell moments, whose times are dates.
+
+    @param dates: L{None} where they are the same.
+    """
+    if dates is not None:
+        date = message.timestamp
+        message.timestamp = dates.moment(date)
+        message.expiresAt = dates.moment(message.expiresAt, date)
+    return message
+
+
+def entriesOf(page: Page, session: Session, dates: Dates) -> tuple[list[Entry], list[Entry]]:
     """
     The entries of a page: those in flight, and those that wait.
 
     @raise PackError: the page is damaged.
     """
-    work = _Unpacking(page.parcels, session)
+    work = _Unpacking(page.parcels, session, dates)
     return [work.entry(*each) for each in page.inflight], [work.entry(*each) for each in page.waiting]
 
 
@@ -78,8 +93,9 @@ class _Unpacking:
     Makes entries of what was read; each message once.
     """
 
-    def __init__(self, parcels: dict[int, bytes], session: Session) -> None:
+    def __init__(self, parcels: dict[int, bytes], session: Session, dates: Dates) -> None:
         self._session = session
+        self._dates = dates if dates.differ else None
         self._parcels = {number: Pack(data) for number, data in parcels.items()}
         self._messages: dict[tuple[int, int], Message] = {}
         self._part: Part | None = None
@@ -119,13 +135,14 @@ class _Unpacking:
         if not found.shared:
             if self._pack is None:
                 raise PackError("a run lacks its messages")
-            return self._pack.message(found.place)
+            return inMoments(self._pack.message(found.place), self._dates)
         key = (part.parcel, found.place)
         message = self._messages.get(key)
         if message is None:
             if part.parcel not in self._parcels:
                 raise PackError("a run lacks its parcel")
-            message = self._messages[key] = self._parcels[part.parcel].message(found.place)
+            message = inMoments(self._parcels[part.parcel].message(found.place), self._dates)
+            self._messages[key] = message
         return message
 
     def _group(self, share: str | None) -> SharedGroup | None:

@@ -15,13 +15,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twisted_mqtt.base.dates import Dates
 from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.topics import scoped
 from twisted_mqtt.interfaces import IStore
 from twisted_mqtt.stores.database import Database
 from twisted_mqtt.stores.ledger import ENOUGH, FULL, LEISURELY, Ledger
 from twisted_mqtt.stores.loading import Contents, readContents, restore
-from twisted_mqtt.stores.rows import entriesOf, messageOf
+from twisted_mqtt.stores.rows import entriesOf, inMoments, messageOf
 from twisted_mqtt.stores.schemas import REPAIR, StoreError
 from twisted_mqtt.stores.tables import Table, Tables
 
@@ -67,17 +68,20 @@ class SQLiteStore:
         interval: float = 1.0,
         retained: str = "disc",
         mostWaiting: int = MOST_WAITING,
+        dates: Dates | None = None,
     ) -> None:
         """
         @param commit: C{always}, C{interval} or C{never}, see the configuration.
         @param retained: where retained messages are: C{ram}, C{disc} for here too, or C{disc_only}.
         @param mostWaiting: how many bytes may gather before publishers have to wait.
+        @param dates: those of C{clock} unless they are given: the file has dates, the broker moments.
         """
         self.progress = Progress()
         self.journal = Ledger(self.progress, commit == "always", self._wake, self._page, mostWaiting)
         self._tables = Tables(self.journal.saveRecord)
         self._database = Database(path)
         self._clock = clock
+        self._dates = Dates(clock.seconds) if dates is None else dates
         self._worker = worker
         self._commit = commit
         self._delay = interval if commit == "interval" else 0.0
@@ -137,7 +141,7 @@ class SQLiteStore:
         self._tables.fill(contents.records)
         if self.journal.alone:
             owner.retainedAreIn(self)
-        await restore(contents, owner, self, self._clock)
+        await restore(contents, owner, self, self._clock, self._dates)
 
     def close(self) -> Deferred[None]:
         """
@@ -294,6 +298,7 @@ class SQLiteStore:
             if self._closing is not None:
                 self._shut()
             return
+        self.journal.skew = self._dates.skew
         self._writing = self.journal.close()
         if self.progress.congested:
             self.progress.congested = False
@@ -398,8 +403,14 @@ class SQLiteStore:
             rows, count = self._database.retained(topics)
             return {row[0]: messageOf(row) for row in rows}, count
 
+        def inTime(found: tuple[dict[str, Message], int]) -> tuple[dict[str, Message], int]:
+            if self._dates.differ:
+                for message in found[0].values():
+                    inMoments(message, self._dates)
+            return found
+
         self._worker.submit(read, result.callback)
-        return result
+        return result.addCallback(inTime)
 
     def _page(self, session: Session, after: int) -> None:
         self._pages.append((session, after))
@@ -425,7 +436,7 @@ class SQLiteStore:
         def done(result: Page | Failure) -> None:
             if not isinstance(result, Failure):
                 try:
-                    inflight, waiting = entriesOf(result, session)
+                    inflight, waiting = entriesOf(result, session, self._dates)
                 except ValueError:
                     result = Failure()
             if isinstance(result, Failure):

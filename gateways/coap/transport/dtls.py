@@ -473,9 +473,10 @@ class DTLSProtocol(DatagramProtocol):
             self._end(association)
             return 0.0
         self._flush(connection, address)
+        # OpenSSL counts by the wall clock. If that is set back, it repeats nothing before the client has done so, and
+        # would have us wait as long: the handshake has to end in time all the same.
         left = connection.DTLSv1_get_timeout()
-        wait = 1.0 if left is None else left
-        return now + (wait if association.lookup is None else min(wait, _LOOKUP_TIMEOUT))
+        return now + (1.0 if left is None else min(left, 1.0))
 
     def _end(self, association: _Association) -> None:
         """
