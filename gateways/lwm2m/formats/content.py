@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
+from gateways.cbor import CBORError, CBORReader, encodeScalar
 from gateways.coap.options import LINK_FORMAT, OCTET_STREAM, TEXT_PLAIN
 from gateways.lwm2m.errors import ContentError
-from gateways.lwm2m.formats.cbor import CBORReader, encodeScalar
 from gateways.lwm2m.formats.entries import ResourceValue
 from gateways.lwm2m.formats.omajson import decodeOMAJSON, encodeOMAJSON
 from gateways.lwm2m.formats.senml import (
@@ -127,7 +127,7 @@ def decode(contentFormat: int | None, payload: bytes, base: Path, dialect: Diale
         if contentFormat == CBOR:
             return [_fromCBOR(payload, base, type)]
         return [ResourceValue(base, type or STRING, fromText(type or STRING, payload))]
-    except ContentError as error:
+    except (ContentError, CBORError) as error:
         raise ContentError(f"{pathText(base)}: {error}") from error
 
 

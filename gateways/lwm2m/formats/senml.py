@@ -12,8 +12,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from gateways.cbor import ARRAY, MAP, CBORError, CBORReader, Scalar, encodeHead, encodeScalar
 from gateways.lwm2m.errors import ContentError
-from gateways.lwm2m.formats.cbor import ARRAY, MAP, CBORReader, Scalar, encodeHead, encodeScalar
 from gateways.lwm2m.formats.entries import ResourceValue, countEntries, fewRecords, timeOf
 from gateways.lwm2m.formats.jsontext import decodeJSON
 from gateways.lwm2m.formats.names import Names, writtenNames
@@ -89,7 +89,7 @@ def decodeSenMLCBOR(payload: bytes, base: Path, models: Models, prefix: str = ""
     """
     try:
         return _resolve(_records(CBORReader(payload)), Names(base, prefix), models)
-    except ContentError as error:
+    except (ContentError, CBORError) as error:
         raise ContentError(f"SenML CBOR: {error}") from error
 
 

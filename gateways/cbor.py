@@ -1,6 +1,6 @@
 """
-The part of CBOR (RFC 8949) that SenML needs: whole numbers, floats, texts, bytes, booleans, null, decimal fractions;
-and the heads of arrays and maps. Pure.
+The part of CBOR (RFC 8949) that devices need, in SenML and in topic configurations: whole numbers, floats, texts,
+bytes, booleans, null, decimal fractions; and the heads of arrays and maps. Pure.
 
 Nothing is nested, and no object is made before its bytes are there: a general decoder makes regular expressions, dates
 and structures with cycles from untrusted bytes. The decoder skips the tags that devices add without need: a time in
@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import struct
 from typing import Final, TypeAlias
-
-from gateways.lwm2m.errors import ContentError
-from gateways.lwm2m.formats.values import textOf
 
 Scalar: TypeAlias = int | float | str | bytes | bool | None
 
@@ -47,6 +44,12 @@ _CONSTANTS: Final[dict[int, bool | None]] = {20: False, 21: True, 22: None, 23: 
 _FLOATS: Final = {2: struct.Struct(">e"), 4: struct.Struct(">f"), 8: struct.Struct(">d")}
 
 
+class CBORError(Exception):
+    """
+    Bytes are not CBOR, or CBOR of another kind than was wanted; the text says what and where.
+    """
+
+
 class CBORReader:
     """
     Reads a payload from its beginning to its end.
@@ -68,7 +71,7 @@ class CBORReader:
 
         @return: how many items or pairs there are; L{None} where a break is to say so.
 
-        @raise ContentError: something else is there.
+        @raise CBORError: something else is there.
         """
         found, argument, _ = self._head()
         if found == TAG and argument == _CBOR:
@@ -88,7 +91,7 @@ class CBORReader:
 
     def scalar(self) -> Scalar:
         """
-        @raise ContentError: there is none.
+        @raise CBORError: there is none.
         """
         major, argument, size = self._head()
         for _ in range(_MOST_TAGS):
@@ -146,7 +149,12 @@ class CBORReader:
             data = b"".join(pieces)
         else:
             data = self._take(length)
-        return textOf(data) if major == TEXT else data
+        if major == BYTES:
+            return data
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise CBORError(f"not UTF-8 at byte {error.start} of a text") from error
 
     def _decimal(self) -> float:
         """
@@ -176,8 +184,8 @@ class CBORReader:
         self._at = end
         return data
 
-    def _wrong(self, text: str) -> ContentError:
-        return ContentError(f"{text} before byte {self._at}")
+    def _wrong(self, text: str) -> CBORError:
+        return CBORError(f"{text} before byte {self._at}")
 
 
 def encodeHead(major: int, argument: int) -> bytes:
