@@ -204,6 +204,8 @@ class Assembler:
 class _Body:
     """
     A response whose later blocks will be asked for.
+
+    @ivar etag: of each of its blocks; empty where they have none.
     """
 
     __slots__ = ("response", "etag")
@@ -264,6 +266,14 @@ class Slicer:
             self._bodies.put(keyOf(request, address), _Body(response, etag), now, len(response.payload))
         return _slice(response, block, etag)
 
+    def leaveOutETag(self, request: CoAPMessage, address: object) -> None:
+        """
+        The first block of a body went out without its ETag, so the others do: a client compares them (RFC 7959 2.4).
+        """
+        body = self._bodies.get(keyOf(request, address))
+        if body is not None:
+            body.etag = b""
+
     def _blockOf(self, request: CoAPMessage) -> Block | None:
         block = blockOf(request.options, BLOCK2)
         if block is None or block.exponent <= LARGEST or not self._streams:
@@ -288,7 +298,7 @@ def _slice(response: CoAPMessage, block: Block, etag: bytes) -> CoAPMessage:
     # Only the first is the notification (RFC 7959 2.6).
     dropped = (ETAG, OBSERVE) if block.number else (ETAG,)
     options = [*without(response.options, *dropped), block.option(BLOCK2)]
-    if isSuccess(response.code) and (block.more or block.number):
+    if etag and isSuccess(response.code) and (block.more or block.number):
         options.append((ETAG, etag))
     if block.number == 0:
         options.append(uintOption(SIZE2, total))

@@ -253,7 +253,10 @@ class CoAPProtocol:
         response = self._bodies.cut(request, incoming.address, response, largest, now)
         if most and len(response.payload) == 16 and not _fits(incoming, response, most):
             # These options can be left out; C{Exchanges.respond} does the rest.
-            response = response.replace(without(response.options, SIZE2, ETAG))
+            response = response.replace(without(response.options, SIZE2))
+            if not _fits(incoming, response, most):
+                self._bodies.leaveOutETag(request, incoming.address)
+                response = response.replace(without(response.options, ETAG))
         self.exchanges.respond(incoming, response, now)
         self._arm()
 

@@ -58,6 +58,12 @@ class Bodies:
             return response
         return self._slicer.cut(request, address, response, largest, now)
 
+    def leaveOutETag(self, request: CoAPMessage, address: Address) -> None:
+        """
+        See L{Slicer.leaveOutETag<gateways.coap.blockwise.Slicer.leaveOutETag>}.
+        """
+        self._slicer.leaveOutETag(request, address)
+
 
 def take(
     gateway: ResourceServer, endpoint: Endpoint, bodies: Bodies, message: CoAPMessage, incoming: Incoming, now: float

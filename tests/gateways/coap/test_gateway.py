@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 
 from gateways.client import GatewayClient
 from gateways.coap.blockwise import Block, blockOf
-from gateways.coap.codes import CONTENT, DELETE, EMPTY, FETCH, GET, POST, PUT, codeText
+from gateways.coap.codes import CONTENT, DELETE, EMPTY, FETCH, GET, IPATCH, POST, PUT, codeText
 from gateways.coap.exchange import Address
 from gateways.coap.gateway import CoAPGateway
 from gateways.coap.message import ACK, CON, NON, RST, CoAPMessage, decode, encode, encodeEmpty
@@ -24,6 +24,7 @@ from gateways.coap.options import (
     BLOCK2,
     CONTENT_FORMAT,
     ECHO,
+    ETAG,
     IF_MATCH,
     IF_NONE_MATCH,
     LOCATION_PATH,
@@ -339,7 +340,10 @@ def test_publishLimit(uri: str) -> None:
         (GET, "/mqtt/a?c=me", [(9, b"")], b"", "4.02"),
         (GET, "/mqtt/a?c=me", [(PROXY_URI, b"coap://x/")], b"", "5.05"),
         (GET, "/mqtt/a?c=me", [(PROXY_SCHEME, b"http")], b"", "5.05"),
-        (GET, "/ps", [], b"", "4.00"),
+        (GET, "/ps", [uintOption(ACCEPT, 50)], b"", "4.06"),
+        (PUT, "/ps", [], b"x", "4.00"),
+        (DELETE, "/ps", [], b"", "4.00"),
+        (IPATCH, "/ps", [], b"", "4.05"),
         (GET, "/ps/none", [], b"", "4.04"),
         (GET, "/ps/a/+", [], b"", "4.00"),
         (DELETE, "/ps/none", [], b"", "4.04"),
@@ -657,6 +661,22 @@ def test_shownByAcknowledging(kit: Kit) -> None:
     assert blockOf(kit.ask(GET, "/ps/big?c=me").options, BLOCK2) == Block(0, True, 6)
     last = kit.ask(GET, "/ps/big?c=me", options=[Block(4, False, 6).option(BLOCK2)])
     assert len(last.payload) == 5000 - 4096
+
+
+@pytest.mark.parametrize("topic", ["a", "abcdefgh", "abcdefghijklmnop"])
+def test_blocksAreAlike(kit: Kit, topic: str) -> None:
+    """
+    RFC 7959 2.4: all blocks of a value have the same ETag or none, however short the requests of an address are that
+    has shown nothing.
+    """
+    kit.local.publish(topic, bytes(100), 1, True)
+    first = kit.ask(GET, f"/ps/{topic}")
+    block = blockOf(first.options, BLOCK2)
+    assert block is not None
+    numbers = range(1, -(-100 // block.size))
+    later = [kit.ask(GET, f"/ps/{topic}", options=[Block(n, False, block.exponent).option(BLOCK2)]) for n in numbers]
+    assert len(first.payload) + sum(len(each.payload) for each in later) == 100
+    assert {valueOf(each.options, ETAG) for each in later} == {valueOf(first.options, ETAG)}
 
 
 def test_shownByEcho(kit: Kit) -> None:
