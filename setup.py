@@ -89,6 +89,8 @@ EXTRA_MODULES = (
             "pubsub",
             "session",
             "request",
+            "publishing",
+            "topics",
             "resources",
             "serving",
             "gateway",

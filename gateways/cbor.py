@@ -65,6 +65,16 @@ class CBORReader:
     def atEnd(self) -> bool:
         return self._at == len(self._data)
 
+    def major(self) -> int:
+        """
+        The major type of what comes next.
+
+        @raise CBORError: nothing does.
+        """
+        if self.atEnd:
+            raise self._wrong("a value was wanted")
+        return self._data[self._at] >> 5
+
     def container(self, major: int) -> int | None:
         """
         The head of an array or a map.

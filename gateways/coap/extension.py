@@ -10,6 +10,7 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from gateways.coap.configuration import TopicConfiguration
 from gateways.coap.gateway import CoAPGateway
 from gateways.coap.multicast import Discovery
 from gateways.coap.protocol import CoAPProtocol
@@ -62,7 +63,8 @@ class CoAPExtension:
         settings = self._settings
         self._broker = broker = context.broker
         self._reactor: Any = context.clock
-        self.gateway = CoAPGateway(broker, settings, PubSubTopics(settings.max_topics))
+        kept = context.table("topics").records(TopicConfiguration)
+        self.gateway = CoAPGateway(broker, settings, PubSubTopics(settings.max_topics, kept))
         self._node = context.node
         try:
             dtls = settings.dtls

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 from gateways.coap.blockwise import diagnostic
 from gateways.coap.codes import BAD_REQUEST
 from gateways.coap.exchange import Address, Ended, Incoming
+from gateways.coap.expiry import Expiry
 from gateways.coap.parameters import Parameters
+from gateways.coap.pubsub import keyOf
 from gateways.coap.query import QueryError, pathOf, queryOf
 from gateways.coap.request import CoAPRequest
 from gateways.coap.resources import serve
@@ -78,6 +80,8 @@ class CoAPGateway:
 
     @ivar clients: those that are in or being let in, by address and client identifier.
     @ivar topics: what C{/ps} knows of its topics.
+    @ivar expiry: removes topics when their time comes.
+    @ivar listings: how many requests list topics at present.
     """
 
     def __init__(self, broker: IBroker, settings: CoAPSettings, topics: PubSubTopics) -> None:
@@ -87,6 +91,11 @@ class CoAPGateway:
         self.parameters = Parameters()
         self.clients: dict[tuple[Address, str], CoAPClient] = {}
         self._byAddress: dict[Address, set[CoAPClient]] = {}
+        self.listings = 0
+        self.expiry = Expiry(self)
+        self.expiry.arm()
+        # Who observes what, by keyOf, in the order in which they came.
+        self._observers: dict[str, dict[CoAPClient, None]] = {}
 
     def serve(self, endpoint: Endpoint, asked: CoAPMessage, message: CoAPMessage, incoming: Incoming) -> None:
         """
@@ -138,6 +147,27 @@ class CoAPGateway:
             if not others:
                 del self._byAddress[client.address]
 
+    def observing(self, client: CoAPClient, topicFilter: str) -> None:
+        """
+        A client observes a topic or a filter from now on.
+        """
+        self._observers.setdefault(keyOf(client.client.info, topicFilter), {})[client] = None
+
+    def observedNoMore(self, client: CoAPClient, topicFilter: str) -> None:
+        """
+        A client has no observation of a topic or a filter any more.
+        """
+        key = keyOf(client.client.info, topicFilter)
+        others = self._observers.get(key)
+        if others is not None and others.pop(client, client) is None and not others:
+            del self._observers[key]
+
+    def observersOf(self, key: str) -> list[CoAPClient]:
+        """
+        The clients that observe a topic itself, and not by a wildcard, from the first to the last.
+        """
+        return list(self._observers.get(key, ()))
+
     def touch(self, address: Address, now: float) -> None:
         """
         Something has come from an address that is no request.
@@ -156,5 +186,6 @@ class CoAPGateway:
         """
         Send everybody away.
         """
+        self.expiry.stop()
         for client in list(self.clients.values()):
             client.end(reason)

@@ -90,7 +90,7 @@ TABLE: Final[dict[int, Definition]] = {
     REQUEST_TAG: Definition("Request-Tag", OPAQUE, 0, 8, True),
 }
 
-# Content formats (RFC 7252 12.3).
+# Content formats (RFC 7252 12.3, RFC 7049 7.4, RFC 8428 12.2).
 TEXT_PLAIN: Final = 0
 LINK_FORMAT: Final = 40
 XML: Final = 41
@@ -98,6 +98,10 @@ OCTET_STREAM: Final = 42
 EXI: Final = 47
 JSON: Final = 50
 CBOR: Final = 60
+SENML_JSON: Final = 110
+SENML_CBOR: Final = 112
+# Of draft-ietf-core-coap-pubsub.
+PUBSUB_CBOR: Final = 606
 
 
 def isCritical(number: int) -> bool:

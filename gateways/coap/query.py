@@ -4,7 +4,7 @@ Reads the URI of a request: the client's identity, and the topic. Pure.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from gateways.coap.message import CoAPMessage
@@ -73,6 +73,16 @@ def queryOf(request: CoAPMessage) -> Query:
         else:
             query.others.append(name)
     return query
+
+
+_OWN: Final = ("c", "u", "p", "qos", "retain")
+
+
+def filtersOf(query: list[str]) -> list[str]:
+    """
+    The items of a query that choose links: all but those that say who asks, and how to publish.
+    """
+    return [item for item in query if item.partition("=")[0] not in _OWN]
 
 
 def qosOf(text: str) -> int:

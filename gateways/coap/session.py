@@ -34,7 +34,7 @@ OVER: Final = 2
 
 _MOST_WAITING: Final = 100
 # How often an observer is asked whether it still wants to be told, where nothing else would ask (RFC 7641 4.5).
-_CHECK_INTERVAL: Final = 60.0
+CHECK_INTERVAL: Final = 60.0
 
 FormatOf = Callable[["Message"], int]
 
@@ -45,17 +45,26 @@ class Observer:
 
     @ivar request: what was asked.
     @ivar topicFilter: what it asked for.
+    @ivar formatOf: says in which content format a message goes out.
+    @ivar emptyFormat: the content format of the answer where there is no message.
+    @ivar check: after how many seconds a notification has to be confirmable.
     """
 
-    __slots__ = ("request", "topicFilter", "formatOf", "_number")
+    __slots__ = ("request", "topicFilter", "formatOf", "emptyFormat", "check", "_number")
 
-    def __init__(self, request: CoAPMessage, topicFilter: str, formatOf: FormatOf) -> None:
-        """
-        @param formatOf: says in which content format a message goes out.
-        """
+    def __init__(
+        self,
+        request: CoAPMessage,
+        topicFilter: str,
+        formatOf: FormatOf,
+        emptyFormat: int = OCTET_STREAM,
+        check: float = CHECK_INTERVAL,
+    ) -> None:
         self.request = request
         self.topicFilter = topicFilter
         self.formatOf = formatOf
+        self.emptyFormat = emptyFormat
+        self.check = check
         self._number = 1
 
     def follow(self, before: Observer) -> None:
@@ -286,6 +295,8 @@ class CoAPClient:
         if code is not None:
             for observation in self._observations.values():
                 self._lastWord(observation, code)
+        for topicFilter in self._subscriptions:
+            self._gateway.observedNoMore(self, topicFilter)
         self._observations.clear()
         self._subscriptions.clear()
         self._byIdentifier.clear()
@@ -332,6 +343,7 @@ class CoAPClient:
         if self.state != OPEN:
             return SESSION_TAKEN_OVER, _nothing
         self._subscriptions[observation.topicFilter] = subscription
+        self._gateway.observing(self, observation.topicFilter)
         self._byIdentifier[subscription.identifier] = subscription
         self._add(token, observation, subscription)
         return SUCCESS, lambda: self.client.sendRetained(subscribing)
@@ -373,6 +385,7 @@ class CoAPClient:
         subscription.observations.pop(token, None)
         if not subscription.observations:
             del self._subscriptions[observation.topicFilter]
+            self._gateway.observedNoMore(self, observation.topicFilter)
             self._byIdentifier.pop(subscription.identifier, None)
             if self.state == OPEN:
                 self.client.unsubscribe(observation.topicFilter)
@@ -405,7 +418,9 @@ class CoAPClient:
         now: float = self._gateway.broker.clock.seconds()
         # Nothing more goes to where nobody may be, until the first is acknowledged.
         confirmable = (
-            qos > 0 or now - self._confirmedAt >= _CHECK_INTERVAL or not self._endpoint.isVerified(self.address)
+            qos > 0
+            or now - self._confirmedAt >= min([observation.check for observation in targets])
+            or not self._endpoint.isVerified(self.address)
         )
         if confirmable:
             self._confirmedAt = now

@@ -68,7 +68,7 @@ class CoAPSettings(DatagramSettings, frozen=True, kw_only=True):
     enable_stats: Annotated[Flag, "Whether figures are kept for every client"] = False
     max_clients: Annotated[Positive, "Most clients at once; requests of others are answered 5.03"] = 102_400
     max_body: Annotated[Size, "Largest payload that is put together from blocks"] = MB
-    max_topics: Annotated[Positive, "Most topics that `/ps` knows a content format and age of"] = 100_000
+    max_topics: Annotated[Positive, "Most topics that `/ps` knows more of than their value"] = 100_000
     block_size: Annotated[
         Positive, "Payload above this goes out in blocks: the largest of 16, 32, ... 1024 bytes that fits"
     ] = 1024
