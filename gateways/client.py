@@ -11,13 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from twisted_mqtt.base.waiting import Maybe, then
-from twisted_mqtt.broker.client import ClientInfo
+from twisted_mqtt.broker.client import ClientInfo, willMessage
 from twisted_mqtt.core.link import Link
-from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import VERSION_5, Connect, Subscribe, SubscriptionRequest, Unsubscribe, Will
 from twisted_mqtt.core.properties import Properties
-from twisted_mqtt.core.reasons import NOT_AUTHORIZED, SUCCESS, TOPIC_NAME_INVALID, UNSPECIFIED_ERROR
-from twisted_mqtt.core.topics import isTopicName
+from twisted_mqtt.core.reasons import NOT_AUTHORIZED, SUCCESS, TOPIC_NAME_INVALID, UNSPECIFIED_ERROR, ProtocolError
+from twisted_mqtt.core.topics import isReserved, isTopicName
 from twisted_mqtt.hooks.packets import PacketContext
 from twisted_mqtt.hooks.verdicts import Verdict
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.broker.admission import Admission
     from twisted_mqtt.broker.listenerprofile import ListenerProfile
     from twisted_mqtt.broker.subscribing import Subscribing
+    from twisted_mqtt.core.message import Message
     from twisted_mqtt.core.session import Session
     from twisted_mqtt.interfaces import IBroker
 
@@ -212,11 +212,19 @@ class GatewayClient:
 
     def acknowledged(self, packetID: int) -> None:
         """
-        The client has a QoS 1 message.
+        The client has a message. One of QoS 2, which its session may have from a time when it spoke MQTT, is done with
+        then, too.
         """
         session = self.info.session
-        if session is not None:
-            session.acknowledged(packetID, self._broker.clock.seconds())
+        if session is None:
+            return
+        now = self._broker.clock.seconds()
+        entry = session.inflight.entries.get(packetID)
+        if entry is not None and entry.qos == 2:
+            session.pubrec(packetID, SUCCESS, now)
+            session.pubcomp(packetID, now)
+        else:
+            session.acknowledged(packetID, now)
 
     def refused(self, packetID: int) -> None:
         """
@@ -271,7 +279,7 @@ class GatewayClient:
         limits = self.info.limits
         if not isTopicName(will.topic) or will.qos > limits.maxQoS:
             return TOPIC_NAME_INVALID
-        if will.topic.startswith("$SYS/") or (will.retain and not limits.retainAvailable):
+        if isReserved(will.topic) or (will.retain and not limits.retainAvailable):
             return NOT_AUTHORIZED
         packet = PacketContext(self.info, "will", will.topic, will.payload, will.qos, will.retain)
         verdict = self._broker.authorize(self.info, "publish", will.topic, packet)
@@ -280,12 +288,11 @@ class GatewayClient:
     def _willAllowed(self, verdict: Verdict, will: Will) -> int:
         if not verdict.allowed:
             return verdict.publishReason
-        info = self.info
-        message = Message(info.mountpoint + will.topic, will.payload, will.qos, will.retain, None, info.clientID)
-        message.username = info.username
-        message.peerHost = info.peerHost
-        message.protocol = info.protocol
-        self._broker.setWill(info, message)
+        try:
+            message = willMessage(self.info, will)
+        except ProtocolError as error:
+            return error.reason
+        self._broker.setWill(self.info, message)
         return SUCCESS
 
     def setExpiry(self, seconds: int) -> None:

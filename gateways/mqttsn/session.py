@@ -48,6 +48,7 @@ from twisted_mqtt.core.reasons import (
     KEEP_ALIVE_TIMEOUT,
     NORMAL_DISCONNECTION,
     SESSION_TAKEN_OVER,
+    ProtocolError,
 )
 from twisted_mqtt.core.topics import isTopicName
 
@@ -198,7 +199,10 @@ class SNClient(Requests):
         """
         See L{gateways.mqttsn.outgoing.Upstream}.
         """
-        self._client.acknowledged(packetID)
+        session = self._client.session
+        entry = None if session is None else session.inflight.entries.get(packetID)
+        if entry is None or entry.qos == 1:
+            self._client.acknowledged(packetID)
 
     def refused(self, packetID: int, now: float) -> None:
         """
@@ -211,15 +215,22 @@ class SNClient(Requests):
         See L{gateways.mqttsn.outgoing.Upstream}.
         """
         session = self._client.session
-        return session is not None and session.pubrec(packetID, 0, now) >= 0
+        try:
+            return session is not None and session.pubrec(packetID, 0, now) >= 0
+        except ProtocolError:
+            return False  # late: another message has its identifier by now
 
     def pubcomp(self, packetID: int, now: float) -> None:
         """
         See L{gateways.mqttsn.outgoing.Upstream}.
         """
         session = self._client.session
-        if session is not None:
+        if session is None:
+            return
+        try:
             session.pubcomp(packetID, now)
+        except ProtocolError:
+            pass  # late: another message has its identifier by now
 
     def setCongested(self, congested: bool, now: float) -> None:
         """

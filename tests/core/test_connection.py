@@ -13,15 +13,28 @@ from twisted_mqtt.core.codec import encode
 from twisted_mqtt.core.connection import Connection
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.outbox import Outbox
-from twisted_mqtt.core.packets import PINGREQ, PUBACK, PUBCOMP, PUBREC, PUBREL, Ack, Ping, Publish
+from twisted_mqtt.core.packets import (
+    PINGREQ,
+    PUBACK,
+    PUBCOMP,
+    PUBREC,
+    PUBREL,
+    SUBACK,
+    Ack,
+    Auth,
+    Ping,
+    Publish,
+    Suback,
+)
 from twisted_mqtt.core.reasons import (
     PACKET_ID_NOT_FOUND,
+    PROTOCOL_ERROR,
     RECEIVE_MAXIMUM_EXCEEDED,
     TOPIC_ALIAS_INVALID,
     TOPIC_NAME_INVALID,
 )
 from twisted_mqtt.core.subscription import Subscription
-from twisted_mqtt.testing.peer import connectPacket, propertiesOf
+from twisted_mqtt.testing.peer import connectPacket, fieldsOf, propertiesOf
 
 
 @pytest.fixture
@@ -160,10 +173,10 @@ def test_quotaBeginsAnewWithEachConnection(core: Core) -> None:
         core.advance(20)
 
 
-def test_noRoomMeansNotPublished(core: Core) -> None:
+def test_belowVersion5AllAreAnswered(core: Core) -> None:
     """
-    A QoS 2 message for which there is no room is neither acknowledged nor published, below MQTT 5 too, whichever way
-    it takes: the client will send it again, and it must not arrive twice.
+    A client of 3.1.1 can't know how many QoS 2 messages it may have on their way: each is published once and answered,
+    whichever way it takes ([MQTT-4.3.3-2] of 3.1.1).
     """
     for left in (False, True):
         core.switches.publish = left
@@ -171,14 +184,78 @@ def test_noRoomMeansNotPublished(core: Core) -> None:
         client = Client(core, limits=limitsWith(maxAwaitingRel=1), version=4).connect()
         connection = client.connection
         assert connection is not None
-        for packet in client.send(Publish("a", b"0", 2, packetID=1), Publish("a", b"1", 2, packetID=2)):
+        for packet in client.send(*(Publish("a", b"%d" % each, 2, packetID=each) for each in (1, 2, 3, 2))):
             assert isinstance(packet, Publish)
             if connection.begin(packet, core.now):
                 core.router.route(connection.makeMessage(packet, core.now))
                 connection.acknowledge(packet, 0, core.now)
-        assert [(each.type, each.packetID) for each in client.received()] == [(PUBREC, 1)]
-        assert receiver.payloads() == [b"0"]
+        assert [(each.type, each.packetID) for each in client.received()] == [(PUBREC, each) for each in (1, 2, 3, 2)]
+        assert receiver.payloads() == [b"1", b"2", b"3"]
+        client.ack(PUBREL, 3, 1, 2)
+        assert [(each.type, each.packetID) for each in client.received()] == [(PUBCOMP, each) for each in (3, 1, 2)]
+        assert connection.error is None and not client.session.unreleased
         core.router.tree.remove("#", receiver.session)
+
+
+def test_belowVersion5OverdueAreForgotten(core: Core) -> None:
+    """
+    Identifiers over C{max_awaiting_rel} whose PUBREL is overdue are not kept, so that memory does not grow without an
+    end.
+    """
+    client = Client(core, limits=limitsWith(maxAwaitingRel=2, awaitRelTimeout=10), version=4).connect()
+    for packetID in range(1, 6):
+        client.send(Publish("a", b"", 2, packetID=packetID))
+    core.advance(11)
+    client.send(Publish("a", b"", 2, packetID=6))
+    assert [client.session.isRepeated(packetID) for packetID in (1, 5, 6)] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("qos", "answer"), [(1, PUBREC), (1, PUBCOMP), (2, PUBACK), (2, PUBCOMP)], ids=["rec1", "comp1", "ack2", "comp2"]
+)
+def test_answerOfTheWrongKind(core: Core, qos: int, answer: int) -> None:
+    """
+    An acknowledgement that the message in flight can't have is a protocol error, and the message stays in flight.
+    """
+    client = subscribed(core)
+    core.publish("a", b"", qos)
+    (found,) = client.publishes()
+    client.ack(answer, found.packetID)
+    assert client.connection is not None and client.connection.error is not None
+    assert client.connection.error.reason == PROTOCOL_ERROR
+    assert len(client.session.inflight) == 1
+
+
+def test_lateAnswersAreNoErrors(core: Core) -> None:
+    """
+    An answer to what is not in flight any more, or a second PUBREC, is none: a client may send it twice.
+    """
+    client = subscribed(core)
+    core.publish("a", b"", 2)
+    (found,) = client.publishes()
+    for kind in (PUBREC, PUBREC, PUBCOMP, PUBCOMP, PUBACK, PUBREC):
+        client.ack(kind, found.packetID)
+    assert client.connection is not None and client.connection.error is None
+
+
+def test_whatFitsNoPacket(core: Core) -> None:
+    """
+    An answer with something for which MQTT has no form is sent without its reason string and user properties; if that
+    does not help, whoever sends it learns that it was not sent.
+    """
+    client = Client(core).connect()
+    connection = client.connection
+    assert connection is not None
+    for extra in (propertiesOf(reasonString="x" * 65536), propertiesOf(userProperties=[("\ud800", "")])):
+        assert connection.sendPacket(Suback(SUBACK, 1, [0], extra))
+        assert connection.replyPacket(Suback(SUBACK, 2, [0], extra))
+    assert [fieldsOf(packet)["properties"] for packet in client.received()] == [None] * 4
+    assert not connection.sendPacket(Auth(0x18, propertiesOf(authMethod="x" * 65536)))
+    connection.maxOut = 10
+    assert not connection.sendPacket(Suback(SUBACK, 1, [0] * 10))
+    core.router.progress.sequence += 1
+    assert not connection.replyPacket(Suback(SUBACK, 1, [0] * 10))
+    assert client.received() == []
 
 
 def test_repetitionIsAnsweredAndNotCounted(core: Core) -> None:

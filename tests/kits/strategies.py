@@ -122,9 +122,10 @@ def wills(draw: st.DrawFn, version: int) -> Will:
     """
     The will of a CONNECT.
     """
-    return Will(
-        draw(topicNames), draw(payloads), draw(st.integers(0, 2)), draw(st.booleans()), draw(_maybe(version, IN_WILL))
-    )
+    found = draw(_maybe(version, IN_WILL))
+    if found is not None and found.responseTopic is not None:
+        found.responseTopic = draw(topicNames)
+    return Will(draw(topicNames), draw(payloads), draw(st.integers(0, 2)), draw(st.booleans()), found)
 
 
 @st.composite

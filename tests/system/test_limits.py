@@ -193,3 +193,19 @@ def test_flapping(limited: Limited, name: str) -> None:
     assert untilClosed(opened(broker, connect(name))) == b"\x20\x02\x00\x05"
     assert untilClosed(opened(broker, connect5(name)))[:4] == b"\x20\x03\x00\x8a"
     assert serves(broker, f"{name}o")
+
+
+def test_windowOfAnOldClient(limited: Limited, name: str) -> None:
+    """
+    A client of 3.1.1 has never heard of a receive maximum: whatever its window, each QoS 2 message gets its PUBREC,
+    and its PUBCOMP in the end.
+    """
+    broker = limited()
+    with closing(accepted(broker, name)) as link:
+        identifiers = [number.to_bytes(2, "big") for number in range(1, 2001)]
+        link.sendall(b"".join(frame(0x34, counted(b"q") + each + b"x") for each in identifiers))
+        assert read(link, 4 * 2000) == b"".join(b"\x50\x02" + each for each in identifiers)
+        link.sendall(b"".join(b"\x62\x02" + each for each in identifiers))
+        assert read(link, 4 * 2000) == b"".join(b"\x70\x02" + each for each in identifiers)
+        link.sendall(PING)
+        assert read(link, 2) == PONG

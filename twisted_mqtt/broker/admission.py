@@ -12,15 +12,15 @@ from twisted.logger import Logger
 
 from twisted_mqtt.base.waiting import Maybe, then
 from twisted_mqtt.broker.authentication import checkResult, exchangeStep
-from twisted_mqtt.broker.client import ClientInfo
-from twisted_mqtt.core.connection import mounted
-from twisted_mqtt.core.message import Message
-from twisted_mqtt.core.packets import VERSION_3_1, VERSION_5
+from twisted_mqtt.broker.client import ClientInfo, willMessage
+from twisted_mqtt.core.codec import encode
+from twisted_mqtt.core.packets import VERSION_3_1, VERSION_5, Connack
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.reasons import (
     BANNED,
     CLIENT_ID_NOT_VALID,
     NOT_AUTHORIZED,
+    PACKET_TOO_LARGE,
     QOS_NOT_SUPPORTED,
     QUOTA_EXCEEDED,
     RETAIN_NOT_SUPPORTED,
@@ -31,7 +31,8 @@ from twisted_mqtt.core.reasons import (
     ProtocolError,
 )
 from twisted_mqtt.core.session import NEVER
-from twisted_mqtt.core.topics import isReserved
+from twisted_mqtt.core.templates import UnfitName, filled, isPlainLevel
+from twisted_mqtt.core.topics import RESERVED, isReserved, isTooLong
 from twisted_mqtt.hooks.packets import PacketContext, during
 from twisted_mqtt.hooks.verdicts import AuthResult, Challenge, Verdict
 
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
 _log = Logger()
 
 _LARGEST_WINDOW = 65535
+_AUTH_ERRORS = frozenset((0x86, 0x87, 0x8A, 0x8C))
+# A client that takes packets of so many bytes has room for CONNACK, unless hooks make it very large.
+_ROOMY = 65536
 
 
 class AdmissionControl:
@@ -147,6 +151,8 @@ class Admission:
             return self._refuse(reason)
         properties = request.properties
         if properties is not None:
+            if properties.maximumPacketSize is not None:  # [MQTT-3.1.2-24]
+                self.connection.maxOut = properties.maximumPacketSize
             client.authMethod = properties.authMethod
             client.authData = properties.authData
         point = self._control.hooks.clientConnect
@@ -302,7 +308,7 @@ class Admission:
             try:
                 client.mountpoint = expanded(mountpoint, client)
             except ProtocolError as error:
-                return self._refuse(error.reason)
+                return self._refuse(error.reason, error.text)
         if self.request.will is None:
             return self._open()
         return self._takeWill()
@@ -334,15 +340,9 @@ class Admission:
                 client.willDelay = properties.willDelay or 0
                 properties.willDelay = None
             try:
-                topic = mounted(client.mountpoint, will.topic)
+                client.will = willMessage(client, will)
             except ProtocolError as error:
-                return self._refuse(error.reason)
-            message = Message(topic, will.payload, will.qos, will.retain, properties, client.clientID)
-            message.topicTree = client.topicTree
-            message.username = client.username
-            message.peerHost = client.peerHost
-            message.protocol = client.protocol
-            client.will = message
+                return self._refuse(error.reason, error.text)
         return self._open()
 
     def _open(self) -> Maybe[Admission]:
@@ -384,6 +384,9 @@ class Admission:
         progress = control.router.progress
         if progress.broken and client.expiryInterval and control.store.durable:
             return self._refuse(QUOTA_EXCEEDED)  # its session could not be kept
+        if self.request.version == VERSION_5 and not self._announce():
+            self.properties = Properties()
+            return self._refuse(PACKET_TOO_LARGE)
         self.before = progress.sequence
         window = client.limits.maxInflight or _LARGEST_WINDOW
         properties = client.properties
@@ -415,23 +418,35 @@ class Admission:
 
     def _prepare(self) -> None:
         """
-        Say in CONNACK and to the connection what this client has to go by.
+        Say to the connection what this client has to go by.
         """
         client, connection, limits = self.client, self.connection, self.client.limits
-        properties = client.properties
         session = client.session
         if session is None:
             return
-        receiveMaximum = limits.maxAwaitingRel
-        connection.accept(session, client.clientID, receiveMaximum)
+        connection.accept(session, client.clientID, limits.maxAwaitingRel)
         connection.username = client.username
         connection.peerHost = client.peerHost
         self._control.permissions.arrange(client)
-        if self.request.version < VERSION_5:
+        properties = client.properties
+        if self.request.version < VERSION_5 or properties is None:
             return
+        if properties.topicAliasMaximum and limits.maxTopicAlias:
+            connection.useAliases(min(properties.topicAliasMaximum, limits.maxTopicAlias))
+        if properties.requestProblem == 0:
+            connection.problemInformation = False
+
+    def _announce(self) -> bool:
+        """
+        Say in CONNACK what this client has to go by.
+
+        @return: whether the client has room for it.
+        """
+        client, limits = self.client, self.client.limits
+        properties = client.properties
         mine = self.properties
-        if receiveMaximum:
-            mine.receiveMaximum = receiveMaximum
+        if limits.maxAwaitingRel:
+            mine.receiveMaximum = limits.maxAwaitingRel
         if limits.maxQoS < 2:  # [MQTT-3.2.2-9]
             mine.maximumQoS = limits.maxQoS
         if not limits.retainAvailable:
@@ -449,22 +464,38 @@ class Admission:
         if client.sessionExpiry >= 0:
             mine.sessionExpiry = client.sessionExpiry  # 3.2.2.3.2: another than the client has asked for
         if properties is None:
-            return
-        if properties.maximumPacketSize is not None:
-            connection.maxOut = properties.maximumPacketSize
-        if properties.topicAliasMaximum and limits.maxTopicAlias:
-            connection.useAliases(min(properties.topicAliasMaximum, limits.maxTopicAlias))
-        if properties.requestProblem == 0:
-            connection.problemInformation = False
-        if properties.requestResponse == 1:  # [MQTT-3.1.2-28]
-            mine.responseInformation = f"response/{client.clientID}/"
+            return True
+        if properties.requestResponse == 1 and isPlainLevel(client.clientID):  # [MQTT-3.1.2-28]
+            information = f"response/{client.clientID}/"
+            if not isTooLong(information):
+                mine.responseInformation = information
+        return self._hasRoom(properties)
+
+    def _hasRoom(self, properties: Properties) -> bool:
+        """
+        Whether a client has room for CONNACK, without what can be left out of it.
+        """
+        most = properties.maximumPacketSize
+        if most is None:
+            return True
+        self.connection.maxOut = most
+        if most >= _ROOMY:
+            return True
+        needed = self.properties.copy()
+        needed.reasonString = needed.userProperties = None
+        try:
+            return len(encode(Connack(False, SUCCESS, needed), VERSION_5)) <= most
+        except (OverflowError, ValueError):
+            return False
 
     def _done(self, properties: Properties) -> Admission:
         self.properties = properties
         return self
 
-    def _refuse(self, reason: int) -> Maybe[Admission]:
+    def _refuse(self, reason: int, text: str = "") -> Maybe[Admission]:
         self.reason = reason
+        if text:
+            self.properties.reasonString = text
         client = self.client
         client.password = None
         client.authData = None
@@ -482,35 +513,17 @@ class Admission:
             setattr(self.properties, name, value)
 
 
-_AUTH_ERRORS = frozenset((0x86, 0x87, 0x8A, 0x8C))
-
-# What in a name would make more, or something else, of the level of a topic that it stands in.
-_SHAPING = "/+#\0"
-
-
 def expanded(template: str, client: ClientInfo) -> str:
     """
-    A topic template with C{%c}, C{%u} and C{%a} filled in (spec/config.md 1.2), each once: a name that looks like one
-    of these stays as it is.
+    A mount point with C{%c}, C{%u} and C{%a} filled in (spec/config.md 1.2).
 
-    @raise ProtocolError: (not authorised) where a value would change the shape of the topic.
+    @raise ProtocolError: (not authorised) where a name of the client would change its shape, or where what is below it
+        could be the broker's own.
     """
-    if "%" not in template:
-        return template
-    parts = template.split("%")
-    filled = parts[0]
-    for part in parts[1:]:
-        mark = part[:1]
-        if mark == "c":
-            value = client.clientID
-        elif mark == "u":
-            value = client.username or ""
-        elif mark == "a":
-            value = client.peerHost or ""
-        else:
-            filled += "%" + part
-            continue
-        if any(character in _SHAPING for character in value) or (not filled and value.startswith("$")):
-            raise ProtocolError(NOT_AUTHORIZED, "a name with / + # or a leading $ can't be part of a mount point")
-        filled += value + part[1:]
-    return filled
+    try:
+        mountpoint = filled(template, {"c": client.clientID, "u": client.username or "", "a": client.peerHost or ""})
+    except UnfitName as error:
+        raise ProtocolError(NOT_AUTHORIZED, f"no mount point: {error}") from None
+    if mountpoint and (isReserved(mountpoint) or RESERVED.startswith(mountpoint)):
+        raise ProtocolError(NOT_AUTHORIZED, f"no mount point: what is below {mountpoint} may be the broker's own")
+    return mountpoint

@@ -10,9 +10,10 @@ from zope.interface import classImplements
 
 from twisted_mqtt.base.ratelimits import TokenBucket, bucketOf
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
-from twisted_mqtt.core.connection import Connection
+from twisted_mqtt.core.connection import Connection, mounted
 from twisted_mqtt.core.limits import Limits
 from twisted_mqtt.core.message import Message
+from twisted_mqtt.core.packets import Will
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.session import Session
 from twisted_mqtt.core.topics import scoped
@@ -264,6 +265,21 @@ class ClientInfo:
 
     def __repr__(self) -> str:
         return f"<ClientInfo {self.clientID!r} {self.protocol} from {self.peerHost}:{self.peerPort}>"
+
+
+def willMessage(client: ClientInfo, will: Will) -> Message:
+    """
+    The message that a client wants to leave, below its mount point.
+
+    @raise ProtocolError: (topic name invalid) its topic is too long there.
+    """
+    topic = mounted(client.mountpoint, will.topic)
+    message = Message(topic, will.payload, will.qos, will.retain, will.properties, client.clientID)
+    message.topicTree = client.topicTree
+    message.username = client.username
+    message.peerHost = client.peerHost
+    message.protocol = client.protocol
+    return message
 
 
 # Here, and not in a module of its own: the type checker has to see it before those who hand a ClientInfo on as an

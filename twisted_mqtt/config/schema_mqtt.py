@@ -32,7 +32,7 @@ class MQTT(Struct, frozen=True, kw_only=True):
     """
 
     max_packet_size: Annotated[Size, "Largest packet taken from a client"] = MB
-    max_clientid_len: Annotated[int, whole(1, 65535), "Longest client identifier, in bytes"] = 65535
+    max_clientid_len: Annotated[int, whole(1, 65535), "Longest client identifier, in bytes"] = 1024
     max_topic_levels: Annotated[Whole, "Most levels in a topic or topic filter; 0 for no limit"] = 0
     max_qos_allowed: Annotated[QoS, "Highest quality of service for publishing"] = 2
     max_topic_alias: Annotated[int, whole(0, 65535), "Topic aliases a client may use in each direction; 0 for none"] = 0
@@ -82,7 +82,7 @@ class Zone(Struct, frozen=True, kw_only=True):
         Limits | None, "Queued messages or waiting bytes at which a connection is closed at once"
     ] = None
     max_packet_size: Annotated[Size, "As `mqtt.max_packet_size`"] = MB
-    max_clientid_len: Annotated[int, whole(1, 65535), "As `mqtt.max_clientid_len`"] = 65535
+    max_clientid_len: Annotated[int, whole(1, 65535), "As `mqtt.max_clientid_len`"] = 1024
     max_topic_levels: Annotated[Whole, "As `mqtt.max_topic_levels`"] = 0
     max_qos_allowed: Annotated[QoS, "As `mqtt.max_qos_allowed`"] = 2
     max_topic_alias: Annotated[int, whole(0, 65535), "As `mqtt.max_topic_alias`"] = 0
@@ -108,9 +108,14 @@ class Zone(Struct, frozen=True, kw_only=True):
         "again when they come back, and only then",
     ] = 30.0
     max_awaiting_rel: Annotated[
-        int, whole(0, 65535), "Messages of QoS 2 from a client waiting for their PUBREL; 0 for no limit"
+        int,
+        whole(0, 65535),
+        "Messages of QoS 2 from a client waiting for their PUBREL: the receive maximum of clients of MQTT 5; older "
+        "ones may have more, up to the number of packet identifiers; 0 for no limit",
     ] = 100
-    await_rel_timeout: Annotated[Duration, "Time after which such a message is dropped"] = 300.0
+    await_rel_timeout: Annotated[
+        Duration, "Time after which a client with more than `max_awaiting_rel` is not expected to release a message"
+    ] = 300.0
     session_expiry_interval: Annotated[Duration, "How long the session of an MQTT 3 client outlives its connection"] = (
         7200.0
     )

@@ -66,7 +66,7 @@ from twisted_mqtt.core.reasons import (
     UNSUPPORTED_PROTOCOL_VERSION,
     ProtocolError,
 )
-from twisted_mqtt.core.topics import isTopicName
+from twisted_mqtt.core.topics import checkResponseTopic, isTopicName
 
 LARGEST: Final = 268435455
 _PROTOCOLS: Final[dict[str, tuple[int, ...]]] = {"MQIsdp": (3,), "MQTT": (4, 5)}
@@ -76,6 +76,8 @@ _RELEASED: Final = frozenset((0x00, 0x92))
 # Topic names met lately and found valid, by their bytes: a look-up instead of decoding and checking each time.
 _names: Final[dict[bytes, str]] = {}
 _NAMES_KEPT: Final = 8192
+_PADDED: Final = "a remaining length is not in its shortest form"
+_RESERVED: Final = "reserved flags are set"
 
 
 def topicNameOf(encoded: bytes) -> str:
@@ -111,7 +113,7 @@ class Decoder:
     @ivar count: packets decoded so far.
     """
 
-    __slots__ = ("version", "spoken", "maxPacketSize", "error", "packets", "count", "_partial", "_needed")
+    __slots__ = ("version", "spoken", "maxPacketSize", "error", "packets", "count", "_partial", "_needed", "_padded")
 
     def __init__(self, maxPacketSize: int = LARGEST, version: int = 0) -> None:
         self.version: int = version
@@ -122,6 +124,8 @@ class Decoder:
         self.count: int = 0
         self._partial: bytearray | None = None
         self._needed: int = 0
+        # Whether the remaining length of CONNECT was not in its shortest form.
+        self._padded: bool = False
 
     def feed(self, data: bytes) -> list[Packet]:
         """
@@ -209,8 +213,12 @@ class Decoder:
                     shift += 7
                     if shift > 21:
                         raise ProtocolError(MALFORMED_PACKET, "the remaining length has more than four bytes")
-                if byte == 0:  # [MQTT-1.5.5-1]
-                    raise ProtocolError(MALFORMED_PACKET, "the remaining length is not in its shortest form")
+                if byte == 0:
+                    stop = body + length
+                    if self._isPadded(first) and stop <= end and stop - pos <= self.maxPacketSize:
+                        self._decode(frame(first, data[body:stop]))
+                        pos = stop
+                        continue
             stop = body + length
             if stop - pos > self.maxPacketSize:
                 self._checkFirst(first)
@@ -227,8 +235,9 @@ class Decoder:
                 # [MQTT-2.1.3-1]
                 if first & 0x0F != (2 if kind == PUBREL else 0):
                     self._checkFirst(first)
-                if length == 2:
-                    self.gotAck(kind, data[body] << 8 | data[body + 1], 0, None)
+                packetID = data[body] << 8 | data[body + 1] if length == 2 else 0
+                if packetID:
+                    self.gotAck(kind, packetID, 0, None)
                 else:
                     self._ack(kind, data, body, stop)
             else:
@@ -236,6 +245,22 @@ class Decoder:
             pos = stop
         self._needed = 2
         return pos
+
+    def _isPadded(self, first: int) -> bool:
+        """
+        A remaining length is not in its shortest form, which is legal below version 5.
+
+        @return: whether its packet is to be decoded as if it were in its shortest form: others may get the very bytes.
+
+        @raise ProtocolError: the version is 5 ([MQTT-1.5.5-1]).
+        """
+        if self.version == 0:
+            self._padded = True  # CONNECT says which version it is
+            return False
+        if self.version == 5:
+            raise ProtocolError(MALFORMED_PACKET, _PADDED)
+        self._checkFirst(first)
+        return True
 
     def _checkFirst(self, first: int) -> None:
         # A head that can't become a packet is refused before its body has come.
@@ -248,11 +273,12 @@ class Decoder:
             if first & 6 == 6:  # [MQTT-3.3.1-4]
                 raise ProtocolError(MALFORMED_PACKET, "a PUBLISH has QoS 3")
         elif kind in (PUBREL, SUBSCRIBE, UNSUBSCRIBE):
-            # 3.1 lets these be sent again with DUP
-            if first & (0x07 if self.version == 3 else 0x0F) != 2:  # [MQTT-2.1.3-1]
-                raise ProtocolError(MALFORMED_PACKET, "reserved flags are set")
-        elif first & 0x0F:
-            raise ProtocolError(MALFORMED_PACKET, "reserved flags are set")
+            # 3.1 lets these be sent again with DUP, and does not use RETAIN
+            if first & (0x06 if self.version == 3 else 0x0F) != 2:  # [MQTT-2.1.3-1]
+                raise ProtocolError(MALFORMED_PACKET, _RESERVED)
+        elif first & 0x0F and self.version > 3:
+            # 3.1 does not use them; CONNECT says first which version it is
+            raise ProtocolError(MALFORMED_PACKET, _RESERVED)
 
     def _publish(self, data: bytes, pos: int, first: int, body: int, stop: int) -> None:
         if body + 2 > stop:
@@ -279,7 +305,7 @@ class Decoder:
             packetID = data[topicEnd] << 8 | data[topicEnd + 1]
             if packetID == 0:  # [MQTT-2.2.1-2]
                 raise ProtocolError(MALFORMED_PACKET, "a PUBLISH has packet identifier 0")
-        elif first & 8:  # [MQTT-3.3.1-2]
+        elif first & 8 and self.version > 3:  # [MQTT-3.3.1-2]
             raise ProtocolError(MALFORMED_PACKET, "a PUBLISH of QoS 0 has DUP set")
         properties: Properties | None = None
         version5 = self.version == 5
@@ -306,8 +332,9 @@ class Decoder:
         self.gotPublish(topic, payload, first, packetID, properties, None, None, None)
 
     def _ack(self, kind: int, data: bytes, body: int, stop: int) -> None:
-        if stop - body < 2 or self.version < 5:
+        if stop - body < 2 or (self.version < 5 and stop - body > 2):
             raise ProtocolError(MALFORMED_PACKET, "an acknowledgement has a wrong length")
+        packetID = self._identified(data, body, stop)
         reason = data[body + 2]
         properties: Properties | None = None
         if stop - body > 3:
@@ -316,13 +343,13 @@ class Decoder:
                 raise ProtocolError(MALFORMED_PACKET, "an acknowledgement is longer than its fields")
         if reason not in (_RELEASED if kind >= PUBREL else _RECEIVED):
             raise ProtocolError(MALFORMED_PACKET, "a reason code that this acknowledgement can't have")
-        self.gotAck(kind, data[body] << 8 | data[body + 1], reason, properties)
+        self.gotAck(kind, packetID, reason, properties)
 
     def _other(self, first: int, data: bytes, body: int, stop: int) -> None:
         self._checkFirst(first)
         kind = first >> 4
         if kind == CONNECT:
-            self.packets.append(self._connect(data, body, stop))
+            self.packets.append(self._connect(first, data, body, stop))
         elif kind == PINGREQ or kind == PINGRESP:
             if body != stop:
                 raise ProtocolError(MALFORMED_PACKET, "a ping has a body")
@@ -368,7 +395,7 @@ class Decoder:
         else:
             self.packets.append(Auth(reason, properties))
 
-    def _connect(self, data: bytes, pos: int, stop: int) -> Connect:
+    def _connect(self, first: int, data: bytes, pos: int, stop: int) -> Connect:
         if self.version:  # [MQTT-3.1.0-2]
             raise ProtocolError(PROTOCOL_ERROR, "a second CONNECT")
         protoName, pos = readText(data, pos, stop)
@@ -386,6 +413,13 @@ class Decoder:
         flags = data[pos + 1]
         keepAlive = data[pos + 2] << 8 | data[pos + 3]
         pos += 4
+        if version == 5 and self._padded:  # [MQTT-1.5.5-1]
+            raise ProtocolError(MALFORMED_PACKET, _PADDED)
+        if version == 3:
+            # 3.1 wants what it does not use to be disregarded (3.1 of it).
+            flags &= 0xFE if flags & 4 else 0xC2
+        elif first & 0x0F:  # [MQTT-2.1.3-1]
+            raise ProtocolError(MALFORMED_PACKET, _RESERVED)
         if flags & 1:  # [MQTT-3.1.2-3]
             raise ProtocolError(MALFORMED_PACKET, "the reserved flag of CONNECT is set")
         willQoS = flags >> 3 & 3
@@ -406,13 +440,16 @@ class Decoder:
             topic, pos = readText(data, pos, stop)
             if not isTopicName(topic):
                 raise ProtocolError(TOPIC_NAME_INVALID, "the topic of a will is empty or holds a wildcard")
+            if willProperties is not None and willProperties.responseTopic is not None:
+                checkResponseTopic(willProperties.responseTopic)
             payload, pos = readBinary(data, pos, stop)
             will = Will(topic, payload, willQoS, flags & 0x20 != 0, willProperties)
         username: str | None = None
         password: bytes | None = None
-        if flags & 0x80:
+        # In 3.1 the length of the packet counts for more than these flags (3.1 of it).
+        if flags & 0x80 and (version > 3 or pos < stop):
             username, pos = readText(data, pos, stop)
-        if flags & 0x40:
+        if flags & 0x40 and (version > 3 or pos < stop):
             password, pos = readBinary(data, pos, stop)
         if pos != stop:
             raise ProtocolError(MALFORMED_PACKET, "a CONNECT is longer than its fields")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from twisted_mqtt.core.codec import encodeAck
 from twisted_mqtt.core.limits import Limits
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import (
@@ -42,7 +41,7 @@ from twisted_mqtt.core.sender import Sender, Writer
 from twisted_mqtt.core.session import Session
 from twisted_mqtt.core.strict import checkPacket, checkProperties, checkText
 from twisted_mqtt.core.topicrules import PublishRules
-from twisted_mqtt.core.topics import MAX_LENGTH, checkResponseTopic
+from twisted_mqtt.core.topics import checkResponseTopic, isTooLong
 
 if TYPE_CHECKING:
     from twisted_mqtt.core.outbox import Outbox
@@ -233,8 +232,8 @@ class Connection(Sender):
                 message.head4 = head
                 message.tail4 = tail
         before = router.progress.sequence
-        if qos == 2 and not self._remember(session, packetID, now):
-            return
+        if qos == 2:
+            self._remember(session, packetID, now)
         self.receivedMessages += 1
         counters.messages_received += 1
         counters.messages_publish += 1
@@ -411,8 +410,7 @@ class Connection(Sender):
 
     def begin(self, packet: Publish, now: float) -> bool:
         """
-        Whether a PUBLISH that the shell has is to be published: not if it is a repetition, which is answered here, nor
-        if it could not be remembered, so that it would be published again when the client repeats it.
+        Whether a PUBLISH that the shell has is to be published: not if it is a repetition, which is answered here.
 
         @raise ProtocolError: the client has sent more than it may.
         """
@@ -423,9 +421,9 @@ class Connection(Sender):
             self._unacked -= 1
             self.reply(PUBREC, packet.packetID, 0)
             return False
-        if not session.hasRoom(now):
+        if self.version5 and not session.hasRoom(now):
             self._unacked -= 1
-            return self._noRoom()
+            self._refuseTooMany()
         return True
 
     def acknowledge(
@@ -445,35 +443,44 @@ class Connection(Sender):
         session = self.session
         if session is None or self.closed:
             return
-        if qos == 2 and reason < 0x80 and not self._remember(session, packet.packetID, now):
-            return
+        if qos == 2 and reason < 0x80:
+            self._remember(session, packet.packetID, now)
+        packetType = PUBREC if qos == 2 else PUBACK
         if properties is not None and self.version5:
-            self._replyWith(encodeAck(PUBREC if qos == 2 else PUBACK, packet.packetID, reason, properties), before)
-        else:
-            self.reply(PUBREC if qos == 2 else PUBACK, packet.packetID, reason, before)
+            wire = self._fitting(Ack(packetType, packet.packetID, reason, properties))
+            if wire is not None:
+                self._replyWith(wire, before)
+                return
+        self.reply(packetType, packet.packetID, reason, before)
 
     # Inside
 
-    def _remember(self, session: Session, packetID: int, now: float) -> bool:
+    def _remember(self, session: Session, packetID: int, now: float) -> None:
         """
-        Take note of a QoS 2 message; where there is no room for it, it is refused here.
+        Take note of a QoS 2 message.
+
+        Below version 5 a client knows no receive maximum, and each of its messages gets its answer ([MQTT-4.3.3-2] of
+        3.1.1): the bound is the number of packet identifiers.
+
+        @raise ProtocolError: (receive maximum exceeded) there is no room for it.
         """
-        if self.receiveMaximum and self.version5 and self._unacked + self._unreleased >= self.receiveMaximum:
+        if not self.version5:
+            session.receiveAny(packetID, now)
+            return
+        if self.receiveMaximum and self._unacked + self._unreleased >= self.receiveMaximum:
             raise ProtocolError(RECEIVE_MAXIMUM_EXCEEDED, _TOO_MANY)
         if not session.receive(packetID, now):
-            return self._noRoom()
+            self._refuseTooMany()
         self._unreleased += 1
-        return True
 
-    def _noRoom(self) -> bool:
+    def _refuseTooMany(self) -> None:
         """
-        Refuse a QoS 2 message for which there is no room. Below 5 there is no way to say so: unacknowledged, the client
-        will send it again.
+        Refuse a QoS 2 message for which there is no room.
+
+        @raise ProtocolError: always.
         """
         self.router.counters.packets_publish_dropped += 1
-        if self.version5:
-            raise ProtocolError(RECEIVE_MAXIMUM_EXCEEDED, "too many QoS 2 messages await their PUBREL")
-        return False
+        raise ProtocolError(RECEIVE_MAXIMUM_EXCEEDED, "too many QoS 2 messages await their PUBREL")
 
 
 def mounted(mountpoint: str, topic: str) -> str:
@@ -483,7 +490,7 @@ def mounted(mountpoint: str, topic: str) -> str:
     @raise ProtocolError: there is no room for it in a packet.
     """
     whole = mountpoint + topic
-    if len(whole) > MAX_LENGTH // 4 and len(whole.encode("utf-8")) > MAX_LENGTH:
+    if isTooLong(whole):
         raise ProtocolError(TOPIC_NAME_INVALID, "a topic is too long")
     return whole
 

@@ -236,7 +236,7 @@ def readVarint(data: bytes, pos: int, stop: int) -> tuple[int, int]:
 
 def encodeVarint(value: int) -> bytes:
     """
-    The variable byte integer for C{value}.
+    The variable byte integer for C{value}; what needs more than four bytes is a L{ValueError}.
     """
     if value < 0x80:
         return bytes((value,))
@@ -244,6 +244,8 @@ def encodeVarint(value: int) -> bytes:
         return bytes((value & 0x7F | 0x80, value >> 7))
     if value < 0x200000:
         return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
+    if value >= 0x10000000:
+        raise ValueError("a variable byte integer of MQTT has at most four bytes")
     return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14 & 0x7F | 0x80, value >> 21))
 
 

@@ -131,20 +131,17 @@ class Sender(Decoder):
         self.sentPackets += 1
         self.router.counters.packets_sent += 1
 
-    def sendPacket(self, packet: Packet) -> None:
+    def sendPacket(self, packet: Packet) -> bool:
         """
-        Encode and send. A reason string and user properties are left out where the client does not want them
-        ([MQTT-3.1.2-29]) or where the packet would be too large with them; what is too large even so is not sent.
+        Encode and send. A reason string and user properties are left out where the packet would be too large with them.
+
+        @return: whether it was sent: not where it is too large for the client, or for the protocol, even so.
         """
-        wire = encode(packet, self.version or self.spoken)
-        if len(wire) > self.maxOut:
-            properties: Properties | None = getattr(packet, "properties", None)
-            if properties is not None:
-                properties.reasonString = None
-                properties.userProperties = None
-                wire = encode(packet, self.version or self.spoken)
-        if len(wire) <= self.maxOut:
-            self.send(wire)
+        wire = self._fitting(packet)
+        if wire is None:
+            return False
+        self.send(wire)
+        return True
 
     def reply(self, packetType: int, packetID: int, reason: int, before: int = -1) -> None:
         """
@@ -159,17 +156,23 @@ class Sender(Decoder):
         else:
             self._replyWith(encodeAck(packetType, packetID, reason if self.version5 else 0))
 
-    def replyPacket(self, packet: Packet, before: int = -1) -> None:
+    def replyPacket(self, packet: Packet, before: int = -1) -> bool:
         """
         Send a packet that must not arrive before what it answers is safe.
 
         @param before: see L{reply}.
+
+        @return: see L{sendPacket}.
         """
+        wire = self._fitting(packet)
+        if wire is None:
+            return False
         progress = self.router.progress
         if self._replies is None and (progress.sequence == progress.committed or progress.sequence == before):
-            self.sendPacket(packet)
+            self.send(wire)
         else:
-            self._replyWith(encode(packet, self.version))
+            self._replyWith(wire)
+        return True
 
     def sendPublish(self, wire: bytes, qos: int, message: Message) -> bool:
         """
@@ -347,6 +350,31 @@ class Sender(Decoder):
             session.detach(now)
 
     # Inside
+
+    def _fitting(self, packet: Packet) -> bytes | None:
+        """
+        Encode a packet for the client; without its reason string and user properties where it has no room for them.
+
+        @return: L{None} where it has no room for the rest either, or where nothing can encode that.
+        """
+        wire = self._encoded(packet)
+        if wire is None or len(wire) > self.maxOut:
+            properties: Properties | None = getattr(packet, "properties", None)
+            if properties is None:
+                return None
+            properties.reasonString = None
+            properties.userProperties = None
+            wire = self._encoded(packet)
+            if wire is None or len(wire) > self.maxOut:
+                return None
+        return wire
+
+    def _encoded(self, packet: Packet) -> bytes | None:
+        try:
+            return encode(packet, self.version or self.spoken)
+        except (OverflowError, ValueError):
+            # Hooks have put something into it that MQTT has no form for.
+            return None
 
     def _mustHold(self) -> bool:
         """

@@ -16,7 +16,7 @@ from twisted_mqtt.core.limits import Limits
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBREL
 from twisted_mqtt.core.queue import Entry, MessageQueue
-from twisted_mqtt.core.reasons import PACKET_ID_NOT_FOUND
+from twisted_mqtt.core.reasons import PACKET_ID_NOT_FOUND, PROTOCOL_ERROR, ProtocolError
 from twisted_mqtt.core.subscription import SharedGroup, Subscription
 from twisted_mqtt.core.topics import scoped
 
@@ -341,6 +341,8 @@ class Session:
     def acknowledged(self, packetID: int, now: float) -> None:
         """
         PUBACK has come.
+
+        @raise ProtocolError: it answers a message of QoS 2.
         """
         inflight = self.inflight
         # One object for both look-ups: see L{Inflight.entries}.
@@ -348,6 +350,8 @@ class Session:
         entry = inflight.entries.get(key)
         if entry is None or entry.qos != 1:
             self.counters.packets_puback_missed += 1
+            if entry is not None:  # 4.3.3
+                raise ProtocolError(PROTOCOL_ERROR, "a PUBACK for a QoS 2 message")
             return
         del inflight.entries[key]
         if inflight.resend is not None:
@@ -381,10 +385,14 @@ class Session:
         PUBREC has come.
 
         @return: the reason code of the PUBREL to send, or -1 for none.
+
+        @raise ProtocolError: it answers a message of QoS 1.
         """
         entry = self.inflight.entries.get(packetID)
         if entry is None or entry.qos != 2:
             self.counters.packets_pubrec_missed += 1
+            if entry is not None:  # 4.3.2
+                raise ProtocolError(PROTOCOL_ERROR, "a PUBREC for a QoS 1 message")
             # A client that was told before a crash of ours, say, can finish its side.
             return -1 if reason >= 0x80 else PACKET_ID_NOT_FOUND
         journal = self.journal
@@ -406,10 +414,14 @@ class Session:
     def pubcomp(self, packetID: int, now: float) -> None:
         """
         PUBCOMP has come.
+
+        @raise ProtocolError: the message is of QoS 1, or its PUBREC has not come.
         """
         entry = self.inflight.entries.get(packetID)
         if entry is None or not entry.released:
             self.counters.packets_pubcomp_missed += 1
+            if entry is not None:  # 4.3.3
+                raise ProtocolError(PROTOCOL_ERROR, "a PUBCOMP for a message that no PUBREC has come for")
             return
         self._settled(entry)
         if self.queue is not None or self._backlog is not None or self.inflight.resend is not None:
@@ -447,11 +459,16 @@ class Session:
         """
         if not self.hasRoom(now):
             return False
-        self.restoreReceived(packetID, now)
-        journal = self.journal
-        if journal is not None:
-            journal.received(self, packetID, now)
+        self._received(packetID, now)
         return True
+
+    def receiveAny(self, packetID: int, now: float) -> None:
+        """
+        Remember a QoS 2 message of a client that can't be told how many it may send. Where there are more than the
+        limit, those whose PUBREL is overdue are forgotten.
+        """
+        self.hasRoom(now)
+        self._received(packetID, now)
 
     def restoreReceived(self, packetID: int, since: float) -> None:
         """
@@ -587,6 +604,12 @@ class Session:
         self._backlog = None
 
     # Inside
+
+    def _received(self, packetID: int, now: float) -> None:
+        self.restoreReceived(packetID, now)
+        journal = self.journal
+        if journal is not None:
+            journal.received(self, packetID, now)
 
     def _fill(self, connection: Connection, now: float) -> None:
         # Retransmissions first; then retained messages, which are older than what has come since; then what waits.

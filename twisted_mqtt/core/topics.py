@@ -19,6 +19,8 @@ LOCAL: Final = "$local/"
 # The group of all $queue/ subscriptions; no $share group can have this name, because it has a slash.
 QUEUE_GROUP: Final = "$queue/"
 MAX_LENGTH: Final = 65535
+# What begins so belongs to the broker alone.
+RESERVED: Final = "$SYS/"
 
 
 def isTopicName(topicName: str) -> bool:
@@ -108,7 +110,14 @@ def isReserved(topicName: str) -> bool:
     """
     Whether nobody but the broker may publish to a topic, whatever access rules say.
     """
-    return topicName.startswith("$SYS/")
+    return topicName.startswith(RESERVED)
+
+
+def isTooLong(topicName: str) -> bool:
+    """
+    Whether a packet has no room for a topic: more than 65,535 bytes of UTF-8 (1.5.4).
+    """
+    return len(topicName) > MAX_LENGTH // 4 and len(topicName.encode("utf-8")) > MAX_LENGTH
 
 
 def hasWildcard(topicFilter: str) -> bool:

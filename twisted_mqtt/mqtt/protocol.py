@@ -53,6 +53,7 @@ from twisted_mqtt.core.reasons import (
     DISCONNECT_WITH_WILL,
     NORMAL_DISCONNECTION,
     NOT_AUTHORIZED,
+    PACKET_TOO_LARGE,
     PROTOCOL_ERROR,
     RE_AUTHENTICATE,
     SESSION_TAKEN_OVER,
@@ -133,11 +134,11 @@ class MQTTProtocol(ConnectionShell):
             self.reason = admission.reason
             self._shut()
             return None
-        connection.replyPacket(
-            # 3.1 has no session present flag
-            Connack(admission.sessionPresent and packetHasPresence(admission), 0, admission.properties),
-            admission.before,
-        )
+        # 3.1 has no session present flag
+        present = admission.sessionPresent and packetHasPresence(admission)
+        if not connection.replyPacket(Connack(present, 0, admission.properties), admission.before):
+            self._close(PACKET_TOO_LARGE, "")
+            return None
         # Later output must not overtake the answer.
         return self._answered().addCallback(self._open) if connection.waits() else self._open(None)
 
@@ -164,7 +165,7 @@ class MQTTProtocol(ConnectionShell):
         properties.authMethod = self.client.authMethod
         properties.authData = challenge.data
         self.factory.counters.packets_auth_sent += 1
-        self.connection.sendPacket(Auth(CONTINUE_AUTHENTICATION, properties))
+        self._mustSend(self.connection.sendPacket(Auth(CONTINUE_AUTHENTICATION, properties)))
 
     def _auth(self, packet: Packet) -> Maybe[None]:
         assert isinstance(packet, Auth)
@@ -201,7 +202,7 @@ class MQTTProtocol(ConnectionShell):
             self._close(again.reason, "re-authentication failed")
             return
         self.factory.counters.packets_auth_sent += 1
-        self.connection.sendPacket(Auth(SUCCESS, again.properties))
+        self._mustSend(self.connection.sendPacket(Auth(SUCCESS, again.properties)))
 
     def _publish(self, packet: Packet) -> Maybe[None]:
         assert isinstance(packet, Publish)
@@ -277,7 +278,7 @@ class MQTTProtocol(ConnectionShell):
         if self.connection.version < VERSION_5:
             reasons = [min(reason, 0x80) for reason in reasons]  # [MQTT-3.9.3-2] of 3.1.1
         explained = self._explained("; ".join(subscribing.texts))
-        self.connection.replyPacket(Suback(SUBACK, packet.packetID, reasons, explained), before)
+        self._mustSend(self.connection.replyPacket(Suback(SUBACK, packet.packetID, reasons, explained), before))
         if self.connection.waits():
             return self._answered().addCallback(self._showRetained, subscribing)
         return self._showRetained(None, subscribing)
@@ -300,7 +301,18 @@ class MQTTProtocol(ConnectionShell):
 
     def _unsubscribed(self, reasons: list[int], packet: Unsubscribe, before: int) -> None:
         self.factory.counters.packets_unsuback_sent += 1
-        self.connection.replyPacket(Suback(UNSUBACK, packet.packetID, reasons), before)
+        self._mustSend(self.connection.replyPacket(Suback(UNSUBACK, packet.packetID, reasons), before))
+
+    def _mustSend(self, sent: bool) -> None:
+        """
+        Go away from a client that has no room for an answer, which it would wait for without an end.
+
+        @param sent: whether there was room.
+
+        @raise ProtocolError: (packet too large) there was none.
+        """
+        if not sent:
+            raise ProtocolError(PACKET_TOO_LARGE, "the client has no room for an answer")
 
     def _disconnect(self, packet: Packet) -> None:
         assert isinstance(packet, Disconnect)
