@@ -34,7 +34,7 @@ from twisted_mqtt.core.reasons import (
     TOPIC_NAME_INVALID,
 )
 from twisted_mqtt.core.subscription import Subscription
-from twisted_mqtt.testing.peer import connectPacket, fieldsOf, propertiesOf
+from twisted_mqtt.testing.peer import connectPacket, propertiesOf
 
 
 @pytest.fixture
@@ -249,7 +249,7 @@ def test_whatFitsNoPacket(core: Core) -> None:
     for extra in (propertiesOf(reasonString="x" * 65536), propertiesOf(userProperties=[("\ud800", "")])):
         assert connection.sendPacket(Suback(SUBACK, 1, [0], extra))
         assert connection.replyPacket(Suback(SUBACK, 2, [0], extra))
-    assert [fieldsOf(packet)["properties"] for packet in client.received()] == [None] * 4
+    assert [packet.properties for packet in client.received()] == [None] * 4
     assert not connection.sendPacket(Auth(0x18, propertiesOf(authMethod="x" * 65536)))
     connection.maxOut = 10
     assert not connection.sendPacket(Suback(SUBACK, 1, [0] * 10))
