@@ -51,6 +51,7 @@ EXTRA_MODULES = (
             "broker/client",
             "broker/permissions",
             "broker/publishing",
+            "broker/quotas",
             "broker/listenerprofile",
             "broker/reauthentication",
             "broker/sessions",

@@ -95,6 +95,7 @@ class MQTTSNProtocol:
         zone = broker.settings.resolveZone(settings.zone)
         limits = limitsOf(zone)
         limits.maxQueue = settings.max_buffered if limits.maxQueue == 0 else min(limits.maxQueue, settings.max_buffered)
+        limits.maxQueueStored = limits.maxQueueOnline = limits.maxQueueOffline = -1
         limits.maxQueueBytes = settings.max_buffered_bytes
         self.profile = ListenerProfile("mqttsn:udp", zone, limits, settings.port.isLoopback)
         self.port = settings.port.port

@@ -52,8 +52,9 @@ class SessionTests(BrokerTestCase):
 
     def test_neverExpires(self) -> None:
         """
-        0xFFFFFFFF is for ever.
+        0xFFFFFFFF is for ever, where the zone sets no limit.
         """
+        self.begin(max_session_expiry_interval=0)
         self.client(sessionExpiry=0xFFFFFFFF).lose()
         self.clock.advance(10_000_000)
         self.assertTrue(self.present(cleanStart=False))

@@ -622,6 +622,7 @@ def test_noneIsForgotten() -> None:
         "packets.pubcomp.inuse",  # no such case: an identifier names one message at a time
         "delivery.dropped.no_local",
         "delivery.dropped.qos0_msg",
+        "delivery.dropped.memory",
         "delivery.dropped.queue_full",
         "delivery.dropped.too_large",  # tests of the session
         "packets.publish.dropped",

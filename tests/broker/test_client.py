@@ -57,6 +57,7 @@ def test_stats() -> None:
         "inflight": 1,
         "max_inflight": 1,
         "mqueue_len": 1,
+        "mqueue_bytes": 8,
         "max_mqueue": 1000,
         "mqueue_dropped": 0,
         "awaiting_rel": 1,

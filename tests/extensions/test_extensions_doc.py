@@ -33,7 +33,21 @@ EXAMPLES = [block for block in BLOCKS if not block.startswith("# ")]
 
 # What a message keeps for those who send and store it; no callback needs them.
 FORMS = {"encoded", "encodedAliased", "encodedProperties", "shape", "stamp", "whole", "withoutPrefix"}
-FORMS |= {"whole4", "whole5", "key4", "key5", "head4", "head5", "tail4", "tail5", "batch", "parcel", "place", "wanted"}
+FORMS |= {
+    "whole4",
+    "whole5",
+    "key4",
+    "key5",
+    "head4",
+    "head5",
+    "tail4",
+    "tail5",
+    "batch",
+    "parcel",
+    "place",
+    "queues",
+    "wanted",
+}
 
 # What the router keeps of a subscription.
 MERGED = {"plain", "local"}

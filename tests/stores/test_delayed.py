@@ -11,6 +11,7 @@ import pytest
 
 from tests.kits.stores import Bed
 from twisted_mqtt.core.packets import PUBACK
+from twisted_mqtt.core.reasons import QUOTA_EXCEEDED
 from twisted_mqtt.modules.delayed import DelayedPublish, DelayedPublishSettings
 from twisted_mqtt.testing.extension import ExtensionHarness
 from twisted_mqtt.testing.peer import Peer
@@ -30,7 +31,7 @@ def load(bed: Bed, most: int = 0) -> ExtensionHarness:
     """
     Start the extension.
     """
-    extension = DelayedPublish(DelayedPublishSettings(max_delayed_messages=most))
+    extension = DelayedPublish(DelayedPublishSettings(max_delayed_messages=most, max_delayed_bytes=100))
     return ExtensionHarness(extension, bed.broker).start()
 
 
@@ -79,14 +80,19 @@ def test_wrongOnesAreDiscarded(bed: Bed, topic: str) -> None:
 
 def test_limit(bed: Bed) -> None:
     """
-    More than so many do not wait.
+    More than so many do not wait, nor more than so many bytes; who publishes more is told.
     """
-    load(bed, most=1)
+    load(bed, most=2)
     publisher, subscriber = both(bed)
-    publisher.publish("$delayed/5/a", b"1", 1, 1)
-    publisher.publish("$delayed/5/a", b"2", 1, 2)
+    publisher.publish("$delayed/5/a", b"1", 1, 1).expectAck(PUBACK, 1)
+    publisher.publish("$delayed/5/a", b"2" * 100, 1, 2).expectAck(PUBACK, 2, QUOTA_EXCEEDED)
+    publisher.publish("$delayed/6/a", b"3", 1, 3).expectAck(PUBACK, 3)
+    publisher.publish("$delayed/6/a", b"4", 1, 4).expectAck(PUBACK, 4, QUOTA_EXCEEDED)
+    assert "limit_delayed" in bed.broker.alarms.active
     bed.clock.advance(5)
-    assert subscriber.payloads() == [b"1"]
+    publisher.publish("$delayed/6/a", b"5" * 90, 1, 5).expectAck(PUBACK, 5)
+    bed.clock.advance(6)
+    assert subscriber.payloads() == [b"1", b"3", b"5" * 90]
 
 
 def test_acknowledgedOnceCommitted(bed: Bed) -> None:

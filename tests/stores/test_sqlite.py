@@ -631,3 +631,44 @@ def test_thereInSpiteOfAFailure(bed: Bed, plain: bool) -> None:
     assert bed.entries == 2
     bed.restart(crash=True)
     assert takeAll(bed.client("s")) == [b"1", b"2"]
+
+
+def test_queueInTheStoreIsLong(tmp_path: Path) -> None:
+    """
+    Where the store keeps a queue, thousands of messages wait for a client that is away; in memory alone, a thousand.
+    """
+    bed = Bed(tmp_path, commit="never", max_mqueue_len="none", mqueue_store_qos0=True)
+    bed.client("kept").subscribe("t")
+    bed.client("kept").lose()
+    publishTo(bed, *[b"%d" % number for number in range(3000)])
+    session = bed.broker.sessions["kept"]
+    assert (session.queueLength, session.stats()["max_mqueue"], session.dropped) == (3000, 1_000_000, 0)
+    bed.crash()
+
+
+def test_bytesOfAQueueAcrossARestart(tmp_path: Path) -> None:
+    """
+    The bytes that wait in the store count after a restart too: the oldest go, and what is left comes in order.
+    """
+    bed = Bed(tmp_path, commit="never", max_mqueue_bytes=1_000_000)
+    bed.client("s").subscribe("t")
+    bed.client("s").lose()
+    publishTo(bed, *[b"%05d" % number * 200 for number in range(900)])
+    assert bed.broker.sessions["s"].stats()["mqueue_bytes"] == 900 * 1001
+    bed.restart(crash=True)
+    assert bed.broker.sessions["s"].stats()["mqueue_bytes"] == pytest.approx(900 * 1001, rel=0.05)
+    publishTo(bed, *[b"%05d" % number * 200 for number in range(900, 2900)])
+    session = bed.broker.sessions["s"]
+    assert 900 < session.queueLength <= 1000
+    bed.clock.advance(1)
+    assert "limit_queue" in bed.broker.alarms.active
+    subscriber = bed.client("s")
+    received: list[int] = []
+    while packets := [each for each in subscriber.receive() if isinstance(each, Publish)]:
+        for packet in packets:
+            received.append(int(packet.payload[:5]))
+            subscriber.acknowledge(PUBACK, packet.packetID)
+    assert received == list(range(2900 - len(received), 2900)) and len(received) > 900
+    assert session.stats()["mqueue_bytes"] == 0
+    assert bed.broker.switches.queues.bytes == 0
+    bed.crash()

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from twisted_mqtt.broker.bans import Bans
     from twisted_mqtt.broker.permissions import Permissions
+    from twisted_mqtt.broker.quotas import Quotas
     from twisted_mqtt.broker.sessions import SessionRegistry
     from twisted_mqtt.core.connection import Connection
     from twisted_mqtt.core.counters import Counters
@@ -69,7 +70,18 @@ class AdmissionControl:
         the client stays out. L{None} for no such step.
     """
 
-    __slots__ = ("bans", "beforeSession", "closed", "counters", "hooks", "permissions", "registry", "router", "store")
+    __slots__ = (
+        "bans",
+        "beforeSession",
+        "closed",
+        "counters",
+        "hooks",
+        "permissions",
+        "quotas",
+        "registry",
+        "router",
+        "store",
+    )
 
     def __init__(
         self,
@@ -80,7 +92,9 @@ class AdmissionControl:
         registry: SessionRegistry,
         router: Router,
         store: IStore,
+        quotas: Quotas,
     ) -> None:
+        self.quotas = quotas
         self.hooks = hooks
         self.counters = counters
         self.bans = bans
@@ -337,13 +351,20 @@ class Admission:
         if will is not None:
             properties = will.properties
             if properties is not None:
-                client.willDelay = properties.willDelay or 0
+                client.willDelay = self._willDelay(properties.willDelay or 0)
                 properties.willDelay = None
             try:
                 client.will = willMessage(client, will)
             except ProtocolError as error:
                 return self._refuse(error.reason, error.text)
         return self._open()
+
+    def _willDelay(self, asked: int) -> int:
+        most = int(self.client.options.max_will_delay)
+        if not most or asked <= most:
+            return asked
+        self._control.quotas.report("will_delay", f"the will of {self.client} waits {most} seconds, and not {asked}")
+        return most
 
     def _open(self) -> Maybe[Admission]:
         """
@@ -384,6 +405,14 @@ class Admission:
         progress = control.router.progress
         if progress.broken and client.expiryInterval and control.store.durable:
             return self._refuse(QUOTA_EXCEEDED)  # its session could not be kept
+        if client.key not in control.registry.sessions:
+            refusal = control.quotas.refusal(client)
+            if refusal:
+                return self._refuse(refusal)
+        if client.will is not None:
+            refusal = control.quotas.willRefusal(client, client.will)
+            if refusal:
+                return self._refuse(refusal)
         if self.request.version == VERSION_5 and not self._announce():
             self.properties = Properties()
             return self._refuse(PACKET_TOO_LARGE)
@@ -414,7 +443,14 @@ class Admission:
         properties = client.properties
         if properties is None or properties.sessionExpiry is None:
             return 0
-        return properties.sessionExpiry
+        most = int(client.options.max_session_expiry_interval)
+        if not most or properties.sessionExpiry <= most:
+            return properties.sessionExpiry
+        self.properties.sessionExpiry = most  # [MQTT-3.1.2-24] 3.2.2.3.2: another than the client has asked for
+        self._control.quotas.report(
+            "session_expiry", f"{client} is granted {most} seconds for its session, and not {properties.sessionExpiry}"
+        )
+        return most
 
     def _prepare(self) -> None:
         """

@@ -7,7 +7,7 @@ It is the policy above L{twisted_mqtt.core}; it knows no transport. A step that 
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
@@ -31,10 +31,13 @@ from twisted_mqtt.broker.directory import Directory, FilterWatch, FilterWatches
 from twisted_mqtt.broker.figures import register as registerFigures
 from twisted_mqtt.broker.figures import registerParts
 from twisted_mqtt.broker.interconnect import Interconnect
+from twisted_mqtt.broker.limitreports import LimitReports
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
+from twisted_mqtt.broker.memoryguard import MemoryGuard
 from twisted_mqtt.broker.overload import OverloadGuard
 from twisted_mqtt.broker.permissions import KnownPermission, Permissions
 from twisted_mqtt.broker.publishing import Publishing
+from twisted_mqtt.broker.quotas import Quotas
 from twisted_mqtt.broker.retained import RetainedMessages
 from twisted_mqtt.broker.safety import Safety
 from twisted_mqtt.broker.sessions import SessionRegistry
@@ -80,6 +83,9 @@ _log = Logger()
 
 _T = TypeVar("_T")
 
+#: A queue has one part in so many of the store at most.
+QUEUE_SHARE: Final = 8
+
 
 @implementer(IBroker)
 class Broker(Service):
@@ -100,6 +106,9 @@ class Broker(Service):
     @ivar reactor: what C{clock} is, with all that it provides.
     @ivar dates: makes dates of what C{clock} says.
     @ivar threads: for what blocks.
+    @ivar limits: says when a limit is reached.
+    @ivar memory: watches the memory of the process; somebody else has to tell it how much there is.
+    @ivar quotas: how many sessions and wills there are.
     @ivar metrics: counters, gauges and histograms, those of extensions too.
     @ivar directory: what there is, to be listed and looked up.
     @ivar outbox: collects the connections with output.
@@ -141,7 +150,13 @@ class Broker(Service):
         self.router.strategy = STRATEGIES[settings.broker.shared_subscription_strategy]
         self.retained = RetainedMessages(self.counters, retainer)
         self.wheel = TimerWheel(clock)
-        self.wills = Wills(clock, store, self.publish)
+        self.alarms = Alarms(self.nodeName, self.publish, clock.seconds, store, self.dates)
+        self.limits = LimitReports(self.metrics, self.alarms, self.switches.queues, clock.seconds)
+        self.memory = MemoryGuard(self.switches.queues, self.alarms)
+        self.quotas = Quotas(lambda: len(self.registry.sessions), self.switches.queues)
+        self.quotas.report = self.limits.reached
+        self.retained.report = self.limits.reached
+        self.wills = Wills(clock, store, self.publish, self.quotas)
         self.registry = SessionRegistry(
             self.router,
             self.hooks,
@@ -150,22 +165,29 @@ class Broker(Service):
             self,
             clock.seconds,
             settings.broker.shared_dispatch_ack_enabled,
+            self.quotas,
         )
         self.clients = self.registry.clients
         self.sessions = self.registry.sessions
         self.preSharedKeys = PreSharedKeys()
         self.bans = Bans(store.table("bans").records(Ban), clock.seconds, self.dates)
-        self.alarms = Alarms(self.nodeName, self.publish, clock.seconds, store, self.dates)
         self._overload = OverloadGuard(self.clients, self.registry.sendAway, self.counters, clock.seconds)
         self._overload.configure(settings)
         self.outbox = Outbox(self._flushLater)
         self.hurry: Callable[[bool], None] = lambda whether: None
         self.permissions = Permissions(settings, self.hooks, self.counters, self.switches, self.clients, clock.seconds)
         self.admissions = AdmissionControl(
-            self.hooks, self.counters, self.bans, self.permissions, self.registry, self.router, self.store
+            self.hooks, self.counters, self.bans, self.permissions, self.registry, self.router, self.store, self.quotas
         )
         self.subscriptions = SubscriptionService(
-            self.hooks, self.counters, self.permissions, self.router, self.retained, self.store, clock
+            self.hooks,
+            self.counters,
+            self.permissions,
+            self.router,
+            self.retained,
+            self.store,
+            clock,
+            self.limits.reached,
         )
         self.absent = AbsentSessions(lambda: self.settings, self.counters, self.switches, self)
         self.interconnect = Interconnect(
@@ -178,6 +200,7 @@ class Broker(Service):
         self._filterWatches = FilterWatches(self.router)
         registerFigures(self.metrics, self.counters, self.stats)
         registerParts(self)
+        self._limit(settings)
         self._housekeeping = LoopingCall(self._keepHouse)
         self._housekeeping.clock = clock
 
@@ -291,6 +314,19 @@ class Broker(Service):
         self.router.strategy = STRATEGIES[settings.broker.shared_subscription_strategy]
         self._overload.configure(settings)
         self.permissions.configure(settings)
+        self._limit(settings)
+
+    def _limit(self, settings: Settings) -> None:
+        """
+        Set the limits that hold for all clients together.
+        """
+        quotas, queues = self.quotas, self.switches.queues
+        quotas.mostSessions = settings.broker.max_sessions
+        quotas.mostWills = settings.broker.max_wills
+        quotas.mostWillBytes = settings.broker.max_will_bytes
+        self.memory.configure(settings.node)
+        queues.limit = settings.broker.max_queued_bytes
+        queues.share = settings.persistence.max_size // QUEUE_SHARE if self.store.durable else 0
 
     def now(self) -> float:
         """
@@ -305,6 +341,8 @@ class Broker(Service):
         self.bans.expire(now)
         self.alarms.check(now)
         self._overload.check()
+        self.limits.check()
+        self.memory.check()
         self.metrics.sample()
         for key in self.retained.expire(now):
             self.store.removeRetained(key)
@@ -329,7 +367,7 @@ class Broker(Service):
             self.counters.messages_dropped += 1
             if self.switches.dropped:
                 self.dropped(None, published, "hook")
-            return SUCCESS
+            return message.reason
         if message is not published:
             message.stamp(self.clock.seconds())
         if self.router.progress.broken and message.qos:

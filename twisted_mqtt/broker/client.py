@@ -50,6 +50,7 @@ class ClientInfo:
     @ivar shell: its L{IClientShell<twisted_mqtt.interfaces.IClientShell>}.
     @ivar will: what is published if it goes without a word, or L{None}.
     @ivar willDelay: how long that waits, in seconds.
+    @ivar willSize: the bytes of its will as the quotas count them; -1 where they count none.
     @ivar pskIdentity: the identity of the key that it has shown to know, L{None} where it has not shown any.
     @ivar provenUsername: the user name that it has by its certificate or its key, whatever it calls itself; L{None} for
         none.
@@ -100,6 +101,7 @@ class ClientInfo:
         "verdicts",
         "will",
         "willDelay",
+        "willSize",
         "window",
         "wsCookie",
     )
@@ -145,6 +147,7 @@ class ClientInfo:
         self.connection: Connection | None = None
         self.will: Message | None = None
         self.willDelay = 0
+        self.willSize = -1
         self.window = 0
         self.publishes: TokenBucket | None = None
         self.publishRate = profile.publishRate

@@ -49,6 +49,7 @@ _HELP: Final = {
     "connections.refused.full": "Connections refused because there were too many",
     "delivery.dropped": "Deliveries dropped, for all reasons",
     "delivery.dropped.expired": "Deliveries dropped because the message had expired",
+    "delivery.dropped.memory": "Deliveries of QoS 0 dropped because the process had too little memory left",
     "delivery.dropped.no_local": "Deliveries left out because the subscriber had published the message",
     "delivery.dropped.qos0_msg": "Deliveries of QoS 0 dropped because they are not queued",
     "delivery.dropped.queue_full": "Deliveries dropped because the queue was full",
@@ -133,6 +134,11 @@ def registerParts(broker: Broker) -> None:
         "threads.refused", "Calls refused because too many waited for a thread", read=lambda: threads.refused
     )
     metrics.gauge("alarms.active", "Alarms that are active", read=lambda: len(broker.alarms.active))
+    queues, quotas, retained = broker.switches.queues, broker.quotas, broker.retained
+    metrics.gauge("queues.bytes", "Bytes of memory that waiting messages take, roughly", read=lambda: queues.bytes)
+    metrics.gauge("wills", "Wills, of clients that are connected and of those that are gone", read=lambda: quotas.wills)
+    metrics.gauge("wills.bytes", "Bytes of the topics and payloads of wills", read=lambda: quotas.willBytes)
+    metrics.gauge("retained.bytes", "Bytes of the payloads of retained messages in memory", read=lambda: retained.bytes)
     metrics.gauge("bans", "Bans that hold", read=lambda: len(broker.bans))
 
 

@@ -4,9 +4,15 @@ The properties that a listener gives its clients: its name, its zone, and the li
 
 from __future__ import annotations
 
+from typing import Final
+
 from twisted_mqtt.config.schema_mqtt import Zone
 from twisted_mqtt.config.values import RateLimit
 from twisted_mqtt.core.limits import Limits
+
+#: How many messages wait for a client if nothing is said of it: in memory alone, and where the store keeps them.
+QUEUE_IN_MEMORY: Final = 1000
+QUEUE_IN_STORE: Final = 1_000_000
 
 
 def limitsOf(zone: Zone) -> Limits:
@@ -23,7 +29,12 @@ def limitsOf(zone: Zone) -> Limits:
     limits.wildcardAvailable = zone.wildcard_subscription
     limits.sharedAvailable = zone.shared_subscription
     limits.maxInflight = zone.max_inflight
-    limits.maxQueue = zone.max_mqueue_len
+    most = zone.max_mqueue_len
+    limits.maxQueue = QUEUE_IN_MEMORY if most is None else most
+    limits.maxQueueStored = QUEUE_IN_STORE if most is None else most
+    limits.maxQueueOnline = -1 if zone.max_online_messages is None else zone.max_online_messages
+    limits.maxQueueOffline = -1 if zone.max_offline_messages is None else zone.max_offline_messages
+    limits.maxQueueBytes = zone.max_mqueue_bytes
     limits.storeQoS0 = zone.mqueue_store_qos0
     limits.priorities = dict(zone.mqueue_priorities)
     # Topics that the table does not name stand below all that it does, or above.
@@ -56,6 +67,8 @@ class ListenerProfile:
     @ivar sendTimeout: for how many seconds a client may take nothing of what waits for it; 0 for ever.
     @ivar byteRate: how many bytes are taken from a connection; L{None} for any number.
     @ivar topicTree: the topic tree that its clients are in; empty for the default one.
+    @ivar maxPerAddress: how many sessions clients at one address begin; 0 for any number.
+    @ivar maxLifetime: for how many seconds a connection lasts; 0 for any time.
     @ivar publishRate: how many messages are taken from a connection; L{None} for any number.
     """
 
@@ -63,6 +76,8 @@ class ListenerProfile:
         "allowsAnonymous",
         "byteRate",
         "limits",
+        "maxLifetime",
+        "maxPerAddress",
         "name",
         "onLoopback",
         "publishRate",
@@ -85,7 +100,12 @@ class ListenerProfile:
         byteRate: RateLimit | None = None,
         publishRate: RateLimit | None = None,
         topicTree: str = "",
+        maxPerAddress: int | None = None,
+        maxLifetime: float = 0.0,
     ) -> None:
+        """
+        @param maxPerAddress: where it is not what the zone says.
+        """
         self.name = name
         self.zone = zone
         self.limits = limitsOf(zone) if limits is None else limits
@@ -96,6 +116,8 @@ class ListenerProfile:
         self.usernamePart = usernamePart
         self.byteRate = byteRate
         self.topicTree = topicTree
+        self.maxPerAddress: int = zone.max_sessions_per_address if maxPerAddress is None else maxPerAddress
+        self.maxLifetime = maxLifetime
         # A listener's own limit comes before that of its zone.
         self.publishRate = zone.publish_limit if publishRate is None else publishRate
 

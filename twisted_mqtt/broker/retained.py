@@ -48,6 +48,8 @@ class RetainedMessages:
 
     @ivar limits: how many, how large, and for how long; may be exchanged while the broker runs.
     @ivar accepting: whether messages are retained; what is retained already stays.
+    @ivar report: is told of the limits that are reached, by their names in
+        L{twisted_mqtt.broker.limitreports.LIMITS}, with a sentence for a person.
     @ivar source: has the payloads of those messages in the tree that have none, which no retained message is without;
         L{None} where all are in memory.
     """
@@ -56,6 +58,7 @@ class RetainedMessages:
         self.limits = RetainerSettings() if limits is None else limits
         self.accepting = True
         self.source: PayloadReader | None = None
+        self.report: Callable[[str, str], None] = _ignore
         self._counters = counters
         # Those of the default topic tree, and of the others by name.
         self._tree = RetainedTree()
@@ -164,11 +167,20 @@ class RetainedMessages:
             return False
         limits = self.limits
         if not message.system:
-            if limits.max_payload_size and len(message.payload) > limits.max_payload_size:
+            size = len(message.payload)
+            if limits.max_payload_size and size > limits.max_payload_size:
+                self.report("retained_payload", f"a message of {size} bytes for {topic!r} is not retained")
                 return False
             full = limits.max_retained_messages and len(self) - len(self._own) >= limits.max_retained_messages
             own = not message.topicTree and topic in self._own
-            if full and (own or self.get(topic, message.topicTree) is None):
+            before = self.get(topic, message.topicTree)
+            if full and (own or before is None):
+                self.report("retained", f"a message for {topic!r} is not retained: there are {len(self)}")
+                return False
+            # Less than there was for the topic is always taken.
+            more = size - (0 if before is None else len(before.payload))
+            if limits.max_retained_bytes and more > 0 and self.bytes + more > limits.max_retained_bytes:
+                self.report("retained", f"a message for {topic!r} is not retained: there are {self.bytes} bytes")
                 return False
             if own:
                 self._own.discard(topic)
@@ -264,6 +276,10 @@ class RetainedMessages:
                     self.remove(topic, topicTree)
                     gone.append(key)
         return gone
+
+
+def _ignore(name: str, what: str) -> None:
+    pass
 
 
 def stubOf(message: Message) -> Message:

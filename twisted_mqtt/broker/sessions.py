@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from twisted.logger import Logger
 
 from twisted_mqtt.broker.client import ClientInfo
+from twisted_mqtt.broker.quotas import Quotas
 from twisted_mqtt.broker.redispatch import LEFT, Redispatch
 from twisted_mqtt.broker.wills import Wills
 from twisted_mqtt.core.connection import Connection
@@ -70,9 +71,11 @@ class SessionRegistry:
         events: Events,
         now: Callable[[], float],
         passesOn: bool,
+        quotas: Quotas,
     ) -> None:
         """
         @param events: who is told what happens to messages.
+        @param quotas: counts the sessions.
         @param passesOn: whether what waits for an absent member of a shared subscription goes to one that is there.
         """
         self.clients: dict[str, ClientInfo] = {}
@@ -87,6 +90,7 @@ class SessionRegistry:
         self._wills = wills
         self._events = events
         self._passesOn = passesOn
+        self._quotas = quotas
         self._redispatch = Redispatch(router, store, now)
         # When sessions are to end, and the numbers of these endings; and the sessions by such a number. One that is
         # resumed or ends before stands in the former alone, which holds nothing: its messages go with it at once.
@@ -136,6 +140,7 @@ class SessionRegistry:
                 client.topicTree,
             )
             self.sessions[key] = session
+            self._quotas.began(session, client.username, client.peerHost)
         else:
             self._wills.cancel(session)
             session.useLimits(client.limits)
@@ -147,6 +152,8 @@ class SessionRegistry:
         session.expiresAt = 0.0
         client.session = session
         self.clients[key] = client
+        if client.will is not None:
+            client.willSize = self._quotas.holdWill(client.will)
         self._endNever(session)
         self._persist(session, client)
         # A point that nobody listens at costs a test, which counts where many connect.
@@ -186,6 +193,9 @@ class SessionRegistry:
         if session is None:
             return
         client.session = None
+        if client.willSize >= 0:
+            self._quotas.releaseWill(client.willSize)
+            client.willSize = -1
         now = client.disconnectedAt = self.now()
         key = client.key
         if self.clients.get(key) is client:
@@ -237,10 +247,14 @@ class SessionRegistry:
 
     def setExpiry(self, client: ClientInfo, interval: int) -> None:
         """
-        Change for how many seconds a client's session outlives its connection.
+        Change for how many seconds a client's session outlives its connection; no more than its zone allows.
         """
         session = client.session
         if session is not None:
+            most = int(client.options.max_session_expiry_interval)
+            if most and interval > most:
+                self._quotas.report("session_expiry", f"{client} is granted {most} seconds, and not {interval}")
+                interval = most
             client.expiryInterval = session.expiryInterval = interval
             self._persist(session, client)
 
@@ -251,6 +265,9 @@ class SessionRegistry:
         if will is not None:
             will.topicTree = client.topicTree
         client.will = will
+        if client.willSize >= 0:
+            self._quotas.releaseWill(client.willSize)
+        client.willSize = -1 if will is None else self._quotas.holdWill(will)
         if client.session is not None:
             self._persist(client.session, client)
 
@@ -273,6 +290,7 @@ class SessionRegistry:
             self._redispatch.resume(session)
         else:
             self.sessions[session.key] = session
+            self._quotas.began(session, session.username, None)
             self._endLater(session)
 
     def _keep(self, session: Session) -> None:
@@ -291,6 +309,7 @@ class SessionRegistry:
         self.exports.pop(session, None)
         session.shut = True
         self._endNever(session)
+        self._quotas.ended(session)
         key = session.key
         if self.sessions.get(key) is session:
             del self.sessions[key]
@@ -326,6 +345,7 @@ class SessionRegistry:
             if session.journal is not None:
                 self._store.saveSubscription(session, subscription)
         self.sessions[key] = session
+        self._quotas.began(session, session.username, None)
         if session.journal is not None:
             self._store.saveSession(session)
         self._endLater(session)
@@ -391,6 +411,7 @@ class SessionRegistry:
             self._keep(session)
         session.shut = True
         self._endNever(session)
+        self._quotas.ended(session)
         key = session.key
         if self.sessions.get(key) is session:
             del self.sessions[key]
@@ -420,6 +441,7 @@ class SessionRegistry:
             if self._hooks.sessionTerminated.callbacks:
                 self._hooks.sessionTerminated.run(_infoOf(session), reason, session)
         if leaves:
+            session.letGo()
             self._redispatch.begin(session)
         else:
             session.clear()

@@ -29,7 +29,7 @@ from twisted_mqtt.hooks.packets import PacketContext, during
 from twisted_mqtt.hooks.verdicts import ALLOW, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from twisted.internet.interfaces import IReactorTime
 
@@ -52,7 +52,7 @@ class SubscriptionService:
     Adds and removes the subscriptions of clients.
     """
 
-    __slots__ = ("clock", "counters", "hooks", "permissions", "retained", "router", "store")
+    __slots__ = ("clock", "counters", "hooks", "permissions", "report", "retained", "router", "store")
 
     def __init__(
         self,
@@ -63,7 +63,13 @@ class SubscriptionService:
         retained: RetainedMessages,
         store: IStore,
         clock: IReactorTime,
+        report: Callable[[str, str], None],
     ) -> None:
+        """
+        @param report: is told of the limits that are reached, by their names in
+            L{twisted_mqtt.broker.limitreports.LIMITS}, with a sentence for a person.
+        """
+        self.report = report
         self.hooks = hooks
         self.counters = counters
         self.permissions = permissions
@@ -256,8 +262,15 @@ class Subscribing:
         """
         Ask the access rules about one filter after the other.
         """
+        most = 0 if self.trusted else int(self.client.options.max_subscribe_filters)
         while index < len(requests):
             request = requests[index]
+            if most and index >= most:
+                self._service.report(
+                    "filters", f"{self.client} has {len(requests)} topic filters in a SUBSCRIBE; {most} is the most"
+                )
+                self.reasons[index:] = [QUOTA_EXCEEDED] * (len(self.reasons) - index)
+                return self
             if request is not None:
                 verdict = self._refusal(request)
                 if verdict == SUCCESS:
@@ -321,6 +334,7 @@ class Subscribing:
             and len(session.subscriptions) >= limits.maxSubscriptions
             and request.topicFilter not in session.subscriptions
         ):
+            self._service.report("subscriptions", f"{self.client} has {limits.maxSubscriptions} subscriptions")
             return QUOTA_EXCEEDED
         return SUCCESS
 

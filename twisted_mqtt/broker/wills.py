@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from twisted.logger import Logger
 
 from twisted_mqtt.base.waiting import Maybe, isDeferred
+from twisted_mqtt.broker.quotas import Quotas, sizeOf
 from twisted_mqtt.core.session import NEVER
 
 if TYPE_CHECKING:
@@ -30,13 +31,17 @@ class Wills:
     The wills of clients that are gone, until they are published or their clients come back.
     """
 
-    def __init__(self, clock: IReactorTime, store: IStore, publish: Callable[[Message], Maybe[int]]) -> None:
+    def __init__(
+        self, clock: IReactorTime, store: IStore, publish: Callable[[Message], Maybe[int]], quotas: Quotas
+    ) -> None:
         """
+        @param quotas: counts the wills.
         @param publish: publishes a message; its result is the reason code, or a Deferred of it.
         """
         self._clock = clock
         self._store = store
         self._publishMessage = publish
+        self._quotas = quotas
         self._waiting: dict[Session, tuple[Message, IDelayedCall]] = {}
         self._orphans: list[IDelayedCall] = []
 
@@ -70,6 +75,7 @@ class Wills:
         self.cancel(session)
         call = self._clock.callLater(seconds, self.sessionEnded, session)
         self._waiting[session] = (will, call)
+        self._quotas.holdWill(will)
 
     def waitingFor(self, session: Session) -> tuple[Message, float] | None:
         """
@@ -83,8 +89,10 @@ class Wills:
         The client has come back to its session: its will is not published.
         """
         waiting = self._waiting.pop(session, None)
-        if waiting is not None and waiting[1].active():
-            waiting[1].cancel()
+        if waiting is not None:
+            self._quotas.releaseWill(sizeOf(waiting[0]))
+            if waiting[1].active():
+                waiting[1].cancel()
 
     def sessionEnded(self, session: Session) -> None:
         """
@@ -94,6 +102,7 @@ class Wills:
         if waiting is None:
             return
         will, call = waiting
+        self._quotas.releaseWill(sizeOf(will))
         if call.active():
             call.cancel()
         self._store.removeWill(session.key)
@@ -121,6 +130,8 @@ class Wills:
         for call in [*(call for _, call in self._waiting.values()), *self._orphans]:
             if call.active():
                 call.cancel()
+        for will, _ in self._waiting.values():
+            self._quotas.releaseWill(sizeOf(will))
         self._waiting.clear()
         self._orphans.clear()
 

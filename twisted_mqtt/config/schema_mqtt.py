@@ -23,7 +23,7 @@ from twisted_mqtt.config.keys import (
     TopicName,
     Whole,
 )
-from twisted_mqtt.config.values import MB, TwoLimits
+from twisted_mqtt.config.values import DAY, MB, TwoLimits
 
 
 class MQTT(Struct, frozen=True, kw_only=True):
@@ -42,6 +42,15 @@ class MQTT(Struct, frozen=True, kw_only=True):
     ignore_loop_deliver: Annotated[
         Flag, "Keep a client's own messages from coming back to it, as No Local does for MQTT 5.0 clients"
     ] = False
+    max_session_expiry_interval: Annotated[
+        Duration,
+        "Longest time for which a client may ask that its session outlive the connection; a longer one is shortened, "
+        "and CONNACK tells so. 0 for no limit",
+    ] = 90 * DAY
+    max_will_delay: Annotated[Duration, "Longest delay of a will; a longer one is shortened. 0 for no limit"] = 30 * DAY
+    max_subscribe_filters: Annotated[
+        Whole, "Most topic filters of one SUBSCRIBE; those beyond are refused. 0 for no limit"
+    ] = 4096
     strict_mode: Annotated[
         Flag,
         "Refuse strings with control characters or what is no character, as MQTT 5.0 1.5.4 allows; what it demands is "
@@ -95,6 +104,15 @@ class Zone(Struct, frozen=True, kw_only=True):
     keepalive_backoff: Annotated[
         float, fraction(0.5, 10), "A silent client is gone after its keep-alive times this times two"
     ] = 0.75
+    max_sessions_per_user: Annotated[
+        Whole, "Most sessions that clients with the same user name begin; 0 for no limit"
+    ] = 250_000
+    max_sessions_per_address: Annotated[
+        Whole, "Most sessions that clients at the same address begin; 0 for no limit"
+    ] = 250_000
+    max_session_expiry_interval: Annotated[Duration, "As `mqtt.max_session_expiry_interval`"] = 90 * DAY
+    max_will_delay: Annotated[Duration, "As `mqtt.max_will_delay`"] = 30 * DAY
+    max_subscribe_filters: Annotated[Whole, "As `mqtt.max_subscribe_filters`"] = 4096
     max_subscriptions: Annotated[Whole, "Most subscriptions of a client; 0 for no limit"] = 0
     upgrade_qos: Annotated[Flag, "Deliver at the subscription's quality of service when it is above the message's"] = (
         False
@@ -120,10 +138,22 @@ class Zone(Struct, frozen=True, kw_only=True):
         7200.0
     )
     max_mqueue_len: Annotated[
-        Whole,
-        "Messages waiting for a client that is away or has its window full; 0 for no limit. "
-        "When full, messages of QoS 0 or else the oldest are dropped",
-    ] = 1000
+        Whole | None,
+        "Messages waiting for a client that is away or has its window full; 0 for no limit. If nothing is said, 1,000 "
+        "where they are in memory alone, and 1,000,000 where the store keeps them. When full, messages of QoS 0 or "
+        "else the oldest are dropped",
+    ] = None
+    max_mqueue_bytes: Annotated[
+        Size,
+        "Bytes of topics and payloads waiting for such a client; 0 for no limit. In the store, a queue has at most an "
+        "eighth of `persistence.max_size`",
+    ] = 64 * MB
+    max_online_messages: Annotated[
+        Whole | None, "Instead of `max_mqueue_len` while the client is connected; 0 for no limit"
+    ] = None
+    max_offline_messages: Annotated[
+        Whole | None, "Instead of `max_mqueue_len` while the client is away; 0 for no limit"
+    ] = None
     mqueue_priorities: Annotated[
         Priorities, "Priorities of topics in that queue: larger numbers leave first; `none` for one order"
     ] = {}

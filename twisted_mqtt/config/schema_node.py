@@ -11,7 +11,7 @@ from msgspec import Struct
 from twisted_mqtt.config.forms import NODE_NAME
 from twisted_mqtt.config.grammar import whole
 from twisted_mqtt.config.keys import NOW, Duration, Flag, NoEffect, Percent, Port, Positive, Size, Texts, Whole
-from twisted_mqtt.config.values import MB
+from twisted_mqtt.config.values import GB, MB
 
 ONE_NODE = "this broker runs as a single node"
 _ERLANG = "only the Erlang VM has such a thing"
@@ -41,6 +41,19 @@ class BrokerSettings(Struct, frozen=True, kw_only=True):
     shared_dispatch_ack_enabled: Annotated[
         Flag, "Whether a message goes to another member if the first does not acknowledge it"
     ] = False
+    max_sessions: Annotated[
+        Whole, NOW, "Most sessions, with those whose clients are away; 0 for no limit. Above it, no new ones begin"
+    ] = 1_000_000
+    max_queued_bytes: Annotated[
+        Size,
+        NOW,
+        "Bytes of memory for what waits in all queues; 0 for no limit. Above it, what the store keeps waits there "
+        "alone, and of the others the longest queues lose their oldest messages",
+    ] = 256 * MB
+    max_wills: Annotated[
+        Whole, NOW, "Most wills, of clients that are connected and of those that are gone; 0 for no limit"
+    ] = 1_000_000
+    max_will_bytes: Annotated[Size, NOW, "Most bytes of their topics and payloads; 0 for no limit"] = 256 * MB
     route_batch_clean: Annotated[Flag, NoEffect(ONE_NODE), "Whether a lost node's routes go all at once"] = False
 
 
@@ -66,6 +79,18 @@ class Node(Struct, frozen=True, kw_only=True):
         NOW,
         "Files and sockets that the process may have open, as far as the system allows",
     ] = None
+    memory_limit: Annotated[
+        Size | None,
+        NOW,
+        "Memory that the process may use; if nothing is said, what the control group or the machine allows",
+    ] = None
+    memory_high_watermark: Annotated[
+        Percent,
+        NOW,
+        "Share of that from which messages of QoS 0 do not wait any more, new sessions are refused and an alarm is "
+        "raised; 0 for never",
+    ] = 0.8
+    memory_low_watermark: Annotated[Percent, NOW, "Share below which that ends"] = 0.7
     async_threads: Annotated[
         int, NOW, whole(1, 1024), "Most threads for what blocks: files, and drivers of outside systems"
     ] = 32
@@ -105,6 +130,12 @@ class Persistence(Struct, frozen=True, kw_only=True):
         "the system pleases",
     ] = "always"
     interval: Annotated[Duration, "Longest time between writes with `commit = interval`"] = 1.0
+    max_size: Annotated[
+        Size,
+        NOW,
+        "Bytes in use in the store; 0 for no limit. Above it, the longest queues lose their oldest messages, and what "
+        "else would make it larger is refused",
+    ] = 16 * GB
 
 
 class LogRotation(Struct, frozen=True, kw_only=True):

@@ -24,6 +24,9 @@ class RetainerSettings(Struct, frozen=True, kw_only=True):
         Whole,
         Alias("max_message_num"),
         "Most retained messages; above it only existing ones are replaced; 0 for no limit",
-    ] = 0
+    ] = 1_000_000
+    max_retained_bytes: Annotated[
+        Size, "Bytes of their payloads in memory; above it, nothing is retained that needs more; 0 for no limit"
+    ] = 512 * MB
     max_payload_size: Annotated[Size, "Largest payload that is retained; a larger one is only delivered"] = MB
     expiry_interval: Annotated[Duration, "Life of a retained message without an expiry of its own; 0 for ever"] = 0.0

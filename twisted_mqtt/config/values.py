@@ -15,6 +15,7 @@ from msgspec import Struct
 KB = 1024
 MB = 1024 * KB
 GB = 1024 * MB
+DAY = 86400.0
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -29,6 +29,7 @@ NAMES: Final[tuple[str, ...]] = (
     "connections.refused.full",
     "delivery.dropped",
     "delivery.dropped.expired",
+    "delivery.dropped.memory",
     "delivery.dropped.no_local",
     "delivery.dropped.qos0_msg",
     "delivery.dropped.queue_full",
@@ -127,6 +128,7 @@ class Counters:
         self.connections_refused_full: int = 0
         self.delivery_dropped: int = 0
         self.delivery_dropped_expired: int = 0
+        self.delivery_dropped_memory: int = 0
         self.delivery_dropped_no_local: int = 0
         self.delivery_dropped_qos0_msg: int = 0
         self.delivery_dropped_queue_full: int = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from twisted_mqtt.core.message import Message
+from twisted_mqtt.core.queuebudget import QueueBudget
 
 if TYPE_CHECKING:
     from twisted_mqtt.core.queue import Entry
@@ -22,10 +23,10 @@ WAIT: Final = 2
 class Switches:
     """
     What all sessions and connections of a broker look at: which hook points have callbacks, so that the core asks
-    nobody where nobody listens, and the time.
+    nobody where nobody listens; the time; and what all queues may hold together.
     """
 
-    __slots__ = ("publish", "acl", "delivered", "queued", "acked", "dropped", "aclGeneration", "now")
+    __slots__ = ("publish", "acl", "delivered", "queued", "acked", "dropped", "aclGeneration", "now", "queues")
 
     def __init__(self) -> None:
         self.publish: bool = False
@@ -38,6 +39,7 @@ class Switches:
         self.aclGeneration: int = 0
         # The moment, as the core was last told it.
         self.now: float = 0.0
+        self.queues: QueueBudget = QueueBudget()
 
 
 class Events(Protocol):

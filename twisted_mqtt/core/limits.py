@@ -14,7 +14,10 @@ class Limits:
     @ivar maxTopicAlias: how many aliases a client may set, and how many are set towards it at most; 0 for none.
     @ivar maxInflight: QoS 1 and 2 messages on their way to a client; 0 for what the protocol allows.
     @ivar maxQueue: messages waiting for a client, offline or with its window full; 0 for no limit.
-    @ivar maxQueueBytes: of the messages in memory that wait for a client; 0 for no limit.
+    @ivar maxQueueStored: the same where a store keeps them; -1 for C{maxQueue}.
+    @ivar maxQueueOnline: instead of both while the client is connected; -1 for them.
+    @ivar maxQueueOffline: instead of both while it is not; -1 for them.
+    @ivar maxQueueBytes: of the messages that wait for a client; 0 for no limit.
     @ivar maxAwaitingRel: QoS 2 messages from a client whose PUBREL is awaited; 0 for what the protocol allows.
     @ivar awaitRelTimeout: after how many seconds such a message is forgotten; 0 for never.
     @ivar priorities: of topics in the queue, greater first; others have C{defaultPriority}.
@@ -35,6 +38,9 @@ class Limits:
         "sharedAvailable",
         "maxInflight",
         "maxQueue",
+        "maxQueueStored",
+        "maxQueueOnline",
+        "maxQueueOffline",
         "maxQueueBytes",
         "storeQoS0",
         "priorities",
@@ -60,6 +66,9 @@ class Limits:
         self.sharedAvailable: bool = True
         self.maxInflight: int = 32
         self.maxQueue: int = 1000
+        self.maxQueueStored: int = -1
+        self.maxQueueOnline: int = -1
+        self.maxQueueOffline: int = -1
         self.maxQueueBytes: int = 0
         self.storeQoS0: bool = True
         self.priorities: dict[str, int] = {}
@@ -88,6 +97,9 @@ class Limits:
         other.sharedAvailable = self.sharedAvailable
         other.maxInflight = self.maxInflight
         other.maxQueue = self.maxQueue
+        other.maxQueueStored = self.maxQueueStored
+        other.maxQueueOnline = self.maxQueueOnline
+        other.maxQueueOffline = self.maxQueueOffline
         other.maxQueueBytes = self.maxQueueBytes
         other.storeQoS0 = self.storeQoS0
         other.priorities = self.priorities

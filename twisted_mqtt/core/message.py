@@ -71,6 +71,7 @@ class Message:
         "wanted",
         "parcel",
         "place",
+        "queues",
         "headers",
         "whole4",
         "whole5",
@@ -112,6 +113,8 @@ class Message:
         self.expiresAt: float = expiresAt
         self.system: bool = system
         self.number: int = 0
+        # In the memory of how many queues it waits.
+        self.queues: int = 0
         # Used by a store alone: the last batch that it was wanted in, and by how many entries; where it is then, if by
         # several.
         self.batch: int = 0

@@ -6,10 +6,15 @@ dropped first.
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from twisted_mqtt.core.limits import Limits
 from twisted_mqtt.core.message import Message
+from twisted_mqtt.core.queuebudget import ENTRY_WEIGHT, MESSAGE_WEIGHT, SMALL, QueueBudget
 from twisted_mqtt.core.subscription import SharedGroup
+
+#: Of a queue that a store keeps, so many bytes stay in memory, and one message more.
+BYTES_IN_MEMORY: Final = 1 << 20
 
 
 class Run:
@@ -128,7 +133,12 @@ class MessageQueue:
     @ivar skipped: how many of those, the oldest, have been dropped since.
     @ivar last: the number of the last entry before those of the store; -1 where what is in flight is there too.
     @ivar loading: whether a page has been asked for.
-    @ivar size: bytes of the entries in memory; counted only where they are limited.
+    @ivar memory: bytes (topics and payloads) of the entries in memory.
+    @ivar stored: bytes of those that the store has besides; roughly, where some of these have been dropped unread.
+    @ivar most: how many entries may wait; 0 for any number.
+    @ivar mostQoS0: how many of QoS 0, which are all in memory; 0 for any number.
+    @ivar mostBytes: how many bytes may wait; 0 for any number.
+    @ivar level: where C{budget} has the queue among those in memory, and C{storedLevel} among those in the store.
     @ivar dormant: whether the store has everything, what is in flight too: nothing can be sent before it has come.
     """
 
@@ -141,17 +151,30 @@ class MessageQueue:
         "last",
         "loading",
         "dormant",
-        "size",
-        "_limited",
+        "memory",
+        "stored",
+        "most",
+        "mostQoS0",
+        "mostBytes",
+        "budget",
+        "level",
+        "levelTop",
+        "storedLevel",
+        "storedTop",
         "_late",
+        "_lateBytes",
         "_lanes",
         "_priorities",
         "_count",
         "_next",
     )
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, budget: QueueBudget | None = None) -> None:
+        """
+        @param budget: of all queues together.
+        """
         self.limits: Limits = limits
+        self.budget: QueueBudget = QueueBudget() if budget is None else budget
         self.qos0: int = 0
         self.capacity: int = 0
         self.spilled: int = 0
@@ -159,14 +182,39 @@ class MessageQueue:
         self.last: int = 0
         self.loading: bool = False
         self.dormant: bool = False
-        self.size: int = 0
-        self._limited: bool = limits.maxQueueBytes > 0
-        # Entries that were spilled after the page that is loading had been asked for.
+        self.memory: int = 0
+        self.stored: int = 0
+        self.most: int = 0
+        self.mostQoS0: int = 0
+        self.mostBytes: int = 0
+        self.level: int = 0
+        self.levelTop: int = SMALL - 1
+        self.storedLevel: int = 0
+        self.storedTop: int = SMALL - 1
+        # Entries that were spilled after the page that is loading had been asked for, and their bytes.
         self._late: int = 0
+        self._lateBytes: int = 0
         self._lanes: dict[int, _Lane] = {}
         self._priorities: list[int] = []
         self._count: int = 0
         self._next: int = 1
+        self.bound(limits, False, False)
+
+    def bound(self, limits: Limits, kept: bool, online: bool) -> None:
+        """
+        Go by these limits from now on. What is beyond them already stays until the next message comes.
+
+        @param kept: whether a store keeps the queue.
+        @param online: whether the client is connected.
+        """
+        self.limits = limits
+        self.most = mostOf(limits, kept, online)
+        self.mostQoS0 = mostOf(limits, False, online)
+        mostBytes = limits.maxQueueBytes
+        share = self.budget.share
+        if kept and share and (mostBytes == 0 or share < mostBytes):
+            mostBytes = share
+        self.mostBytes = mostBytes
 
     def __len__(self) -> int:
         return self._count + self.spilled - self.skipped
@@ -186,11 +234,31 @@ class MessageQueue:
         return self._count
 
     @property
+    def size(self) -> int:
+        """
+        How many bytes wait.
+        """
+        return self.memory + self.stored
+
+    @property
     def spills(self) -> bool:
         """
         Whether a new entry of QoS 1 or 2 belongs to the store alone.
         """
-        return self.spilled > 0 or self.dormant or (self.capacity > 0 and self._count - self.qos0 >= self.capacity)
+        if self.spilled > 0 or self.dormant:
+            return True
+        return self.capacity > 0 and (self._count - self.qos0 >= self.capacity or self.memory >= BYTES_IN_MEMORY)
+
+    @property
+    def wantsPage(self) -> bool:
+        """
+        Whether the next page of the store is to be read, so that it is there when it is wanted.
+        """
+        return (
+            self.spilled > 0
+            and not self.loading
+            and (self._count == 0 or (self._count < self.capacity // 2 and self.memory < BYTES_IN_MEMORY // 2))
+        )
 
     def push(self, entry: Entry) -> Entry | None:
         """
@@ -199,7 +267,6 @@ class MessageQueue:
         @return: what had to go to make room: the oldest of QoS 0 in the lowest priority that has one, else the oldest
             of the lowest priority; it may be the new entry itself.
         """
-        limits = self.limits
         lane = self._lane(entry)
         entry.order = self._next
         self._next += 1
@@ -208,10 +275,10 @@ class MessageQueue:
             self.qos0 += 1
         else:
             lane.others.append(entry)
-        self._count += 1
-        if self._limited:
-            self.size += _sizeOf(entry)
-        if limits.maxQueue and self.length > limits.maxQueue:
+        self._added(entry)
+        if self.most and self.length > self.most:
+            return self._overflow()
+        if entry.qos == 0 and self.mostQoS0 and self.qos0 > self.mostQoS0:
             return self._overflow()
         return None
 
@@ -223,11 +290,13 @@ class MessageQueue:
         """
         if self.spilled == 0 and not self.dormant:
             self.last = entry.number - 1
+        size = _sizeOf(entry)
         self.spilled += 1
+        self.stored += size
         if self.loading:
             self._late += 1
-        limits = self.limits
-        if limits.maxQueue and self.length > limits.maxQueue:
+            self._lateBytes += size
+        if self.most and self.length > self.most:
             return self._overflow()
         return None
 
@@ -237,6 +306,7 @@ class MessageQueue:
         """
         self.loading = True
         self._late = 0
+        self._lateBytes = 0
 
     def fill(self, entries: list[Entry], complete: bool) -> list[Entry]:
         """
@@ -252,13 +322,18 @@ class MessageQueue:
             self.last = entries[-1].number
         dropped = entries[: self.skipped]
         self.skipped = min(self.skipped - len(dropped), self.spilled)
+        before = self.memory
         for entry in entries[len(dropped) :]:
             self._lane(entry).others.append(entry)
             entry.order = self._next
             self._next += 1
-            self._count += 1
-            if self._limited:
-                self.size += _sizeOf(entry)
+            self._added(entry)
+        if complete:
+            self.stored = self._lateBytes * (self.spilled - self.skipped) // max(1, self.spilled)
+        elif self.spilled == self.skipped:
+            self.stored = 0
+        else:
+            self.stored = max(0, self.stored - (self.memory - before))
         return dropped
 
     def pop(self) -> Entry | None:
@@ -288,9 +363,7 @@ class MessageQueue:
             self.qos0 += 1
         else:
             lane.others.appendleft(entry)
-        self._count += 1
-        if self._limited:
-            self.size += _sizeOf(entry)
+        self._added(entry)
 
     def popQoS0(self) -> Entry | None:
         """
@@ -307,9 +380,28 @@ class MessageQueue:
         """
         Take what has to go because the entries have too many bytes.
 
-        @return: see L{push}; L{None} where they do not.
+        @return: see L{push}; L{None} where they do not, or where what had to go is in the store alone.
         """
-        return self._overflow() if self._limited and self.size > self.limits.maxQueueBytes and self._count else None
+        most = self.mostBytes
+        while most and self.memory + self.stored > most and self.length > 0:
+            lost = self._overflow()
+            if lost is not None:
+                return lost
+        return None
+
+    def takeOldest(self) -> Entry | None:
+        """
+        Take what has to go first.
+
+        @return: see L{push}; L{None} where it is in the store alone.
+        """
+        return self._overflow() if self.length > 0 else None
+
+    def takeQoS0(self) -> Entry | None:
+        """
+        Take the entry of QoS 0 that has to go first; L{None} where there is none.
+        """
+        return self._overflow() if self.qos0 else None
 
     def takeShared(self, group: SharedGroup | None) -> list[Entry]:
         """
@@ -323,10 +415,10 @@ class MessageQueue:
             for lane in self._lanes.values():
                 lane.qos0 = deque([entry for entry in lane.qos0 if id(entry) not in gone])
                 lane.others = deque([entry for entry in lane.others if id(entry) not in gone])
-            self._count -= len(found)
-            self.qos0 -= sum(1 for entry in found if entry.qos == 0)
-            if self._limited:
-                self.size -= sum(map(_sizeOf, found))
+            for entry in found:
+                self._taken(entry)
+                if entry.qos == 0:
+                    self.qos0 -= 1
         return found
 
     def dropQoS0(self) -> None:
@@ -334,10 +426,9 @@ class MessageQueue:
         Forget the entries of QoS 0.
         """
         for lane in self._lanes.values():
-            if self._limited:
-                self.size -= sum(map(_sizeOf, lane.qos0))
+            for entry in lane.qos0:
+                self._taken(entry)
             lane.qos0.clear()
-        self._count -= self.qos0
         self.qos0 = 0
 
     def entries(self) -> list[Entry]:
@@ -350,15 +441,25 @@ class MessageQueue:
             found.extend(sorted([*lane.qos0, *lane.others], key=_orderOf))
         return found
 
+    def release(self) -> None:
+        """
+        Forget what is in memory.
+        """
+        for lane in self._lanes.values():
+            for entry in lane.qos0:
+                self._taken(entry)
+            for entry in lane.others:
+                self._taken(entry)
+        self._lanes.clear()
+        self._priorities = []
+        self.qos0 = 0
+
     def clear(self) -> None:
         """
         Forget everything.
         """
-        self._lanes.clear()
-        self._priorities = []
-        self._count = 0
-        self.size = 0
-        self.qos0 = 0
+        self.release()
+        self.stored = 0
         self.spilled = 0
         self.skipped = 0
 
@@ -371,10 +472,27 @@ class MessageQueue:
             self._priorities = sorted(self._lanes, reverse=True)
         return lane
 
+    def _added(self, entry: Entry) -> None:
+        self._count += 1
+        size = _sizeOf(entry)
+        self.memory += size
+        message = entry.message
+        if message.queues == 0:
+            self.budget.bytes += size + MESSAGE_WEIGHT + ENTRY_WEIGHT
+        else:
+            self.budget.bytes += ENTRY_WEIGHT
+        message.queues += 1
+
     def _taken(self, entry: Entry) -> Entry:
         self._count -= 1
-        if self._limited:
-            self.size -= _sizeOf(entry)
+        size = _sizeOf(entry)
+        self.memory -= size
+        message = entry.message
+        message.queues -= 1
+        if message.queues == 0:
+            self.budget.bytes -= size + MESSAGE_WEIGHT + ENTRY_WEIGHT
+        else:
+            self.budget.bytes -= ENTRY_WEIGHT
         return entry
 
     def _overflow(self) -> Entry | None:
@@ -389,9 +507,24 @@ class MessageQueue:
             others = self._lanes[priority].others
             if others:
                 return self._taken(others.popleft())
-        if self.spilled > self.skipped:
+        left = self.spilled - self.skipped
+        if left > 0:
+            self.stored -= self.stored // left
             self.skipped += 1
         return None
+
+
+def mostOf(limits: Limits, kept: bool, online: bool) -> int:
+    """
+    How many entries may wait; 0 for any number.
+
+    @param kept: whether a store keeps the queue.
+    @param online: whether the client is connected.
+    """
+    given = limits.maxQueueOnline if online else limits.maxQueueOffline
+    if given >= 0:
+        return given
+    return limits.maxQueueStored if kept and limits.maxQueueStored >= 0 else limits.maxQueue
 
 
 def _orderOf(entry: Entry) -> int:

@@ -15,7 +15,8 @@ from twisted_mqtt.core.journal import Journal
 from twisted_mqtt.core.limits import Limits
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBREL
-from twisted_mqtt.core.queue import Entry, MessageQueue
+from twisted_mqtt.core.queue import Entry, MessageQueue, mostOf
+from twisted_mqtt.core.queuebudget import topOf
 from twisted_mqtt.core.reasons import PACKET_ID_NOT_FOUND, PROTOCOL_ERROR, ProtocolError
 from twisted_mqtt.core.subscription import SharedGroup, Subscription
 from twisted_mqtt.core.topics import scoped
@@ -51,6 +52,8 @@ class Session:
         the client identifier it is the identity of the session.
     @ivar deliveries: how many messages have been sent, repetitions not counted.
     @ivar dropped: how many messages were not, and will not be.
+    @ivar losing: whether it is in C{QueueBudget.losing}.
+    @ivar lost: how many messages it has lost for want of room since somebody has looked there.
     @ivar pageTaker: takes what L{loaded} is given in place of the session: while it is exported, and once it has ended
         and what it has left goes to others.
     """
@@ -85,6 +88,10 @@ class Session:
         "deliveries",
         "pageTaker",
         "dropped",
+        "losing",
+        "lost",
+        "beganBy",
+        "beganAt",
     )
 
     def __init__(
@@ -127,6 +134,11 @@ class Session:
         self.window: int = 0
         self.deliveries: int = 0
         self.dropped: int = 0
+        self.losing: bool = False
+        self.lost: int = 0
+        # Whose it is, and from which address it was begun, as the broker's quotas count it; the core does not use it.
+        self.beganBy: str | None = None
+        self.beganAt: str | None = None
         # The retained messages that are still to come.
         self._backlog: Backlog | None = None
         # The entry that a deliver hook has not decided on yet.
@@ -166,7 +178,8 @@ class Session:
             "inflight": len(self.inflight),
             "max_inflight": self.window or limits.maxInflight,
             "mqueue_len": self.queueLength,
-            "max_mqueue": limits.maxQueue,
+            "max_mqueue": mostOf(limits, self.journal is not None, self.connection is not None),
+            "mqueue_bytes": 0 if self.queue is None else self.queue.size,
             "mqueue_dropped": self.dropped,
             "awaiting_rel": 0 if unreleased is None else len(unreleased),
             "max_awaiting_rel": limits.maxAwaitingRel,
@@ -279,7 +292,7 @@ class Session:
         finally:
             self._filling = False
         queue = self.queue
-        if queue is not None and queue.spilled and not queue.loading and queue.ready < IN_MEMORY // 2:
+        if queue is not None and queue.wantsPage:
             self._page(queue)
 
     def loaded(self, inflight: list[Entry], waiting: list[Entry], complete: bool, now: float) -> None:
@@ -301,8 +314,8 @@ class Session:
             if inflight and self.connection is not None:
                 self.inflight.startResending()
         for entry in queue.fill(waiting, complete):
-            self._discard(entry)
-            self._drop(entry.message, "queue_full")
+            # It has been noted when it was skipped.
+            self._forgo(entry)
         if queue.dormant and queue.spilled and self.limits.priorities:
             # Which is to go first can be told only of all together.
             self._page(queue)
@@ -499,8 +512,7 @@ class Session:
         The client has come by another listener, or its zone has changed.
         """
         self.limits = limits
-        if self.queue is not None:
-            self.queue.limits = limits
+        self._bound()
 
     def attach(self, connection: Connection, window: int) -> None:
         """
@@ -511,6 +523,7 @@ class Session:
         self.connection = connection
         self.window = window
         self.expiresAt = 0.0
+        self._bound()
         # The rest of the retained messages goes out before the queue again.
         if self._backlog is not None:
             self._backlog.overtaken = None
@@ -546,18 +559,91 @@ class Session:
             self.journal.queued(self, entry)
         self.inflight.restore([entry])
 
-    def restore(self, waiting: int) -> None:
+    def restore(self, waiting: int, size: int = 0) -> None:
         """
         The journal has entries of this session, none of which is in memory yet.
 
         @param waiting: how many of them are not in flight.
+        @param size: how many bytes these have, roughly.
         """
         queue = self._makeQueue()
         queue.spilled = waiting
-        if self.limits.maxQueue and waiting > self.limits.maxQueue:
-            queue.skipped = waiting - self.limits.maxQueue
+        queue.stored = size
+        if queue.most and waiting > queue.most:
+            queue.skipped = waiting - queue.most
+            queue.stored = size * queue.most // waiting
         queue.last = -1
         queue.dormant = True
+        self._weigh(queue)
+
+    def shed(self, amount: int, stored: bool) -> int:
+        """
+        Drop the oldest messages of the queue, because all queues together have too much.
+
+        @param amount: how many bytes of them.
+        @param stored: whether it is the store that has too much; else it is memory, and of a queue that a store keeps,
+            only messages of QoS 0 go.
+
+        @return: how many bytes there are fewer, in memory or in the store.
+        """
+        queue = self.queue
+        if queue is None or self.shut:
+            return 0
+        freed = 0
+        while freed < amount and queue.length > 0:
+            before = queue.size
+            skipped = queue.skipped
+            lost = queue.takeOldest() if stored or queue.capacity == 0 else queue.takeQoS0()
+            if lost is None and queue.skipped == skipped:
+                break
+            freed += max(1, before - queue.size)
+            if lost is not None:
+                self._lose(lost)
+                continue
+            self._noteLoss(1)
+            if queue.skipped >= _DROPPED and not queue.loading:
+                self._page(queue)
+        if queue.skipped and not queue.loading:
+            self._page(queue)
+        self._weigh(queue)
+        return freed
+
+    def shedQoS0(self) -> None:
+        """
+        Drop what waits at QoS 0, because memory is scarce.
+        """
+        queue = self.queue
+        if queue is None or self.shut:
+            return
+        lost = queue.takeQoS0()
+        while lost is not None:
+            self._drop(lost.message, "memory")
+            lost = queue.takeQoS0()
+
+    def forgotten(self, stored: bool) -> None:
+        """
+        C{QueueBudget} does not have the queue any more, until it grows.
+        """
+        queue = self.queue
+        if queue is None:
+            return
+        if stored:
+            queue.storedLevel = 0
+        else:
+            queue.level = 0
+
+    def letGo(self) -> None:
+        """
+        It has ended: what waits in memory is let go. What the store has of it may still go to others.
+        """
+        queue = self.queue
+        if queue is None:
+            return
+        budget = self.switches.queues
+        budget.inMemory.forget(self, queue.level)
+        budget.inStore.forget(self, queue.storedLevel)
+        queue.level = queue.storedLevel = 0
+        queue.release()
 
     def detach(self, now: float) -> None:
         """
@@ -565,6 +651,7 @@ class Session:
         """
         self.connection = None
         self.inflight.resend = None
+        self._bound()
         self.putAside()
         self.expiresAt = 0.0 if self.expiryInterval == NEVER else now + self.expiryInterval
         queue = self.queue
@@ -599,6 +686,7 @@ class Session:
         if inflight.entries:
             inflight.entries.clear()
             inflight.resend = None
+        self.letGo()
         self.queue = None
         self.unreleased = None
         self._backlog = None
@@ -662,31 +750,81 @@ class Session:
         queue = self.queue
         if queue is None:
             queue = self._makeQueue()
+        budget = queue.budget
         journal = self.journal
+        kept = True
         if journal is not None and entry.qos:
             journal.queued(self, entry)
-            lost = queue.spill(entry) if queue.spills else queue.push(entry)
-            if queue.skipped >= _DROPPED and not queue.loading:
-                self._page(queue)
+            skipped = queue.skipped
+            if queue.spills or (queue.capacity and budget.limit and budget.bytes > budget.limit):
+                lost = queue.spill(entry)
+            else:
+                lost = queue.push(entry)
+            if lost is None:
+                lost = queue.takeTooMuch()
+            if queue.skipped > skipped:
+                self._noteLoss(queue.skipped - skipped)
+                if queue.skipped >= _DROPPED and not queue.loading:
+                    self._page(queue)
+        elif budget.scarce and entry.qos == 0:
+            self._drop(entry.message, "memory")
+            return
         else:
             lost = queue.push(entry)
-        if lost is None:
-            lost = queue.takeTooMuch()
-        kept = True
+            if lost is None:
+                lost = queue.takeTooMuch()
         while lost is not None:
             if lost is entry:
                 kept = False
-            if journal is not None and lost.qos:
-                journal.settled(self, lost)
-            self._drop(lost.message, "queue_full")
+            self._lose(lost)
             lost = queue.takeTooMuch()
+        if (
+            queue.memory > queue.levelTop
+            or queue.stored > queue.storedTop
+            or (budget.limit and budget.bytes > budget.limit)
+        ):
+            self._weigh(queue)
+            budget.makeRoom()
         if self.connection is not None:
             self.refill(self.switches.now)
         elif self.switches.queued and kept:
             self.events.queued(self, entry.message)
 
+    def _lose(self, entry: Entry) -> None:
+        """
+        Drop an entry for which there is no room.
+        """
+        self._noteLoss(1)
+        self._forgo(entry)
+
+    def _forgo(self, entry: Entry) -> None:
+        self._discard(entry)
+        self._drop(entry.message, "queue_full")
+
+    def _noteLoss(self, count: int) -> None:
+        self.lost += count
+        if not self.losing:
+            self.losing = True
+            self.switches.queues.losing.append(self)
+
+    def _weigh(self, queue: MessageQueue) -> None:
+        """
+        Tell all queues' budget how large this one is.
+        """
+        budget = queue.budget
+        queue.level = budget.inMemory.move(self, queue.level, queue.memory)
+        queue.levelTop = topOf(queue.level)
+        queue.storedLevel = budget.inStore.move(self, queue.storedLevel, queue.size if self.journal is not None else 0)
+        queue.storedTop = topOf(queue.storedLevel)
+
+    def _bound(self) -> None:
+        queue = self.queue
+        if queue is not None:
+            queue.bound(self.limits, self.journal is not None, self.connection is not None)
+
     def _makeQueue(self) -> MessageQueue:
-        queue = self.queue = MessageQueue(self.limits)
+        queue = self.queue = MessageQueue(self.limits, self.switches.queues)
+        self._bound()
         if self.journal is not None and not self.limits.priorities:
             queue.capacity = IN_MEMORY
         return queue
@@ -729,12 +867,13 @@ class Session:
         """
         filling = self._filling
         self._filling = True
+        most = mostOf(self.limits, self.journal is not None, False)
         try:
             while True:
                 backlog = self._backlog
                 if backlog is None or backlog.isReading:
                     break
-                if not self.expiryInterval or (self.limits.maxQueue and self.queueLength >= self.limits.maxQueue):
+                if not self.expiryInterval or (most and self.queueLength >= most):
                     self._backlog = None
                     break
                 entry = backlog.takeLasting(self.limits.upgradeQoS)
@@ -826,6 +965,8 @@ class Session:
             counters.delivery_dropped_too_large += 1
         elif reason == "expired":
             counters.delivery_dropped_expired += 1
+        elif reason == "memory":
+            counters.delivery_dropped_memory += 1
         if reason != "no_local":
             counters.messages_dropped += 1
         if self.switches.dropped:

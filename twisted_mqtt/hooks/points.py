@@ -25,7 +25,6 @@ from twisted_mqtt.hooks.chain import WAITS, Callback, FoldAnswer, FoldChain, Run
 from twisted_mqtt.hooks.packets import thisPacket
 from twisted_mqtt.hooks.verdicts import (
     DENY,
-    DROP,
     OK,
     STOP,
     Answer,
@@ -444,7 +443,7 @@ class FoldPoint(HookPoint, Generic[_V, _E, *_Ts]):
             return self.settle(callback, Failure(wrong), value)
         new: _V | _E = answer  # type: ignore[assignment]  # accepts() has just said that it is one
         # The next callback could do nothing with these two: they are no message and no result.
-        return ended or answer is DROP or isinstance(answer, Challenge), new
+        return ended or isinstance(answer, Drop | Challenge), new
 
 
 class AccessPoint(FoldPoint[Verdict, Never, "IClient", str, str]):
@@ -700,7 +699,7 @@ def _isProperties(answer: object, value: object) -> bool:
 
 
 def _isMessageOrDrop(answer: object, value: object) -> bool:
-    if answer is DROP:
+    if isinstance(answer, Drop):
         return True
     return isinstance(answer, type(value)) and (not isinstance(answer, Message) or answer.fits())
 

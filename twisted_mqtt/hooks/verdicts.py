@@ -65,12 +65,18 @@ class Answer(Generic[_T]):
 class Drop:
     """
     The type of L{DROP}.
+
+    @ivar reason: the reason code for the publisher of a message that is dropped at C{message.publish}: 0 where it is to
+        think that all is well.
     """
 
-    __slots__ = ()
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: int = reasons.SUCCESS) -> None:
+        self.reason: Final = reason
 
     def __repr__(self) -> str:
-        return "DROP"
+        return f"Drop({self.reason:#x})" if self.reason else "DROP"
 
 
 #: Go on with the next callback. Answering C{None} means the same.

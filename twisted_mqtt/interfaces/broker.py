@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.broker.client import ClientInfo
     from twisted_mqtt.broker.directory import FilterWatch
     from twisted_mqtt.broker.interconnect import Interconnect
+    from twisted_mqtt.broker.limitreports import LimitReports
     from twisted_mqtt.broker.permissions import KnownPermission
     from twisted_mqtt.broker.retained import RetainedMessages
     from twisted_mqtt.broker.subscribing import Subscribing
@@ -159,6 +160,7 @@ class IBroker(Interface):
     preSharedKeys: PreSharedKeys = Attribute("Where the keys for TLS and DTLS are looked up.")
     store = Attribute("The L{IStore}: what outlives the process.")
     alarms: Alarms = Attribute("What is wrong at present.")
+    limits: LimitReports = Attribute("Says when a limit is reached.")
     bans: Bans = Attribute("Who is not let in.")
     router: Router = Attribute("For those who make connections.")
     outbox: Outbox = Attribute("For those who make connections.")

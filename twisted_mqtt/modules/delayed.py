@@ -12,10 +12,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twisted_mqtt.config.keys import Whole
+from twisted_mqtt.config.keys import Size, Whole
+from twisted_mqtt.config.values import MB
 from twisted_mqtt.core.codec import LARGEST
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import IN_PUBLISH, decodeProperties, encodeProperties
+from twisted_mqtt.core.reasons import QUOTA_EXCEEDED
 from twisted_mqtt.core.topics import isReserved
 from twisted_mqtt.hooks.verdicts import DROP, Drop
 from twisted_mqtt.interfaces import IExtension
@@ -32,6 +34,9 @@ _log = Logger()
 PREFIX: Final = "$delayed/"
 #: The longest delay, in seconds.
 LONGEST: Final = 4294967
+
+# What its publisher hears if there is no room.
+QUOTA: Final = Drop(QUOTA_EXCEEDED)
 
 # After how many seconds it is looked again whether the store can be written.
 _RETRY: Final = 1.0
@@ -118,7 +123,8 @@ class DelayedPublishSettings(Struct, frozen=True, kw_only=True):
     C{[delayed_publish]}: limits of `$delayed/<seconds>/<topic>`.
     """
 
-    max_delayed_messages: Annotated[Whole, "Most messages waiting for their time; 0 for no limit"] = 0
+    max_delayed_messages: Annotated[Whole, "Most messages waiting for their time; 0 for no limit"] = 100_000
+    max_delayed_bytes: Annotated[Size, "Most bytes of their topics and payloads; 0 for no limit"] = 64 * MB
 
 
 @implementer(IExtension)
@@ -129,6 +135,9 @@ class DelayedPublish:
 
     def __init__(self, settings: DelayedPublishSettings) -> None:
         self._most = settings.max_delayed_messages
+        self._mostBytes = settings.max_delayed_bytes
+        # Of topics and payloads.
+        self._bytes = 0
         # When they are due, and by which number they are kept: equal times keep their order.
         self._waiting: list[tuple[float, int]] = []
         self._number = 0
@@ -148,6 +157,7 @@ class DelayedPublish:
             (broker.dates.moment(record.due, record.timestamp), int(key)) for key, record in self._records.items()
         ]
         heapq.heapify(self._waiting)
+        self._bytes = sum(_sizeOf(record) for _, record in self._records.items())
         self._number = max((number for _, number in self._waiting), default=0)
         context.hook("message.publish", self._published)
         self._count()
@@ -161,6 +171,7 @@ class DelayedPublish:
             self._call.close()
             self._call = None
         self._waiting = []
+        self._bytes = 0
         self._count()
 
     def _published(self, message: Message) -> Message | Drop:
@@ -174,8 +185,15 @@ class DelayedPublish:
             return DROP
         if message.qos and broker.store.progress.broken:
             return message  # the broker refuses it
-        if self._most and len(self._waiting) >= self._most:
-            return DROP
+        size = len(topic) + len(message.payload)
+        full = self._most and len(self._waiting) >= self._most
+        if full or (self._mostBytes and self._bytes + size > self._mostBytes):
+            broker.limits.reached(
+                "delayed",
+                f"a message for {topic!r} is refused: {len(self._waiting)} of {self._bytes} bytes wait for their time",
+            )
+            return QUOTA
+        self._bytes += size
         self._number += 1
         due = broker.clock.seconds() + int(seconds)
         self._records.put(str(self._number), Delayed.of(message.replace(topic=topic), due, broker.dates))
@@ -215,6 +233,7 @@ class DelayedPublish:
                 continue
             # In one batch with what its subscribers get of it: published once, whenever the process ends.
             self._records.remove(key)
+            self._bytes -= _sizeOf(record)
             message = record.message(due)
             if message.expiresAt and message.expiresAt <= now:
                 broker.counters.messages_dropped += 1
@@ -231,3 +250,7 @@ class DelayedPublish:
 
     def _count(self) -> None:
         self._broker.counters.messages_delayed = len(self._waiting)
+
+
+def _sizeOf(record: Delayed) -> int:
+    return len(record.topic) + len(record.payload)

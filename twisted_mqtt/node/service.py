@@ -38,6 +38,7 @@ from twisted_mqtt.node.reload import Reload, effective
 from twisted_mqtt.node.settings import RuntimeSettings
 from twisted_mqtt.process.crashdump import CrashDump
 from twisted_mqtt.process.logs import BrokerLog
+from twisted_mqtt.process.memory import allowedBytes, giveBack, residentBytes
 from twisted_mqtt.process.openfiles import SPARE
 from twisted_mqtt.process.systemd import InheritedSocket, Notifier
 from twisted_mqtt.stores.memory import MemoryStore
@@ -120,6 +121,9 @@ class BrokerService(MultiService):
         self.broker = Broker(
             settings, reactor, store, retainer=settings.extension("retainer", RetainerSettings), dates=dates
         )
+        memory = self.broker.memory
+        memory.used, memory.allowed = residentBytes, allowedBytes
+        memory.giveBack = lambda: self.broker.threads.defer(giveBack)
         MultiService.addService(self, self.broker)
         self.listeners = Listeners(self.broker, reactor, self._around.inherited)
         self.ports = Ports(self.broker, reactor, self.listeners)

@@ -34,6 +34,7 @@ class Contents:
     The content that was read, as rows.
 
     @ivar counts: how many entries wait for the sessions that have any.
+    @ivar sizes: the bytes of an entry of these on average.
     @ivar inflight: the last entry in flight of those that have one.
     """
 
@@ -42,6 +43,7 @@ class Contents:
     sessions: list[tuple[Any, ...]]
     subscriptions: list[tuple[Any, ...]]
     counts: dict[int, int]
+    sizes: dict[int, int]
     inflight: dict[int, int]
     received: list[tuple[Any, ...]]
     retained: list[tuple[Any, ...]]
@@ -55,7 +57,11 @@ def readContents(database: Database, stubs: bool = False) -> Contents:
 
     @param stubs: of retained messages, only that they are there.
     """
-    counts = dict(database.all(statements.COUNTS))
+    counts: dict[int, int] = {}
+    sizes: dict[int, int] = {}
+    for stored, total, size in database.all(statements.COUNTS):
+        counts[stored] = total
+        sizes[stored] = size // total
     for stored, past in database.all(statements.PAST):
         counts[stored] = counts.get(stored, 0) - past
     inflight: dict[int, int] = {}
@@ -68,6 +74,7 @@ def readContents(database: Database, stubs: bool = False) -> Contents:
         sessions=database.all(statements.SESSIONS),
         subscriptions=database.all(statements.SUBSCRIPTIONS),
         counts=counts,
+        sizes=sizes,
         inflight=inflight,
         received=database.all(statements.RECEIVED),
         retained=database.all(statements.RETAINED_STUBS if stubs else statements.RETAINED),
@@ -138,7 +145,7 @@ class _Restoring:
         session.stored = kept.number
         session.journal = self._store.journal
         if kept.waiting is not None:
-            session.restore(kept.waiting)
+            session.restore(kept.waiting, kept.waiting * self._contents.sizes.get(kept.number, 0))
         if session.expiresAt != kept.expiresAt:
             self._store.saveSession(session)
         self._sessions[kept.number] = session

@@ -175,8 +175,8 @@ NUMBERS: Final = (
 )
 SESSIONS: Final = "SELECT id, client, username, mountpoint, expiry, expires_at, created_at, zone FROM session"
 SUBSCRIPTIONS: Final = "SELECT session, filter, flags, identifiers FROM subscription"
-#: How many entries sessions have, settled or not; how many of them are settled.
-COUNTS: Final = "SELECT session, sum(total) FROM run GROUP BY session"
+#: How many entries sessions have, settled or not, and their bytes; how many of them are settled.
+COUNTS: Final = "SELECT session, sum(total), sum(size) FROM run GROUP BY session"
 PAST: Final = "SELECT run.session, sum(gone.total) FROM gone JOIN run ON run.id = gone.run GROUP BY run.session"
 #: Runs with entries that were in flight when they were written; those that were sent since.
 FLYING: Final = (
