@@ -72,10 +72,17 @@ class Bed:
     ahead = 0.0
 
     def __init__(
-        self, folder: Path, commit: str = "always", retainer: Any = None, retained: str = "disc", **zoneKeys: Any
+        self,
+        folder: Path,
+        commit: str = "always",
+        retainer: Any = None,
+        retained: str = "disc",
+        reserve: int = 0,
+        **zoneKeys: Any,
     ) -> None:
         """
         @param retained: where retained messages are kept.
+        @param reserve: how many bytes are kept for a full disk.
         @param zoneKeys: keys of the zone that all clients are in.
         """
         self.path = folder / "store.db"
@@ -84,6 +91,7 @@ class Bed:
         self.commit = commit
         self.retainer = retainer
         self.retained = retained
+        self.reserve = reserve
         self.zoneKeys = {"max_mqueue_len": 0, **zoneKeys}
         self.start()
 
@@ -98,7 +106,14 @@ class Bed:
         self.ahead = 0.0
         dates = Dates(self.clock.seconds, lambda: self.clock.seconds() + self.ahead)
         self.store = SQLiteStore(
-            self.path, self.clock, self.worker, self.commit, retained=self.retained, dates=dates, **storeKeys
+            self.path,
+            self.clock,
+            self.worker,
+            self.commit,
+            retained=self.retained,
+            reserve=self.reserve,
+            dates=dates,
+            **storeKeys,
         )
         self.broker = Broker(settings, self.clock, self.store, lambda: 0.0, self.retainer, dates)
         self.broker.startService()

@@ -403,7 +403,7 @@ class Admission:
     def _openSession(self) -> Maybe[Admission]:
         control, client = self._control, self.client
         progress = control.router.progress
-        if progress.broken and client.expiryInterval and control.store.durable:
+        if progress.broken and client.expiryInterval and control.store.durable and not self._isKept():
             return self._refuse(QUOTA_EXCEEDED)  # its session could not be kept
         if client.key not in control.registry.sessions:
             refusal = control.quotas.refusal(client)
@@ -428,11 +428,29 @@ class Admission:
             self.sessionPresent = during(
                 self._packet, control.registry.openSession, client, self.connection, client.cleanStart, window
             )
+        if progress.stuck and self.sessionPresent:
+            # Its session is in the store. That it has come can't be written, and what waits for it need not wait for
+            # that.
+            self.before = progress.sequence
         self._prepare()
         point = control.hooks.clientConnack
         if not point.callbacks:
             return self
         return then(during(self._context(), point.fold, client, SUCCESS, self.properties), self._done)
+
+    def _isKept(self) -> bool:
+        """
+        Whether the client goes on with a session that the store has.
+        """
+        client = self.client
+        session = self._control.registry.sessions.get(client.key)
+        return (
+            not client.cleanStart
+            and session is not None
+            and session.journal is not None
+            and session.mountpoint == client.mountpoint
+            and not 0.0 < session.expiresAt <= self._control.registry.now()
+        )
 
     def _expiryInterval(self) -> int:
         client, request = self.client, self.request

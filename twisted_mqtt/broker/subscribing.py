@@ -327,7 +327,10 @@ class Subscribing:
         if limits.maxTopicLevels and matching.count("/") >= limits.maxTopicLevels:
             return TOPIC_FILTER_INVALID
         if self._service.router.progress.broken and session is not None and session.journal is not None:
-            return QUOTA_EXCEEDED
+            former = session.subscriptions.get(request.topicFilter)
+            # One that it has already needs no room: clients subscribe again whenever they connect.
+            if former is None or not _isSame(former, self._made(session, request)):
+                return QUOTA_EXCEEDED
         if (
             limits.maxSubscriptions
             and session is not None
@@ -350,22 +353,12 @@ class Subscribing:
             if verdict.text:
                 self.texts.append(verdict.text)
             return verdict.subscribeReason
-        group, matching = splitShare(request.topicFilter)
-        properties = self.packet.properties
-        subscription = Subscription(
-            session,
-            request.topicFilter,
-            min(request.qos, client.limits.maxQoS),
-            request.noLocal,
-            request.retainAsPublished,
-            request.retainHandling,
-            None if properties is None else properties.subscriptionIDs,
-            client.mountpoint + matching,
-            session,
-        )
+        group, _ = splitShare(request.topicFilter)
+        subscription = self._made(session, request)
         new = service.router.subscribe(session.topicTree, subscription, group)
         session.subscriptions[request.topicFilter] = subscription
-        if session.journal is not None:
+        # A store that takes nothing new has it already.
+        if session.journal is not None and not service.router.progress.broken:
             service.store.saveSubscription(session, subscription)
         self._accepted.append((subscription, new))
         point = service.hooks.sessionSubscribed
@@ -374,6 +367,33 @@ class Subscribing:
             packet = None if self.trusted else self._context()
             during(packet, point.run, client, request.topicFilter, subscription)
         return subscription.qos
+
+    def _made(self, session: Session, request: SubscriptionRequest) -> Subscription:
+        client, properties = self.client, self.packet.properties
+        return Subscription(
+            session,
+            request.topicFilter,
+            min(request.qos, client.limits.maxQoS),
+            request.noLocal,
+            request.retainAsPublished,
+            request.retainHandling,
+            None if properties is None else properties.subscriptionIDs,
+            client.mountpoint + splitShare(request.topicFilter)[1],
+            session,
+        )
+
+
+def _isSame(one: Subscription, other: Subscription) -> bool:
+    """
+    Whether a store has the same to keep of two subscriptions of a session to one filter.
+    """
+    return (
+        one.qos == other.qos
+        and one.noLocal == other.noLocal
+        and one.retainAsPublished == other.retainAsPublished
+        and one.retainHandling == other.retainHandling
+        and (one.identifiers or None) == (other.identifiers or None)
+    )
 
 
 def _plain(topicFilter: str) -> str:

@@ -136,6 +136,11 @@ class Persistence(Struct, frozen=True, kw_only=True):
         "Bytes in use in the store; 0 for no limit. Above it, the longest queues lose their oldest messages, and what "
         "else would make it larger is refused",
     ] = 16 * GB
+    reserve: Annotated[
+        Size,
+        "Room on the disk that a file beside the store keeps: with it the broker goes on writing acknowledgements on a "
+        "full disk, so that queues can be emptied. At most an eighth of the file system; 0 for none",
+    ] = 64 * MB
 
 
 class LogRotation(Struct, frozen=True, kw_only=True):

@@ -65,14 +65,17 @@ class Progress:
 
     @ivar sequence: grows with each write that was asked for.
     @ivar committed: the C{sequence} up to which everything would survive a crash.
-    @ivar broken: whether the store can't keep anything at present; then nothing of QoS 1 or 2 is accepted.
+    @ivar broken: whether the store can't keep anything new at present; then nothing of QoS 1 or 2 is accepted.
+    @ivar stuck: whether it can't write at all, so that nothing is committed; it is C{broken} too. One that is not
+        stuck, but broken, is full: what frees room is written.
     @ivar congested: whether so much waits to be written that who publishes with QoS 1 or 2 has to wait too.
     """
 
-    __slots__ = ("sequence", "committed", "broken", "congested")
+    __slots__ = ("sequence", "committed", "broken", "stuck", "congested")
 
     def __init__(self) -> None:
         self.sequence: int = 0
         self.committed: int = 0
         self.broken: bool = False
+        self.stuck: bool = False
         self.congested: bool = False

@@ -34,7 +34,8 @@ class IProgress(Interface):
 
     sequence = Attribute("Grows with each write that was asked for.")
     committed = Attribute("The sequence up to which everything would survive a crash.")
-    broken = Attribute("Whether the store can't keep anything at present.")
+    broken = Attribute("Whether the store can't keep anything new at present.")
+    stuck = Attribute("Whether it can't write at all; else one that is broken is full.")
     congested = Attribute("Whether so much waits to be written that publishers of QoS 1 and 2 have to wait too.")
 
 

@@ -389,6 +389,7 @@ def makeStore(settings: Settings, reactor: Any, dates: Dates) -> IStore:
         persistence.interval,
         settings.extension("retainer", RetainerSettings).storage_type,
         dates=dates,
+        reserve=persistence.reserve,
     )
 
 

@@ -18,6 +18,7 @@ import msgspec
 from twisted_mqtt.stores import statements
 from twisted_mqtt.stores.packing import entriesOf
 from twisted_mqtt.stores.page import Page, Part
+from twisted_mqtt.stores.reserve import Reserve, isFull
 from twisted_mqtt.stores.schemas import REPAIR, StoreError, checkOurs, upgrade
 from twisted_mqtt.stores.thinning import thin, thinOnes
 
@@ -38,6 +39,11 @@ RETAINED_BYTES: Final = 1 << 16
 # that not come to be, SQLite does it when the log has so many pages of 4 KiB.
 _LOG_BYTES: Final = 16 << 20
 _LOG_PAGES: Final = 16_000
+# So small the log may be on a small disk; it is at most half of the reserve there, whose room moves it to the file.
+_LEAST_LOG: Final = 256 << 10
+# The store is full where it has less room than these eighths of the reserve, and is not where it has as many as those.
+_FULL_BELOW: Final = 4
+_ENOUGH_FROM: Final = 5
 # What a batch writes to the log beside its blob, roughly: a page of each table.
 _BATCH_BYTES: Final = 32 << 10
 # So many bytes of parcels that were read are remembered, for others will want them.
@@ -54,10 +60,21 @@ _encode: Final = msgspec.json.encode
 class Database:
     """
     An open store.
+
+    @ivar isFull: whether the disk is so full that nothing is to be added any more: what room there is serves what is
+        noted of the rest, until that is gone.
+    @ivar room: how many bytes may be written before it is full; L{None} while the reserve is whole.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reserve: int = 0) -> None:
+        """
+        @param reserve: how many bytes of the disk are kept for the case that it is full.
+        """
         self.path = path
+        self.isFull = False
+        self.room: int | None = None
+        self._reserve = Reserve(path.with_name(f"{path.name}.reserve"), reserve)
+        self._logBytes = _LOG_BYTES
         self._connection: sqlite3.Connection | None = None
         self._lock: int | None = None
         # The number of the last batch, in the file too: a batch whose commit has failed may be there nevertheless.
@@ -87,7 +104,7 @@ class Database:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._takeLock()
             try:
-                self._open(synchronous)
+                self._openAnyhow(synchronous)
             except BaseException:
                 self.close()
                 raise
@@ -118,6 +135,25 @@ class Database:
             raise StoreError(f"the store {self.path} is in use by another process") from None
         self._lock = lock
 
+    def _openAnyhow(self, synchronous: str) -> None:
+        """
+        Open the file, with the room of the reserve where that is needed.
+        """
+        reserve = self._reserve
+        reserve.adopt()
+        if reserve.size:
+            self._logBytes = min(_LOG_BYTES, max(_LEAST_LOG, reserve.size // 2))
+        try:
+            self._open(synchronous)
+        except sqlite3.Error as error:
+            if not (isFull(error) and reserve.release()):
+                raise
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
+            self._open(synchronous)
+        self.look()
+
     def _open(self, synchronous: str) -> None:
         new = not self.path.exists()
         if new:
@@ -127,8 +163,11 @@ class Database:
         self._connection = connection
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES * self._logBytes // _LOG_BYTES}")
         connection.execute("PRAGMA cache_size = -32768")
+        # Some systems build SQLite so that it writes zeros over all that is deleted: then what frees room would take as
+        # much of it first. What is rewritten anyway is still cleared.
+        connection.execute("PRAGMA secure_delete = FAST")
         checkOurs(connection, self.path)
         upgrade(connection)
         found = connection.execute("SELECT value FROM meta WHERE name = 'batch'").fetchone()
@@ -173,6 +212,66 @@ class Database:
         """
         Write a batch: all of it, or nothing. After a failure the same batch may be tried again.
         """
+        try:
+            self._applyOnce(batch)
+        except sqlite3.Error as error:
+            if not (isFull(error) and self._reserve.release()):
+                raise
+            self.isFull = True
+            try:
+                self._emptyLog()
+                self._applyOnce(batch)
+            finally:
+                # What is left of its room is not for others.
+                self._reserve.take()
+        if not self._reserve.isWhole:
+            self.look()
+
+    def look(self) -> None:
+        """
+        Find out whether the disk has room, and take it for the reserve as far as that is not whole.
+        """
+        reserve = self._reserve
+        reserve.take()
+        if reserve.isWhole:
+            self.isFull = False
+            self.room = None
+            return
+        room = reserve.held
+        enough = reserve.size * _ENOUGH_FROM // 8
+        if room < enough:
+            # What is written takes room in the log and then in the file, either of which may have some already.
+            log, free = self._emptyLog(), self._freeBytes()
+            room = min(2 * (room + log), 2 * (room + free), room + log + free)
+        self.room = room
+        self.isFull = room < (enough if self.isFull else reserve.size * _FULL_BELOW // 8)
+
+    def _emptyLog(self) -> int:
+        """
+        Move what is in the log to the file; returns how many bytes the log can have then without growing.
+        """
+        connection = self.connection
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        try:
+            busy, pages, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            size = self.path.with_name(f"{self.path.name}-wal").stat().st_size
+        except (sqlite3.OperationalError, OSError):
+            return 0
+        if busy or pages != moved:
+            return 0
+        self._logged = 0
+        return size
+
+    def _freeBytes(self) -> int:
+        """
+        How much room the file has inside.
+        """
+        pages = self.connection.execute("PRAGMA freelist_count").fetchone()[0]
+        size = self.connection.execute("PRAGMA page_size").fetchone()[0]
+        return int(pages) * int(size)
+
+    def _applyOnce(self, batch: Batch) -> None:
         connection = self.connection
         if connection.in_transaction:
             connection.execute("ROLLBACK")
@@ -265,7 +364,7 @@ class Database:
         """
         Whether L{tidy} has something to do.
         """
-        return self._logged >= _LOG_BYTES or len(self._touchedParcels) + len(self._touchedRuns) >= _TOUCHED
+        return self._logged >= self._logBytes or len(self._touchedParcels) + len(self._touchedRuns) >= _TOUCHED
 
     def tidy(self) -> None:
         """
@@ -278,7 +377,7 @@ class Database:
             self._touchedRuns = dict.fromkeys(runs[_TIDIED:])
             if parcels or runs:
                 thin(self.connection, parcels[:_TIDIED], runs[:_TIDIED])
-        if self._logged >= _LOG_BYTES:
+        if self._logged >= self._logBytes:
             self._logged = 0
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 

@@ -47,6 +47,11 @@ LEISURE: Final = 0.05
 RETRY: Final = 1.0
 #: So many bytes may gather beside the batch that is being written; then who publishes with QoS 1 and 2 has to wait.
 MOST_WAITING: Final = 32 << 20
+#: For how many seconds a store that is full waits before it looks again whether there is room.
+LOOK: Final = 2.0
+# What may gather at least, and at most as a part of the room that a disk has that is nearly full.
+_LEAST_WAITING: Final = 16 << 10
+_OF_ROOM: Final = 4
 
 
 @implementer(IStore)
@@ -69,17 +74,21 @@ class SQLiteStore:
         retained: str = "disc",
         mostWaiting: int = MOST_WAITING,
         dates: Dates | None = None,
+        reserve: int = 0,
     ) -> None:
         """
         @param commit: C{always}, C{interval} or C{never}, see the configuration.
         @param retained: where retained messages are: C{ram}, C{disc} for here too, or C{disc_only}.
         @param mostWaiting: how many bytes may gather before publishers have to wait.
         @param dates: those of C{clock} unless they are given: the file has dates, the broker moments.
+        @param reserve: how many bytes of the disk are kept for what frees room, see
+            L{twisted_mqtt.stores.reserve}.
         """
         self.progress = Progress()
         self.journal = Ledger(self.progress, commit == "always", self._wake, self._page, mostWaiting)
         self._tables = Tables(self.journal.saveRecord)
-        self._database = Database(path)
+        self._database = Database(path, reserve)
+        self._mostWaiting = mostWaiting
         self._clock = clock
         self._dates = Dates(clock.seconds) if dates is None else dates
         self._worker = worker
@@ -91,6 +100,9 @@ class SQLiteStore:
         # The batch that is being written, or is to be tried again.
         self._writing: Batch | None = None
         self._call: IDelayedCall | None = None
+        # Whether the disk was full when it was looked at last, and the call that looks again.
+        self._isFull = False
+        self._look: IDelayedCall | None = None
         # Whether a batch is handed over because one has been written: a worker that does its jobs at once must not make
         # that a recursion.
         self._nested = False
@@ -142,6 +154,7 @@ class SQLiteStore:
         if self.journal.alone:
             owner.retainedAreIn(self)
         await restore(contents, owner, self, self._clock, self._dates)
+        self._heedRoom()
 
     def close(self) -> Deferred[None]:
         """
@@ -149,6 +162,9 @@ class SQLiteStore:
         """
         closed: Deferred[None] = Deferred()
         self._closing = closed
+        look, self._look = self._look, None
+        if look is not None:
+            look.cancel()
         if not self._open:
             self._shut()
         elif self._writing is None:
@@ -331,9 +347,16 @@ class SQLiteStore:
         if isinstance(result, Failure):
             self._failed(result)
             return
-        if self.progress.broken:
-            self._recovered()
         self._writing = None
+        if self.progress.stuck:
+            self.progress.stuck = False
+            if not self._database.isFull:
+                self._recovered()
+            else:
+                _log.warn("the store can be written again, and is full")
+                self._isFull = True
+                self._lookLater()
+        self._heedRoom()
         if batch is not None:
             if self.journal.waits:
                 self.progress.committed = batch.sequence
@@ -379,12 +402,58 @@ class SQLiteStore:
             self._writing = None
             self._shut()
             return
-        if not self.progress.broken:
-            self.progress.broken = True
+        progress = self.progress
+        if not progress.stuck:
+            wasFull = self._isFull
+            self._isFull = False
+            progress.broken = progress.stuck = True
             text = f"the store can't be written: {failure.getErrorMessage()}"
             _log.critical("{text}; messages of QoS 1 and 2 are refused until it can", text=text)
-            self._owner.storeFailed(text)
+            if not wasFull:
+                self._owner.storeFailed(text)
+            # What waits for this batch has a part that does not need it.
+            pages, self._pages, self._pagesNext = [*self._pagesNext, *self._pages], [], []
+            for session, after in pages:
+                self._readPage(session, after, True)
         self._call = self._clock.callLater(RETRY, self._called)
+
+    def _heedRoom(self) -> None:
+        """
+        The disk may have become full, or have room again.
+        """
+        database = self._database
+        room = database.room
+        self.journal.limit = (
+            self._mostWaiting if room is None else min(self._mostWaiting, max(_LEAST_WAITING, room // _OF_ROOM))
+        )
+        if database.isFull == self._isFull or self.progress.stuck:
+            return
+        self._isFull = database.isFull
+        if not self._isFull:
+            self._recovered()
+            return
+        self.progress.broken = True
+        text = "the store has no room: the disk is full"
+        _log.critical("{text}; messages of QoS 1 and 2 are refused until there is some", text=text)
+        self._owner.storeFailed(text)
+        self._lookLater()
+
+    def _lookLater(self) -> None:
+        if self._look is None and self._closing is None:
+            self._look = self._clock.callLater(LOOK, self._lookAgain)
+
+    def _lookAgain(self) -> None:
+        self._look = None
+        if self._isFull:
+            self._worker.submit(self._database.look, self._looked)
+
+    def _looked(self, result: object) -> None:
+        if isinstance(result, Failure):
+            _log.warn("looking for room for the store failed: {error}", error=result.getErrorMessage())
+        elif self._open:
+            self._heedRoom()
+        if self._isFull:
+            self._lookLater()
 
     def _recovered(self) -> None:
         self.progress.broken = False
@@ -413,6 +482,9 @@ class SQLiteStore:
         return result.addCallback(inTime)
 
     def _page(self, session: Session, after: int) -> None:
+        if self.progress.stuck:
+            self._readPage(session, after, True)
+            return
         self._pages.append((session, after))
         if self._writing is None and self._open:
             self._cancel()
@@ -426,7 +498,13 @@ class SQLiteStore:
         for session, after in pages:
             self._readPage(session, after)
 
-    def _readPage(self, session: Session, after: int) -> None:
+    def _readPage(self, session: Session, after: int, beside: bool = False) -> None:
+        """
+        Read a page.
+
+        @param beside: read what is there, although a batch can't be written that may have more for the session. What
+            comes first in its queue has been written before that.
+        """
         database, stored = self._database, session.stored
         last = self._inflight.pop(stored, 0) if after < 0 else 0
 
@@ -446,6 +524,10 @@ class SQLiteStore:
                 # The session goes on waiting: its messages are there, and must not be overtaken.
                 self._clock.callLater(RETRY, self._page, session, after)
                 return
-            session.loaded(inflight, waiting, result.complete, self._clock.seconds())
+            if beside and after >= 0 and not waiting:
+                # The rest is not written yet.
+                self._pages.append((session, after))
+                return
+            session.loaded(inflight, waiting, result.complete and not beside, self._clock.seconds())
 
         self._worker.submit(read, done)
