@@ -251,6 +251,26 @@ def test_pageThatWasAskedFor(tmp_path: Path) -> None:
     bed.crash()
 
 
+def test_exactlyOnceWaits(tmp_path: Path) -> None:
+    """
+    A message of QoS 2 goes out only when its identifier is in the store; so it waits while nothing can be written.
+    """
+    bed = Bed(tmp_path)
+    subscriber = bed.client("s")
+    subscriber.subscribe("t")
+    subscriber.lose()
+    publishTo(bed, b"once", qos=2)
+    bed.restart()
+    writable(bed, False)
+    bed.client("nobody", clean=True, expiry=0).publish("t", b"stuck", 1, 1).expectNothing()
+    subscriber = bed.client("s")
+    subscriber.expectNothing()
+    writable(bed, True)
+    bed.clock.advance(1)
+    assert sorted(takeAll(subscriber)) == [b"once", b"stuck"]
+    bed.crash()
+
+
 def test_newStartIsRefused(tmp_path: Path) -> None:
     """
     A client that wants a new session in place of its old one would lose that, and the new one can't be kept: it is
@@ -391,7 +411,7 @@ def test_process(disk: Path) -> None:
         while not writer.reasons or writer.reasons[-1] == 0:
             writer.send(Publish("t", bytes(50_000), 1, False, False, 1))
             count = len(writer.reasons)
-            writer.until(lambda: len(writer.reasons) > count)
+            writer.until(lambda known=count: len(writer.reasons) > known)
             sent.insert(-1, bytes(50_000))
         sent.pop(-2)
         broker.waitFor("the store has no room")
