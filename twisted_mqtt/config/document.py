@@ -48,9 +48,11 @@ An environment variable overrides a key of the file: `MQTTBROKER__` and the key 
 each dot. (`MQTTBROKER_` with one underscore is still read, with a warning. Variables that Kubernetes makes for
 services, such as `MQTTBROKER_WS_SERVICE_HOST`, are passed over.)
 
-    MQTTBROKER__ZONE__EXTERNAL__MAX_INFLIGHT=64
-    MQTTBROKER__LISTENER__TCP__EXTERNAL__BIND=0.0.0.0:1883
-    MQTTBROKER__LISTENER__TCP__EXTERNAL__ACCESS__1="allow 10.0.0.0/8"
+```sh
+MQTTBROKER__ZONE__EXTERNAL__MAX_INFLIGHT=64
+MQTTBROKER__LISTENER__TCP__EXTERNAL__BIND=0.0.0.0:1883
+MQTTBROKER__LISTENER__TCP__EXTERNAL__ACCESS__1="allow 10.0.0.0/8"
+```
 
 The broker keeps changes at run time, by management or by a program (`node.settings.change`), in an overrides file
 beside the main file: `mqttbroker.overrides.toml` beside `mqttbroker.toml`, or `overrides.toml` in `node.data_dir` for a
@@ -66,8 +68,11 @@ or by management. A change in an extension's table takes effect now, because the
 
 A `.tac` file or a program makes the same settings from a dictionary with the same keys and values:
 
-    from twisted_mqtt.config import settingsFrom
-    settings = settingsFrom({"listener": {"tcp": {"external": "127.0.0.1:1883"}}})
+```python
+from twisted_mqtt.config import settingsFrom
+
+settings = settingsFrom({"listener": {"tcp": {"external": "127.0.0.1:1883"}}})
+```
 
 ## How values are written
 
