@@ -27,7 +27,7 @@ SIMPLE: Final = 7
 _INDEFINITE: Final = 31
 BREAK: Final = 0xFF
 _DECIMAL: Final = 4
-# What tags are passed over, and before what: a date is a text, a time in seconds a number (RFC 8949 3.4).
+# Tags that are skipped, and the kind of value behind each: a date is a text, a time in seconds a number (RFC 8949 3.4).
 _DATE: Final = 0
 _SECONDS: Final = 1
 _URI: Final = 32
@@ -37,7 +37,7 @@ _PASSED: Final = (_DATE, _SECONDS, _URI, _CBOR)
 _MOST_TAGS: Final = 4
 # Of a text or of bytes: they may be empty, and each is looked at.
 _MOST_PIECES: Final = 1024
-# What a float can't be anyway.
+# A float has no larger exponent.
 _EXPONENTS: Final = 400
 
 _CONSTANTS: Final[dict[int, bool | None]] = {20: False, 21: True, 22: None, 23: None}

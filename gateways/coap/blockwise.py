@@ -109,7 +109,7 @@ def diagnostic(code: int, text: str, options: Sequence[Option] = ()) -> CoAPMess
 
 def keyOf(request: CoAPMessage, address: object) -> Key:
     """
-    What two requests have in common that are about one body: all but the block, and where it is (RFC 7959 2.4, 2.5).
+    Get the key that requests for blocks of one body share: all options but the block's number (RFC 7959 2.4, 2.5).
     """
     options = tuple(
         option for option in request.options if option[0] not in _NOT_OF_KEY and not isNoCacheKey(option[0])

@@ -130,7 +130,7 @@ def serveConfiguration(request: CoAPRequest, identifier: str) -> None:
 
 def _submitted(request: CoAPRequest) -> Submitted | None:
     """
-    What a client has sent, L{None} where the request is refused for it.
+    Read the properties in a client's request; L{None} if the request is refused because of them.
     """
     try:
         return decodeProperties(request.message.payload)

@@ -28,8 +28,8 @@ OBSERVER_CHECK: Final = 7
 # A whole number to drafts 15 to 18. Old values are not kept: no draft has a request for them.
 TOPIC_HISTORY: Final = 8
 
-# What has a type of its own at the same labels: a text of bytes at 8 and a boolean at 9 are the first value of a topic,
-# an array at 9 or 10 is a list of labels.
+# The same labels have several meanings, which the type tells apart: a byte string at 8 and a boolean at 9 are the first
+# value of a topic, an array at 9 or 10 is a list of labels.
 _INITIALIZE: Final = (8, 9)
 _CONF_FILTER: Final = (9, 10)
 
@@ -66,7 +66,7 @@ Value: TypeAlias = int | float | str
 
 class TopicConfiguration(Struct, frozen=True, array_like=True):
     """
-    What a client has said of a topic, as the store keeps it; what is added later comes last and has a default.
+    A topic's configuration, as the store keeps it. Fields that are added later come last and have a default.
 
     @ivar name: its topic-name.
     @ivar topic: the topic whose retained message is its value, without the mount point.
@@ -152,7 +152,7 @@ class TopicConfiguration(Struct, frozen=True, array_like=True):
 
 class Submitted(Struct, frozen=True):
     """
-    What a client has sent.
+    The properties in a client's request.
 
     @ivar values: properties by label.
     @ivar initial: the first value of the topic; L{None} where there is none yet.

@@ -41,8 +41,8 @@ Ended: TypeAlias = Callable[[int, float], None]
 
 _PING_LENGTH: Final = 4
 _ECHO_LENGTH: Final = 6
-# What an address may have left over from its requests for what is sent to it unasked; and what it has that has sent
-# nothing for so long that nobody remembers: a ping with its repetitions.
+# An address earns by its requests the right to so many bytes that it has not asked for. An address that has been silent
+# for so long that it was forgotten has the second figure: a ping with its repetitions.
 _MOST_CREDIT: Final = 8192
 _LEAST_CREDIT: Final = 5 * _PING_LENGTH
 
@@ -523,8 +523,8 @@ class Exchanges:
 
     def _shorter(self, response: CoAPMessage, address: Address, most: int) -> bytes:
         """
-        What is said instead of a response that is too long for who has sent so little: the beginning of a diagnostic;
-        instead of a success, that it is to ask again with an Echo.
+        Make the response for a peer that has sent too little for the full one: the beginning of a diagnostic; instead
+        of a success, the request to ask again with an Echo.
         """
         short = CoAPMessage(response.code, response.options, b"", response.token, response.type, response.messageID)
         room = most - len(encode(short)) - 1

@@ -70,7 +70,7 @@ class Endpoint(Protocol):
 
     def identityOf(self, address: Address) -> PeerIdentity | None:
         """
-        Who DTLS has found out that a peer is, or L{None}.
+        Get the identity that DTLS has proved for a peer, or L{None}.
         """
 
 
@@ -94,7 +94,7 @@ class CoAPGateway:
         self.listings = 0
         self.expiry = Expiry(self)
         self.expiry.arm()
-        # Who observes what, by keyOf, in the order in which they came.
+        # The observers of each topic, by keyOf, in the order in which they came.
         self._observers: dict[str, dict[CoAPClient, None]] = {}
 
     def serve(self, endpoint: Endpoint, asked: CoAPMessage, message: CoAPMessage, incoming: Incoming) -> None:

@@ -54,7 +54,7 @@ def formatNamed(contentType: str | None) -> int | None:
 
 def keyOf(info: ClientInfo, topic: str) -> str:
     """
-    What a topic of a client is known by among those of all mount points and topic trees.
+    Get the key of a client's topic, which is unique among those of all mount points and topic trees.
     """
     return scoped(info.topicTree, info.mountpoint + topic)
 
@@ -114,7 +114,7 @@ class PubSubTopics:
 
     def get(self, key: str) -> PubSubTopic | None:
         """
-        What is known of a topic.
+        Look up the content format and age of a topic.
         """
         return self._topics.get(key)
 

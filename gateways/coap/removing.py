@@ -30,7 +30,7 @@ async def removeAll(request: CoAPRequest, client: CoAPClient, topic: str) -> Non
     """
     gateway, info = request.gateway, client.client.info
     key = keyOf(info, topic)
-    # What stands before a topic in its key.
+    # The length of the prefix before the topic in its key.
     before = len(key) - len(topic)
     if gateway.topics.get(key) is None and retainedOf(request, client, topic) is not None:
         if not await _removeOne(request, client, topic):

@@ -201,7 +201,7 @@ class CoAPRequest:
 
     def properties(self, maxAge: int | None = None) -> Properties | None:
         """
-        What its payload's content format and age are to MQTT 5.
+        Make the MQTT 5 properties for the content format and the age of the payload.
 
         @param maxAge: for how many seconds it holds; L{None} for ever.
         """

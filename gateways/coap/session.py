@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-# What becomes of a client, in order.
+# The states of a client, in order.
 CONNECTING: Final = 0
 OPEN: Final = 1
 OVER: Final = 2
@@ -397,7 +397,7 @@ class CoAPClient:
         farewell = CoAPMessage(code, token=observation.request.token)
         self._endpoint.send(self.address, farewell, False, None, self._gateway.broker.clock.seconds())
 
-    # What the broker has for it
+    # Messages from the broker
 
     def receive(
         self, message: Message, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None

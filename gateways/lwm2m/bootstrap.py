@@ -62,14 +62,14 @@ class Refused(Exception):
 
 def conversation(accounts: Sequence[Account], contentFormat: int) -> Conversation:
     """
-    What a device is asked to do: every request that is yielded wants its response.
+    Generate the requests to a device: each one that is yielded wants its response.
 
     @raise Refused: it has not done it.
     """
     # Everything but the account of the bootstrap server itself (core 6.1.7.5).
     _check("DELETE /", (yield DeviceRequest(DELETE, [])))
-    # What is left in the Security object is that account, and is not to be written over. Old devices can't say
-    # where it is (core 6.1.7.3); they usually have it at 0.
+    # The Security object still has that account, which must not be overwritten. Old devices can't say where it is (core
+    # 6.1.7.3); they usually have it at 0.
     taken = {0}
     response = yield DeviceRequest(GET, [str(SECURITY)], accept=LINKS)
     if isSuccess(response.code):

@@ -51,7 +51,7 @@ _MOST_PATHS: Final = 1000
 _MOST_KEYS: Final = 16
 _LONGEST_KEY: Final = 64
 _LONGEST_CORRELATION: Final = 1024
-# What of a path goes into an answer, right or wrong.
+# The part of a path, right or wrong, that goes into an answer, in characters.
 _LONGEST_ABOUT: Final = 64
 # Of a Uri-Query option (RFC 7252 5.10).
 _LONGEST_QUERY: Final = 255
@@ -369,7 +369,7 @@ _Reader: TypeAlias = Callable[[Command, Mapping[str, object], _Types], None]
 
 def _onePath(least: int, most: int) -> _Reader:
     """
-    What has nothing but a path of so many segments.
+    Make the reader of a command whose only argument is a path of so many segments.
     """
 
     def read(command: Command, data: Mapping[str, object], types: _Types) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.message import Message
     from twisted_mqtt.interfaces import IBroker
 
-# What may wait for access rules or C{publish_limit} that take their time.
+# So many messages may wait for slow access rules or for C{publish_limit}.
 _MOST_UNPUBLISHED: Final = 1000
 
 
@@ -112,7 +112,7 @@ class Contact:
         self._timer: IDelayedCall | None = None
         self._timerAt = 0.0
         self._receiving = False
-        # What is published once that before it has been, while access rules or C{publish_limit} take their time.
+        # Messages that wait for their turn behind one that access rules or C{publish_limit} hold up.
         self._unpublished: deque[tuple[str, bytes]] | None = None
         self.dialect: Dialect = self._makeDialect()
         self.unsupported: frozenset[int] = frozenset()

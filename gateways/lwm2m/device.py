@@ -48,7 +48,7 @@ _log = Logger()
 
 _T = TypeVar("_T")
 
-# What becomes of a device, in order.
+# The states of a device, in order.
 CONNECTING: Final = 0
 OPEN: Final = 1
 OVER: Final = 2
@@ -330,7 +330,7 @@ class Device(Contact):
         self._lifeEndsAt = now + self.registration.lifetime
         self.schedule(self._lifeEndsAt)
 
-    # Who it is, and where
+    # Identity and address
 
     @property
     def isComing(self) -> bool:

@@ -403,7 +403,7 @@ class Downlink:
         deadlines += [waiting.expiresAt for waiting in self._waiting or () if waiting.expiresAt]
         return min(deadlines, default=0.0)
 
-    # What becomes of one that was sent
+    # The fate of a command that was sent
 
     def acknowledged(self, run: PendingCommand, now: float) -> None:
         """
@@ -498,7 +498,7 @@ class Downlink:
 
     def _postpone(self, waiting: QueuedCommand, text: str) -> None:
         """
-        What may have been done is the first to be sent again, unless it would then be done twice.
+        Send the command again, before all others, unless it might then be done twice.
         """
         if waiting.command.type in _ONCE:
             self._giveUp(waiting, GATEWAY_TIMEOUT, text)

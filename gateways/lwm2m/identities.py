@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def provenKey(identity: PeerIdentity | None) -> Hashable | None:
     """
-    What all associations of one device have in common, and those of no other; L{None} where it has shown nothing.
+    Get the key that all associations of one device share, and no others; L{None} if the device has proved nothing.
     """
     if identity is None:
         return None

@@ -111,7 +111,7 @@ class Asked:
     @property
     def identity(self) -> PeerIdentity | None:
         """
-        Who DTLS says that it is, L{None} where it does not.
+        Get the identity that DTLS has proved, or L{None}.
         """
         return self.endpoint.identityOf(self.address)
 
@@ -244,7 +244,7 @@ class ServerInterface:
 
     def _send(self, asked: Asked) -> None:
         """
-        What LwM2M 1.1 calls "send" (core 6.4.6).
+        Take the values of a "send" request of LwM2M 1.1 (core 6.4.6).
         """
         there = self._registry.registeredAt(asked.endpoint, asked.address)
         if not there:

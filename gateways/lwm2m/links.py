@@ -18,7 +18,7 @@ from gateways.lwm2m.objects.paths import Path, parsePath, pathText, shown, witho
 _MOST: Final = 1000
 
 _ROOT: Final = "oma.lwm2m"
-# What a segment of a request's path may be (RFC 7252 5.10), for each of a few.
+# A segment of a request's path may have so many bytes (RFC 7252 5.10); a prefix has a few segments.
 _LONGEST_PREFIX: Final = 255
 _VERSION: Final = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}", re.ASCII)
 _FORMAT: Final = re.compile(r"[0-9]{1,5}", re.ASCII)

@@ -103,7 +103,7 @@ def parseUpdate(
     queries: Sequence[str], payload: bytes, lifetimes: Lifetimes, before: DeviceRegistration
 ) -> tuple[DeviceRegistration, bool]:
     """
-    What an update request says: the registration from then on, and whether it tells a new list of objects.
+    Read an update request: the registration from then on, and whether the request has a new list of objects.
 
     @raise RegistrationError: it is refused.
     """
@@ -126,7 +126,7 @@ def parseUpdate(
 
 def credentialsIn(queries: Sequence[str]) -> Credentials:
     """
-    What a request says to show whose it is.
+    Read the credentials of a request.
 
     @raise RegistrationError: it can't be read.
     """

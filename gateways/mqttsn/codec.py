@@ -59,7 +59,7 @@ _WILL: Final = 0x08
 _CLEAN: Final = 0x04
 _ID_TYPE: Final = 0x03
 
-# What the QoS bits say, and the other way round: 0b11 is -1.
+# The QoS by its bits, and the bits by the QoS: 0b11 is -1.
 _QOS: Final = (0, 1, 2, -1)
 _QOS_BITS: Final = {0: 0x00, 1: 0x20, 2: 0x40, -1: 0x60}
 

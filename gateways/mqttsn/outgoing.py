@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gateways.mqttsn.registry import TopicRegistry
 
-# What comes although nothing can be sent (a hook that has taken its time, say) waits here.
+# So many messages may wait that come although nothing can be sent, such as after a slow hook.
 _MOST_HELD: Final = 16
 
 
@@ -197,7 +197,7 @@ class Outgoing:
         if not self.frozen:
             self._send(delivery.wire)
 
-    # What the client answers
+    # Acknowledgements of the client
 
     def regack(self, packet: SNPacket, now: float) -> None:
         """

@@ -57,8 +57,8 @@ if TYPE_CHECKING:
     from twisted_mqtt.interfaces import IBroker
     from twisted_mqtt.net.datagrams import DatagramPort, SocketAddress, TwistedPort
 
-# What only one that believes to be connected says: it learns that it is not. Nothing that a gateway might say is among
-# these, so that two gateways can't talk to each other for ever.
+# Messages that a client sends only if it believes that it is connected: it is told that it is not. A gateway sends none
+# of these, so two gateways can't talk to each other for ever.
 _OF_CLIENTS: Final = frozenset(
     (PUBLISH, REGISTER, SUBSCRIBE, UNSUBSCRIBE, PINGREQ, WILLTOPIC, WILLMSG, WILLTOPICUPD, WILLMSGUPD)
 )
@@ -208,7 +208,7 @@ class MQTTSNProtocol:
             if packet.duration is not None or self._parted.get(key, 0.0) > self.seconds():
                 self.send(key, _DISCONNECT)
 
-    # What clients see of it: see gateways.mqttsn.conversation.SNGateway
+    # For clients: see gateways.mqttsn.conversation.SNGateway
 
     def send(self, key: Hashable, wire: bytes) -> None:
         """
@@ -258,7 +258,7 @@ class MQTTSNProtocol:
             if len(self._wills) > self.settings.max_clients:
                 self._wills.popitem(last=False)
 
-    # What the service does with it
+    # For the service
 
     def advertise(self, address: Bind) -> None:
         """

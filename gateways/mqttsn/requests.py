@@ -64,7 +64,7 @@ class Requests(Conversation):
         self._request = request
         self._registry = TopicRegistry(site.predefined, site.settings.max_topics)
         self._will: WillData | None = None
-        # What repetitions of the last messages, which may overtake those that came since, are known by.
+        # The keys of the last messages: their repetitions are known by these, and may overtake newer messages.
         self._recent: tuple[tuple[int, int, int, int], ...] = ()
         # The same of the last SUBSCRIBE, and its SUBACK.
         self._lastSubscribe: tuple[tuple[int, int, str, int], bytes] | None = None
@@ -267,6 +267,6 @@ class Requests(Conversation):
 
 def _essence(packet: SNPublish) -> tuple[int, int, int, int]:
     """
-    What a repetition of a PUBLISH has in common with it.
+    Get the key by which a repetition of a PUBLISH is known.
     """
     return packet.msgID, packet.idType, packet.topicID, hash(packet.data)

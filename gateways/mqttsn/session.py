@@ -93,7 +93,7 @@ class SNClient(Requests):
         settings = site.settings
         self.bucket = 0
         self._outgoing = Outgoing(self._registry, self._send, self, settings.retry_interval, settings.max_retries)
-        # What the will dialogue waits for an answer to, how often that was asked, and when it is asked again.
+        # The open question of the will dialogue, how often it was asked, and when it is asked again.
         self._question = b""
         self._questions = 0
         self._questionAt = 0.0
@@ -371,7 +371,7 @@ class SNClient(Requests):
         self._client.link.closed = True
         self._leave()
 
-    # What it says of messages for it
+    # Acknowledgements of the client
 
     def _regack(self, packet: SNPacket, now: float) -> None:
         self._outgoing.regack(packet, now)

@@ -14,7 +14,7 @@ from twisted_mqtt.config.keys import Address, Alias, Duration, Flag, NoEffect, P
 from twisted_mqtt.config.schema_ports import DatagramSettings, ReceiveBuffer, SendBuffer
 from twisted_mqtt.config.values import KB, Bind
 
-# What a datagram can hold over IPv4.
+# The largest payload of a datagram over IPv4, in bytes.
 _LARGEST = 65507
 
 

@@ -35,7 +35,7 @@ class HeartBeats:
     @classmethod
     def of(cls, header: str, least: float) -> HeartBeats:
         """
-        What a client's C{heart-beat} leads to: what it wants, but nothing more often than every C{least} seconds.
+        Answer a client's C{heart-beat}: the times that it wants, but nothing more often than every C{least} seconds.
 
         @raise StompError: the header is not two numbers.
         """

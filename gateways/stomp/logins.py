@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _FIRST: Final = 1 << 30
 _LAST: Final = -_FIRST
 
-# What everybody knows is no secret.
+# Everybody knows these, so they are no secret.
 _KNOWN: Final = ("guest", "guest")
 
 

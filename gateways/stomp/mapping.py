@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.base.dates import Dates
     from twisted_mqtt.core.message import Message
 
-# What headers mean something of their own, and so are no user properties, whichever way a message goes.
+# Headers that have a meaning of their own, and so are no user properties, in either direction.
 RESERVED: Final = frozenset(
     (
         "destination",
@@ -203,7 +203,7 @@ class MessageWriter:
     def __init__(self, destinations: Destinations, dates: Dates) -> None:
         self._destinations: Destinations = destinations
         self._dates: Dates = dates
-        # What was written last.
+        # The last message, and its bytes for each kind of receiver.
         self._message: Message | None = None
         self._tails: dict[tuple[int, str, bool], bytes] = {}
         # Of messages that have nothing but a topic: the headers of the last topics.

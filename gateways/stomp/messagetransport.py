@@ -48,7 +48,7 @@ class Messenger(Protocol):
 
 class MessageTransport:
     """
-    What the protocol writes to. C{sendMessage} is what tells it that this is no stream.
+    The transport that the protocol writes to. By C{sendMessage} the protocol sees that this is no stream.
 
     @ivar disconnecting: whether the protocol has asked for the end.
     @ivar isTooBig: whether the client has sent more than is taken, which is why the protocol asks for the end.

@@ -143,7 +143,7 @@ class StompProtocol:
         The transport is going; L{connectionLost} says the rest.
         """
 
-    # What the session wants of it: Shell
+    # For the session: Shell
 
     @property
     def sentBytes(self) -> int:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.broker.subscribing import Subscribing
     from twisted_mqtt.core.message import Message
 
-    # What a session sends: see twisted_mqtt.core.link.LinkReceiver.
+    # The items that a session sends: see twisted_mqtt.core.link.LinkReceiver.
     Held = tuple[Message, int, int, bool, bool, list[int]]
 
 

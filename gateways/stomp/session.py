@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-# What becomes of a session, in order.
+# The states of a session, in order.
 NEW: Final = 0  # nothing came yet
 CONNECTING: Final = 1  # CONNECT came and is being decided
 OPEN: Final = 2  # CONNECTED was sent
@@ -109,7 +109,7 @@ class StompSession:
         """
         self._shell.later(action)
 
-    # What comes from the client
+    # Frames from the client
 
     def handle(self, frame: Frame) -> Maybe[None]:
         """
@@ -168,7 +168,7 @@ class StompSession:
         self._transactions.expire(now)
         self._setDeadline(now)
 
-    # What comes from the broker: the owner of a GatewayClient
+    # Messages from the broker: the owner of a GatewayClient
 
     def receive(
         self, message: Message, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None

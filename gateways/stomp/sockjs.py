@@ -143,7 +143,7 @@ class SockJSResource(Resource):
             return self._renderTransport(request, parts[1], parts[2])
         return self._say(request, 404, b"not found\n")
 
-    # What stands directly below the path
+    # Resources directly below the path
 
     def _renderSingle(self, request: Request, name: str) -> bytes | int:
         if name == "info":

@@ -130,7 +130,7 @@ class WebFactory(WebSocketFactory):
         self, table: StompWeb, largest: int, plain: MessageFactory, framed: MessageFactory
     ) -> list[MessageEndpoint]:
         """
-        What is below the path: nothing or "websocket" for STOMP as it is, server and session before it for SockJS.
+        Route a request below the path: nothing or "websocket" for plain STOMP, server and session before it for SockJS.
 
         @param largest: how many bytes a message may have.
         """

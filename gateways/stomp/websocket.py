@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SUB_PROTOCOLS: Final = ("v12.stomp", "v11.stomp", "v10.stomp")
 
-# What an ERROR frame calls them.
+# Their names in an ERROR frame.
 _NAMES: Final = {
     PROTOCOL_ERROR: "WebSocket protocol error",
     UNSUPPORTED_DATA: "malformed message",

@@ -325,9 +325,8 @@ def test_coap(scene: Surroundings) -> None:
     CoAP: requests, over TCP, and looking for the server by multicast.
     """
     requests, search, overTCP = [block.text for block, _ in printed("coap")]
-    scene.broker(
-        '[plugins]\nload = ["coap"]\n[coap]\nmulticast = true\nmulticast_leisure = "100ms"\ntcp.bind = "127.0.0.1:5683"\n'
-    )
+    multicast = 'multicast = true\nmulticast_leisure = "100ms"\n'
+    scene.broker(f'[plugins]\nload = ["coap"]\n[coap]\n{multicast}tcp.bind = "127.0.0.1:5683"\n')
     subscriber = scene.start("mosquitto_sub", "-v", "-t", "#")
     settled(scene, subscriber, "probe")
     first, second, observe, discover = requests.splitlines()

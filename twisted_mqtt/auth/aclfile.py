@@ -161,7 +161,7 @@ class Rules:
 
     def publishRules(self, client: IClient) -> TopicRules:
         """
-        What L{verdict} says of each topic that a client may want to publish to.
+        Make rules that give the answer of L{verdict} for every topic that a client may publish to.
         """
         if self._free:
             return EVERYTHING
@@ -322,7 +322,7 @@ class _Word(Struct, frozen=True):
 _Term: TypeAlias = "_Word | str | tuple[_Term, ...] | list[_Term]"
 
 
-#: What holds where no file is named: the statistics and everything there is are for this machine alone.
+#: The rules that hold if no file is named: only this machine may subscribe to the statistics, or to everything.
 DEFAULT: Final = """
 {allow, {user, "dashboard"}, subscribe, ["$SYS/#"]}.
 {allow, {ipaddr, "127.0.0.0/8"}, pubsub, ["$SYS/#", "#"]}.

@@ -47,7 +47,7 @@ class FileWatch:
         self._seconds = seconds
         self._paths = tuple(paths)
         self._changed = changed
-        # What it was when the files were last read, and at the last look.
+        # The state of the files when they were last read, and at the last look.
         self._known = self._look()
         self._last = self._known
 
@@ -85,7 +85,7 @@ class FileWatch:
 
 def _stateOf(path: str) -> tuple[int, ...]:
     """
-    What is different when a file is: one that is gone is different too.
+    Get a value that changes with the file, also when it is removed.
     """
     try:
         state = os.stat(path)

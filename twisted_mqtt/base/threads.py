@@ -59,8 +59,8 @@ class Threads:
     """
     A pool of threads. Its methods are for the reactor's thread.
 
-    What needs a thread of its own for long, such as a consumer that blocks, should make one: a pool that waits for it
-    serves nobody else.
+    Work that needs a thread for long, such as a consumer that blocks, should make its own: a thread of the pool that
+    waits for it serves nobody else.
 
     @ivar most: how many threads there may be; may be changed.
     @ivar mostWaiting: how many calls may wait for one.

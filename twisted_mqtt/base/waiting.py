@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 _Ts = TypeVarTuple("_Ts")
 
-#: What a method returns that may have to wait: the result, or a Deferred of it. Callers check, or use L{then}.
+#: The answer of a method that may have to wait: the result, or a Deferred of it. Callers check, or use L{then}.
 Maybe: TypeAlias = _T | Deferred[_T]
 
 # A Deferred has an abstract base class, and isinstance() would ask that one's Python code: 0.25 us instead of 0.07.

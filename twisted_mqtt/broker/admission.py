@@ -237,7 +237,7 @@ class Admission:
             client.password = None
             return self._letIn(False, anonymous, None)
         self._control.counters.client_authenticate += 1
-        # What stands if no callback has an opinion.
+        # This result stands if no callback has an opinion.
         default = AuthResult("success" if welcome else "not_authorized", anonymous=anonymous)
         return then(during(self._context(), point.fold, client, default), self._authenticated)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _log = Logger()
 
 Detail: TypeAlias = str | int | float | bool | None
-#: What has become of an alarm.
+#: A change of an alarm.
 AlarmEvent: TypeAlias = Literal["activated", "deactivated"]
 Observer: TypeAlias = "Callable[[AlarmEvent, Alarm], None]"
 
@@ -38,7 +38,7 @@ MOST_HISTORY: Final = 1000
 CALM: Final = 60.0
 FLAPS: Final = 3
 
-# What is longer is cut: an alarm must not fail, and must not fill the store.
+# Longer texts are cut: an alarm must not fail, and must not fill the store.
 _TEXT: Final = 4000
 _DETAILS: Final = 50
 
@@ -166,7 +166,7 @@ class Alarms:
         # How often those have flapped in succession that are active, or ended a short time ago; when the latter was.
         self._flaps: dict[str, int] = {}
         self._ended: dict[str, float] = {}
-        # Whose cause has gone, but that flap: when they end.
+        # Alarms that flap, and whose cause has gone: when they end.
         self._ending: dict[str, float] = {}
         self._isFull = False
 
@@ -271,7 +271,7 @@ class Alarms:
 
     def numberOf(self, name: str) -> int:
         """
-        Which activation it is that is active; 0 for none.
+        Get the number of the activation that is active; 0 for none.
         """
         return self._numbers.get(name, 0)
 

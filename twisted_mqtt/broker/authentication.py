@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.hooks.points import Hooks
 
 _LARGEST_WINDOW: Final = 65535
-# What the remaining length of a packet can say (2.1.4).
+# The largest remaining length that a packet can have (2.1.4).
 _LARGEST_PACKET: Final = 268_435_455
 _LARGEST_QUEUE: Final = 1 << 31
 # With less a client could not even be told that it is in, or subscribe.

@@ -505,7 +505,7 @@ class Broker(Service):
         session = client if isinstance(client, Session) else None
         return self.subscriptions.unsubscribe(infoOf(client), packet, session)
 
-    # What the core asks and tells
+    # Questions and events of the core
 
     def delivering(self, session: Session, entry: Entry) -> int:
         """

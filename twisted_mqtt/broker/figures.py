@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Counters that go up and down.
 _GAUGES: Final = ("messages.delayed", "messages.retained")
 
-#: What a packet's counters count, by their last word.
+#: The meaning of a packet's counters, by their last word.
 _PACKETS: Final = {
     "received": "received",
     "sent": "sent",
@@ -98,7 +98,7 @@ STATS: Final = {
 
 def helpOf(name: str) -> str:
     """
-    What a counter of L{Counters<twisted_mqtt.core.counters.Counters>} counts.
+    Describe a counter of L{Counters<twisted_mqtt.core.counters.Counters>}.
     """
     found = _HELP.get(name)
     if found is not None:

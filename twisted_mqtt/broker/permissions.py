@@ -73,8 +73,8 @@ class Permissions:
         self._clients = clients
         self._now = now
         self._nomatch: Verdict = ALLOW
-        # What says, for each callback in its turn, what it answers a client that publishes; None where one of them
-        # can't say that beforehand.
+        # For each callback in its turn, the function that makes its rules for a client that publishes; None if one of
+        # the callbacks has none.
         self._rulesOf: tuple[Callable[[IClient], TopicRules | None], ...] | None = ()
         self.configure(settings)
 
@@ -94,7 +94,7 @@ class Permissions:
         self._rulesOf = self._point.publishRules
         self.forget()
 
-    # What is remembered
+    # Remembered verdicts
 
     def remembered(self, client: ClientInfo) -> list[KnownPermission]:
         """

@@ -55,8 +55,8 @@ class SessionExport:
         self._now = now
         self._ended = False
         self._waiting: Deferred[list[EntryData]] | None = None
-        # What was in memory when it was looked at last, and has not been given out, the next one last; and all that was
-        # seen there, by identity.
+        # The entries that were in memory at the last look and have not been given out, the next one last; and all that
+        # were seen there, by identity.
         self._pending: list[Entry] = []
         self._seen: set[Entry] = set()
         # Of what the store alone has: how much was given out, and the number of the last of it.

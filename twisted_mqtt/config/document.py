@@ -19,7 +19,7 @@ from twisted_mqtt.config.zones import FROM_MQTT, FROM_TOP
 
 DEFAULT_PATH = "docs/configuration.md"
 
-#: What the broker and its own extensions are installed as.
+#: The distribution that holds the broker and its own extensions.
 DISTRIBUTION = "twisted-mqtt"
 
 INTRODUCTION = """\

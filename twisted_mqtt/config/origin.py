@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 from twisted_mqtt.config.registry import IDeclaration, Registry
 
-#: What a value comes from: from the weakest to the strongest.
+#: The sources of a value, from the weakest to the strongest.
 Kind = Literal["default", "file", "override", "environment"]
 
 

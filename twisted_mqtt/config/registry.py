@@ -17,7 +17,7 @@ from zope.interface import Attribute, Interface
 from twisted_mqtt.config.keys import keysOf
 from twisted_mqtt.config.problems import nearest
 
-#: What EMQ X and EMQ put before the names of their plugins; it may stand before ours too.
+#: EMQ X and EMQ put these before the names of their plugins; they may stand before ours too.
 PREFIXES: Final = ("emqx_mod_", "emqx_", "emq_mod_", "emq_")
 
 #: Where the tables of well-known extensions stand, so that a table of one that is missing can be named.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 @dataclass(slots=True)
 class ReloadReport:
     """
-    What was done, what was not, and why; each entry is a line for a person.
+    The outcome of a reload: what was done, what was not, and why. Each entry is a line for a person.
 
     @ivar done: what holds from now on.
     @ivar restart: what waits for a restart.

@@ -263,7 +263,7 @@ def linesOf(text: str) -> dict[Path, int]:
 
 def syntaxProblem(name: str, text: str, error: tomllib.TOMLDecodeError) -> Problem:
     """
-    What TOML says about a text, with a remedy for what people write who know the C{key = value} files.
+    Make the message about a text that is not TOML, with a remedy for people who are used to C{key = value} files.
     """
     message = str(error)
     line = None

@@ -41,7 +41,7 @@ class Retained(Protocol):
 
 class Backlog:
     """
-    What the retained messages have for a session's new subscriptions: one after the other, of one match at a time.
+    The retained messages for a session's new subscriptions: one after the other, of one match at a time.
 
     @ivar isReading: whether something is being read from disk; then nothing can be taken, and C{arrived} is called once
         it is there. There is one such read at a time, however often a client subscribes.

@@ -159,7 +159,7 @@ class Connection(Sender):
                 self.error = error
                 return
 
-    # What the decoder finds
+    # Packets from the decoder
 
     def gotPublish(
         self,
@@ -337,7 +337,7 @@ class Connection(Sender):
             raise ProtocolError(PAYLOAD_FORMAT_INVALID, "the payload is not the UTF-8 it is said to be")
         return topic
 
-    # What access rules have said
+    # Answers of access rules
 
     def allow(self, topic: str, until: float) -> None:
         """
@@ -375,7 +375,7 @@ class Connection(Sender):
             return False
         return allowed.get(topic, 0.0) > self.lastReceived
 
-    # What the shell says
+    # Calls of the shell
 
     def makeMessage(self, packet: Publish, now: float) -> Message:
         """

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.queue import Entry
     from twisted_mqtt.core.session import Session
 
-# What a deliver hook says of a message.
+# The answers of a deliver hook about a message.
 DELIVER: Final = 0
 DISCARD: Final = 1
 WAIT: Final = 2
@@ -22,7 +22,7 @@ WAIT: Final = 2
 
 class Switches:
     """
-    What all sessions and connections of a broker look at: which hook points have callbacks, so that the core asks
+    State that all sessions and connections of a broker share: which hook points have callbacks, so that the core asks
     nobody where nobody listens; the time; and what all queues may hold together.
     """
 

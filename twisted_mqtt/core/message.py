@@ -15,7 +15,7 @@ _NONE: Final = b"\x00"
 
 class Kept:
     """
-    What L{Message.replace} is given for a field that stays as it is and may be L{None} itself: L{KEPT}.
+    The type of L{KEPT}: L{Message.replace} gets it for a field that stays as it is and may be L{None} itself.
     """
 
     __slots__ = ()

@@ -8,7 +8,7 @@ from typing import Final
 
 from twisted_mqtt.core.reasons import MALFORMED_PACKET, PROTOCOL_ERROR, ProtocolError
 
-# Which packets carry a property, as bits: 1 << packet type; wills have a set of their own (bit 0).
+# The packets that carry a property, as bits: 1 << packet type; wills have a set of their own (bit 0).
 IN_WILL: Final = 1 << 0
 IN_CONNECT: Final = 1 << 1
 IN_CONNACK: Final = 1 << 2

@@ -112,7 +112,7 @@ _CONNACK_3: Final[dict[int, int]] = {
 }
 
 
-# What a DISCONNECT of the server can say (table 3-10).
+# The reason codes of a DISCONNECT of the server (table 3-10).
 _DISCONNECT: Final = frozenset(
     (
         0x00,

@@ -317,7 +317,7 @@ class Session:
             # It has been noted when it was skipped.
             self._forgo(entry)
         if queue.dormant and queue.spilled and self.limits.priorities:
-            # Which is to go first can be told only of all together.
+            # Only the whole queue shows which message goes first.
             self._page(queue)
             return
         queue.dormant = False
@@ -349,7 +349,7 @@ class Session:
             self._send(entry, connection, now)
         self.refill(now)
 
-    # What the client answers
+    # Acknowledgements of the client
 
     def acknowledged(self, packetID: int, now: float) -> None:
         """

@@ -10,7 +10,7 @@ from typing import Final
 
 from twisted_mqtt.core.topics import LOCAL, QUEUE, SHARE
 
-# What would make more, or something else, of the level that a name stands in.
+# Characters of a name that would split its level or give it another meaning.
 _SHAPING: Final = "/+#\0"
 
 

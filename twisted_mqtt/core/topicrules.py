@@ -8,7 +8,7 @@ from typing import Final
 
 from twisted_mqtt.core.topics import matches
 
-# What a set of rules can come to for some topic.
+# The possible answers of a set of rules for a topic.
 _ALLOWS: Final = 1
 _DENIES: Final = 2
 _SILENT: Final = 4
@@ -124,7 +124,7 @@ def allowsEverything(chain: list[TopicRules], nomatch: bool) -> bool:
     Whether L{PublishRules} of these would allow every topic. It says so only where that is plain from the rules' kinds,
     whatever their filters match.
     """
-    # What may have been said by now, of one topic or another.
+    # The answers that are possible so far, for one topic or another.
     said = _ALLOWS if nomatch else _DENIES
     for rules in chain:
         here = rules._outcomes

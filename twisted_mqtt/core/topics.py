@@ -19,7 +19,7 @@ LOCAL: Final = "$local/"
 # The group of all $queue/ subscriptions; no $share group can have this name, because it has a slash.
 QUEUE_GROUP: Final = "$queue/"
 MAX_LENGTH: Final = 65535
-# What begins so belongs to the broker alone.
+# Topics that begin so belong to the broker alone.
 RESERVED: Final = "$SYS/"
 
 

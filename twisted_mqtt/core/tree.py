@@ -16,8 +16,8 @@ from twisted_mqtt.core.topics import hasWildcard, matches
 # Bounds of the result cache: topics, and subscriptions named by all results together.
 _CACHED_TOPICS: Final = 4096
 _CACHED_SUBSCRIPTIONS: Final = 262144
-# What has more levels than this stands in a plain dictionary beside the tree, so that a peer that names 30,000 levels
-# can neither exhaust the stack of these recursions nor make the tree huge; only topics as deep pay for it.
+# Filters with more levels stand in a plain dictionary beside the tree. So a peer that names 30,000 levels can neither
+# exhaust the stack of these recursions nor make the tree huge; only topics as deep pay for it.
 DEEP: Final = 64
 
 

@@ -510,7 +510,7 @@ class Connections:
         protocol = self._factory.buildProtocol(addr)
         if protocol is not None:
             with suppress(TypeError):
-                # What can't be referred to weakly is the extension's own affair.
+                # A protocol that can't be referred to weakly is the extension's own affair.
                 self._made.add(protocol)
         return protocol
 

@@ -57,7 +57,7 @@ class Changes(Struct, frozen=True):
 
     def wanted(self, named: tuple[str, ...]) -> list[str]:
         """
-        What is to run.
+        List the extensions to run.
 
         @param named: what the configuration names, in order.
         """

@@ -108,7 +108,7 @@ class ExtensionMaker:
 
 def _named(target: str) -> Any:
     """
-    What C{"package.module:name"} names. Of what type it is, only whoever asks knows.
+    Import the object that C{"package.module:name"} names. Only the caller knows its type.
     """
     module, _, name = target.partition(":")
     return getattr(import_module(module), name)

@@ -143,7 +143,7 @@ class Extensions:
         # Why those that have failed did.
         self._failed: dict[str, str] = {}
 
-    # What there is
+    # Looking up
 
     def installed(self) -> list[Installed]:
         """
@@ -182,8 +182,9 @@ class Extensions:
 
     def wanted(self, named: tuple[str, ...]) -> list[str]:
         """
-        What is to run, in the order in which it is to start: what runs in every broker, then what the configuration
-        names and what was loaded for good, without what was unloaded for good; gateways last.
+        List the extensions to run, in the order in which they start: those that run in every broker, then those that
+        the configuration names and those that were loaded for good, without those that were unloaded for good. Gateways
+        come last.
 
         @param named: what the configuration names.
         """

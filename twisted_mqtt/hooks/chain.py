@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: What can be added to a hook point; L{twisted_mqtt.hooks.points.HookPoint.add} says what it is called with.
+#: A callable that can be added to a hook point; L{twisted_mqtt.hooks.points.HookPoint.add} describes its arguments.
 Callback: TypeAlias = Callable[..., object]
 
 _ValueT = TypeVar("_ValueT")
 _EndT = TypeVar("_EndT")
 
-#: What a callback of a fold point answers in the end, and what it may return.
+#: The final answers of a callback at a fold point; and the values that it may return, which may be awaited.
 Settled: TypeAlias = _ValueT | _EndT | Answer[_ValueT] | Answer[_EndT] | Answer[None] | None
 FoldAnswer: TypeAlias = Settled[_ValueT, _EndT] | Awaitable[Settled[_ValueT, _EndT]]
 

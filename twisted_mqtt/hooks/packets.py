@@ -73,8 +73,8 @@ class PacketContext:
     @property
     def answers(self) -> dict[object, object]:
         """
-        What callbacks keep here for those that are called later for the same packet, each under a key of its own: the
-        callback's object, say.
+        A dictionary in which callbacks keep results for callbacks that are called later for the same packet. Each uses
+        a key of its own, such as its own object.
         """
         if self._answers is None:
             self._answers = {}

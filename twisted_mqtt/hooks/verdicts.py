@@ -88,8 +88,8 @@ STOP: Final[Answer[None]] = Answer("STOP", True, None)
 #: The value of a message that is to go nowhere, at C{message.publish} and C{message.delivered}; it ends the chain.
 DROP: Final = Drop()
 
-# What a PUBACK, PUBREC or SUBACK can say against a message or a subscription (MQTT 5 3.4.2.1, 3.9.3), each with
-# whether it can stand in a PUBACK or PUBREC and whether in a SUBACK.
+# The reason codes that refuse a message or a subscription (MQTT 5 3.4.2.1, 3.9.3): whether each can stand in a PUBACK
+# or PUBREC, and whether in a SUBACK.
 _REFUSALS: Final[Mapping[int, tuple[bool, bool]]] = {
     reasons.UNSPECIFIED_ERROR: (True, True),
     reasons.IMPLEMENTATION_SPECIFIC_ERROR: (True, True),
@@ -318,8 +318,8 @@ class AuthResult:
     """
     The value of C{client.authenticate} and C{client.enhanced_authenticate}: may this client come in, and as what?
 
-    What is C{None} or empty stays as the client and its listener have it. The broker checks what a callback has put
-    here when the chain has ended; with a wrong value the client is refused and the fault is logged.
+    A value that is C{None} or empty stays as the client and its listener have set it. The broker checks the values when
+    the chain has ended; if one is wrong, it refuses the client and logs the fault.
 
     @ivar result: C{"success"}, or why not: one of L{REASONS} by name or by code.
     @ivar isSuperuser: whether no access rule applies to the client.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: What OpenSSL takes at most, in bytes.
+#: The limits of OpenSSL, in bytes.
 _LONGEST_IDENTITY = 128
 _LONGEST_KEY = 256
 

@@ -346,7 +346,7 @@ _HANDLERS[SUBSCRIBE] = MQTTProtocol._subscribe
 _HANDLERS[UNSUBSCRIBE] = MQTTProtocol._unsubscribe
 _HANDLERS[DISCONNECT] = MQTTProtocol._disconnect
 _HANDLERS[AUTH] = MQTTProtocol._auth
-# What the core answers by itself comes here only if it was sent together with CONNECT.
+# The core answers these packets by itself. They come here only if they were sent together with CONNECT.
 for _type in (PUBACK, PUBREC, PUBREL, PUBCOMP):
     _HANDLERS[_type] = MQTTProtocol._ack
 _HANDLERS[PINGREQ] = MQTTProtocol._ping

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-# What becomes of a connection, in order.
+# The states of a connection, in order.
 NEW: Final = 0  # nothing came yet
 CONNECTING: Final = 1  # CONNECT came and is being decided
 OPEN: Final = 2  # CONNACK was sent

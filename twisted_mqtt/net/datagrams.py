@@ -38,7 +38,7 @@ _IP_MULTICAST_ALL: Final = 49
 _IPV6_MULTICAST_ALL: Final = 29
 _BUFFER: Final = 65536
 
-# What C{recvfrom} says of a sender: host, port, and more for IPv6.
+# A sender's address as C{recvfrom} gives it: host, port, and more for IPv6.
 SocketAddress = tuple[Any, ...]
 
 

@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
-#: What a user name may not hold (1.5.4 of MQTT 5), a name with one of these is refused.
+#: Characters that a user name may not contain (1.5.4 of MQTT 5). A name with one of them is refused.
 _FORBIDDEN: Final = "\0"
 
 

@@ -123,7 +123,7 @@ class Poller:
     def __repr__(self) -> str:
         return f"<Poller of {self._watched} descriptors>"
 
-    # What is watched
+    # Watching file descriptors
 
     def attach(self) -> None:
         """
@@ -266,7 +266,7 @@ class Poller:
 
     def clearDeadline(self, connection: Closing) -> None:
         """
-        What was waited for has come.
+        End the deadline of a connection, because the awaited event has come.
         """
         self._deadlines.pop(connection, None)
         if not self._deadlines and self._sweeping is not None:

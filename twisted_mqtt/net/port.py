@@ -165,7 +165,7 @@ class FastPort:
                 raise
             self.accepted += 1
             self._exhausted = False
-            # What accept() wraps around this costs as much as the system call.
+            # This skips the wrapping of socket.accept(), which costs as much as the system call.
             self._accept(fileno, name)
         # There may be more behind them, which the next poll will say.
         self._attempts = min(2 * self._attempts, self._options.acceptsPerTurn)

@@ -173,7 +173,7 @@ def _parse2(data: bytes) -> ProxyHeader | None:
 
 def _vectors(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
     """
-    What follows the addresses: type, first byte, byte after the last (2.2, "type-length-value").
+    Walk through the values behind the addresses: type, first byte, byte after the last (2.2, "type-length-value").
     """
     while start < end:
         if end - start < 3:

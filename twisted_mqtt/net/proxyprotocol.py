@@ -229,7 +229,7 @@ class ProxyFactory:
 
     def buildProtocol(self, addr: IAddress) -> ProxyConnection:
         """
-        What waits for the header of a connection.
+        Make the protocol that waits for the header of a connection.
         """
         return ProxyConnection(self, addr)
 

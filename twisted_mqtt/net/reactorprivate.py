@@ -17,7 +17,7 @@ _NAMES: Final = ("_poller", "_newTimedCalls", "_pendingTimedCalls")
 
 # A name of this module: a global of another module costs a look-up each time.
 _monotonic: Final = monotonic
-# What the wall clock was ahead of the monotonic one when the process began.
+# The wall clock was ahead of the monotonic one by so many seconds when the process began.
 _AHEAD: Final[float] = time() - monotonic()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-# What a connection was lost by, for Shell.reason.
+# The ways in which a connection is lost, for Shell.reason.
 DONE: Final = 0
 LOST: Final = 1
 ABORTED: Final = 2
@@ -102,7 +102,7 @@ class Closing(Protocol):
 
     def timedOut(self) -> None:
         """
-        What was waited for did not come in time.
+        The awaited event has not come in time.
         """
 
 

@@ -68,7 +68,7 @@ class HTTPService:
         self.ports: dict[str, IListening] = {}
         self._tables: dict[str, AnyHTTPSettings] = {}
         self._path = name
-        # What each open port goes by.
+        # The settings of each open port.
         self._begun: dict[str, AnyHTTPSettings] = {}
         self._all = ports
         self._clock = clock

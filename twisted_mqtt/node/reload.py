@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: What is changed by who owns it, which then says so.
+#: Keys whose owner applies the change and reports it.
 _ELSEWHERE: Final = ("listener.", "plugins.")
 
 

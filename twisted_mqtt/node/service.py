@@ -68,7 +68,7 @@ _FEW: Final = 10
 @dataclass(frozen=True)
 class ProcessContext:
     """
-    What a broker has around it in a process of its own, and does not have in somebody else's.
+    The parts of a process that a broker uses when the process is its own, and not when it is somebody else's.
 
     @ivar log: takes the log messages; L{None} where somebody else does.
     @ivar notifier: tells the service manager how the broker is.
@@ -368,7 +368,7 @@ class BrokerService(MultiService):
             )
 
     def _ebStart(self, failure: Failure) -> Failure:
-        # What a person has to read, without a traceback where the message says it all.
+        # A person reads this line; the message says it all, so the traceback is for debugging only.
         _log.critical("the broker can't start: {error}", error=failure.getErrorMessage())
         _log.debug("{traceback}", traceback=failure.getTraceback())
         return failure

@@ -68,9 +68,9 @@ class RuntimeSettings:
         self._apply = apply
         self._inTurn = inTurn
         self._blocking = blocking
-        # What was changed and is in no file.
+        # Changes that are in no file.
         self._unkept: dict[Path, object] = {}
-        # What was read last: other than the current settings, it has what waits for a restart.
+        # The settings as they were read last. They contain changes that wait for a restart; the current ones do not.
         self._wanted: Settings | None = None
 
     def get(self, key: str) -> object:

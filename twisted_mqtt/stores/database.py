@@ -44,7 +44,7 @@ _LEAST_LOG: Final = 256 << 10
 # The store is full where it has less room than these eighths of the reserve, and is not where it has as many as those.
 _FULL_BELOW: Final = 4
 _ENOUGH_FROM: Final = 5
-# What a batch writes to the log beside its blob, roughly: a page of each table.
+# A batch writes about so much to the log besides its blob: a page of each table.
 _BATCH_BYTES: Final = 32 << 10
 # So many bytes of parcels that were read are remembered, for others will want them.
 _PARCEL_BYTES: Final = 8 << 20

@@ -33,10 +33,10 @@ SOON: Final = 2
 ENOUGH: Final = 3
 FULL: Final = 4
 
-# What is worth a batch of its own, in bytes as L{Ledger.weight} counts them: some 150 messages.
+# So many bytes, as L{Ledger.weight} counts them, are worth a batch of their own: some 150 messages.
 _ENOUGH: Final = 128 << 10
 
-# What something weighs in memory beside its payload, roughly; the sum bounds what may wait to be written.
+# The rough weight of a message and an entry in memory, besides the payload. The sum bounds how much may wait.
 _MESSAGE_WEIGHT: Final = 600
 _ENTRY_WEIGHT: Final = 200
 
@@ -47,7 +47,7 @@ RUN_BYTES: Final = 1 << 18
 # So with parcels: the smaller, the less is read for one message of them.
 _PARCEL_MESSAGES: Final = 512
 _PARCEL_BYTES: Final = 1 << 18
-# What an entry counts for beside its payload.
+# The weight of a table's record, besides its payload.
 _RECORD_WEIGHT: Final = 40
 
 
@@ -142,7 +142,7 @@ class Ledger:
         self.weight: int = 0
         self.alone: bool = False
         self.skew: float = 0.0
-        # What was said last; 0 while there is nothing to write.
+        # The urgency that the worker was told last; 0 while there is nothing to write.
         self._awake: int = 0
         # Counts the batches of this process, so that a message knows whether it is in the one at hand.
         self._batch: int = 1
@@ -171,7 +171,7 @@ class Ledger:
         self._nextEntry = entry
         self._nextSession = session
 
-    # What the core tells
+    # Events of the core
 
     def queued(self, session: Session, entry: Entry) -> None:
         """
@@ -261,7 +261,7 @@ class Ledger:
         """
         self.pager(session, after)
 
-    # What the broker tells
+    # Calls of the broker
 
     def saveSession(self, session: Session) -> None:
         """

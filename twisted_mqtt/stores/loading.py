@@ -85,7 +85,7 @@ def readContents(database: Database, stubs: bool = False) -> Contents:
 
 def _inFlight(database: Database) -> Iterator[tuple[int, int]]:
     """
-    What is in flight: session and entry, each once.
+    Read which entries of which sessions are in flight, each once.
     """
     sent: set[tuple[int, int]] = set(database.all(statements.FLIGHTS))
     yield from sent

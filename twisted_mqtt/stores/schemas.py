@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 #: Says in the file's header that it is ours.
 APPLICATION_ID: Final = 0x6D717474
 
-#: What to tell whoever finds a damaged store.
+#: The advice to an operator whose store is damaged.
 REPAIR: Final = (
     "stop the broker and run `twistd mqttbroker --config FILE --repair`, which saves what can be read and keeps the "
     "damaged file"
@@ -30,7 +30,7 @@ class StoreError(Exception):
     """
 
 
-#: What SQL can't do of an upgrade, by its number: it is done after the file, in the same transaction.
+#: The steps of an upgrade that SQL can't do, by its number. They run after its file, in the same transaction.
 CONVERSIONS: Final[dict[int, Callable[[sqlite3.Connection], None]]] = {2: pack, 3: moveRecords}
 
 

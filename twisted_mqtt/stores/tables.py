@@ -124,7 +124,7 @@ class Tables:
         """
         self._changed = changed
         self._tables: dict[str, Table] = {}
-        # What the store had for tables that nobody has asked for yet; None before the store is open.
+        # The stored records of tables that nobody has asked for yet; None before the store is open.
         self._kept: dict[str, dict[str, bytes]] | None = None
 
     def get(self, name: str, largest: int = 0) -> Table:

@@ -27,7 +27,7 @@ def thinOnes(
     connection: sqlite3.Connection, parcels: Iterable[int], runs: Iterable[int]
 ) -> tuple[list[int], list[int]]:
     """
-    Which of these parcels and runs hold little that is wanted.
+    Find the parcels and runs that hold little that is wanted.
     """
     found = []
     for statement, numbers in ((statements.THIN_PARCELS, parcels), (statements.THIN_RUNS, runs)):

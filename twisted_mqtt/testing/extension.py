@@ -157,8 +157,8 @@ MemoryPorts: TypeAlias = "dict[str, MemoryListening]"
 @implementer(INode)
 class MemoryNode:
     """
-    What an extension sees of the node around a broker in memory: its ports are not open to anybody, and no other
-    extension runs.
+    The node around a broker in memory, as an extension sees it: its ports are open to nobody, and no other extension
+    runs.
     """
 
     def __init__(self, broker: IBroker, settings: Settings | None = None) -> None:

@@ -38,7 +38,7 @@ TURNS = 100
 
 def fieldsOf(packet: Packet | Will | SubscriptionRequest) -> dict[str, Any]:
     """
-    What a packet says, to be compared: without the bytes it came in, and without properties where there are none.
+    Get the fields of a packet for a comparison: without the bytes it came in, and without absent properties.
     """
     found: dict[str, Any] = {"": type(packet).__name__}
     for cls in type(packet).__mro__:

@@ -40,7 +40,7 @@ __all__ = ["DTLSContext", "DTLSProtocol"]
 
 _log = Logger()
 
-# What IPv6 lets through everywhere, without the headers of IP and UDP.
+# The smallest MTU of IPv6, without the headers of IP and UDP.
 _MTU: Final = 1232
 _HANDSHAKE_RECORD: Final = bytes((HANDSHAKE,))
 _CLIENT_KEY_EXCHANGE: Final = 16

@@ -27,7 +27,7 @@ DEFAULT_MAX_MESSAGE_SIZE: Final = 1152
 What a peer takes that has not said otherwise (RFC 8323 5.3.1).
 """
 
-# What a length in one, two or four further bytes begins with (RFC 8323 3.2), and how many further bytes those are.
+# The smallest length that one, two or four further bytes encode (RFC 8323 3.2), and the number of these bytes.
 _BASES: Final = (13, 269, 65805)
 _WIDTHS: Final = (1, 2, 4)
 

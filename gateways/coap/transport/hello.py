@@ -42,7 +42,7 @@ def isClientHello(datagram: bytes) -> bool:
 
 def randomOf(datagram: bytes) -> bytes:
     """
-    What tells the first message of one handshake from that of another.
+    Get the bytes that differ between the first messages of two handshakes.
     """
     return datagram[_RANDOM]
 

@@ -34,7 +34,7 @@ SENML_JSON: Final = 110
 SENML_CBOR: Final = 112
 TLV: Final = 11542
 OMA_JSON: Final = 11543
-# What devices used before numbers were assigned; understood, never written.
+# Devices used these before numbers were assigned. They are understood, never written.
 OLD_TEXT: Final = 1541
 OLD_TLV: Final = 1542
 OLD_OMA_JSON: Final = 1543

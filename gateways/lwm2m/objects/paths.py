@@ -73,8 +73,8 @@ _CONTAINERS: Final = (18, 19)
 
 def observedPath(path: Path) -> Path:
     """
-    What is to be observed of an object or instance, and what bytes of it are: itself, but for the objects that are
-    there for the bytes of one resource.
+    Get the path to observe for an object or instance, which is also where its bytes are: the path itself, except for
+    objects that only hold the bytes of one resource.
     """
     if path[0] not in _CONTAINERS or len(path) > 2:
         return path

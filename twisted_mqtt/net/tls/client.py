@@ -82,7 +82,7 @@ class ClientContext:
 
     def to(self, host: str) -> ClientConnections:
         """
-        What makes the TLS of connections to a host, for C{Agent}, C{startTLS} and Twisted's endpoints.
+        Make the creator of TLS connections to a host, for C{Agent}, C{startTLS} and Twisted's endpoints.
 
         @param host: its name or numeric address, without a port.
 

@@ -87,7 +87,7 @@ class ServerContext:
             context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
             context.set_options(SSL.OP_NO_TICKET)
 
-    # What OpenSSL asks during a handshake
+    # Callbacks of OpenSSL during a handshake
 
     def _verified(
         self, connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, good: int

@@ -205,7 +205,7 @@ def _loadRevocationLists(text: bytes) -> list[x509.CertificateRevocationList]:
 
 def reasonOf(error: SSL.Error) -> str:
     """
-    What OpenSSL says of an error, such as C{"wrong version number"}.
+    Get the text of an OpenSSL error, such as C{"wrong version number"}.
     """
     entries = error.args[0] if error.args else ()
     reasons = [entry[2] for entry in entries if isinstance(entry, tuple) and entry[2]] if entries else []

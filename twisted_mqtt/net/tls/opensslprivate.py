@@ -167,7 +167,7 @@ class PlainRecords:
 
     def read(self) -> bytes:
         """
-        What there is to read of what was fed.
+        Read the plain bytes of the records that were fed.
 
         @raise OpenSSL.SSL.Error: where the peer has sent what is no TLS.
         """
@@ -211,7 +211,7 @@ class PlainRecords:
 
     def output(self) -> bytes:
         """
-        What OpenSSL wants to be sent of its own accord.
+        Take the bytes that OpenSSL itself wants to send.
         """
         pieces = []
         try:

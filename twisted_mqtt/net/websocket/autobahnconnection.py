@@ -229,7 +229,7 @@ class AutobahnFactory(WebSocketServerFactory):
 
     def framer(self) -> Framer | None:
         """
-        What makes the frames of the connection that has just shaken hands, if they are compressed.
+        Get the compressor of the connection whose handshake has just ended, if it has one.
         """
         return None if self.deflate is None else self.deflate.agreed()
 

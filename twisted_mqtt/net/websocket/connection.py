@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.net.websocket.factory import WebSocketFactory
     from twisted_mqtt.net.websocket.transport import Carrier, MessageReceiver
 
-# What becomes of a connection, in order.
+# The states of a connection, in order.
 ASKING: Final = 0  # its request has not come in full
 OPEN: Final = 1  # it speaks WebSocket
 HANDED_OVER: Final = 2  # or something else, which another protocol speaks
@@ -112,7 +112,7 @@ class WebSocketConnection:
         self._largest = 0
         self._atOnce = _AT_ONCE
         self._head = b""
-        # What has come and was not taken: the beginning of a frame, or all that comes while nobody takes it.
+        # Received bytes that were not taken: the beginning of a frame, or everything while reading is paused.
         self._held = b""
         # How much of the frame that autobahn reads has not come; and whether its message goes on after it.
         self._left = 0
@@ -322,7 +322,7 @@ class WebSocketConnection:
         self.transport.write(response(answer))
         self.transport.loseConnection()
 
-    # What comes in
+    # Input
 
     def _receive(self, data: bytes) -> None:
         """

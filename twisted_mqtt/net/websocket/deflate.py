@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from twisted_mqtt.net.websocket.options import DeflateOptions
     from twisted_mqtt.net.websocket.transport import Framer
 
-# What a synchronizing flush ends with, and the receiver adds again (RFC 7692 7.2.1).
+# The end of a synchronizing flush: the sender removes it, and the receiver adds it again (RFC 7692 7.2.1).
 _TAIL: Final = b"\x00\x00\xff\xff"
 
 
 class _Compressor(Protocol):
     """
-    What C{zlib.compressobj} returns.
+    The type of the objects that C{zlib.compressobj} returns.
     """
 
     def compress(self, data: bytes, /) -> bytes: ...
@@ -40,8 +40,8 @@ class Deflate:
 
     def __init__(self, options: DeflateOptions) -> None:
         self.options = options
-        # What was agreed upon in the handshake that is going on: the window of our messages, and whether each is
-        # compressed by itself.
+        # The result of the handshake that is going on: the window of our messages, and whether each is compressed by
+        # itself.
         self._agreed: tuple[int, bool] | None = None
         # The last message of each kind and its frame, by the size of the window: who is sent the same is sent the same
         # bytes.
@@ -73,14 +73,15 @@ class Deflate:
 
     def agreed(self) -> Framer | None:
         """
-        What makes the frames of the connection that has just shaken hands; L{None} where nothing was agreed upon.
+        Make the compressor of the connection whose handshake has just ended; L{None} if it has none.
         """
         agreed, self._agreed = self._agreed, None
         return None if agreed is None else self.framer(*agreed)
 
     def framer(self, windowBits: int, forgets: bool) -> Framer:
         """
-        What turns the messages of one connection into frames, called with the first byte of the frame and the message.
+        Make the function that compresses the messages of one connection into frames. It is called with the first byte
+        of the frame and the message.
 
         @param forgets: whether each message is compressed by itself.
         """

@@ -96,7 +96,7 @@ class WebSocketFactory:
 
     def decide(self, request: Request, here: IAddress) -> AutobahnFactory | IProtocolFactory | HTTPAnswer:
         """
-        What becomes of a request: a WebSocket, the connection of another protocol, or an answer.
+        Decide about a request: it becomes a WebSocket or the connection of another protocol, or it gets an answer.
 
         @param here: the address that the client has connected to.
         """

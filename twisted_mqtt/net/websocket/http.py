@@ -27,7 +27,7 @@ Headers = list[tuple[str, str]]
 @dataclass(frozen=True, slots=True)
 class HTTPAnswer:
     """
-    What a request gets that becomes no WebSocket.
+    The answer to a request that does not become a WebSocket.
 
     @ivar text: for a person.
     @ivar withBody: whether it may have one: the answer to HEAD may not.
@@ -132,7 +132,7 @@ def response(answer: HTTPAnswer) -> bytes:
 
 def refusalIn(data: bytes) -> HTTPAnswer:
     """
-    What autobahn has written to refuse a handshake, which is no complete answer: status, reason and headers.
+    Read the bytes with which autobahn refuses a handshake: status, reason and headers. They are no complete answer.
     """
     lines = data.decode("utf-8", "replace").split("\r\n")
     words = lines[0].split(" ", 2)

@@ -127,7 +127,7 @@ class WebSocketOptions:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSocketPortOptions:
     """
-    What holds for a port, before it is known what a client wants of it.
+    The options of a port, before it is known which protocol a client wants.
 
     @ivar name: what the log calls the port.
     @ivar handshakeTimeout: seconds in which a client must have finished its request.

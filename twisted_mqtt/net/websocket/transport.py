@@ -75,7 +75,7 @@ class Opening(Protocol):
 
     def resumed(self) -> object:
         """
-        What was held back may be delivered.
+        Deliver the data that was held back.
         """
 
 
