@@ -21,6 +21,7 @@ ROOMS = (
     "net.tls",
     "net.websocket",
     "interfaces",
+    "operations",
     "hooks",
     "stores",
     "broker",
@@ -45,7 +46,7 @@ EXTENSIONS = {
     "cluster",
     "connectors",
 }
-SEEN_BY_EXTENSIONS = {"core", "interfaces", "config", "base", "hooks", "extensions", "connectors"}
+SEEN_BY_EXTENSIONS = {"core", "interfaces", "config", "base", "hooks", "operations", "extensions", "connectors"}
 
 # Names everything for its types; what it describes stands in rooms above it.
 NAMES_TYPES = {"interfaces"}

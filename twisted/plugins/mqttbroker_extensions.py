@@ -64,3 +64,11 @@ retainer = ExtensionMaker(
     distribution="twisted-mqtt",
     always=True,
 )
+management = ExtensionMaker(
+    "management",
+    "twisted_mqtt.management.extension:Management",
+    "Management API and Command Line",
+    table="management",
+    settings="twisted_mqtt.management.settings:ManagementSettings",
+    distribution="twisted-mqtt",
+)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.listeners.datagrams import DatagramHandler
     from twisted_mqtt.net.tls.options import TLSOptions
     from twisted_mqtt.net.tls.psk import Find
+    from twisted_mqtt.operations.operation import Operation
 
 
 # So many names of one kind stand in the line of the log that tells what was swept.
@@ -308,6 +309,14 @@ class ExtensionContext:
         """
         table: ITable = self.broker.store.table(f"{self.name}/{name}")
         return table
+
+    def operation(self, operation: Operation) -> Held:
+        """
+        See L{IExtensionContext}.
+        """
+        self.check()
+        handle = self.node.operations.add(operation)
+        return self.hold("operation", operation.name, handle.close, lambda: handle.closed)
 
     def counter(
         self, name: str, help: str, labels: Sequence[str] = (), read: Callable[[], float] | None = None

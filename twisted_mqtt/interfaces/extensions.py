@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.listeners.datagrams import DatagramHandler
     from twisted_mqtt.net.tls.options import TLSOptions
     from twisted_mqtt.net.tls.psk import Find, PreSharedKeys
+    from twisted_mqtt.operations.operation import Operation
 
 
 class IHeld(Interface):
@@ -174,6 +175,14 @@ class IExtensionContext(Interface):
         ends.
 
         @raise ValueError: the name is none.
+        """
+
+    def operation(operation: Operation) -> IHeld:
+        """
+        Add an operation of management: a REST call, a command, or both; see
+        L{operation<twisted_mqtt.operations.operation.operation>}.
+
+        @raise ValueError: its name, its words, or one of its calls are those of another.
         """
 
     def counter(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.interfaces.broker import IBroker
     from twisted_mqtt.listeners.datagrams import DatagramHandler
     from twisted_mqtt.net.tls.options import TLSOptions
+    from twisted_mqtt.operations.registry import Operations
 
 
 class IListening(Interface):
@@ -198,6 +199,7 @@ class INode(Interface):
     broker: IBroker = Attribute("The broker.")
     settings: IRuntimeSettings = Attribute("The settings, read and changed key by key.")
     extensions: Extensions = Attribute("The extensions: what is installed, what runs; loading and unloading.")
+    operations: Operations = Attribute("What can be asked of the node, by REST and the command line.")
     http: IHTTPServices = Attribute("Where resources of C{twisted.web} are mounted.")
     ports: Mapping[str, IListening] = Attribute("Its ports by name: those of MQTT's listeners, and of extensions.")
 

@@ -36,6 +36,7 @@ from twisted_mqtt.node.http import HTTPServices
 from twisted_mqtt.node.ports import Ports
 from twisted_mqtt.node.reload import Reload, effective
 from twisted_mqtt.node.settings import RuntimeSettings
+from twisted_mqtt.operations.registry import Operations
 from twisted_mqtt.process.crashdump import CrashDump
 from twisted_mqtt.process.logs import BrokerLog
 from twisted_mqtt.process.memory import allowedBytes, giveBack, residentBytes
@@ -90,6 +91,7 @@ class BrokerService(MultiService):
     @ivar broker: the L{Broker}.
     @ivar listeners: the L{Listeners}.
     @ivar http: the L{HTTPServices}.
+    @ivar operations: the L{Operations}: what can be asked of the node.
     @ivar ports: the L{Ports}: those of the listeners and of extensions.
     @ivar extensions: the L{Extensions}.
     @ivar flapping: bans clients that connect again and again.
@@ -128,6 +130,7 @@ class BrokerService(MultiService):
         self.listeners = Listeners(self.broker, reactor, self._around.inherited)
         self.ports = Ports(self.broker, reactor, self.listeners)
         self.http = HTTPServices(self.ports, reactor)
+        self.operations = Operations()
         self.flapping = Flapping(
             settings, self.broker.hooks, self.broker.bans, self.broker.registry.sendAway, reactor.seconds, dates
         )

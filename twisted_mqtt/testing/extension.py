@@ -17,6 +17,7 @@ from twisted_mqtt.extensions.running import Extensions
 from twisted_mqtt.hooks.points import hookOwner
 from twisted_mqtt.interfaces import IHTTPServices, IListening, IMount, INode
 from twisted_mqtt.node.settings import RuntimeSettings
+from twisted_mqtt.operations.registry import Operations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -168,6 +169,7 @@ class MemoryNode:
         self.extensions = Extensions(broker, self, lambda name: self.settings.current.extensions.get(name))
         self.ports: MemoryPorts = {}
         self.http = MemoryHTTP()
+        self.operations = Operations()
 
     async def _goBy(self, settings: Settings) -> ReloadReport:
         self.settings.current = settings

@@ -1,0 +1,297 @@
+"""
+Clients and their sessions: listing, looking up, sending away (spec/rest-api.md 2.4; rest-api-nanomq.md; cli.md 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from twisted_mqtt.core.reasons import ADMINISTRATIVE_ACTION
+from twisted_mqtt.core.topics import scoped
+from twisted_mqtt.management.builtin.shared import ClientID, NodeName, Username, checkNode, dateText
+from twisted_mqtt.operations.operation import NOT_ONLINE, Call, NotFound, Operation, Refused, Route, Rows, operation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted_mqtt.interfaces import IClient, ISession
+
+
+class ListClients(Struct, kw_only=True):
+    """
+    Which clients are listed; all that is said must hold.
+    """
+
+    node: Annotated[NodeName, Meta(description="Only those of this node")] = ""
+    clientid: Annotated[str, Meta(description="Only the one of this client identifier")] = ""
+    username: Annotated[str, Meta(description="Only those of this user name")] = ""
+    keepalive: Annotated[int | None, Meta(description="Only those with this keep-alive, in seconds")] = None
+    proto_ver: Annotated[int | None, Meta(description="Only those that speak this version")] = None
+    clean_start: Annotated[bool | None, Meta(description="Only those that did, or did not, ask for a clean start")] = (
+        None
+    )
+    conn_state: Annotated[
+        Literal["connected", "idle", "disconnected", ""], Meta(description="Only those that are in this state")
+    ] = ""
+    ip_address: Annotated[str, Meta(description="Only those that come from this address")] = ""
+    zone: Annotated[str, Meta(description="Only those of this zone")] = ""
+    protocol: Annotated[str, Meta(description="Only those of this protocol: mqtt, mqtt-sn, coap, lwm2m, stomp")] = ""
+
+
+class OneClient(Struct, kw_only=True):
+    """
+    One client.
+    """
+
+    clientid: ClientID
+    node: NodeName = ""
+
+
+class OneUser(Struct, kw_only=True):
+    """
+    The clients of one user.
+    """
+
+    username: Username
+    node: NodeName = ""
+
+
+class ClientRow(Struct, kw_only=True):
+    """
+    A client, or a session whose client is away.
+    """
+
+    clientid: str
+    username: str | None
+    node: str
+    zone: str
+    ip_address: str
+    port: int
+    proto_name: str
+    proto_ver: int
+    connected: bool
+    connected_at: str
+    created_at: str
+    clean_start: bool
+    keepalive: int
+    expiry_interval: int
+    is_bridge: bool
+    subscriptions_cnt: int
+    max_subscriptions: int
+    inflight: int
+    max_inflight: int
+    mqueue_len: int
+    max_mqueue: int
+    mqueue_dropped: int
+    awaiting_rel: int
+    max_awaiting_rel: int
+    recv_oct: int
+    recv_cnt: int
+    recv_pkt: int
+    recv_msg: int
+    send_oct: int
+    send_cnt: int
+    send_pkt: int
+    send_msg: int
+    heap_size: int = 0
+    mailbox_len: int = 0
+    reductions: int = 0
+    client_id: str = ""
+    conn_state: str = ""
+    # For the command line, which shows seconds.
+    created_time: int = 0
+    connected_time: int = 0
+    delivered: int = 0
+
+
+def rowOf(node: str) -> Callable[[ISession], ClientRow]:
+    """
+    Make rows of the sessions of a node.
+    """
+
+    def row(session: ISession) -> ClientRow:
+        client = session.info
+        connected = client.disconnectedAt == 0.0
+        figures = client.stats() if connected else {}
+        figures = figures or session.stats()
+        count = figures.get
+        return ClientRow(
+            clientid=session.clientID,
+            username=session.username,
+            node=node,
+            zone=session.zone,
+            ip_address=client.peerHost or "",
+            port=client.peerPort,
+            proto_name=client.protoName,
+            proto_ver=client.protoVersion,
+            connected=connected,
+            connected_at=dateText(client.connectedAt),
+            created_at=dateText(session.createdAt),
+            clean_start=client.cleanStart,
+            keepalive=client.keepAlive,
+            expiry_interval=session.expiryInterval,
+            is_bridge=bool(getattr(client, "isBridge", False)),
+            subscriptions_cnt=count("subscriptions_cnt", 0),
+            max_subscriptions=count("max_subscriptions", 0),
+            inflight=count("inflight", 0),
+            max_inflight=count("max_inflight", 0),
+            mqueue_len=count("mqueue_len", 0),
+            max_mqueue=count("max_mqueue", 0),
+            mqueue_dropped=count("mqueue_dropped", 0),
+            awaiting_rel=count("awaiting_rel", 0),
+            max_awaiting_rel=count("max_awaiting_rel", 0),
+            recv_oct=count("recv_oct", 0),
+            recv_cnt=count("recv_pkt", 0),
+            recv_pkt=count("recv_pkt", 0),
+            recv_msg=count("recv_msg", 0),
+            send_oct=count("send_oct", 0),
+            send_cnt=count("send_pkt", 0),
+            send_pkt=count("send_pkt", 0),
+            send_msg=count("send_msg", 0),
+            client_id=session.clientID,
+            conn_state="connected" if connected else "disconnected",
+            created_time=int(session.createdAt),
+            connected_time=int(client.connectedAt),
+            delivered=count("deliver_msg", 0),
+        )
+
+    return row
+
+
+def _isWanted(wanted: ListClients) -> Callable[[ISession], bool] | None:
+    """
+    Whether a session is one of those that are wanted; None if all are.
+    """
+    tests: list[Callable[[ISession, IClient], bool]] = []
+    if wanted.clientid:
+        tests.append(lambda session, _: session.clientID == wanted.clientid)
+    if wanted.username:
+        tests.append(lambda session, _: session.username == wanted.username)
+    if wanted.zone:
+        tests.append(lambda session, _: session.zone == wanted.zone)
+    if wanted.protocol:
+        tests.append(lambda _, client: client.protocol == wanted.protocol)
+    if wanted.ip_address:
+        tests.append(lambda _, client: client.peerHost == wanted.ip_address)
+    if wanted.keepalive is not None:
+        tests.append(lambda _, client: client.keepAlive == wanted.keepalive)
+    if wanted.proto_ver is not None:
+        tests.append(lambda _, client: client.protoVersion == wanted.proto_ver)
+    if wanted.clean_start is not None:
+        tests.append(lambda _, client: client.cleanStart == wanted.clean_start)
+    if wanted.conn_state:
+        connected = wanted.conn_state == "connected"
+        tests.append(lambda _, client: (client.disconnectedAt == 0.0) == connected)
+    if not tests:
+        return None
+
+    def isWanted(session: ISession) -> bool:
+        client = session.info
+        return all(test(session, client) for test in tests)
+
+    return isWanted
+
+
+def clientLines(row: ClientRow) -> Iterator[str]:
+    """
+    A client as C{emqx_ctl} shows it (spec/cli.md 6).
+    """
+    yield (
+        f"Client({row.clientid}, username={row.username or 'undefined'}, peername={row.ip_address}:{row.port},"
+        f" clean_start={_flag(row.clean_start)}, keepalive={row.keepalive},"
+        f" session_expiry_interval={row.expiry_interval}, subscriptions={row.subscriptions_cnt},"
+        f" inflight={row.inflight}, awaiting_rel={row.awaiting_rel}, delivered_msgs={row.delivered},"
+        f" enqueued_msgs={row.mqueue_len}, dropped_msgs={row.mqueue_dropped}, connected={_flag(row.connected)},"
+        f" created_at={row.created_time}, connected_at={row.connected_time})"
+    )
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
+
+
+@operation(
+    "list_clients",
+    "List clients, and the sessions of clients that are away",
+    "clients list",
+    Route("GET", "/clients/", paged=True),
+    Route("GET", "/nodes/:node/clients/", "list_node_clients", "List the clients of a node", paged=True),
+    text=clientLines,
+)
+def listClients(call: Call[ListClients]) -> Rows[ClientRow]:
+    """
+    All of them, in no particular order.
+    """
+    checkNode(call.node, call.request.node)
+    broker = call.broker
+    where = _isWanted(call.request)
+    total = None if where else lambda: len(broker.sessions)
+    return Rows(broker.directory.sessions(where), rowOf(broker.nodeName), total)
+
+
+@operation(
+    "lookup_client",
+    "Show a client",
+    "clients show",
+    Route("GET", "/clients/:clientid"),
+    Route("GET", "/nodes/:node/clients/:clientid", "lookup_node_client", "Show a client of a node"),
+    positional=("clientid",),
+    text=lambda rows: (line for row in rows for line in clientLines(row)),
+)
+def lookupClient(call: Call[OneClient]) -> list[ClientRow]:
+    """
+    A list of one, or of none.
+    """
+    checkNode(call.node, call.request.node)
+    session = call.broker.sessions.get(scoped("", call.request.clientid))
+    if session is None and call.dialect == "nanomq":
+        raise NotFound(f"clientid: there is no client {call.request.clientid!r}")
+    return [] if session is None else [rowOf(call.broker.nodeName)(session)]
+
+
+@operation(
+    "lookup_client_via_username",
+    "List the clients of a user",
+    "",
+    Route("GET", "/clients/username/:username"),
+    Route(
+        "GET",
+        "/nodes/:node/clients/username/:username",
+        "lookup_node_client_via_username",
+        "List the clients of a user on a node",
+    ),
+)
+def lookupUser(call: Call[OneUser]) -> Rows[ClientRow]:
+    """
+    Those of one user name.
+    """
+    checkNode(call.node, call.request.node)
+    name = call.request.username
+    broker = call.broker
+    return Rows(broker.directory.sessions(lambda session: session.username == name), rowOf(broker.nodeName))
+
+
+@operation(
+    "kickout_client",
+    "Send a client away",
+    "clients kick",
+    Route("DELETE", "/clients/:clientid"),
+    Route("DELETE", "/nodes/:node/clients/:clientid", "kickout_node_client", "Send a client of a node away"),
+    positional=("clientid",),
+    text=lambda _: ("ok",),
+)
+def kickClient(call: Call[OneClient]) -> None:
+    """
+    An online client loses its connection and its session, an offline one its session (spec/rest-api.md 1.7).
+    """
+    checkNode(call.node, call.request.node)
+    clientID = call.request.clientid
+    kicked = call.broker.kick(clientID, ADMINISTRATIVE_ACTION, "")
+    if not call.broker.endSession(clientID) and not kicked:
+        raise Refused(NOT_ONLINE, f"clientid: there is no client {clientID[:80]!r}", 404)
+
+
+OPERATIONS: tuple[Operation, ...] = (listClients, lookupClient, lookupUser, kickClient)

@@ -1,0 +1,80 @@
+"""
+Describes operations as data: for the command line, the OpenAPI document and docs/management.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import NODEFAULT, Struct
+from msgspec.json import schema_components
+
+if TYPE_CHECKING:
+    from twisted_mqtt.operations.operation import Operation
+
+
+class Parameter(Struct, frozen=True):
+    """
+    A field of a request.
+
+    @ivar required: whether it must be given.
+    @ivar schema: its JSON Schema.
+    """
+
+    name: str
+    required: bool
+    description: str
+    schema: dict[str, Any]
+    default: Any = None
+
+
+class Description(Struct, frozen=True):
+    """
+    An operation, without what it does.
+    """
+
+    name: str
+    summary: str
+    words: str
+    aliases: tuple[str, ...]
+    role: str
+    positional: tuple[str, ...]
+    parameters: list[Parameter]
+    isList: bool
+    hasText: bool
+    example: str = ""
+
+
+def describe(operation: Operation) -> Description:
+    """
+    Describe an operation.
+    """
+    return Description(
+        operation.name,
+        operation.summary,
+        operation.words,
+        operation.aliases,
+        operation.role,
+        operation.positional,
+        parametersOf(operation.request),
+        operation.isList,
+        operation.text is not None,
+        operation.example,
+    )
+
+
+def parametersOf(request: type[Struct]) -> list[Parameter]:
+    """
+    The fields of a request.
+    """
+    found = []
+    for field in msgspec.structs.fields(request):
+        (schema,), components = schema_components((field.type,))
+        if components:
+            schema = {**schema, "$defs": components}
+        required = field.default is NODEFAULT and field.default_factory is NODEFAULT
+        default = None if field.default is NODEFAULT else msgspec.to_builtins(field.default)
+        text = str(schema.pop("description", ""))
+        found.append(Parameter(field.encode_name, required, text, schema, default))
+    return found

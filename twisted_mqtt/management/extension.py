@@ -1,0 +1,91 @@
+"""
+The extension C{management}: the operations of the broker, the REST API and the socket of the command line.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import time
+from typing import TYPE_CHECKING
+
+from zope.interface import implementer
+
+from twisted_mqtt.config.values import Bind
+from twisted_mqtt.interfaces import IExtension
+from twisted_mqtt.management.applications import Application, Applications
+from twisted_mqtt.management.builtin import clients
+from twisted_mqtt.management.control import ControlAPI
+from twisted_mqtt.management.rest.resource import RestAPI
+from twisted_mqtt.management.settings import ControlSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from twisted_mqtt.interfaces import IExtensionContext
+    from twisted_mqtt.management.settings import ManagementSettings
+    from twisted_mqtt.operations.operation import Operation
+
+#: The name of the socket in the data folder.
+SOCKET = "ctl.sock"
+
+
+def builtin() -> Iterator[Operation]:
+    """
+    The operations that every broker with management has.
+    """
+    for module in (clients,):
+        yield from module.OPERATIONS
+
+
+@implementer(IExtension)
+class Management:
+    """
+    See the module.
+    """
+
+    def __init__(self, settings: ManagementSettings) -> None:
+        self._settings = settings
+
+    async def start(self, context: IExtensionContext) -> None:
+        """
+        Register the operations, and open the ports.
+
+        Fails with what opening a port of the REST API fails with. That of the command line is an alarm and no more.
+        """
+        settings, node = self._settings, context.node
+        for operation in builtin():
+            context.operation(operation)
+        records = context.table("applications").records(Application)
+        applications = Applications(records, context.broker.threads, context.clock, time)
+        first = settings.application
+        if first.default_id and not len(records):
+            await applications.add(
+                first.default_id, "Default", first.default_secret, "made at the first start", default=True
+            )
+        api = RestAPI(
+            node.operations,
+            node,
+            applications,
+            dialect=settings.dialect,
+            mostRows=settings.max_row_limit,
+            legacyStatus=settings.status_style == "legacy",
+        )
+        await node.http.declare(
+            "management",
+            {"http": settings.listener.http, "https": settings.listener.https},
+            "management.listener",
+        )
+        await context.mount("management", "/api/v4", api)
+        await self._listenForCommands(context)
+
+    async def _listenForCommands(self, context: IExtensionContext) -> None:
+        settings, node = self._settings, context.node
+        if settings.socket is None:
+            return
+        path = Path(settings.socket or Path(node.broker.settings.node.data_dir, SOCKET)).absolute()
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            await node.http.declare("ctl", {"socket": ControlSocket(bind=Bind(path=str(path)))}, "management.socket")
+            await context.mount("ctl", "/", ControlAPI(node.operations, node))
+        except Exception as error:
+            context.log.warn("mqttbroker-ctl can't be used: {path}: {error}", path=str(path), error=error)

@@ -1,0 +1,316 @@
+"""
+The REST API as a resource of C{twisted.web}.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from collections.abc import Mapping
+from ipaddress import ip_address
+from math import ceil
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, unquote_to_bytes
+
+import msgspec
+from twisted.internet.defer import ensureDeferred
+from twisted.logger import Logger
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from twisted_mqtt.base.waiting import isDeferred
+from twisted_mqtt.management.rest.failures import Failures
+from twisted_mqtt.management.rest.router import Found, Router
+from twisted_mqtt.management.rest.sending import Gone, Sending, sendPage
+from twisted_mqtt.operations.binding import bind
+from twisted_mqtt.operations.operation import (
+    INVALID,
+    NOT_JSON,
+    UNKNOWN,
+    Bare,
+    Call,
+    Caller,
+    Raw,
+    Refused,
+    Rows,
+)
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+    from twisted.web.server import Request
+
+    from twisted_mqtt.interfaces import INode
+    from twisted_mqtt.management.applications import Applications
+    from twisted_mqtt.operations.operation import Operation
+    from twisted_mqtt.operations.registry import Operations
+
+_log = Logger()
+
+_encode: Final = msgspec.json.Encoder().encode
+_FORM: Final = b"application/x-www-form-urlencoded"
+
+#: More parameters than this are no request of anybody's.
+_MOST_PARAMETERS: Final = 200
+_PAGING: Final = ("_page", "_limit")
+
+
+class RestAPI(Resource):
+    """
+    All REST calls of one API. What a call answers, and with which status, stands in spec/rest-api.md 1.3, 1.4 and 6.
+
+    @ivar dialect: C{union}, C{emqx} or C{nanomq}.
+    """
+
+    isLeaf = True
+
+    def __init__(
+        self,
+        operations: Operations,
+        node: INode,
+        applications: Applications | None,
+        api: str = "v4",
+        dialect: str = "union",
+        mostRows: int = 10_000,
+        legacyStatus: bool = False,
+    ) -> None:
+        """
+        @param applications: who may call; L{None} where the socket that is called says that all may.
+        @param mostRows: the largest page.
+        @param legacyStatus: whether a call that is refused is answered 200, as EMQ X does.
+        """
+        super().__init__()  # type: ignore[no-untyped-call]  # Twisted has not annotated it
+        self.dialect = dialect
+        self._operations = operations
+        self._node = node
+        self._applications = applications
+        self._api = api
+        self._mostRows = mostRows
+        self._legacyStatus = legacyStatus
+        self._failures = Failures()
+        self._router = Router((), api)
+        self._generation = -1
+
+    @property
+    def router(self) -> Router:
+        """
+        The calls that there are at present.
+        """
+        if self._generation != self._operations.generation:
+            self._router = Router(self._operations, self._api)
+            self._generation = self._operations.generation
+        return self._router
+
+    def render(self, request: Request) -> int:
+        """
+        Answer a request.
+        """
+        sending = Sending(request)
+        ensureDeferred(self._answer(request, sending)).addErrback(self._ebAnswer, request, sending)
+        return NOT_DONE_YET
+
+    async def _answer(self, request: Request, sending: Sending) -> None:
+        try:
+            found = self._find(request)
+            caller = await self._authenticate(request)
+            if not caller.may(found.operation.role):
+                raise Refused(403, f"{caller.name!r} is not allowed to {found.operation.role}", 403)
+            texts = _queryOf(request)
+            values = readBody(request, texts)
+            await self._run(sending, found, caller, texts, values)
+        except Refused as refusal:
+            self._refuse(sending, refusal)
+
+    def _find(self, request: Request) -> Found:
+        """
+        @raise Refused: there is no such call.
+        """
+        method = request.method.decode("ascii", "replace")
+        found = self.router.find("GET" if method == "HEAD" else method, _partsOf(request))
+        if isinstance(found, Found):
+            return found
+        if not found:
+            raise Refused(404, "there is no such call; GET / lists those that there are", 404)
+        request.setHeader(b"allow", ", ".join(found).encode("ascii"))
+        raise Refused(405, f"this path takes {', '.join(found)}, not {method[:20]}", 405)
+
+    async def _authenticate(self, request: Request) -> Caller:
+        """
+        @raise Refused: nobody who may.
+        """
+        if self._applications is None:
+            return Caller("ctl", frozenset(("admin",)))
+        address = getattr(request.getClientAddress(), "host", None) or ""
+        clock = self._node.broker.clock
+        wait = self._failures.wait(address, clock.seconds())
+        if wait > 0:
+            request.setHeader(b"retry-after", str(ceil(wait)).encode("ascii"))
+            raise Refused(429, "too many wrong credentials from this address", 429)
+        credentials = _basicOf(request)
+        if credentials is not None:
+            caller = await self._applications.check(*credentials, address, _isLocal(address))
+            if caller is not None:
+                self._failures.right(address)
+                return caller
+            self._failures.wrong(address, clock.seconds())
+        request.setHeader(b"www-authenticate", b'Basic realm="mqttbroker", charset="UTF-8"')
+        text = "wrong application or secret" if credentials else "credentials are needed: HTTP Basic, AppID and secret"
+        raise Refused(401, text, 401)
+
+    async def _run(
+        self,
+        sending: Sending,
+        found: Found,
+        caller: Caller,
+        texts: dict[str, str | list[str]],
+        values: Mapping[str, object] | list[object],
+    ) -> None:
+        operation = found.operation
+        page, limit = self._pageOf(texts)
+        if isinstance(values, list):
+            # A batch: its request has one field, the list.
+            (name,) = operation.request.__struct_fields__ or ("",)
+            values = {name: values}
+        texts.update(found.variables)
+        # A variable of the path is what the call is about; the body does not change it.
+        bound = bind(operation.request, texts, {k: v for k, v in values.items() if k not in found.variables})
+        answer = await answerOf(operation, Call(bound, self._node, caller, self.dialect))
+        if isinstance(answer, Rows):
+            paged = found.route.paged
+            await sendPage(sending, answer, page if paged else 1, limit if paged else self._mostRows, paged)
+            sending.finish()
+        elif isinstance(answer, Raw):
+            sending.send(answer.body, answer.contentType.encode("ascii"))
+        elif isinstance(answer, Bare):
+            sending.send(_encode(answer.body))
+        elif answer is None:
+            sending.send(b'{"code":0}')
+        else:
+            sending.send(b'{"code":0,"data":' + _encode(answer) + b"}")
+
+    def _pageOf(self, texts: dict[str, str | list[str]]) -> tuple[int, int]:
+        """
+        @return: the page, and how many rows it has.
+        """
+        numbers = []
+        for name, without in zip(_PAGING, (1, self._mostRows), strict=True):
+            text = texts.pop(name, None)
+            text = text[-1] if isinstance(text, list) else text
+            if text is None:
+                numbers.append(without)
+                continue
+            if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:19]) <= 1 << 53:
+                raise Refused(INVALID, f"{name}: a whole number from 1 on, not {text[:40]!r}")
+            numbers.append(int(text[:19]))
+        return numbers[0], min(numbers[1], self._mostRows)
+
+    def _refuse(self, sending: Sending, refusal: Refused) -> None:
+        isLegacy = self._legacyStatus and 400 <= refusal.status < 500 and refusal.status not in (401, 403, 405, 429)
+        body = _encode({"code": refusal.code, "message": str(refusal)})
+        sending.send(body, status=200 if isLegacy else refusal.status)
+
+    def _ebAnswer(self, failure: Failure, request: Request, sending: Sending) -> None:
+        """
+        A fault of ours: the log has the whole, and the caller no more than that.
+        """
+        if failure.check(Gone):
+            return
+        path = request.path.decode("utf-8", "replace")
+        _log.failure("the call {method} {path!r} failed", failure, method=request.method.decode("latin-1"), path=path)
+        if sending.begun:
+            sending.abort()
+        else:
+            sending.send(_encode({"code": UNKNOWN, "message": "internal error; see the log of the broker"}), status=500)
+
+
+async def answerOf(operation: Operation, call: Call[Any]) -> object:
+    """
+    Call an operation.
+
+    @raise Refused: it is not done.
+    """
+    outcome = operation.run(call)
+    if isDeferred(outcome):
+        return await outcome
+    return await outcome if isinstance(outcome, CoroutineType) else outcome
+
+
+def _partsOf(request: Request) -> list[str]:
+    """
+    The parts of the path below the base, decoded once; C{//} and a slash at the end are nothing.
+
+    @raise Refused: it is not UTF-8.
+    """
+    # Twisted has decoded postpath, with slashes that were written %2F in it; so it is what is wanted here.
+    try:
+        return [part.decode("utf-8") for part in request.postpath or () if part]
+    except UnicodeDecodeError:
+        raise Refused(INVALID, "the path is not UTF-8") from None
+
+
+def _queryOf(request: Request) -> dict[str, str | list[str]]:
+    """
+    The parameters after the C{?}.
+    """
+    return _formOf(request.uri.partition(b"?")[2], "the query")
+
+
+def _formOf(data: bytes, what: str) -> dict[str, str | list[str]]:
+    if not data:
+        return {}
+    try:
+        # Escapes are checked too: they must make UTF-8.
+        unquote_to_bytes(data.replace(b"+", b" ")).decode("utf-8")
+        pairs = parse_qs(data.decode("ascii"), keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
+    except UnicodeDecodeError:
+        raise Refused(INVALID, f"{what} is not UTF-8") from None
+    except ValueError:
+        raise Refused(INVALID, f"{what} has more than {_MOST_PARAMETERS} parameters") from None
+    return {name: values[0] if len(values) == 1 else values for name, values in pairs.items()}
+
+
+def readBody(request: Request, texts: dict[str, str | list[str]]) -> Mapping[str, object] | list[object]:
+    """
+    The values of a body of JSON. Those of a form are texts, and join C{texts}.
+
+    @raise Refused: it is neither, or neither an object nor a list.
+    """
+    data = b"" if request.content is None else request.content.read()
+    if not data.strip():
+        return {}
+    kind = (request.getHeader(b"content-type") or b"").partition(b";")[0].strip().lower()
+    if kind == _FORM:
+        texts.update(_formOf(data, "the body"))
+        return {}
+    try:
+        body = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused(NOT_JSON, f"the body is not JSON: {error}") from None
+    if not isinstance(body, dict | list):
+        raise Refused(NOT_JSON, "the body: an object is expected")
+    return body
+
+
+def _basicOf(request: Request) -> tuple[str, str] | None:
+    """
+    The credentials of HTTP Basic; L{None} if there are none that can be read (RFC 7617).
+    """
+    header = request.getHeader(b"authorization") or b""
+    scheme, _, rest = header.partition(b" ")
+    if scheme.lower() != b"basic":
+        return None
+    try:
+        user, colon, secret = b64decode(rest.strip(), validate=True).partition(b":")
+        return (user.decode("utf-8"), secret.decode("utf-8")) if colon else None
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+def _isLocal(address: str) -> bool:
+    """
+    Whether an address is this machine's own; a UNIX socket has none.
+    """
+    try:
+        return not address or ip_address(address).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,83 @@
+"""
+The table C{[management]} (spec/rest-api.md 1.6, section 7).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Struct, field
+
+from twisted_mqtt.config.grammar import whole
+from twisted_mqtt.config.keys import Address, File, Short
+from twisted_mqtt.config.schema_http import HTTPSettings, HTTPSSettings
+from twisted_mqtt.config.values import Bind
+
+
+class DefaultApplication(Struct, frozen=True, kw_only=True):
+    """
+    C{[management.application]}.
+    """
+
+    default_id: Annotated[
+        str,
+        "Identifier of the application that is made when there is none; empty for none. It serves this machine alone",
+    ] = "admin"
+    default_secret: Annotated[str, "Its secret"] = "public"
+
+
+class ManagementHTTP(HTTPSettings, frozen=True, kw_only=True):
+    """
+    C{[management.listener.http]}.
+    """
+
+    bind: Annotated[Address | None, "Where the REST API listens; `none` for nowhere"] = Bind("127.0.0.1", 8081)
+
+
+class ManagementHTTPS(HTTPSSettings, frozen=True, kw_only=True):
+    """
+    C{[management.listener.https]}.
+    """
+
+    bind: Annotated[Address | None, "Where the REST API listens with TLS; `none` for nowhere"] = None
+
+
+class ManagementListeners(Struct, frozen=True, kw_only=True):
+    """
+    C{[management.listener]}.
+    """
+
+    http: Annotated[ManagementHTTP, Short("bind"), "The REST API by HTTP"] = field(default_factory=ManagementHTTP)
+    https: Annotated[ManagementHTTPS, Short("bind"), "The REST API by HTTPS"] = field(default_factory=ManagementHTTPS)
+
+
+class ManagementSettings(Struct, frozen=True, kw_only=True):
+    """
+    C{[management]}.
+    """
+
+    max_row_limit: Annotated[int, whole(1, 100_000), "Most rows of a page of the REST API"] = 10_000
+    dialect: Annotated[
+        Literal["union", "emqx", "nanomq"],
+        "What answers look like: as in EMQ X, as in NanoMQ, or with the fields of both",
+    ] = "union"
+    status_style: Annotated[
+        Literal["standard", "legacy"],
+        "Whether a refused call has a status of its own, or 200 and a code as in EMQ X",
+    ] = "standard"
+    socket: Annotated[
+        File | None, "The UNIX socket of `mqttbroker-ctl`; `none` for none. By default `ctl.sock` in the data folder"
+    ] = ""
+    application: Annotated[DefaultApplication, "The application that is made at the first start"] = field(
+        default_factory=DefaultApplication
+    )
+    listener: Annotated[ManagementListeners, "Where the REST API listens"] = field(default_factory=ManagementListeners)
+
+
+class ControlSocket(HTTPSettings, frozen=True, kw_only=True):
+    """
+    The UNIX socket of the command line, which only the owner of the process may open.
+    """
+
+    bind: Annotated[Address | None, "Where it is"] = None
+    mode: Annotated[int, "Who may open it"] = 0o600
