@@ -58,7 +58,9 @@ def test_meansTheDefaults() -> None:
     """
     What the shipped file does not comment out is what holds without it, but for the gateways that it starts.
     """
-    assert readSettings(FILE, {}) == readSettings(None, {"MQTTBROKER__PLUGINS__LOAD": "stomp,mqttsn,coap,lwm2m"})
+    assert readSettings(FILE, {}) == readSettings(
+        None, {"MQTTBROKER__PLUGINS__LOAD": "management,stomp,mqttsn,coap,lwm2m"}
+    )
 
 
 def test_commentedKeysAreKnown(installed: Path) -> None:
@@ -108,7 +110,7 @@ def test_commentedKeysShowTheirDefaults(installed: Path) -> None:
         compare(structure, within.pop(last), (*outer, last))
     assert not tables.pop("module")
     # The one value that is not a default: what `make run` starts.
-    assert tables["plugins"].pop("load") == ["stomp", "mqttsn", "coap", "lwm2m"]
+    assert tables["plugins"].pop("load") == ["management", "stomp", "mqttsn", "coap", "lwm2m"]
     for name, table in tables.pop("zone").items():
         zone = keysOf(Settings)["zone"].table
         assert zone is not None

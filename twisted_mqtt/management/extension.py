@@ -5,7 +5,6 @@ The extension C{management}: the operations of the broker, the REST API and the 
 from __future__ import annotations
 
 from pathlib import Path
-from time import time
 from typing import TYPE_CHECKING
 
 from zope.interface import implementer
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from twisted_mqtt.interfaces import IExtensionContext
     from twisted_mqtt.management.settings import ManagementSettings
     from twisted_mqtt.operations.operation import Operation
-
-#: The name of the socket in the data folder.
-SOCKET = "ctl.sock"
 
 
 def builtin() -> Iterator[Operation]:
@@ -56,7 +52,7 @@ class Management:
         for operation in builtin():
             context.operation(operation)
         records = context.table("applications").records(Application)
-        applications = Applications(records, context.broker.threads, context.clock, time)
+        applications = Applications(records, context.broker.threads, context.clock, context.broker.dates.now)
         first = settings.application
         if first.default_id and not len(records):
             await applications.add(
@@ -80,9 +76,9 @@ class Management:
 
     async def _listenForCommands(self, context: IExtensionContext) -> None:
         settings, node = self._settings, context.node
-        if settings.socket is None:
+        if not settings.socket:
             return
-        path = Path(settings.socket or Path(node.broker.settings.node.data_dir, SOCKET)).absolute()
+        path = Path(node.broker.settings.node.data_dir, settings.socket).absolute()
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             await node.http.declare("ctl", {"socket": ControlSocket(bind=Bind(path=str(path)))}, "management.socket")

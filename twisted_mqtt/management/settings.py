@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Struct, field
 
 from twisted_mqtt.config.grammar import whole
-from twisted_mqtt.config.keys import Address, File, Short
+from twisted_mqtt.config.keys import Address, Short
 from twisted_mqtt.config.schema_http import HTTPSettings, HTTPSSettings
 from twisted_mqtt.config.values import Bind
 
@@ -66,8 +66,8 @@ class ManagementSettings(Struct, frozen=True, kw_only=True):
         "Whether a refused call has a status of its own, or 200 and a code as in EMQ X",
     ] = "standard"
     socket: Annotated[
-        File | None, "The UNIX socket of `mqttbroker-ctl`; `none` for none. By default `ctl.sock` in the data folder"
-    ] = ""
+        str, "The UNIX socket of `mqttbroker-ctl`, in `node.data_dir` unless it is an absolute path; empty for none"
+    ] = "ctl.sock"
     application: Annotated[DefaultApplication, "The application that is made at the first start"] = field(
         default_factory=DefaultApplication
     )
