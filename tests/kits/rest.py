@@ -1,0 +1,123 @@
+"""
+A caller of the REST API without a network: bytes of HTTP in, bytes out, and time that passes when a test says so.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from typing import Any, NamedTuple
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.testing import StringTransport
+from twisted.web.resource import getChildForRequest
+
+from twisted_mqtt.management.extension import Management
+from twisted_mqtt.management.settings import ManagementSettings
+from twisted_mqtt.net.httpserver import BoundedSite, HTTPLimits
+from twisted_mqtt.testing.memory import MemoryBroker
+
+
+class Answer(NamedTuple):
+    """
+    What was answered.
+    """
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """
+        The body, decoded.
+        """
+        return json.loads(self.body)
+
+    @property
+    def data(self) -> Any:
+        """
+        What stands under C{data} of an answer that says that all went well.
+        """
+        assert (self.status, self.json["code"]) == (200, 0), self
+        return self.json.get("data")
+
+
+class Rest:
+    """
+    A broker in memory with management.
+
+    @ivar memory: the broker.
+    """
+
+    def __init__(self, settings: ManagementSettings | None = None, service: str = "management", **zone: Any) -> None:
+        self.memory = MemoryBroker(**zone)
+        self.harness = self.memory.run(Management(settings or ManagementSettings()), "management")
+        (self._mount,) = self.memory.node.http.mounts(service)
+        self._site = BoundedSite(self._find, HTTPLimits(), self.memory.clock, "rest", False, False)
+
+    def _find(self, request: Any) -> Any:
+        parts = [part for part in self._mount.path.split("/") if part]
+        del request.postpath[: len(parts)]
+        return getChildForRequest(self._mount.resource, request)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        user: str | None = "admin:public",
+        host: str = "127.0.0.1",
+        kind: str = "application/json",
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """
+        Make a call.
+
+        @param path: below the base.
+        @param body: what is sent as JSON; bytes as they are.
+        @param user: credentials; None for none.
+        """
+        data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        lines = [
+            f"{method} {self._mount.path.rstrip('/')}{path} HTTP/1.1",
+            "Host: test",
+            f"Content-Length: {len(data)}",
+        ]
+        if user is not None:
+            lines.append(f"Authorization: Basic {b64encode(user.encode()).decode()}")
+        if data:
+            lines.append(f"Content-Type: {kind}")
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        transport = StringTransport(peerAddress=IPv4Address("TCP", host, 1))
+        channel = self._site.buildProtocol(IPv4Address("TCP", host, 1))
+        channel.makeConnection(transport)
+        channel.dataReceived("\r\n".join([*lines, "", ""]).encode() + data)
+        for _ in range(10_000):
+            if answer := _parse(transport.value(), method):
+                return answer
+            self.memory.clock.advance(0.001)
+        raise AssertionError(f"no answer to {method} {path}: {transport.value()!r}")
+
+
+def _parse(said: bytes, method: str) -> Answer | None:
+    head, found, rest = said.partition(b"\r\n\r\n")
+    if not found:
+        return None
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    status = int(first.split()[1])
+    if headers.get("transfer-encoding") == "chunked":
+        body = b""
+        while rest:
+            size, _, rest = rest.partition(b"\r\n")
+            length = int(size, 16)
+            if length == 0:
+                return Answer(status, headers, body)
+            body, rest = body + rest[:length], rest[length + 2 :]
+        return None
+    length = int(headers["content-length"])
+    if method != "HEAD" and len(rest) < length:
+        return None
+    return Answer(status, headers, rest)
