@@ -73,7 +73,7 @@ class TestDefaults:
         assert zone.name == "external"
         assert (zone.idle_timeout, zone.keepalive_backoff, zone.session_expiry_interval) == (15.0, 0.75, 7200.0)
         assert (zone.max_inflight, zone.max_awaiting_rel, zone.max_mqueue_len) == (32, 100, None)
-        assert (zone.await_rel_timeout, zone.retry_interval, zone.max_subscriptions) == (300.0, 30.0, 0)
+        assert (zone.await_rel_timeout, zone.retry_interval, zone.max_subscriptions) == (300.0, 30.0, 100_000)
         assert (zone.max_packet_size, zone.max_clientid_len, zone.max_pending_bytes) == (2**20, 1024, 2**20)
         assert (zone.max_mqueue_bytes, zone.max_session_expiry_interval) == (64 * 2**20, 90 * 86400.0)
         assert (zone.mqueue_store_qos0, zone.upgrade_qos, zone.enable_flapping_detect) == (True, False, False)

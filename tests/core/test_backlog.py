@@ -7,6 +7,8 @@ from __future__ import annotations
 import pytest
 
 from tests.kits.core import Client, Core, Kept, limitsWith
+from twisted_mqtt.broker.retained import RetainedMessages
+from twisted_mqtt.core.backlog import Wanted
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK
 
@@ -39,7 +41,7 @@ def test_atOnce(core: Core) -> None:
     """
     client = Client(core, limits=limitsWith(maxInflight=1000)).connect()
     kept = Kept(stored(300), onDisk=True)
-    client.session.deliverRetained(kept, client.subscribe("#"), core.now)
+    client.showRetained(kept, client.subscribe("#"))
     core.publish("t/new", b"new", 1)
     found = client.publishes()
     assert [each.payload for each in found] == [*payloadsOf(300), b"new"]
@@ -53,7 +55,7 @@ def test_acknowledged(core: Core) -> None:
     """
     client = Client(core, limits=limitsWith(maxInflight=10)).connect()
     kept = Kept(stored(300), onDisk=True)
-    client.session.deliverRetained(kept, client.subscribe("#"), core.now)
+    client.showRetained(kept, client.subscribe("#"))
     seen = []
     while found := client.publishes():
         seen += [each.payload for each in found]
@@ -69,7 +71,7 @@ def test_wait(core: Core, storeQoS0: bool) -> None:
     """
     client = Client(core, limits=limitsWith(storeQoS0=storeQoS0)).connect()
     kept = Kept(stored(2), onDisk=True, held=True)
-    client.session.deliverRetained(kept, client.subscribe("#"), core.now)
+    client.showRetained(kept, client.subscribe("#"))
     for qos in (0, 1, 2):
         core.publish("t/new", b"new %d" % qos, qos)
     assert client.publishes() == []
@@ -87,7 +89,7 @@ def test_inParts(core: Core) -> None:
     kept = Kept(stored(6), onDisk=True, held=True)
     for gone in ("t/0", "t/4"):
         del kept.messages[gone]
-    client.session.deliverRetained(kept, client.subscribe("#"), core.now)
+    client.showRetained(kept, client.subscribe("#"))
     for count in (1, 3, 1, 1):
         kept.answer(count)
     assert client.payloads() == [b"1", b"2", b"3", b"5"]
@@ -105,7 +107,7 @@ def test_mixed(core: Core) -> None:
     kept = Kept(stored(5), onDisk=True)
     for number in (0, 2, 3):
         kept.match("#")[number] = kept.messages[f"t/{number}"]
-    client.session.deliverRetained(kept, client.subscribe("#"), core.now)
+    client.showRetained(kept, client.subscribe("#"))
     assert client.payloads() == payloadsOf(5)
     assert kept.sizes == [1, 1]
 
@@ -116,8 +118,8 @@ def test_severalFilters(core: Core) -> None:
     """
     client = Client(core).connect()
     kept = Kept(stored(2), onDisk=True, held=True)
-    client.session.deliverRetained(kept, client.subscribe("t/+"), core.now)
-    client.session.deliverRetained(kept, client.subscribe("#", identifiers=[7]), core.now)
+    client.showRetained(kept, client.subscribe("t/+"))
+    client.showRetained(kept, client.subscribe("#", identifiers=[7]))
     assert kept.sizes == [2]
     kept.answer()
     assert client.payloads() == payloadsOf(2)
@@ -131,8 +133,8 @@ def test_subscribedAgain(core: Core) -> None:
     """
     client = Client(core).connect()
     kept = Kept(stored(2), onDisk=True, held=True)
-    client.session.deliverRetained(kept, client.subscribe("#", 0), core.now)
-    client.session.deliverRetained(kept, client.subscribe("#", 1), core.now)
+    client.showRetained(kept, client.subscribe("#", 0))
+    client.showRetained(kept, client.subscribe("#", 1))
     kept.answer()
     assert client.payloads() == []
     kept.answer()
@@ -147,10 +149,10 @@ def test_oneReadAtATime(core: Core) -> None:
     kept = Kept(stored(2), onDisk=True, held=True)
     for _ in range(50):
         for topicFilter in ("#", "t/+"):
-            client.session.deliverRetained(kept, client.subscribe(topicFilter), core.now)
+            client.showRetained(kept, client.subscribe(topicFilter))
         client.session.forgetRetained("#", core.now)
         client.session.forgetRetained("t/+", core.now)
-        client.session.deliverRetained(kept, client.subscribe("+/+"), core.now)
+        client.showRetained(kept, client.subscribe("+/+"))
     assert kept.sizes == [2]
     kept.answer()
     assert kept.sizes == [2, 2]
@@ -166,10 +168,10 @@ def test_subscribedAgainWithoutAny(core: Core) -> None:
     """
     client = Client(core, limits=limitsWith(maxInflight=2)).connect()
     kept = Kept(stored(5), onDisk=True, held=True)
-    client.session.deliverRetained(kept, client.subscribe("#"), core.now)
+    client.showRetained(kept, client.subscribe("#"))
     core.publish("t/new", b"waits", 1)
     kept.match("#").clear()
-    client.session.deliverRetained(kept, client.subscribe("#"), core.now)
+    client.showRetained(kept, client.subscribe("#"))
     kept.answer()
     core.publish("t/new", b"at once", 1)
     assert client.payloads() == [b"waits", b"at once"]
@@ -183,7 +185,7 @@ def test_unsubscribed(core: Core, onDisk: bool) -> None:
     client = Client(core, limits=limitsWith(maxInflight=2)).connect()
     kept = Kept(stored(5), onDisk=onDisk)
     for topicFilter in ("#", "t/+", "+/+"):
-        client.session.deliverRetained(kept, client.subscribe(topicFilter), core.now)
+        client.showRetained(kept, client.subscribe(topicFilter))
     found = client.publishes()
     assert [each.payload for each in found] == [b"0", b"1"]
     client.session.forgetRetained("#", core.now)
@@ -204,7 +206,7 @@ def test_unsubscribedWhileRead(core: Core) -> None:
     """
     client = Client(core).connect()
     kept = Kept(stored(5), onDisk=True, held=True)
-    client.session.deliverRetained(kept, client.subscribe("#"), core.now)
+    client.showRetained(kept, client.subscribe("#"))
     core.publish("t/new", b"waits", 1)
     assert client.payloads() == []
     client.session.forgetRetained("#", core.now)
@@ -226,7 +228,7 @@ def test_goes(core: Core) -> None:
         messages[1].qos = 0
         kept = Kept(messages, onDisk=True, held=True)
         held.append(kept)
-        client.session.deliverRetained(kept, client.subscribe("#"), core.now)
+        client.showRetained(kept, client.subscribe("#"))
         client.lose()
     core.publish("t/2", b"newer", 1)
     for kept in held:
@@ -246,8 +248,8 @@ def test_goesFromQoS0(core: Core) -> None:
     """
     client = Client(core).connect()
     kept = Kept(stored(300), onDisk=True, held=True)
-    client.session.deliverRetained(kept, client.subscribe("#", 0), core.now)
-    client.session.deliverRetained(kept, client.subscribe("t/+", 0), core.now)
+    client.showRetained(kept, client.subscribe("#", 0))
+    client.showRetained(kept, client.subscribe("t/+", 0))
     client.lose()
     kept.answer()
     assert (kept.sizes, client.session.queueLength) == ([128], 0)
@@ -261,7 +263,7 @@ def test_comesBack(core: Core) -> None:
     """
     client = Client(core).connect()
     kept = Kept(stored(3), onDisk=True, held=True)
-    client.session.deliverRetained(kept, client.subscribe("#"), core.now)
+    client.showRetained(kept, client.subscribe("#"))
     client.lose()
     core.publish("t/1", b"newer", 1)
     client.connect()
@@ -276,9 +278,126 @@ def test_ends(core: Core) -> None:
     """
     client = Client(core).connect()
     kept = Kept(stored(3), onDisk=True, held=True)
-    client.session.deliverRetained(kept, client.subscribe("#"), core.now)
+    client.showRetained(kept, client.subscribe("#"))
     client.lose()
     client.session.shut = True
     kept.answer()
     assert client.session.queueLength == 0
     assert kept.asked == []
+
+
+class Place:
+    """
+    Retained messages and those who subscribe.
+    """
+
+    def __init__(self, core: Core, count: int) -> None:
+        self.core = core
+        self.retained = RetainedMessages(core.counters)
+        for number in range(count):
+            self.retained.put(Message(f"dev/{number}/state", b"old", 1, True))
+
+    def publish(self, topic: str, payload: bytes = b"new") -> None:
+        """
+        Publish a message and retain it.
+        """
+        message = Message(topic, payload, 1, True)
+        self.retained.put(message)
+        self.core.router.route(message)
+
+
+def test_inPortions(core: Core) -> None:
+    """
+    What takes long to look for is looked for in later turns. What is published meanwhile comes once, after what is
+    retained; what is forgotten meanwhile does not come.
+    """
+    place = Place(core, 5000)
+    client = Client(core, limits=limitsWith(maxInflight=10_000)).connect()
+    subscription = client.subscribe("dev/+/state")
+    place.publish("dev/1/state")
+    client.session.deliverRetained(place.retained, [Wanted(subscription, core.router.number - 1)], core.now)
+    core.flush()
+    assert [each for each in client.wire.data if b"old" in each] == []
+    turns = 0
+    while core.told.works:
+        core.told.turn()
+        turns += 1
+        if turns == 3:
+            place.publish("dev/0/state")
+            place.publish("dev/4999/state")
+            place.publish("dev/new/state")
+            place.retained.remove("dev/4998/state")
+    assert turns > 10
+    found = client.publishes()
+    new = [each.topic for each in found if each.payload == b"new"]
+    assert new == ["dev/1/state", "dev/0/state", "dev/4999/state", "dev/new/state"]
+    assert found[0].topic == "dev/1/state" and [each.topic for each in found[-3:]] == new[1:]
+    old = [each.topic for each in found if each.payload == b"old"]
+    assert len(old) == len(set(old))
+    # The first may have been looked at before it was published anew.
+    missing = {f"dev/{number}/state" for number in range(5000)} - set(old)
+    assert {"dev/1/state", "dev/4998/state", "dev/4999/state"} <= missing
+    assert missing <= {"dev/0/state", "dev/1/state", "dev/4998/state", "dev/4999/state"}
+    core.publish("dev/5/state", b"at once")
+    assert client.payloads() == [b"at once"]
+
+
+def test_filtersInPortions(core: Core) -> None:
+    """
+    Of very many filters only some are looked for at once, and nothing is left of them in the end.
+    """
+    place = Place(core, 10)
+    client = Client(core).connect()
+    asked: list[str] = []
+    match = place.retained.match
+    place.retained.match = lambda topicFilter, *rest: asked.append(topicFilter) or match(topicFilter, *rest)
+    subscriptions = [client.subscribe(f"x/{number}") for number in range(2000)] + [client.subscribe("dev/3/state")]
+    client.showRetained(place.retained, *subscriptions)
+    assert len(asked) < 100
+    assert client.payloads() == [b"old"]
+    assert len(set(asked)) == 2001
+    core.publish("x/5", b"at once")
+    assert client.payloads() == [b"at once"]
+
+
+def test_unsubscribedMeanwhile(core: Core) -> None:
+    """
+    What is being looked for when a subscription ends does not come any more.
+    """
+    place = Place(core, 5000)
+    client = Client(core).connect()
+    client.showRetained(place.retained, client.subscribe("dev/+/state"), client.subscribe("dev/7/#"))
+    core.told.turn()
+    client.session.forgetRetained("dev/+/state", core.now)
+    assert [each.topic for each in client.publishes()] == ["dev/7/state"]
+
+
+@pytest.mark.parametrize("expiry", [0, 100])
+def test_goneMeanwhile(core: Core, expiry: int) -> None:
+    """
+    If the client goes while it is looked for, what is found waits for it, in later turns, if its session lasts.
+    """
+    place = Place(core, 5000)
+    client = Client(core, limits=limitsWith(maxQueue=0), expiry=expiry).connect()
+    client.showRetained(place.retained, client.subscribe("dev/+/state"))
+    core.told.turn()
+    client.lose()
+    while core.told.works:
+        core.told.turn()
+    assert client.session.queueLength == (5000 if expiry else 0)
+    assert not client.session.isBusy
+
+
+def test_aLittleAtATime(core: Core) -> None:
+    """
+    A client that takes everything at once gets it in several turns; what is published meanwhile comes after it, at
+    every QoS, whatever the queue is for.
+    """
+    place = Place(core, 400)
+    for number in range(5000):
+        place.retained.put(Message(f"big/{number}", b"old", 0, True))
+    client = Client(core, limits=limitsWith(storeQoS0=False)).connect()
+    client.showRetained(place.retained, client.subscribe("big/#"))
+    core.told.turn()
+    core.publish("big/x", b"new")
+    assert client.payloads() == [b"old"] * 5000 + [b"new"]

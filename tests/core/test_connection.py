@@ -411,7 +411,7 @@ def test_fiftyThousandRetained(core: Core) -> None:
     client = Client(core, limits=limitsWith(maxPendingBytes=65_536)).connect()
     subscription = client.subscribe("#")
     messages = [Message(f"t/{number}", b"x" * 64, 0, True) for number in range(50_000)]
-    client.session.deliverRetained(Kept(messages), subscription, core.now)
+    client.showRetained(Kept(messages), subscription)
     assert len(client.publishes()) == 50_000
 
 

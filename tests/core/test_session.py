@@ -341,7 +341,7 @@ def test_qos(core: Core, published: int, subscribed: int, upgrade: bool, deliver
     client = Client(core, "a", limits).connect()
     subscription = client.subscribe("t", subscribed)
     core.publish("t", b"", published)
-    client.session.deliverRetained(Kept([Message("t", b"x", published)]), subscription, core.now)
+    client.showRetained(Kept([Message("t", b"x", published)]), subscription)
     assert [each.qos for each in client.publishes()] == [delivered] * 2
     away = Client(core, "b", limits)
     away.subscribe("t", subscribed)
@@ -396,7 +396,7 @@ def test_mountpoint(core: Core) -> None:
     client.connect()
     core.publish("zone/t/x", b"at once")
     core.publish("zone/t/x", b"at once too", 1)
-    client.session.deliverRetained(Kept([Message("zone/t/x", b"retained")]), subscription, core.now)
+    client.showRetained(Kept([Message("zone/t/x", b"retained")]), subscription)
     found = client.publishes()
     assert [each.payload for each in found] == [b"queued", b"at once", b"at once too", b"retained"]
     assert {each.topic for each in found} == {"t/x"}
@@ -424,7 +424,7 @@ def test_retainedBacklogOfAClientThatGoes(core: Core) -> None:
     for client in (lasting, passing):
         subscription = client.subscribe("#")
         messages = [Message(f"t/{n}", b"%d" % n, n % 2) for n in range(6)]
-        client.session.deliverRetained(Kept(messages), subscription, core.now)
+        client.showRetained(Kept(messages), subscription)
         client.received()
         client.lose()
     assert (lasting.session.queueLength, passing.session.queueLength) == (2, 0)

@@ -7,10 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from twisted_mqtt.core.backlog import Retained, Wanted
 from twisted_mqtt.core.codec import LARGEST, Decoder, encode
 from twisted_mqtt.core.connection import Connection
 from twisted_mqtt.core.counters import Counters
-from twisted_mqtt.core.events import DELIVER, Switches
+from twisted_mqtt.core.events import DELIVER, Switches, Work
 from twisted_mqtt.core.limits import Limits
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.outbox import Outbox
@@ -41,11 +42,26 @@ class Told:
     Who the core tells what happens to messages: a list of it.
 
     @ivar verdicts: asked about each message that is to be delivered.
+    @ivar works: what goes on in later turns; see L{turn}.
     """
 
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
+        self.works: list[Work] = []
         self.verdict: Callable[[Session, Entry], int] = lambda session, entry: DELIVER
+
+    def goOnLater(self, work: Work) -> None:
+        """
+        See L{Events}.
+        """
+        self.works.append(work)
+
+    def turn(self) -> None:
+        """
+        Go on with what waits for a turn, each once.
+        """
+        works, self.works = self.works, []
+        self.works += [work for work in works if work.goOn()]
 
     def delivering(self, session: Session, entry: Entry) -> int:
         """
@@ -156,11 +172,17 @@ class Kept:
         self.asked: list[tuple[list[Message], Callable[[list[Message], int], None]]] | None = [] if held else None
         self.sizes: list[int] = []
 
-    def match(self, topicFilter: str, topicTree: str = "") -> list[Message]:
+    def match(self, topicFilter: str, topicTree: str = "", steps: int = -1) -> list[Message]:
         """
         See L{Retained<twisted_mqtt.core.backlog.Retained>}.
         """
         return self._matched
+
+    def walk(self, topicFilter: str, topicTree: str = "") -> None:
+        """
+        See L{Retained<twisted_mqtt.core.backlog.Retained>}.
+        """
+        raise AssertionError("it knows at once what matches")
 
     def read(self, messages: list[Message], done: Callable[[list[Message], int], None]) -> None:
         """
@@ -254,6 +276,13 @@ class Client:
         self.session.subscriptions[topicFilter] = subscription
         return subscription
 
+    def showRetained(self, retained: Retained, *subscriptions: Subscription) -> None:
+        """
+        Deliver the retained messages that new subscriptions ask for.
+        """
+        wanted = [Wanted(each, self.core.router.number) for each in subscriptions]
+        self.session.deliverRetained(retained, wanted, self.core.now)
+
     def send(self, *packets: Packet | bytes) -> list[Packet]:
         """
         Send packets in one piece; returns what is left to a shell.
@@ -270,9 +299,12 @@ class Client:
 
     def received(self) -> list[Any]:
         """
-        What has come since.
+        What has come since, and comes in later turns.
         """
         self.core.flush()
+        while self.core.told.works:
+            self.core.told.turn()
+            self.core.flush()
         data = b"".join(self.wire.data)
         self.wire.data.clear()
         found: list[Any] = self._decoder.feed(data)

@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from twisted_mqtt.base.dates import Dates
 from twisted_mqtt.base.metrics import Metrics
+from twisted_mqtt.base.portions import Portions
 from twisted_mqtt.base.slowcalls import SlowCalls
 from twisted_mqtt.base.threads import Threads
 from twisted_mqtt.base.timerwheel import TimerWheel
@@ -46,7 +47,7 @@ from twisted_mqtt.broker.subscribing import Subscribing, SubscriptionService
 from twisted_mqtt.broker.watching import Watching
 from twisted_mqtt.broker.wills import Wills
 from twisted_mqtt.core.counters import Counters
-from twisted_mqtt.core.events import DELIVER, DISCARD, WAIT, Switches
+from twisted_mqtt.core.events import DELIVER, DISCARD, WAIT, Switches, Work
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.outbox import Outbox
 from twisted_mqtt.core.reasons import (
@@ -150,6 +151,7 @@ class Broker(Service):
         self.router.strategy = STRATEGIES[settings.broker.shared_subscription_strategy]
         self.retained = RetainedMessages(self.counters, retainer)
         self.wheel = TimerWheel(clock)
+        self.portions = Portions(clock)
         self.alarms = Alarms(self.nodeName, self.publish, clock.seconds, store, self.dates)
         self.limits = LimitReports(self.metrics, self.alarms, self.switches.queues, clock.seconds)
         self.memory = MemoryGuard(self.switches.queues, self.alarms)
@@ -188,6 +190,7 @@ class Broker(Service):
             self.store,
             clock,
             self.limits.reached,
+            self.portions,
         )
         self.absent = AbsentSessions(lambda: self.settings, self.counters, self.switches, self)
         self.interconnect = Interconnect(
@@ -249,6 +252,7 @@ class Broker(Service):
             self._housekeeping.stop()
         self.wheel.stop()
         self.wills.stop()
+        self.portions.stop()
         self.watching.stop()
         # Callers that want to wait for them have done so; one that hangs must not hold up the others.
         self.threads.stop()
@@ -506,6 +510,12 @@ class Broker(Service):
         return self.subscriptions.unsubscribe(infoOf(client), packet, session)
 
     # Questions and events of the core
+
+    def goOnLater(self, work: Work) -> None:
+        """
+        See L{twisted_mqtt.core.events.Events}.
+        """
+        self.portions.add(work)
 
     def delivering(self, session: Session, entry: Entry) -> int:
         """

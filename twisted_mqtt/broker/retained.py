@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted_mqtt.base.waiting import Maybe
 from twisted_mqtt.config.schema_retainer import RetainerSettings
 from twisted_mqtt.core.message import Message
-from twisted_mqtt.core.retainedtree import RetainedTree
+from twisted_mqtt.core.retainedtree import RetainedTree, RetainedWalk
 from twisted_mqtt.core.topics import scoped, unscoped
 
 if TYPE_CHECKING:
@@ -235,12 +235,19 @@ class RetainedMessages:
         self._counters.messages_retained = len(self)
         return True
 
-    def match(self, topicFilter: str, topicTree: str = "") -> list[Message]:
+    def match(self, topicFilter: str, topicTree: str = "", steps: int = -1) -> list[Message] | None:
         """
-        The messages for a new subscription. The list must not be changed.
+        See L{Retained<twisted_mqtt.core.backlog.Retained>}.
         """
         tree = self._treeOf(topicTree)
-        return [] if tree is None else tree.match(topicFilter)
+        return [] if tree is None else tree.match(topicFilter, steps)
+
+    def walk(self, topicFilter: str, topicTree: str = "") -> RetainedWalk | None:
+        """
+        See L{Retained<twisted_mqtt.core.backlog.Retained>}.
+        """
+        tree = self._treeOf(topicTree)
+        return None if tree is None else tree.walk(topicFilter)
 
     def steps(self, topicFilter: str, topicTree: str = "") -> Iterator[Message | None]:
         """
@@ -288,4 +295,5 @@ def stubOf(message: Message) -> Message:
     """
     stub = Message(message.topic, b"", message.qos, True, None, "", message.timestamp, message.expiresAt)
     stub.topicTree = message.topicTree
+    stub.number = message.number
     return stub

@@ -4,12 +4,15 @@ SUBSCRIBE and UNSUBSCRIBE: hooks, access rules, limits, then the session, the tr
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
 
-from twisted_mqtt.base.waiting import Maybe, nextTurn, then
+from twisted_mqtt.base.portions import Portions
+from twisted_mqtt.base.waiting import Maybe, then
 from twisted_mqtt.broker.client import ClientInfo
+from twisted_mqtt.core.backlog import Wanted
 from twisted_mqtt.core.packets import SubscriptionRequest
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.reasons import (
@@ -43,8 +46,8 @@ if TYPE_CHECKING:
     from twisted_mqtt.interfaces import IStore
 
 
-# Filters of one packet that are worked through before others have their turn.
-_AT_ONCE: Final = 512
+# Filters of one packet between two looks at the time.
+_AT_ONCE: Final = 16
 
 
 class SubscriptionService:
@@ -52,7 +55,7 @@ class SubscriptionService:
     Adds and removes the subscriptions of clients.
     """
 
-    __slots__ = ("clock", "counters", "hooks", "permissions", "report", "retained", "router", "store")
+    __slots__ = ("clock", "counters", "hooks", "permissions", "portions", "report", "retained", "router", "store")
 
     def __init__(
         self,
@@ -64,6 +67,7 @@ class SubscriptionService:
         store: IStore,
         clock: IReactorTime,
         report: Callable[[str, str], None],
+        portions: Portions,
     ) -> None:
         """
         @param report: is told of the limits that are reached, by their names in
@@ -77,6 +81,7 @@ class SubscriptionService:
         self.retained = retained
         self.store = store
         self.clock = clock
+        self.portions = portions
 
     def subscribe(
         self, client: ClientInfo, packet: Subscribe, trusted: bool = False, session: Session | None = None
@@ -157,12 +162,16 @@ class SubscriptionService:
         packet: Unsubscribe,
         session: Session | None,
     ) -> Maybe[list[int]]:
-        for topicFilter in topicFilters[len(reasons) : len(reasons) + _AT_ONCE]:
-            reasons.append(self.remove(client, topicFilter, session))
-        if len(reasons) < len(topicFilters):
-            return nextTurn(self.clock).addCallback(
-                self._unsubscribeSome, reasons, topicFilters, client, packet, session
-            )
+        until = self.portions.until if reasons else 0.0
+        while len(reasons) < len(topicFilters):
+            reasons.append(self.remove(client, topicFilters[len(reasons)], session))
+            if len(reasons) % _AT_ONCE == 0:
+                if until == 0.0:
+                    until = self.portions.begin()
+                elif perf_counter() >= until:
+                    return self.portions.turn().addCallback(
+                        self._unsubscribeSome, reasons, topicFilters, client, packet, session
+                    )
         # A hook may have taken filters out; the client gets an answer for each that it has sent.
         missing = len(packet.topicFilters) - len(reasons)
         return reasons[: len(packet.topicFilters)] + [SUCCESS] * missing
@@ -197,7 +206,8 @@ class Subscribing:
         self.texts: list[str] = []
         self.pause = 0.0
         self._packet: PacketContext | None = None
-        self._accepted: list[tuple[Subscription, bool]] = []
+        # Those that ask for retained messages.
+        self._wanted: list[Wanted] = []
 
     def begin(self) -> Maybe[Subscribing]:
         """
@@ -228,12 +238,9 @@ class Subscribing:
         service, session = self._service, self._session()
         if session is None:
             return
-        now = service.clock.seconds()
-        for subscription, new in self._accepted:
-            handling = subscription.retainHandling
-            # [MQTT-3.3.1-9], [MQTT-3.3.1-10], [MQTT-3.3.1-11]; not for shared ones: 4.8.2
-            if subscription.share is None and (handling == 0 or (handling == 1 and new)):
-                session.deliverRetained(service.retained, subscription, now)
+        wanted, self._wanted = self._wanted, []
+        if wanted:
+            session.deliverRetained(service.retained, wanted, service.clock.seconds())
         if self.client.session is None:
             session.putAside()
 
@@ -253,14 +260,16 @@ class Subscribing:
         """
         if len(requests) == len(self.packet.requests):
             return self._next(0, requests)
-        kept: list[SubscriptionRequest | None] = [
-            next((changed for changed in requests if changed is asked), None) for asked in self.packet.requests
-        ]
-        return self._next(0, kept)
+        left = {id(request) for request in requests}
+        return self._next(0, [asked if id(asked) in left else None for asked in self.packet.requests])
 
-    def _next(self, index: int, requests: Sequence[SubscriptionRequest | None]) -> Maybe[Subscribing]:
+    def _next(
+        self, index: int, requests: Sequence[SubscriptionRequest | None], until: float = 0.0
+    ) -> Maybe[Subscribing]:
         """
         Ask the access rules about one filter after the other.
+
+        @param until: until when, as C{perf_counter} tells it; 0 where it has just begun.
         """
         most = 0 if self.trusted else int(self.client.options.max_subscribe_filters)
         while index < len(requests):
@@ -280,8 +289,11 @@ class Subscribing:
                     verdict = self._take(request, allowed)
                 self.reasons[index] = verdict
             index += 1
-            if index % _AT_ONCE == 0 and index < len(requests):
-                return nextTurn(self._service.clock).addCallback(self._turned, index, requests)
+            if index % _AT_ONCE == 0:
+                if until == 0.0:
+                    until = self._service.portions.begin()
+                elif perf_counter() >= until and index < len(requests):
+                    return self._service.portions.turn().addCallback(self._turned, index, requests)
         return self
 
     def _authorize(self, request: SubscriptionRequest) -> Maybe[Verdict]:
@@ -300,7 +312,7 @@ class Subscribing:
         return self._packet
 
     def _turned(self, _: None, index: int, requests: Sequence[SubscriptionRequest | None]) -> Maybe[Subscribing]:
-        return self._next(index, requests)
+        return self._next(index, requests, self._service.portions.until)
 
     def _goOn(self, allowed: Verdict, index: int, requests: Sequence[SubscriptionRequest | None]) -> Maybe[Subscribing]:
         request = requests[index]
@@ -360,7 +372,10 @@ class Subscribing:
         # A store that takes nothing new has it already.
         if session.journal is not None and not service.router.progress.broken:
             service.store.saveSubscription(session, subscription)
-        self._accepted.append((subscription, new))
+        handling = request.retainHandling
+        # [MQTT-3.3.1-9], [MQTT-3.3.1-10], [MQTT-3.3.1-11]; not for shared ones: 4.8.2
+        if group is None and (handling == 0 or (handling == 1 and new)):
+            self._wanted.append(Wanted(subscription, service.router.number))
         point = service.hooks.sessionSubscribed
         if point.callbacks:
             # One that the broker itself has made belongs to no packet.

@@ -33,7 +33,7 @@ class MQTT(Struct, frozen=True, kw_only=True):
 
     max_packet_size: Annotated[Size, "Largest packet taken from a client"] = MB
     max_clientid_len: Annotated[int, whole(1, 65535), "Longest client identifier, in bytes"] = 1024
-    max_topic_levels: Annotated[Whole, "Most levels in a topic or topic filter; 0 for no limit"] = 0
+    max_topic_levels: Annotated[Whole, "Most levels in a topic or topic filter; 0 for no limit"] = 128
     max_qos_allowed: Annotated[QoS, "Highest quality of service for publishing"] = 2
     max_topic_alias: Annotated[int, whole(0, 65535), "Topic aliases a client may use in each direction; 0 for none"] = 0
     retain_available: Annotated[Flag, "Whether clients may publish retained messages"] = True
@@ -92,7 +92,7 @@ class Zone(Struct, frozen=True, kw_only=True):
     ] = None
     max_packet_size: Annotated[Size, "As `mqtt.max_packet_size`"] = MB
     max_clientid_len: Annotated[int, whole(1, 65535), "As `mqtt.max_clientid_len`"] = 1024
-    max_topic_levels: Annotated[Whole, "As `mqtt.max_topic_levels`"] = 0
+    max_topic_levels: Annotated[Whole, "As `mqtt.max_topic_levels`"] = 128
     max_qos_allowed: Annotated[QoS, "As `mqtt.max_qos_allowed`"] = 2
     max_topic_alias: Annotated[int, whole(0, 65535), "As `mqtt.max_topic_alias`"] = 0
     retain_available: Annotated[Flag, "As `mqtt.retain_available`"] = True
@@ -113,7 +113,7 @@ class Zone(Struct, frozen=True, kw_only=True):
     max_session_expiry_interval: Annotated[Duration, "As `mqtt.max_session_expiry_interval`"] = 90 * DAY
     max_will_delay: Annotated[Duration, "As `mqtt.max_will_delay`"] = 30 * DAY
     max_subscribe_filters: Annotated[Whole, "As `mqtt.max_subscribe_filters`"] = 4096
-    max_subscriptions: Annotated[Whole, "Most subscriptions of a client; 0 for no limit"] = 0
+    max_subscriptions: Annotated[Whole, "Most subscriptions of a client; 0 for no limit"] = 100_000
     upgrade_qos: Annotated[Flag, "Deliver at the subscription's quality of service when it is above the message's"] = (
         False
     )

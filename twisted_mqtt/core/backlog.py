@@ -4,18 +4,26 @@ Retained messages on their way to a client that has subscribed (3.3.1.3), as fas
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Protocol
 
 from twisted_mqtt.core.queue import Entry
+from twisted_mqtt.core.retainedtree import RetainedWalk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from twisted_mqtt.core.events import Events
     from twisted_mqtt.core.message import Message
     from twisted_mqtt.core.subscription import Subscription
 
-# Of messages that are on disk alone, so many are read at once.
+# Of messages that are on disk alone, so many are read at once; and so many found in a portion wait to be taken.
 _READ_AT_ONCE: Final = 128
+# Filters that are looked for at once, and levels that each may make us look at, before the rest is done in portions.
+_FILTERS_AT_ONCE: Final = 64
+_STEPS_AT_ONCE: Final = 500
+# Levels that are looked at in one go.
+_STEPS: Final = 256
 
 
 class Retained(Protocol):
@@ -23,11 +31,18 @@ class Retained(Protocol):
     The retained messages of a broker.
     """
 
-    def match(self, topicFilter: str, topicTree: str = "") -> list[Message]:
+    def match(self, topicFilter: str, topicTree: str = "", steps: int = -1) -> list[Message] | None:
         """
         @param topicTree: in this topic tree.
+        @param steps: how many levels of topics to look at, at most; -1 for all.
 
-        @return: those that match a filter, as a list that nobody changes. What has no payload is on disk alone.
+        @return: those that match a filter, as a list that nobody changes; L{None} where there are more levels to look
+            at. What has no payload is on disk alone.
+        """
+
+    def walk(self, topicFilter: str, topicTree: str = "") -> RetainedWalk | None:
+        """
+        Begin to look for what matches a filter with wildcards; L{None} where there is nothing.
         """
 
     def read(self, messages: list[Message], done: Callable[[list[Message], int], None]) -> None:
@@ -39,12 +54,29 @@ class Retained(Protocol):
         """
 
 
+class Wanted:
+    """
+    A new subscription that asks for retained messages.
+
+    @ivar since: the number of the last message that was routed before the subscription: a retained message with a
+        greater one has been delivered like any other.
+    """
+
+    __slots__ = ("subscription", "since")
+
+    def __init__(self, subscription: Subscription, since: int) -> None:
+        self.subscription: Subscription = subscription
+        self.since: int = since
+
+
 class Backlog:
     """
     The retained messages for a session's new subscriptions: one after the other, of one match at a time.
 
-    @ivar isReading: whether something is being read from disk; then nothing can be taken, and C{arrived} is called once
-        it is there. There is one such read at a time, however often a client subscribes.
+    Where there is much to look at, it is looked for in portions.
+
+    @ivar isReading: whether something is being looked for or read from disk; then nothing can be taken, and C{arrived}
+        is called once it is there. There is one such search or read at a time, however often a client subscribes.
     @ivar overtaken: topics of which nothing is wanted any more.
     """
 
@@ -52,26 +84,38 @@ class Backlog:
         "isReading",
         "overtaken",
         "_retained",
+        "_events",
         "_arrived",
         "_waiting",
         "_matched",
         "_taken",
+        "_walk",
+        "_isWhole",
+        "_left",
         "_asked",
         "_read",
         "_topicTree",
     )
 
-    def __init__(self, retained: Retained, arrived: Callable[[Backlog], None], topicTree: str = "") -> None:
+    def __init__(
+        self, retained: Retained, events: Events, arrived: Callable[[Backlog], None], topicTree: str = ""
+    ) -> None:
         self.isReading: bool = False
         self.overtaken: set[str] | None = None
         self._retained: Retained = retained
         self._topicTree: str = topicTree
+        self._events: Events = events
         self._arrived: Callable[[Backlog], None] = arrived
-        # The subscriptions, by filter, oldest first; and of the first of them the messages and how many of those have
-        # gone. Only one such list is held at a time, however many filters wait.
-        self._waiting: dict[str, Subscription] = {}
+        # The subscriptions, by filter, oldest first. Of the first of them messages, how many of those have gone, and
+        # where it goes on if these are not all.
+        self._waiting: OrderedDict[str, Wanted] = OrderedDict()
         self._matched: list[Message] | None = None
         self._taken: int = 0
+        self._walk: RetainedWalk | None = None
+        # Whether these are all from the beginning.
+        self._isWhole: bool = False
+        # How many filters may still be looked for at once.
+        self._left: int = _FILTERS_AT_ONCE
         # Of these messages, what is being read from disk; and what has been read, the next one last.
         self._asked: list[Message] | None = None
         self._read: list[Message] | None = None
@@ -83,18 +127,21 @@ class Backlog:
         """
         return not self._waiting and not self.isReading
 
-    def add(self, subscription: Subscription) -> None:
+    def add(self, wanted: Wanted) -> None:
         """
         Add a subscription. The same one again replaces what is left of it: a client can't pile up work.
         """
-        self.remove(subscription.topicFilter)
-        if not self._waiting:
-            matched = self._retained.match(subscription.matching, self._topicTree)
-            if not matched:
-                return
-            self._matched = matched
-            self._taken = 0
-        self._waiting[subscription.topicFilter] = subscription
+        topicFilter = wanted.subscription.topicFilter
+        if self._waiting:
+            self.remove(topicFilter)
+        if not self._waiting and not self.isReading:
+            matched = self._matchAtOnce(wanted)
+            if matched is not None:
+                if not matched:
+                    return
+                self._matched = matched
+                self._taken = 0
+        self._waiting[topicFilter] = wanted
 
     def remove(self, topicFilter: str) -> None:
         """
@@ -108,10 +155,10 @@ class Backlog:
     def take(self, upgradeQoS: bool) -> Entry | None:
         """
         Take the next message; L{None} where there is none at hand: a subscription has no more, and another may, or what
-        is on disk has to be read first.
+        is on disk has to be read first, or more has to be looked for.
         """
         topicFilter = next(iter(self._waiting))
-        subscription = self._waiting[topicFilter]
+        wanted = self._waiting[topicFilter]
         read = self._read
         if read is not None:
             message = read.pop()
@@ -120,18 +167,29 @@ class Backlog:
         else:
             matched = self._matched
             if matched is None:
-                matched = self._matched = self._retained.match(subscription.matching, self._topicTree)
+                matched = self._matchAtOnce(wanted)
+                if matched is None:
+                    self._look()
+                    return None
+                self._matched = matched
                 self._taken = 0
             if self._taken >= len(matched):
-                self.remove(topicFilter)
+                if self._walk is not None:
+                    self._look()
+                else:
+                    self.remove(topicFilter)
                 return None
             message = matched[self._taken]
+            if message.number > wanted.since:
+                self._taken += 1
+                return None
             if not message.payload:
-                self._readOn(matched)
+                self._readOn(matched, wanted.since)
                 return None
             self._taken += 1
         if self.overtaken is not None and message.topic in self.overtaken:
             return None
+        subscription = wanted.subscription
         qos = min(message.qos, subscription.qos) if not upgradeQoS else subscription.qos
         return Entry(message, qos, True, subscription.identifiers, None)  # [MQTT-3.3.1-8]
 
@@ -140,7 +198,7 @@ class Backlog:
         The same for a client that is gone: nothing of QoS 0, and for subscriptions of that nothing is read.
         """
         topicFilter = next(iter(self._waiting))
-        if self._waiting[topicFilter].qos == 0:
+        if self._waiting[topicFilter].subscription.qos == 0:
             self.remove(topicFilter)
             return None
         entry = self.take(upgradeQoS)
@@ -154,16 +212,80 @@ class Backlog:
             self.overtaken = set()
         self.overtaken.add(topic)
 
-    def _forget(self) -> None:
-        self._matched = self._asked = self._read = None
+    def goOn(self) -> bool:
+        """
+        See L{Work<twisted_mqtt.core.events.Work>}: look for more.
+        """
+        self._left = _FILTERS_AT_ONCE
+        if self._waiting and not self._find(self._waiting[next(iter(self._waiting))]):
+            return True
+        self.isReading = False
+        self._arrived(self)
+        return False
 
-    def _readOn(self, matched: list[Message]) -> None:
+    # Inside
+
+    def _forget(self) -> None:
+        self._matched = self._asked = self._read = self._walk = None
+
+    def _matchAtOnce(self, wanted: Wanted) -> list[Message] | None:
+        """
+        What matches a filter, if that can be said without looking at much.
+        """
+        if self._left == 0:
+            return None
+        self._left -= 1
+        return self._retained.match(wanted.subscription.matching, self._topicTree, _STEPS_AT_ONCE)
+
+    def _look(self) -> None:
+        """
+        Look for more, in portions.
+        """
+        self.isReading = True
+        self._events.goOnLater(self)
+
+    def _find(self, wanted: Wanted) -> bool:
+        """
+        Look for more for the first subscription, for a while; returns whether something was found. One that has no more
+        is forgotten.
+        """
+        retained = self._retained
+        matching = wanted.subscription.matching
+        walk = self._walk
+        if walk is None:
+            self._taken = 0
+            # Somebody else may have looked for the same.
+            self._matched = retained.match(matching, self._topicTree, _STEPS_AT_ONCE)
+            if self._matched is None:
+                walk = self._walk = retained.walk(matching, self._topicTree)
+                self._isWhole = True
+        elif self._taken:
+            # These have been taken.
+            self._matched = None
+            self._isWhole = False
+            self._taken = 0
+        if walk is not None:
+            matched = self._matched
+            if matched is None:
+                matched = self._matched = []
+            walk.go(matched, _STEPS)
+            if not walk.done:
+                return len(matched) >= _READ_AT_ONCE
+            self._walk = None
+            if self._isWhole:
+                walk.remember(matched)
+        if self._matched:
+            return True
+        self.remove(wanted.subscription.topicFilter)
+        return False
+
+    def _readOn(self, matched: list[Message], since: int) -> None:
         """
         Ask for the next of the messages that are on disk alone.
         """
         asked: list[Message] = []
         for message in matched[self._taken : self._taken + _READ_AT_ONCE]:
-            if message.payload:
+            if message.payload or message.number > since:
                 break
             asked.append(message)
         self._asked = asked

@@ -42,10 +42,28 @@ class Switches:
         self.queues: QueueBudget = QueueBudget()
 
 
+class Work(Protocol):
+    """
+    Something long, which is done little by little so that others have their turns.
+    """
+
+    def goOn(self) -> bool:
+        """
+        Do a little, which takes a fraction of a millisecond.
+
+        @return: whether there is more.
+        """
+
+
 class Events(Protocol):
     """
-    Is told what happens to a session's messages; called only where L{Switches} say so.
+    Is told what happens to a session's messages; but for L{goOnLater}, called only where L{Switches} say so.
     """
+
+    def goOnLater(self, work: Work) -> None:
+        """
+        Have the rest of something done in later turns.
+        """
 
     def delivering(self, session: Session, entry: Entry) -> int:
         """

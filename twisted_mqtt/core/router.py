@@ -34,6 +34,7 @@ class Router:
     @ivar waiting: connections with replies that wait for the store.
     @ivar watches: who is shown messages without being a subscriber; see L{twisted_mqtt.core.watchqueue}.
     @ivar watched: whether there are any.
+    @ivar number: how many messages were routed: the number of the last one.
     @ivar released: called when the store has come further, after the replies that waited have gone.
     """
 
@@ -53,7 +54,7 @@ class Router:
         "waiting",
         "released",
         "_filterEvents",
-        "_number",
+        "number",
     )
 
     def __init__(self, counters: Counters, switches: Switches, events: Events, random: Callable[[], float]) -> None:
@@ -73,7 +74,7 @@ class Router:
         self.waiting: list[Sender] = []
         self.released: Callable[[], None] | None = None
         self._filterEvents: FilterEvents | None = None
-        self._number: int = 0
+        self.number: int = 0
 
     def route(self, message: Message, local: bool = False) -> int:
         """
@@ -84,8 +85,8 @@ class Router:
 
         @return: to how many subscribers; 0 where nobody did.
         """
-        self._number += 1
-        message.number = self._number
+        self.number += 1
+        message.number = self.number
         if local or self._extended:
             return self._routeFurther(message, local)
         if message.topicTree:
@@ -176,8 +177,8 @@ class Router:
         """
         tree = self.trees.get(message.topicTree) if message.topicTree else self.tree
         group = None if tree is None else tree.findGroup(matching, name)
-        self._number += 1
-        message.number = self._number
+        self.number += 1
+        message.number = self.number
         return group is not None and self._deliverShared(message, group)
 
     def _deliverShared(self, message: Message, group: SharedGroup) -> bool:

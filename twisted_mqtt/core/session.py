@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from twisted_mqtt.core.backlog import Backlog, Retained
+from twisted_mqtt.core.backlog import Backlog, Retained, Wanted
 from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.events import DISCARD, WAIT, Events, Switches
 from twisted_mqtt.core.inflight import Inflight, Unreleased
@@ -30,6 +30,8 @@ NEVER: Final = 0xFFFFFFFF
 
 # Of a queue that a store keeps, so many messages stay in memory: enough to be sending while the next page comes.
 IN_MEMORY: Final = 128
+# So many entries are taken from the queue or the retained messages in one turn.
+_AT_ONCE: Final = 128
 # And no more than this is left unread in the store once it has been dropped.
 _DROPPED: Final = 256
 
@@ -85,6 +87,7 @@ class Session:
         "_backlog",
         "_held",
         "_filling",
+        "_resting",
         "deliveries",
         "pageTaker",
         "dropped",
@@ -144,6 +147,8 @@ class Session:
         # The entry that a deliver hook has not decided on yet.
         self._held: Entry | None = None
         self._filling: bool = False
+        # Whether it has sent or queued so much in one turn that it goes on in a later one.
+        self._resting: bool = False
         self.pageTaker: Callable[[list[Entry], list[Entry], bool], None] | None = None
 
     @property
@@ -246,14 +251,15 @@ class Session:
         retain = message.retain and subscription.retainAsPublished  # [MQTT-3.3.1-12], [MQTT-3.3.1-13]
         self._enqueue(Entry(message, qos, retain, subscription.identifiers, subscription.share))
 
-    def deliverRetained(self, retained: Retained, subscription: Subscription, now: float) -> None:
+    def deliverRetained(self, retained: Retained, wanted: list[Wanted], now: float) -> None:
         """
-        Deliver the retained messages that a new subscription asks for (3.3.1.3), as fast as the client reads.
+        Deliver the retained messages that new subscriptions ask for (3.3.1.3), as fast as the client reads.
         """
         backlog = self._backlog
         if backlog is None:
-            backlog = Backlog(retained, self._arrived, self.topicTree)
-        backlog.add(subscription)
+            backlog = Backlog(retained, self.events, self._arrived, self.topicTree)
+        for each in wanted:
+            backlog.add(each)
         self._backlog = None if backlog.isEmpty else backlog
         self.refill(now)
 
@@ -284,7 +290,7 @@ class Session:
         """
         connection = self.connection
         queue = self.queue
-        if connection is None or self._filling or (queue is not None and queue.dormant):
+        if connection is None or self._filling or self._resting or (queue is not None and queue.dormant):
             return
         self._filling = True
         try:
@@ -702,7 +708,12 @@ class Session:
     def _fill(self, connection: Connection, now: float) -> None:
         # Retransmissions first; then retained messages, which are older than what has come since; then what waits.
         inflight = self.inflight
+        left = _AT_ONCE
         while connection.room > 0 and self._held is None:
+            if left == 0:
+                self._rest()
+                break
+            left -= 1
             if inflight.resend is not None:
                 again = inflight.nextToResend(self.window)
                 if again is None:
@@ -843,10 +854,30 @@ class Session:
 
     def _isReading(self) -> bool:
         """
-        Whether nothing goes out before retained messages have been read from disk.
+        Whether nothing goes out before retained messages have been found or read from disk, or before a later turn.
         """
         backlog = self._backlog
-        return backlog is not None and backlog.isReading
+        return self._resting or (backlog is not None and backlog.isReading)
+
+    def _rest(self) -> None:
+        """
+        Let others have their turns.
+        """
+        if not self._resting:
+            self._resting = True
+            self.events.goOnLater(self)
+
+    def goOn(self) -> bool:
+        """
+        See L{Work<twisted_mqtt.core.events.Work>}.
+        """
+        self._resting = False
+        if not self.shut:
+            if self.connection is not None:
+                self.refill(self.switches.now)
+            elif not self._filling:
+                self.putAside()
+        return False
 
     def _arrived(self, backlog: Backlog) -> None:
         """
@@ -868,11 +899,16 @@ class Session:
         filling = self._filling
         self._filling = True
         most = mostOf(self.limits, self.journal is not None, False)
+        left = _AT_ONCE
         try:
             while True:
                 backlog = self._backlog
                 if backlog is None or backlog.isReading:
                     break
+                if left == 0:
+                    self._rest()
+                    break
+                left -= 1
                 if not self.expiryInterval or (most and self.queueLength >= most):
                     self._backlog = None
                     break

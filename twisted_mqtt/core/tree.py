@@ -11,14 +11,11 @@ from typing import Final, Protocol
 
 from twisted_mqtt.core.parteddict import PartedDict
 from twisted_mqtt.core.subscription import SharedGroup, Subscription, merge
-from twisted_mqtt.core.topics import hasWildcard, matches
+from twisted_mqtt.core.topics import hasWildcard
 
 # Bounds of the result cache: topics, and subscriptions named by all results together.
 _CACHED_TOPICS: Final = 4096
 _CACHED_SUBSCRIPTIONS: Final = 262144
-# Filters with more levels stand in a plain dictionary beside the tree. So a peer that names 30,000 levels can neither
-# exhaust the stack of these recursions nor make the tree huge; only topics as deep pay for it.
-DEEP: Final = 64
 
 
 class Match:
@@ -147,7 +144,6 @@ class SubscriptionTree:
         "systemCount",
         "events",
         "_exact",
-        "_deep",
         "_root",
         "_cache",
         "_cached",
@@ -161,7 +157,6 @@ class SubscriptionTree:
         self.systemCount: int = 0
         self.events: FilterEvents | None = None
         self._exact: PartedDict[Leaf] = PartedDict()
-        self._deep: dict[str, Leaf] = {}
         self._root: TreeNode = TreeNode()
         self._cache: dict[str, Match] = {}
         self._cached: int = 0
@@ -228,7 +223,7 @@ class SubscriptionTree:
             if isExact:
                 del self._exact[matching]
             else:
-                self._drop(matching)
+                _prune(self._root, matching.split("/"))
         if found:
             self.count -= 1
             if matching.startswith("$"):
@@ -282,8 +277,6 @@ class SubscriptionTree:
         """
         if not hasWildcard(matching):
             return self._exact.get(matching)
-        if matching.count("/") >= DEEP:
-            return self._deep.get(matching)
         node = self._root
         for level in matching.split("/"):
             if level == "#":
@@ -314,9 +307,6 @@ class SubscriptionTree:
                 _collect(child, levels, 1, leaves)
         else:
             _collect(root, levels, 0, leaves)
-        # A filter of more levels than DEEP matches no topic of fewer than DEEP.
-        if self._deep and len(levels) >= DEEP:
-            leaves.extend([leaf for matching, leaf in self._deep.items() if matches(matching, topic)])
         return leaves
 
     def filters(self) -> Iterator[str | None]:
@@ -327,8 +317,6 @@ class SubscriptionTree:
         for part in self._exact.parts:
             for matching in list(part):
                 yield matching if matching in part else None
-        for matching in list(self._deep):
-            yield matching if matching in self._deep else None
         # A level that goes and comes again meanwhile has no filter that was there all the time; each is visited once.
         root = self._root
         if root.rest is not None:
@@ -358,11 +346,6 @@ class SubscriptionTree:
                 leaf = Leaf()
                 self._exact[matching] = leaf
             return leaf
-        if matching.count("/") >= DEEP:
-            leaf = self._deep.get(matching)
-            if leaf is None:
-                leaf = self._deep[matching] = Leaf()
-            return leaf
         node = self._root
         for level in matching.split("/"):
             if level == "#":
@@ -382,15 +365,6 @@ class SubscriptionTree:
                     child = children[level] = TreeNode()
                 node = child
         return node
-
-    def _drop(self, matching: str) -> None:
-        """
-        Forget the place of a filter with wildcards that nobody subscribes any more.
-        """
-        if matching.count("/") >= DEEP:
-            del self._deep[matching]
-        else:
-            _prune(self._root, matching.split("/"), 0)
 
     def _removeFrom(self, leaf: Leaf, subscriber: object, group: str | None) -> bool:
         if group is None:
@@ -445,25 +419,25 @@ def _below(node: TreeNode) -> list[str]:
     return levels
 
 
-def _prune(node: TreeNode, levels: list[str], index: int) -> None:
+def _prune(root: TreeNode, levels: list[str]) -> None:
     """
-    Remove the levels below C{node} along a filter that hold nothing any more.
+    Remove the levels along a filter that hold nothing any more, now that nobody subscribes it.
     """
-    if index == len(levels):
-        return
-    level = levels[index]
-    if level == "#":
-        node.rest = None
-        return
-    children = node.children
-    if level == "+":
-        child = node.plus
-    else:
-        child = None if children is None else children.get(level)
-    if child is None:
-        return
-    _prune(child, levels, index + 1)
-    if child.bare():
+    node = root
+    path: list[TreeNode] = []
+    for level in levels:
+        if level == "#":
+            node.rest = None
+            break
+        child = node.plus if level == "+" else None if node.children is None else node.children.get(level)
+        if child is None:
+            return
+        path.append(node)
+        node = child
+    while path and node.bare():
+        node = path.pop()
+        level = levels[len(path)]
+        children = node.children
         if level == "+":
             node.plus = None
         elif children is not None:
@@ -477,26 +451,32 @@ def _collect(node: TreeNode, levels: list[str], index: int, leaves: list[Leaf]) 
     The leaves below C{node} whose filters match the levels from C{index} on.
     """
     count = len(levels)
+    # Where a level and C{+} both match there are two ways; the second one of each such place.
+    others: list[tuple[TreeNode, int]] | None = None
     while True:
         rest = node.rest
         if rest is not None:  # also the parent level itself: sport/# matches sport
             leaves.append(rest)
+        next_: TreeNode | None = None
         if index == count:
             if not node.empty():
                 leaves.append(node)
-            return
-        plus = node.plus
-        children = node.children
-        child = None if children is None else children.get(levels[index])
-        index += 1
-        if plus is not None:
-            if child is None:
-                node = plus
-                continue
-            _collect(plus, levels, index, leaves)
-        if child is None:
-            return
-        node = child
+        else:
+            next_ = node.plus
+            children = node.children
+            child = None if children is None else children.get(levels[index])
+            index += 1
+            if child is not None:
+                if next_ is not None:
+                    if others is None:
+                        others = []
+                    others.append((next_, index))
+                next_ = child
+        if next_ is None:
+            if not others:
+                return
+            next_, index = others.pop()
+        node = next_
 
 
 def _mergeAll(found: list[Subscription]) -> list[Subscription]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from twisted_mqtt.core.counters import Counters
-from twisted_mqtt.core.events import Switches
+from twisted_mqtt.core.events import Switches, Work
 from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.limits import Limits
 from twisted_mqtt.core.message import Message
@@ -338,6 +338,11 @@ class _Nobody:
     """
     Nobody is told anything.
     """
+
+    def goOnLater(self, work: Work) -> None:
+        """
+        Nothing is done.
+        """
 
     def delivering(self, session: Session, entry: Entry) -> int:
         """

@@ -1,0 +1,119 @@
+"""
+Long work in the reactor thread, a portion at a time: whatever one client asks for, the others have their turns.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+    from twisted_mqtt.core.events import Work
+
+_log = Logger()
+
+#: Seconds of a turn of the reactor that all such work together takes.
+PORTION: Final = 0.005
+# Seconds of it for one piece of work while others wait too.
+_SLICE: Final = 0.001
+
+
+class _Turn:
+    """
+    One who waits for a turn.
+    """
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self, waiting: Deferred[None]) -> None:
+        self._waiting = waiting
+
+    def goOn(self) -> bool:
+        """
+        See L{Work}.
+        """
+        waiting = self._waiting
+        if not waiting.called:  # else it was cancelled
+            waiting.callback(None)
+        return False
+
+
+class Portions:
+    """
+    The long work of a broker. All of it together takes L{PORTION} of each turn of the reactor; what waits takes turns.
+
+    @ivar until: until when whoever has its turn may work, as C{perf_counter} tells it.
+    """
+
+    __slots__ = ("_call", "_clock", "_works", "until")
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.until: float = 0.0
+        self._clock = clock
+        self._works: deque[Work] = deque()
+        self._call: IDelayedCall | None = None
+
+    def __len__(self) -> int:
+        return len(self._works)
+
+    def add(self, work: Work) -> None:
+        """
+        Have C{work.goOn} called in later turns, again and again, until it says that there is nothing left.
+        """
+        self._works.append(work)
+        if self._call is None:
+            self._call = self._clock.callLater(0, self._turn)
+
+    def turn(self) -> Deferred[None]:
+        """
+        Wait for a turn.
+
+        @return: fires in a later turn of the reactor; the callback may work until L{until}. It does not fail.
+        """
+        waiting: Deferred[None] = Deferred()
+        self.add(_Turn(waiting))
+        return waiting
+
+    def begin(self) -> float:
+        """
+        Begin something that may turn out to be long.
+
+        @return: until when to work before waiting for a L{turn}, as C{perf_counter} tells it.
+        """
+        return perf_counter() + PORTION
+
+    def stop(self) -> None:
+        """
+        Forget everything.
+        """
+        self._works.clear()
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _turn(self) -> None:
+        self._call = None
+        works = self._works
+        now = perf_counter()
+        end = now + PORTION
+        while works and now < end:
+            work = works.popleft()
+            until = self.until = min(end, now + _SLICE) if works else end
+            try:
+                more = True
+                while more and now < until:
+                    more = work.goOn()
+                    now = perf_counter()
+                if more:
+                    works.append(work)
+            except Exception:
+                _log.failure("Work in portions failed")
+                now = perf_counter()
+        if works and self._call is None:
+            self._call = self._clock.callLater(0, self._turn)
