@@ -292,6 +292,9 @@ class GatewayClient:
             message = willMessage(self.info, will)
         except ProtocolError as error:
             return error.reason
+        refusal = self._broker.quotas.willRefusal(self.info, message)
+        if refusal:
+            return refusal
         self._broker.setWill(self.info, message)
         return SUCCESS
 

@@ -156,7 +156,13 @@ class CoAPExtension:
 
     def _profile(self, kind: str, bind: Bind, usernamePart: str | None = None) -> ListenerProfile:
         zone = self._broker.settings.resolveZone(self._settings.zone)
-        return ListenerProfile(f"coap:{kind}", zone, onLoopback=bind.isLoopback, usernamePart=usernamePart)
+        return ListenerProfile(
+            f"coap:{kind}",
+            zone,
+            onLoopback=bind.isLoopback,
+            usernamePart=usernamePart,
+            maxPerAddress=self._settings.max_clients_per_address,
+        )
 
     def _openGroups(self, endpoint: CoAPProtocol, address: Bind) -> None:
         """

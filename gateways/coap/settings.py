@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from twisted_mqtt.config.forms import GROUP_LIST
-from twisted_mqtt.config.keys import Address, Alias, Duration, Flag, Positive, Short, Size
+from twisted_mqtt.config.keys import Address, Alias, Duration, Flag, Positive, Short, Size, Whole
 from twisted_mqtt.config.schema_ports import (
     CERTIFICATE_FILE,
     KEY_FILE,
@@ -67,6 +67,7 @@ class CoAPSettings(DatagramSettings, frozen=True, kw_only=True):
     keepalive: Annotated[Duration, "How long a client counts as connected after its last request"] = 120.0
     enable_stats: Annotated[Flag, "Whether figures are kept for every client"] = False
     max_clients: Annotated[Positive, "Most clients at once; requests of others are answered 5.03"] = 102_400
+    max_clients_per_address: Annotated[Whole, "Most of them at one address; 0 for no limit"] = 25_000
     max_body: Annotated[Size, "Largest payload that is put together from blocks"] = MB
     max_topics: Annotated[Positive, "Most topics that `/ps` knows more of than their value"] = 100_000
     block_size: Annotated[

@@ -22,6 +22,7 @@ from twisted_mqtt.config.keys import (
     Texts,
     TopicFilter,
     TopicName,
+    Whole,
 )
 from twisted_mqtt.config.schema_ports import DatagramAccess
 from twisted_mqtt.config.values import MB, AccessRule, Bind
@@ -133,6 +134,9 @@ class LwM2MSettings(Struct, frozen=True, kw_only=True):
     bootstrap: Annotated[LwM2MBootstrap, "The bootstrap server"] = LwM2MBootstrap()
     opts: Annotated[LwM2MOptions, "The gateway's sockets"] = LwM2MOptions()
     max_clients: Annotated[Positive, "Most devices at once; others are answered 5.03"] = 102_400
+    max_clients_per_address: Annotated[
+        Whole, "Most of them at one address, such as that of a proxy; 0 for no limit"
+    ] = 25_000
     max_commands: Annotated[
         Positive, "Most commands that wait for one device; of more, the oldest is answered 5.03"
     ] = 100

@@ -102,6 +102,7 @@ class Outgoing:
     The messages for one client.
 
     @ivar inflight: those that wait for an acknowledgement, in the order of sending, by packet identifier.
+    @ivar interval: T_retry, in seconds.
     @ivar frozen: whether nothing may be sent, since the client sleeps.
     """
 
@@ -111,7 +112,7 @@ class Outgoing:
         "_registry",
         "_send",
         "_upstream",
-        "_interval",
+        "interval",
         "_retries",
         "_registration",
         "_held",
@@ -135,7 +136,7 @@ class Outgoing:
         self._registry = registry
         self._send = send
         self._upstream = upstream
-        self._interval = interval
+        self.interval = interval
         self._retries = retries
         self._registration: _OutgoingRegister | None = None
         self._held: deque[OutgoingPublish] | None = None
@@ -193,7 +194,7 @@ class Outgoing:
         delivery.payload = b""
         delivery.wire = message(PUBREL, packetID.to_bytes(2, "big"))
         delivery.tries = 1
-        delivery.deadline = now + self._interval
+        delivery.deadline = now + self.interval
         if not self.frozen:
             self._send(delivery.wire)
 
@@ -207,7 +208,7 @@ class Outgoing:
         if registration is None or (registration.msgID, registration.topicID) != (packet.msgID, packet.topicID):
             return
         if packet.code == CONGESTION:  # 6.10: later, then
-            registration.deadline = now + self._interval
+            registration.deadline = now + self.interval
             return
         self._registration = None
         if packet.code != ACCEPTED:
@@ -234,7 +235,7 @@ class Outgoing:
             if packet.code == INVALID_TOPIC:
                 self._registry.forgetID(packet.topicID)
         elif packet.code == CONGESTION:
-            delivery.deadline = now + self._interval
+            delivery.deadline = now + self.interval
         else:
             del self.inflight[packet.msgID]
             if packet.code == INVALID_TOPIC and delivery.tries <= self._retries:
@@ -284,7 +285,7 @@ class Outgoing:
             if registration.tries > self._retries:
                 return False
             registration.tries += 1
-            registration.deadline = now + self._interval
+            registration.deadline = now + self.interval
             self._send(registration.wire)
         for delivery in list(self.inflight.values()):
             if delivery.deadline <= now:
@@ -310,7 +311,7 @@ class Outgoing:
         registration = self._registration
         if registration is not None:
             registration.tries = 1
-            registration.deadline = now + self._interval
+            registration.deadline = now + self.interval
             self._send(registration.wire)
         else:
             self._continue(now)
@@ -319,7 +320,7 @@ class Outgoing:
 
     def _again(self, delivery: OutgoingPublish, now: float) -> None:
         delivery.tries += 1
-        delivery.deadline = now + self._interval
+        delivery.deadline = now + self.interval
         self._send(delivery.wire if delivery.released else withDup(delivery.wire))
 
     def _dispatch(self, delivery: OutgoingPublish, now: float) -> bool:
@@ -336,7 +337,7 @@ class Outgoing:
         if qos:
             delivery.wire = wire
             delivery.tries += 1
-            delivery.deadline = now + self._interval
+            delivery.deadline = now + self.interval
             self.inflight[delivery.packetID] = delivery
         self._send(wire)
         return True
@@ -351,7 +352,7 @@ class Outgoing:
         self._held.appendleft(delivery)
         msgID = self._nextID
         self._nextID = msgID + 1 if msgID < 0xFFFF else 1
-        registration = self._registration = _OutgoingRegister(delivery.topic, topicID, msgID, now + self._interval)
+        registration = self._registration = _OutgoingRegister(delivery.topic, topicID, msgID, now + self.interval)
         self._upstream.setCongested(True, now)
         self._send(registration.wire)
         return False

@@ -97,7 +97,9 @@ class MQTTSNProtocol:
         limits.maxQueue = settings.max_buffered if limits.maxQueue == 0 else min(limits.maxQueue, settings.max_buffered)
         limits.maxQueueStored = limits.maxQueueOnline = limits.maxQueueOffline = -1
         limits.maxQueueBytes = settings.max_buffered_bytes
-        self.profile = ListenerProfile("mqttsn:udp", zone, limits, settings.port.isLoopback)
+        self.profile = ListenerProfile(
+            "mqttsn:udp", zone, limits, settings.port.isLoopback, maxPerAddress=settings.max_clients_per_address
+        )
         self.port = settings.port.port
         self.patience = zone.keepalive_backoff * 2
         self.sessionExpiry = int(zone.session_expiry_interval)

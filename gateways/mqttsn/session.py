@@ -353,6 +353,8 @@ class SNClient(Requests):
             return
         site, request = self._site, self._request
         self.state = ACTIVE
+        if self._client.info.retryInterval:
+            self._outgoing.interval = self._client.info.retryInterval
         self._client.link.maxOut = site.settings.max_message_size - _PUBLISH_HEAD
         self._keepWill()
         # MQTT-SN can't tell a client the keep-alive of the broker, as MQTT 5 can: the client's own figure counts.

@@ -52,6 +52,9 @@ class MQTTSNSettings(DatagramSettings, frozen=True, kw_only=True):
     max_clients: Annotated[
         Positive, Alias("max_connections"), "Most clients at once; others are told that there is congestion"
     ] = 102400
+    max_clients_per_address: Annotated[
+        Whole, "Most of them at one address, that of a forwarder too; 0 for no limit"
+    ] = 25_000
     max_conn_rate: Annotated[Positive, "Most clients that come in a second, likewise"] = 1000
     max_inflight: Annotated[
         int,

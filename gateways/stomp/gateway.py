@@ -89,7 +89,7 @@ class StompGateway:
         # In STOMP it is the acknowledge mode of a subscription that decides what a client has to acknowledge.
         limits.upgradeQoS = True
         limits.maxInflight = self.settings.max_unacknowledged
-        return ListenerProfile(name, zone, limits, onLoopback)
+        return ListenerProfile(name, zone, limits, onLoopback, maxPerAddress=self.settings.max_clients_per_address)
 
     def profileOn(self, name: str, onLoopback: bool, usernamePart: str | None = None) -> ListenerProfile:
         """

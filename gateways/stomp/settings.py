@@ -131,6 +131,7 @@ class StompSettings(Struct, frozen=True, kw_only=True):
         Whole, "How often a message that a client refuses (NACK) is sent again before it is dropped"
     ] = 5
     max_clients: Annotated[Positive, "Most clients at once, of all its ports"] = 512
+    max_clients_per_address: Annotated[Whole, "Most sessions that clients at one address have; 0 for no limit"] = 25_000
     max_subscriptions: Annotated[Positive, "Most subscriptions of a client"] = 1000
     min_heart_beat: Annotated[Duration, "No heart-beat is promised or expected more often than this"] = 0.1
     listener: Annotated[StompListener, Short("bind"), "Where the gateway listens"] = StompListener()

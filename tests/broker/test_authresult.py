@@ -12,6 +12,7 @@ from tests.kits.brokercase import BrokerTestCase
 from twisted_mqtt.config.values import RateLimit
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK, Auth, Connack, Disconnect, Publish
+from twisted_mqtt.core.reasons import ADMINISTRATIVE_ACTION, SESSION_TAKEN_OVER
 from twisted_mqtt.hooks.verdicts import STOP, AuthResult, Challenge, SessionLimits
 from twisted_mqtt.testing.peer import connectPacket, propertiesOf
 
@@ -133,6 +134,58 @@ class OverrideTests(BrokerTestCase):
             self.broker.publish(Message("a", b"%d" % number, 1))
         self.assertEqual(self.broker.sessions["client"].queueLength, 2)
 
+    def test_queueByState(self) -> None:
+        """
+        How many messages wait may differ by whether the client is there; so may how many bytes.
+        """
+        limits = SessionLimits(maxOnlineMessages=3, maxOfflineMessages=2, maxInflight=1)
+        self.admit(AuthResult(session=limits), sessionExpiry=1000)
+        self.last.subscribe("a")
+        for _ in range(9):
+            self.broker.publish(Message("a", b"x", 1))
+        session = self.broker.sessions["client"]
+        self.assertEqual(session.queueLength, 3)
+        self.last.disconnect()
+        for _ in range(9):
+            self.broker.publish(Message("a", b"x", 1))
+        self.assertEqual(session.queueLength, 3)  # what waits already stays
+        self.admit(AuthResult(session=SessionLimits(maxQueueBytes=100, maxInflight=1)), cleanStart=False)
+        for _ in range(9):
+            self.broker.publish(Message("a", b"x" * 39, 1))
+        self.assertEqual(session.stats()["mqueue_bytes"], 80)
+
+    def test_connectionLifetime(self) -> None:
+        """
+        It is sent away when its connection has lasted long enough; one that has come back since is not.
+        """
+        self.admit(AuthResult(session=SessionLimits(connectionLifetime=10)))
+        first = self.last
+        self.pass_(5, first)
+        self.admit(AuthResult(session=SessionLimits(connectionLifetime=10)))
+        first.expectClosed(SESSION_TAKEN_OVER)
+        self.pass_(8, self.last)
+        self.last.expectNothing()
+        self.pass_(3, self.last)
+        self.last.expectClosed(ADMINISTRATIVE_ACTION)
+
+    def test_sharedStrategy(self) -> None:
+        """
+        For its own messages the members of a shared subscription take turns; for those of others chance decides.
+        """
+        members = [self.client(name) for name in "xyz"]
+        for member in members:
+            member.subscribe("$share/g/t")
+        self.admit(AuthResult(session=SessionLimits(sharedStrategy="round_robin")))
+        for _ in range(6):
+            self.last.publish("t", b"1")
+        self.assertEqual([len(member.payloads()) for member in members], [2, 2, 2])
+        other = self.client("other")
+        for _ in range(6):
+            other.publish("t", b"2")
+        self.assertEqual([len(member.payloads()) for member in members], [6, 0, 0])
+        self.last.disconnect()
+        self.assertEqual(self.broker.router.strategies, {})
+
     def test_maxSubscriptions(self) -> None:
         """
         It has no more subscriptions than it is allowed.
@@ -223,6 +276,10 @@ class OverrideTests(BrokerTestCase):
             {"session": SessionLimits(maxInflight=True)},
             {"session": SessionLimits(maxPacketSize=1)},
             {"session": SessionLimits(maxQueue=-1)},
+            {"session": SessionLimits(maxOnlineMessages=-1)},
+            {"session": SessionLimits(retryInterval=0)},
+            {"session": SessionLimits(connectionLifetime=True)},
+            {"session": SessionLimits(sharedStrategy="fair")},
             {"session": SessionLimits(sessionExpiry=1 << 32)},
             {"session": SessionLimits(publishRate=10)},  # type: ignore[arg-type]  # that is what is wrong with it
             {"session": SessionLimits(upgradeQoS="no")},  # type: ignore[arg-type]  # that is what is wrong with it

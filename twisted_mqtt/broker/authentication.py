@@ -11,6 +11,7 @@ from twisted_mqtt.broker.client import ClientInfo
 from twisted_mqtt.config.forms import parseTopicTree
 from twisted_mqtt.config.values import RateLimit
 from twisted_mqtt.core.session import NEVER
+from twisted_mqtt.core.subscription import STRATEGIES
 from twisted_mqtt.core.topics import MAX_LENGTH
 from twisted_mqtt.hooks.packets import during
 from twisted_mqtt.hooks.verdicts import AuthResult, Challenge, SessionLimits
@@ -23,6 +24,7 @@ _LARGEST_WINDOW: Final = 65535
 # The largest remaining length that a packet can have (2.1.4).
 _LARGEST_PACKET: Final = 268_435_455
 _LARGEST_QUEUE: Final = 1 << 31
+_MOST_BYTES: Final = 1 << 50
 # With less a client could not even be told that it is in, or subscribe.
 _SMALLEST_PACKET: Final = 64
 
@@ -102,12 +104,26 @@ def _checkLimits(limits: SessionLimits) -> None:
     _checkNumber("maxPacketSize", limits.maxPacketSize, _SMALLEST_PACKET, _LARGEST_PACKET)
     _checkNumber("maxInflight", limits.maxInflight, 0, _LARGEST_WINDOW)
     _checkNumber("maxQueue", limits.maxQueue, 0, _LARGEST_QUEUE)
+    _checkNumber("maxOnlineMessages", limits.maxOnlineMessages, 0, _LARGEST_QUEUE)
+    _checkNumber("maxOfflineMessages", limits.maxOfflineMessages, 0, _LARGEST_QUEUE)
+    _checkNumber("maxQueueBytes", limits.maxQueueBytes, 0, _MOST_BYTES)
+    _checkSeconds("retryInterval", limits.retryInterval)
+    _checkSeconds("connectionLifetime", limits.connectionLifetime)
+    if limits.sharedStrategy is not None and limits.sharedStrategy not in STRATEGIES:
+        raise ValueError(f"sharedStrategy is one of {', '.join(STRATEGIES)}, not {limits.sharedStrategy!r}")
     _checkNumber("maxSubscriptions", limits.maxSubscriptions, 0, _LARGEST_QUEUE)
     _checkNumber("sessionExpiry", limits.sessionExpiry, 0, NEVER)
     if limits.publishRate is not None and not isinstance(limits.publishRate, RateLimit):
         raise ValueError(f"publishRate is a RateLimit, not {limits.publishRate!r}")
     if limits.upgradeQoS is not None and not isinstance(limits.upgradeQoS, bool):
         raise ValueError(f"upgradeQoS is true or false, not {limits.upgradeQoS!r}")
+
+
+def _checkSeconds(name: str, value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= NEVER:
+        raise ValueError(f"{name} is a number of seconds above 0, not {value!r}")
 
 
 def _checkNumber(name: str, value: object, least: int, most: int) -> None:

@@ -32,6 +32,7 @@ from twisted_mqtt.broker.directory import Directory, FilterWatch, FilterWatches
 from twisted_mqtt.broker.figures import register as registerFigures
 from twisted_mqtt.broker.figures import registerParts
 from twisted_mqtt.broker.interconnect import Interconnect
+from twisted_mqtt.broker.lifetime import Lifetime
 from twisted_mqtt.broker.limitreports import LimitReports
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.broker.memoryguard import MemoryGuard
@@ -169,6 +170,7 @@ class Broker(Service):
             settings.broker.shared_dispatch_ack_enabled,
             self.quotas,
         )
+        self.registry.limitLifetime = self._limitLifetime
         self.clients = self.registry.clients
         self.sessions = self.registry.sessions
         self.preSharedKeys = PreSharedKeys()
@@ -319,6 +321,10 @@ class Broker(Service):
         self._overload.configure(settings)
         self.permissions.configure(settings)
         self._limit(settings)
+
+    def _limitLifetime(self, client: ClientInfo) -> None:
+        until = self.clock.seconds() + client.maxLifetime
+        client.lifetime = Lifetime(client, until, self.wheel, self.registry.sendAway, self.limits.reached)
 
     def _limit(self, settings: Settings) -> None:
         """

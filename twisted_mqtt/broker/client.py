@@ -16,12 +16,14 @@ from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import Will
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.session import Session
+from twisted_mqtt.core.subscription import STRATEGIES
 from twisted_mqtt.core.topics import scoped
 from twisted_mqtt.hooks.verdicts import SessionLimits, Verdict
 from twisted_mqtt.interfaces import IClient
 from twisted_mqtt.net.peeridentity import PeerIdentity
 
 if TYPE_CHECKING:
+    from twisted_mqtt.broker.lifetime import Lifetime
     from twisted_mqtt.config.schema_mqtt import Zone
 
 
@@ -57,6 +59,10 @@ class ClientInfo:
     @ivar publishRate: how many messages are taken from it; L{None} for any number.
     @ivar sessionExpiry: for how many seconds its session outlives its connection, whatever it wants itself; -1 for
         what it wants.
+    @ivar lifetime: ends its connection when that has lasted for C{maxLifetime} seconds; L{None} if it may last.
+    @ivar retryInterval: after how many seconds what it has not acknowledged goes out again, where its protocol does
+        that; 0 for what the gateway says.
+    @ivar sharedStrategy: how a member of a shared subscription is chosen for its messages; -1 as for those of others.
     @ivar pausedUntil: before which moment no message is taken from it, where it can't be kept
         waiting.
     @ivar publishes: counts its messages where their rate is limited, whatever way they come; else L{None}.
@@ -79,6 +85,10 @@ class ClientInfo:
         "_limits",
         "publishRate",
         "sessionExpiry",
+        "lifetime",
+        "maxLifetime",
+        "retryInterval",
+        "sharedStrategy",
         "keepAlive",
         "mountpoint",
         "password",
@@ -152,6 +162,10 @@ class ClientInfo:
         self.publishes: TokenBucket | None = None
         self.publishRate = profile.publishRate
         self.sessionExpiry = -1
+        self.lifetime: Lifetime | None = None
+        self.maxLifetime: float = profile.maxLifetime
+        self.retryInterval = 0.0
+        self.sharedStrategy = -1
         self.pausedUntil = 0.0
         self._limits: Limits | None = None
         # The latest answers of the access rules.
@@ -217,6 +231,13 @@ class ClientInfo:
             limits.maxInflight = session.maxInflight
         if session.maxQueue is not None:
             limits.maxQueue = session.maxQueue
+            limits.maxQueueStored = limits.maxQueueOnline = limits.maxQueueOffline = -1
+        if session.maxOnlineMessages is not None:
+            limits.maxQueueOnline = session.maxOnlineMessages
+        if session.maxOfflineMessages is not None:
+            limits.maxQueueOffline = session.maxOfflineMessages
+        if session.maxQueueBytes is not None:
+            limits.maxQueueBytes = session.maxQueueBytes
         if session.maxSubscriptions is not None:
             limits.maxSubscriptions = session.maxSubscriptions
         if session.upgradeQoS is not None:
@@ -225,6 +246,13 @@ class ClientInfo:
             self.publishRate = session.publishRate
         if session.sessionExpiry is not None:
             self.sessionExpiry = session.sessionExpiry
+        if session.retryInterval is not None:
+            self.retryInterval = float(session.retryInterval)
+        if session.connectionLifetime is not None:
+            given = float(session.connectionLifetime)
+            self.maxLifetime = min(self.maxLifetime, given) if self.maxLifetime else given
+        if session.sharedStrategy is not None:
+            self.sharedStrategy = STRATEGIES[session.sharedStrategy]
         self._limits = limits
 
     def limitRate(self, now: float) -> bool:

@@ -60,7 +60,8 @@ class Quotas:
         self._budget: QueueBudget = budget
         # How many sessions each has begun that live.
         self._users: dict[str, int] = {}
-        self._addresses: dict[str, int] = {}
+        # By protocol, then by address: a gateway has a limit of its own.
+        self._addresses: dict[str, dict[str, int]] = {}
 
     def refusal(self, client: ClientInfo) -> int:
         """
@@ -80,41 +81,49 @@ class Quotas:
             return QUOTA_EXCEEDED
         address = client.peerHost
         most = client.profile.maxPerAddress
-        if most and address is not None and self._addresses.get(address, 0) >= most:
+        if most and address is not None and self._from(client.protocol).get(address, 0) >= most:
             self.report("sessions_address", f"{client} is refused: clients at {address} have {most} sessions")
             return QUOTA_EXCEEDED
         return SUCCESS
 
-    def sessionsOf(self, username: str | None, address: str | None) -> tuple[int, int]:
+    def _from(self, protocol: str) -> dict[str, int]:
+        counts = self._addresses.get(protocol)
+        if counts is None:
+            counts = self._addresses[protocol] = {}
+        return counts
+
+    def sessionsOf(self, username: str | None, address: str | None, protocol: str = "mqtt") -> tuple[int, int]:
         """
         How many sessions a user and an address have begun that live.
         """
-        return self._users.get(username or "", 0), self._addresses.get(address or "", 0)
+        return self._users.get(username or "", 0), self._from(protocol).get(address or "", 0)
 
-    def began(self, session: Session, username: str | None, address: str | None) -> None:
+    def began(self, session: Session, username: str | None, address: str | None, protocol: str = "") -> None:
         """
         A session has begun.
 
         @param address: where its client was; L{None} if nobody knows any more.
+        @param protocol: that of its client.
         """
         session.beganBy = username
-        session.beganAt = address
         if username is not None:
             self._users[username] = self._users.get(username, 0) + 1
         if address is not None:
-            self._addresses[address] = self._addresses.get(address, 0) + 1
+            counts = session.beganFrom = self._from(protocol)
+            session.beganAt = address
+            counts[address] = counts.get(address, 0) + 1
 
     def ended(self, session: Session) -> None:
         """
         A session has ended.
         """
-        username, address = session.beganBy, session.beganAt
+        username, address, counts = session.beganBy, session.beganAt, session.beganFrom
         if username is not None:
             session.beganBy = None
             _lower(self._users, username)
-        if address is not None:
-            session.beganAt = None
-            _lower(self._addresses, address)
+        if address is not None and counts is not None:
+            session.beganAt = session.beganFrom = None
+            _lower(counts, address)
 
     def willRefusal(self, client: ClientInfo, will: Message) -> int:
         """

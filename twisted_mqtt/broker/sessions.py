@@ -91,6 +91,7 @@ class SessionRegistry:
         self._events = events
         self._passesOn = passesOn
         self._quotas = quotas
+        self.limitLifetime: Callable[[ClientInfo], None] = _ignore
         self._redispatch = Redispatch(router, store, now)
         # When sessions are to end, and the numbers of these endings; and the sessions by such a number. One that is
         # resumed or ends before stands in the former alone, which holds nothing: its messages go with it at once.
@@ -140,7 +141,7 @@ class SessionRegistry:
                 client.topicTree,
             )
             self.sessions[key] = session
-            self._quotas.began(session, client.username, client.peerHost)
+            self._quotas.began(session, client.username, client.peerHost, client.protocol)
         else:
             self._wills.cancel(session)
             session.useLimits(client.limits)
@@ -152,6 +153,8 @@ class SessionRegistry:
         session.expiresAt = 0.0
         client.session = session
         self.clients[key] = client
+        if client.sharedStrategy >= 0:
+            self._router.strategies[key] = client.sharedStrategy
         if client.will is not None:
             client.willSize = self._quotas.holdWill(client.will)
         self._endNever(session)
@@ -172,6 +175,8 @@ class SessionRegistry:
         See L{twisted_mqtt.interfaces.IBroker}.
         """
         self._counters.client_connected += 1
+        if client.maxLifetime:
+            self.limitLifetime(client)
         point = self._hooks.clientConnected
         waiting = point.run(client, client) if point.callbacks else None
         if waiting is not None:
@@ -196,6 +201,12 @@ class SessionRegistry:
         if client.willSize >= 0:
             self._quotas.releaseWill(client.willSize)
             client.willSize = -1
+        lifetime = client.lifetime
+        if lifetime is not None:
+            client.lifetime = None
+            lifetime.stop()
+        if client.sharedStrategy >= 0:
+            self._router.strategies.pop(client.key, None)
         now = client.disconnectedAt = self.now()
         key = client.key
         if self.clients.get(key) is client:
@@ -472,3 +483,7 @@ def _infoOf(session: Session) -> ClientInfo:
     info = session.info
     assert isinstance(info, ClientInfo)
     return info
+
+
+def _ignore(client: ClientInfo) -> None:
+    pass

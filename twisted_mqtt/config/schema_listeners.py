@@ -76,6 +76,10 @@ class Listener(PortSettings, frozen=True, kw_only=True):
     max_publish_rate: Annotated[
         Window | None, "Most messages taken from one connection: `10,60` is 10 a minute. As the zone's `publish_limit`"
     ] = None
+    max_connection_lifetime: Annotated[
+        Duration,
+        "Time after which a client is sent away (0x98), so that it has to show again who it is; 0 for never",
+    ] = 0.0
     allowed_protocol_versions: Annotated[
         tuple[int, ...], PROTOCOL_VERSIONS, "MQTT versions that are served: 3 is 3.1, 4 is 3.1.1"
     ] = (3, 4, 5)

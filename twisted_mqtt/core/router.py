@@ -13,6 +13,7 @@ from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.queue import Entry
 from twisted_mqtt.core.subscription import RANDOM, SharedGroup, Subscription
+from twisted_mqtt.core.topics import scoped
 from twisted_mqtt.core.tree import FilterEvents, SubscriptionTree
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Router:
     @ivar trees: those of the other topic trees, by name.
     @ivar forwarder: sends messages to other nodes; L{None} where there are none.
     @ivar strategy: how a member of a shared subscription is chosen.
+    @ivar strategies: the same for the messages of some clients, by client identifier and topic tree.
     @ivar random: gives numbers from 0 to below 1.
     @ivar progress: of the store, for those who acknowledge.
     @ivar waiting: connections with replies that wait for the store.
@@ -49,6 +51,7 @@ class Router:
         "switches",
         "events",
         "strategy",
+        "strategies",
         "random",
         "progress",
         "waiting",
@@ -69,6 +72,7 @@ class Router:
         self.switches: Switches = switches
         self.events: Events = events
         self.strategy: int = RANDOM
+        self.strategies: dict[str, int] = {}
         self.random: Callable[[], float] = random
         self.progress: Progress = Progress()
         self.waiting: list[Sender] = []
@@ -106,8 +110,9 @@ class Router:
                 subscription.subscriber.deliver(message, subscription)
         delivered = len(subscriptions)
         if match.groups:
+            strategy = self._strategyFor(message) if self.strategies else self.strategy
             for group in list(match.groups):
-                chosen = group.choose(message, self.strategy, self.random)
+                chosen = group.choose(message, strategy, self.random)
                 if chosen is not None:
                     delivered += 1
                     session = chosen.session
@@ -182,11 +187,14 @@ class Router:
         return group is not None and self._deliverShared(message, group)
 
     def _deliverShared(self, message: Message, group: SharedGroup) -> bool:
-        chosen = group.choose(message, self.strategy, self.random)
+        chosen = group.choose(message, self._strategyFor(message), self.random)
         if chosen is None:
             return False
         chosen.subscriber.deliver(message, chosen)
         return True
+
+    def _strategyFor(self, message: Message) -> int:
+        return self.strategies.get(scoped(message.topicTree, message.clientID), self.strategy)
 
     def _notDelivered(self, message: Message) -> None:
         """

@@ -95,6 +95,7 @@ class Session:
         "lost",
         "beganBy",
         "beganAt",
+        "beganFrom",
     )
 
     def __init__(
@@ -142,6 +143,7 @@ class Session:
         # Whose it is, and from which address it was begun, as the broker's quotas count it; the core does not use it.
         self.beganBy: str | None = None
         self.beganAt: str | None = None
+        self.beganFrom: dict[str, int] | None = None
         # The retained messages that are still to come.
         self._backlog: Backlog | None = None
         # The entry that a deliver hook has not decided on yet.

@@ -266,19 +266,33 @@ class SessionLimits:
     @ivar maxPacketSize: of packets from the client, in bytes.
     @ivar maxInflight: QoS 1 and 2 messages on their way to it; 0 for what the protocol allows.
     @ivar maxQueue: messages that wait for it; 0 for any number.
+    @ivar maxOnlineMessages: instead of that while it is connected; 0 for any number.
+    @ivar maxOfflineMessages: instead of that while it is away; 0 for any number.
+    @ivar maxQueueBytes: bytes that wait for it; 0 for any number.
     @ivar maxSubscriptions: 0 for any number.
     @ivar publishRate: how many messages are taken from it: C{RateLimit(count, seconds)}.
     @ivar upgradeQoS: whether messages come to it with the QoS of the subscription.
     @ivar sessionExpiry: for how many seconds its session outlives the connection.
+    @ivar retryInterval: after how many seconds what it has not acknowledged goes out again, where its protocol does
+        that (MQTT-SN).
+    @ivar connectionLifetime: after how many seconds it is sent away; not more than its listener says.
+    @ivar sharedStrategy: how a member of a shared subscription is chosen for the messages that it publishes: a value of
+        C{broker.shared_subscription_strategy}.
     """
 
     __slots__ = (
+        "connectionLifetime",
         "maxInflight",
+        "maxOfflineMessages",
+        "maxOnlineMessages",
         "maxPacketSize",
         "maxQueue",
+        "maxQueueBytes",
         "maxSubscriptions",
         "publishRate",
+        "retryInterval",
         "sessionExpiry",
+        "sharedStrategy",
         "upgradeQoS",
     )
 
@@ -292,7 +306,19 @@ class SessionLimits:
         publishRate: RateLimit | None = None,
         upgradeQoS: bool | None = None,
         sessionExpiry: int | None = None,
+        maxOnlineMessages: int | None = None,
+        maxOfflineMessages: int | None = None,
+        maxQueueBytes: int | None = None,
+        retryInterval: float | None = None,
+        connectionLifetime: float | None = None,
+        sharedStrategy: str | None = None,
     ) -> None:
+        self.maxOnlineMessages = maxOnlineMessages
+        self.maxOfflineMessages = maxOfflineMessages
+        self.maxQueueBytes = maxQueueBytes
+        self.retryInterval = retryInterval
+        self.connectionLifetime = connectionLifetime
+        self.sharedStrategy = sharedStrategy
         self.maxPacketSize = maxPacketSize
         self.maxInflight = maxInflight
         self.maxQueue = maxQueue

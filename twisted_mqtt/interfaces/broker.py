@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.broker.interconnect import Interconnect
     from twisted_mqtt.broker.limitreports import LimitReports
     from twisted_mqtt.broker.permissions import KnownPermission
+    from twisted_mqtt.broker.quotas import Quotas
     from twisted_mqtt.broker.retained import RetainedMessages
     from twisted_mqtt.broker.subscribing import Subscribing
     from twisted_mqtt.config.settings import Settings
@@ -160,6 +161,7 @@ class IBroker(Interface):
     preSharedKeys: PreSharedKeys = Attribute("Where the keys for TLS and DTLS are looked up.")
     store = Attribute("The L{IStore}: what outlives the process.")
     alarms: Alarms = Attribute("What is wrong at present.")
+    quotas: Quotas = Attribute("How many sessions and wills there are.")
     limits: LimitReports = Attribute("Says when a limit is reached.")
     bans: Bans = Attribute("Who is not let in.")
     router: Router = Attribute("For those who make connections.")

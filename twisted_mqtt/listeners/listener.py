@@ -131,6 +131,7 @@ class OpenListener(StreamListening):
             listener.rate_limit,
             listener.max_publish_rate,
             listener.topic_tree,
+            maxLifetime=listener.max_connection_lifetime,
         )
 
 
