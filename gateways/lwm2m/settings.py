@@ -114,7 +114,7 @@ class LwM2MSettings(Struct, frozen=True, kw_only=True):
     ] = "undefined"
     auto_observe: Annotated[Flag, "Whether every object of a new device is observed"] = False
     mountpoint: Annotated[
-        TopicName, "Put before every topic; %e is the device's endpoint name, %a its address, here and in the topics"
+        TopicName, "Prefix of every topic; %e is the device's endpoint name, %a its address, here and in the topics"
     ] = "lwm2m/%e/"
     topics: Annotated[LwM2MTopics, "Topics after the mountpoint"] = LwM2MTopics()
     xml_dir: Annotated[str, "Folder of object definitions; empty for the standard ones"] = ""

@@ -59,10 +59,10 @@ class StompDestination(Struct, frozen=True, kw_only=True):
     """
 
     topic_prefix: Annotated[
-        str, "Begins a destination that is a topic, such as `/topic/`; empty where every destination is a topic"
+        str, "Prefix of a destination that is a topic, such as `/topic/`; empty where every destination is a topic"
     ] = ""
     queue_prefix: Annotated[
-        str, "Begins a destination whose subscribers share its messages, such as `/queue/`; empty for none"
+        str, "Prefix of a destination whose subscribers share its messages, such as `/queue/`; empty for none"
     ] = ""
 
 

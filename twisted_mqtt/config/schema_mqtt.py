@@ -53,8 +53,8 @@ class MQTT(Struct, frozen=True, kw_only=True):
     ] = 4096
     strict_mode: Annotated[
         Flag,
-        "Refuse strings with control characters or what is no character, as MQTT 5.0 1.5.4 allows; what it demands is "
-        "always refused",
+        "Refuse strings with control characters or non-characters, as MQTT 5.0 1.5.4 allows; strings that it forbids "
+        "are always refused",
     ] = False
 
 
@@ -75,15 +75,15 @@ class Zone(Struct, frozen=True, kw_only=True):
     ] = None
     allow_anonymous: Annotated[
         Flag | None,
-        "Whether clients without credentials come in. If neither zone nor file says so, they do on listeners "
+        "Whether clients without credentials are let in. If neither zone nor file says so, they are on listeners "
         "bound to a loopback address and nowhere else",
     ] = None
     enable_acl: Annotated[Flag, "Whether publishing and subscribing are checked by the access rules"] = True
     enable_ban: Annotated[Flag, "Whether banned clients are refused"] = True
     enable_stats: Annotated[Flag, "Whether figures of every connection are shown"] = True
-    acl_deny_action: Annotated[Literal["ignore", "disconnect"], "What follows a refused publish or subscription"] = (
-        "ignore"
-    )
+    acl_deny_action: Annotated[
+        Literal["ignore", "disconnect"], "Whether a client is disconnected after a refused message or subscription"
+    ] = "ignore"
     force_gc_policy: Annotated[
         Limits, NoEffect("Python frees memory by itself"), "Messages or bytes after which memory is cleaned up"
     ] = TwoLimits(1000, MB)
@@ -102,7 +102,7 @@ class Zone(Struct, frozen=True, kw_only=True):
         int, whole(0, 65535, unit="seconds"), "Keep-alive that the broker imposes, in seconds; 0 lets the client decide"
     ] = 0
     keepalive_backoff: Annotated[
-        float, fraction(0.5, 10), "A silent client is gone after its keep-alive times this times two"
+        float, fraction(0.5, 10), "A silent client is disconnected after twice its keep-alive, multiplied by this"
     ] = 0.75
     max_sessions_per_user: Annotated[
         Whole, "Most sessions that clients with the same user name begin; 0 for no limit"
@@ -158,14 +158,13 @@ class Zone(Struct, frozen=True, kw_only=True):
         Priorities, "Priorities of topics in that queue: larger numbers leave first; `none` for one order"
     ] = {}
     mqueue_default_priority: Annotated[
-        Literal["lowest", "highest"], "Where topics stand that `mqueue_priorities` does not name"
+        Literal["lowest", "highest"], "Priority of the topics that `mqueue_priorities` does not name"
     ] = "lowest"
     mqueue_store_qos0: Annotated[Flag, "Whether messages of QoS 0 wait in that queue too"] = True
     enable_flapping_detect: Annotated[Flag, "Whether `flapping_detect_policy` is applied"] = False
     mountpoint: Annotated[
         TopicName,
-        "Put before every topic of a client, and taken off again on delivery; %c is the client identifier, "
-        "%u the user name",
+        "Prefix of every topic of a client, removed again on delivery; %c is the client identifier, %u the user name",
     ] = ""
     use_username_as_clientid: Annotated[Flag, "Whether the user name replaces the client identifier"] = False
     ignore_loop_deliver: Annotated[Flag, "As `mqtt.ignore_loop_deliver`"] = False
@@ -177,7 +176,7 @@ class Zone(Struct, frozen=True, kw_only=True):
 
     def allowsAnonymous(self, onLoopback: bool) -> bool:
         """
-        Whether clients without credentials come in.
+        Whether clients without credentials are let in.
 
         @param onLoopback: whether the listener can only be reached from this machine.
         """

@@ -32,10 +32,12 @@ from twisted_mqtt.config.values import AccessRule
 # Ports
 
 AccessRules: TypeAlias = Annotated[
-    Access, "Which addresses may connect; the first rule that names the address decides, and none means no"
+    Access,
+    "Which addresses may connect; the first rule that names the address decides, and an address without one may not",
 ]
 DatagramAccess: TypeAlias = Annotated[
-    Access, "Which addresses are listened to; the first rule that names the address decides, and none means no"
+    Access,
+    "Which addresses may send; the first rule that names the address decides, and an address without one may not",
 ]
 Acceptors: TypeAlias = Annotated[Positive, "Connections accepted in one turn of the reactor"]
 NoDelay: TypeAlias = Annotated[Flag, RESTART, "Send small packets at once (TCP_NODELAY)"]
@@ -108,7 +110,7 @@ class PortSettings(Struct, frozen=True, kw_only=True):
     ] = False
     proxy_protocol_timeout: Annotated[Duration, "Time for that header to arrive"] = 3.0
     backlog: Annotated[Positive, RESTART, "Connections waiting in the kernel to be accepted"] = 1024
-    send_timeout: Annotated[Duration, "How long a client may take nothing of what waits for it"] = 15.0
+    send_timeout: Annotated[Duration, "How long a client may read nothing of the bytes that wait for it"] = 15.0
     send_timeout_close: Annotated[Flag, "Whether such a client is disconnected"] = True
     recbuf: ReceiveBuffer = None
     sndbuf: SendBuffer = None

@@ -18,7 +18,9 @@ class RetainerSettings(Struct, frozen=True, kw_only=True):
     """
 
     storage_type: Annotated[
-        Literal["ram", "disc", "disc_only"], RESTART, "Kept in memory, on disk as well, or on disk only"
+        Literal["ram", "disc", "disc_only"],
+        RESTART,
+        "Where retained messages are kept: in memory, on disk as well, or on disk only",
     ] = "disc"
     max_retained_messages: Annotated[
         Whole,

@@ -51,21 +51,21 @@ class Settings(Struct, frozen=True, kw_only=True):
     allow_anonymous: Annotated[
         Flag | None,
         NEXT_CONNECTION,
-        "Whether clients without credentials come in. If nothing is said, they do on listeners bound to a loopback "
+        "Whether clients without credentials are let in. If nothing is said, they are on listeners bound to a loopback "
         "address and nowhere else; a zone may say otherwise",
     ] = None
     acl_nomatch: Annotated[
         Literal["allow", "deny"], NOW, "What happens to a publish or subscription that no access rule names"
     ] = "allow"
-    acl_file: Annotated[File | None, NOW, "The access rules; `none` for the rules built in"] = None
+    acl_file: Annotated[File | None, NOW, "File of the access rules; `none` for the built-in rules"] = None
     enable_acl_cache: Annotated[Flag, NOW, "Whether each client's last access decisions are remembered"] = True
     acl_cache_max_size: Annotated[Whole, NOW, "How many decisions are remembered for a client"] = 32
     acl_cache_ttl: Annotated[Duration, NOW, "How long a decision is remembered"] = 60.0
     flapping_detect_policy: Annotated[
         Flapping,
         NOW,
-        "A client that connects more often than this within this time is banned for this time, in zones with "
-        "`enable_flapping_detect`",
+        "Connections, time, ban: a client that connects more often within the time is banned for the last one, in "
+        "zones with `enable_flapping_detect`",
     ] = FlappingPolicy(30, 60.0, 300.0)
     mqtt: Annotated[MQTT, NEXT_CONNECTION, "The protocol, in every zone that does not say otherwise"] = MQTT()
     zone: Annotated[
