@@ -257,7 +257,7 @@ def test_readme(scene: Surroundings) -> None:
     for line in make.text.splitlines():
         target = line.partition("#")[0].strip()
         if target == "make run":
-            scene.start(*target.split(), broker=True).started(6)  # type: ignore[attr-defined]
+            scene.start(*target.split(), broker=True).started(7)  # type: ignore[attr-defined]
         elif target == "make help":
             assert "make run" in scene.shell(target)
         else:
@@ -283,7 +283,7 @@ def test_readme(scene: Surroundings) -> None:
     # It fetches what it needs to build.
     run("bash", "-e", "-c", first[0], cwd=scene.clone, **scene.environment)
     scene.shell("\n".join(first[1:]))
-    scene.start(*last.split(), broker=True).started(6)  # type: ignore[attr-defined]
+    scene.start(*last.split(), broker=True).started(7)  # type: ignore[attr-defined]
 
 
 def _words(line: str) -> list[str]:

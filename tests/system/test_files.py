@@ -29,10 +29,12 @@ def test_onlyThese(tmp_path: Path) -> None:
         "listener": {"tcp": {"external": {"bind": "127.0.0.1:0"}}, "unix": {"local": {"bind": str(tmp_path / "sock")}}},
         "log": {"to": "both", "error": {"file": "error.log"}},
         "node": {"crash_dump": "crash"},
+        "plugins": {"load": ["management"]},
+        "management": {"listener": {"http": {"bind": "127.0.0.1:0"}}},
     }
     file.write_text(toml(tables))
     twistd = twistdCommand()[0]
-    broker = Broker([twistd, "--nodaemon", "mqttbroker", "--config", file], tmp_path, fromTree()).started(1)
+    broker = Broker([twistd, "--nodaemon", "mqttbroker", "--config", file], tmp_path, fromTree()).started(2)
     with Peer(broker, "files") as peer:
         peer.publish("a", b"kept", qos=1, retain=True)
     table = documented()
@@ -46,5 +48,7 @@ def test_onlyThese(tmp_path: Path) -> None:
             assert oct(path.stat().st_mode & 0o777) == oct(int(mode, 8)), name
     assert {"data/mqttbroker.db", "data/mqttbroker.db-wal", "log/mqttbroker.log", "twistd.pid"} <= found.keys()
     assert (tmp_path / "sock").is_socket()
+    control = tmp_path / "data" / "ctl.sock"
+    assert control.is_socket() and oct(control.stat().st_mode & 0o777) == oct(int(table["data/ctl.sock"], 8))
     broker.stop(signal.SIGTERM)
     assert not (tmp_path / "sock").exists() and not (tmp_path / "twistd.pid").exists()

@@ -32,6 +32,7 @@ FREE_PORTS = {
     "MQTTBROKER__MQTT__SN__PORT": "127.0.0.1:0",
     "MQTTBROKER__COAP__PORT": "127.0.0.1:0",
     "MQTTBROKER__LWM2M__PORT": "127.0.0.1:0",
+    "MQTTBROKER__MANAGEMENT__LISTENER__HTTP__BIND": "127.0.0.1:0",
 }
 
 
@@ -173,7 +174,7 @@ def test_init(installed: Path, tmp_path: Path, name: str) -> None:
     assert command[0] == str(installed.with_name("twistd"))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    broker = Broker(command, elsewhere, {"PYTHONPATH": "", **FREE_PORTS}).started(6)
+    broker = Broker(command, elsewhere, {"PYTHONPATH": "", **FREE_PORTS}).started(7)
     passOneMessage(broker, name)
     broker.stop()
     assert (folder / "data").is_dir() and list(elsewhere.iterdir()) == []
