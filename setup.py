@@ -28,6 +28,7 @@ EXTRA_MODULES = (
     [
         f"twisted_mqtt/{name}.py"
         for name in (
+            "base/printable",
             "base/ratelimits",
             "base/timerwheel",
             "base/waiting",
@@ -49,6 +50,7 @@ EXTRA_MODULES = (
             "broker/authentication",
             "broker/bans",
             "broker/client",
+            "broker/clientlog",
             "broker/permissions",
             "broker/publishing",
             "broker/quotas",

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.python import usage
-from twisted.python.logfile import LogFile
 
 from twisted_mqtt.config import ConfigurationError, readSettings
 from twisted_mqtt.node.preflight import Preflight
 from twisted_mqtt.node.service import BrokerService, ProcessContext, storePath
 from twisted_mqtt.process.initialize import InitializeError, initialize, shipped
+from twisted_mqtt.process.logfile import AppendedFile
 from twisted_mqtt.process.logs import BrokerLog
 from twisted_mqtt.process.openfiles import raiseLimit
 from twisted_mqtt.process.systemd import Notifier, handedOver, inheritedSockets
@@ -92,7 +92,11 @@ class Options(usage.Options):
         daemon = not parent.get("nodaemon", True)
         try:
             # A daemon has no console; twistd has a file for it.
-            console = LogFile.fromFullPath("twistd.log") if daemon and self.settings.log.to != "file" else None
+            console = (
+                AppendedFile("twistd.log", os.getcwd(), 1_000_000)
+                if daemon and self.settings.log.to != "file"
+                else None
+            )
             self.log = BrokerLog(self.settings.log, console)
         except OSError as error:
             raise usage.UsageError(f"log: {error}") from None

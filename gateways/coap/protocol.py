@@ -16,6 +16,7 @@ from gateways.coap.exchange import Address, Awaiting, Ended, Exchanges, Incoming
 from gateways.coap.message import CoAPMessage, encode
 from gateways.coap.options import ETAG, SIZE2, without
 from gateways.coap.serving import Bodies, refusal, take, withBlock
+from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.net.peeridentity import PeerIdentity
 
 _log = Logger()
+
 
 # Header, content format, age, Block2, Size2, ETag, the marker: what a response may have beside its token and payload.
 _OVERHEAD: Final = 32
@@ -117,6 +119,7 @@ class CoAPProtocol:
         self.transport: DatagramTransport | None = None
         self._gateway = gateway
         self._reactor = reactor
+        self._faults = RateLimitedLog(reactor.seconds)
         self._secure = secure
         self.exchanges = Exchanges(self._write, self, gateway.parameters, SystemRandom(), secure)
         self._bodies = Bodies(gateway)
@@ -148,7 +151,7 @@ class CoAPProtocol:
         try:
             self.exchanges.receive(datagram, addr, self._reactor.seconds())
         except Exception:
-            _log.failure("A datagram from {host} could not be handled", host=addr[0])
+            self._faults.failure("A datagram from {host} could not be handled", host=addr[0])
         self._arm()
 
     def send(self, address: Address, message: CoAPMessage, confirmable: bool, ended: Ended | None, now: float) -> None:
@@ -212,7 +215,7 @@ class CoAPProtocol:
         try:
             self.exchanges.expire(self._reactor.seconds())
         except Exception:
-            _log.failure("A deadline of CoAP failed")
+            self._faults.failure("A deadline of CoAP failed")
         self._arm()
 
     # Requests
@@ -230,7 +233,7 @@ class CoAPProtocol:
         try:
             take(self._gateway, self, self._bodies, request, incoming, now)
         except Exception:
-            _log.failure("Answering {request} failed", request=request)
+            self._faults.failure("Answering {request} failed", request=request)
             self.exchanges.respond(incoming, CoAPMessage(INTERNAL_SERVER_ERROR), now)
 
     def respond(self, incoming: Incoming, response: CoAPMessage, now: float) -> None:

@@ -9,8 +9,6 @@ from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
-from twisted.logger import Logger
-
 from gateways.coap.blockwise import diagnostic
 from gateways.coap.codes import (
     BAD_REQUEST,
@@ -54,7 +52,6 @@ if TYPE_CHECKING:
     from gateways.coap.gateway import CoAPGateway, Endpoint
     from twisted_mqtt.base.waiting import Maybe
 
-_log = Logger()
 
 _REFUSED: Final[dict[int, int]] = {
     BAD_USERNAME_OR_PASSWORD: UNAUTHORIZED,
@@ -185,7 +182,7 @@ class CoAPRequest:
         except ProtocolError as error:
             self.refuseFor(error.reason)
         except Exception:
-            _log.failure("Handling {request} failed", request=self.message)
+            self.gateway.broker.faults.failure("Handling {request} failed", request=self.message)
             self.refuse(INTERNAL_SERVER_ERROR, "internal error")
         else:
             if result is not None:
@@ -196,7 +193,7 @@ class CoAPRequest:
         if isinstance(error, ProtocolError):
             self.refuseFor(error.reason)
             return
-        _log.failure("Handling {request} failed", failure, request=self.message)
+        self.gateway.broker.faults.failure("Handling {request} failed", failure, request=self.message)
         self.refuse(INTERNAL_SERVER_ERROR, "internal error")
 
     def properties(self, maxAge: int | None = None) -> Properties | None:

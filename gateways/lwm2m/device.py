@@ -19,6 +19,7 @@ from gateways.lwm2m.commands import CommandError, NotJSON, observing, parseComma
 from gateways.lwm2m.contact import Contact
 from gateways.lwm2m.downlink import AUTOMATIC, QueuedCommand, repeated
 from gateways.lwm2m.identities import provenKey, provenName
+from twisted_mqtt.base.printable import printable
 from twisted_mqtt.base.waiting import Maybe, then
 from twisted_mqtt.core.reasons import (
     KEEP_ALIVE_TIMEOUT,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.net.peeridentity import PeerIdentity
 
 _log = Logger()
+
 
 _T = TypeVar("_T")
 
@@ -135,7 +137,7 @@ class Device(Contact):
             chained.addErrback(self._ebFailed)
 
     def _ebFailed(self, failure: Failure) -> None:
-        _log.failure("Registering {device} failed", failure, device=self.client.info)
+        self._gateway.broker.faults.failure("Registering {device} failed", failure, device=self.client.info)
         self.end(UNSPECIFIED_ERROR)
 
     def _admitted(self, admission: Admission) -> None:
@@ -167,16 +169,18 @@ class Device(Contact):
             # Retained messages are not asked for: a command is no state that would hold for whoever comes later.
             subscribing = self.client.subscribe(topicFilter, 1, noLocal=True)
         except ProtocolError as error:
-            _log.warn("{ep} gets no commands: {error}", ep=self.registration.endpoint, error=error)
+            self._gateway.log.warn(
+                "{ep} gets no commands: {error}", ep=printable(self.registration.endpoint), error=error
+            )
             self._registered()
             return
         self._then(subscribing, self._subscribed)
 
     def _subscribed(self, subscribing: Subscribing) -> None:
         if subscribing.reasons[0] >= 0x80:
-            _log.warn(
+            self._gateway.log.warn(
                 "{ep} gets no commands: it may not subscribe {topic} ({reason:#x})",
-                ep=self.registration.endpoint,
+                ep=printable(self.registration.endpoint),
                 topic=self._gateway.topic(self, self.settings.topics.command),
                 reason=subscribing.reasons[0],
             )
@@ -321,7 +325,7 @@ class Device(Contact):
         if problem:
             self._gateway.log.info(
                 "{ep} at {host}: a part of its list of objects can't be read: {problem}",
-                ep=self.registration.endpoint,
+                ep=printable(self.registration.endpoint),
                 host=self.address[0],
                 problem=problem,
             )
@@ -433,7 +437,7 @@ class Device(Contact):
         """
         if self._state == OVER:
             return
-        _log.debug("{ep} is disconnected: {text}", ep=self.registration.endpoint, text=text or reason)
+        _log.debug("{ep} is disconnected: {text}", ep=printable(self.registration.endpoint), text=text or reason)
         successor = self.successor
         if reason == SESSION_TAKEN_OVER and successor is not None:
             successor._inherit(self)
@@ -473,7 +477,7 @@ class Device(Contact):
         try:
             self._take(message, packetID)
         except Exception:
-            _log.failure("A command for {ep} failed", ep=self.registration.endpoint)
+            self._gateway.broker.faults.failure("A command for {ep} failed", ep=printable(self.registration.endpoint))
             self.settled(packetID)
         finally:
             self._receiving = False

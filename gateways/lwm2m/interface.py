@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from twisted.logger import Logger
-
 from gateways.coap.blockwise import diagnostic
 from gateways.coap.codes import (
     BAD_REQUEST,
@@ -53,6 +51,7 @@ from gateways.lwm2m.registration import (
     parseRegister,
     parseUpdate,
 )
+from twisted_mqtt.base.printable import printable
 from twisted_mqtt.core.reasons import (
     CLIENT_ID_NOT_VALID,
     CONNECTION_RATE_EXCEEDED,
@@ -71,7 +70,6 @@ if TYPE_CHECKING:
     from gateways.lwm2m.protocol import LwM2MProtocol
     from twisted_mqtt.net.peeridentity import PeerIdentity
 
-_log = Logger()
 
 _CODES: Final[dict[int, int]] = {
     CLIENT_ID_NOT_VALID: BAD_REQUEST,
@@ -185,8 +183,10 @@ class ServerInterface:
         elif before is not None and before.isAt(endpoint, address) and before.isSame(credentials):
             before.reregister(registration, lambda: asked.answer(CREATED, location))
         elif before is not None and not before.yieldsTo(identity):
-            _log.info(
-                "{host} may not register as {ep}, which is known by its key", host=address[0], ep=registration.endpoint
+            self._gateway.log.info(
+                "{host} may not register as {ep}, which is known by its key",
+                host=address[0],
+                ep=printable(registration.endpoint),
             )
             asked.refuse(FORBIDDEN, "the name is that of a device with a key of its own")
         else:

@@ -8,7 +8,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar, TypeVarTuple
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from gateways.implements import GatewayClient
 from gateways.mqttsn.codec import encode
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.message import Message
     from twisted_mqtt.interfaces import IBroker
 
-_log = Logger()
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
@@ -197,7 +195,7 @@ class Conversation:
                 self.received(packet, self._site.seconds())
 
     def _ebGoOn(self, failure: Failure) -> None:
-        _log.failure("{client} failed", failure, client=self._client.info)
+        self._site.broker.faults.failure("{client} failed", failure, client=self._client.info)
         self._end(UNSPECIFIED_ERROR)
 
     def _end(self, reason: int, keepWill: bool = True) -> None:

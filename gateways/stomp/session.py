@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from gateways.stomp.acknowledging import Acknowledging
 from gateways.stomp.deliveries import ACK_MODES, AUTO
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.message import Message
     from twisted_mqtt.hooks.verdicts import Verdict
 
-_log = Logger()
 
 # The states of a session, in order.
 NEW: Final = 0  # nothing came yet
@@ -128,7 +126,7 @@ class StompSession:
             self._refuse(error, frame)
             return None
         except Exception:
-            _log.failure("Handling {frame} failed", frame=frame)
+            self._gateway.broker.faults.failure("Handling {frame} failed", frame=frame)
             self.fail("internal error", frame=frame)
             return None
         if outcome is None or not isinstance(outcome, Deferred):
@@ -204,7 +202,7 @@ class StompSession:
         """
         if self.state == OVER:
             return
-        _log.debug("{client}: {message} ({detail})", client=self.client.info, message=message, detail=detail)
+        self.client.info.farewell = f"{message}: {detail}" if detail else message
         self._shell.close(self._error(message, detail, frame))
         self._end(reason or "protocol_error")
 
@@ -225,7 +223,7 @@ class StompSession:
         if isinstance(error, StompError | ProtocolError):
             self._refuse(error, frame)
         elif self.state != OVER:
-            _log.failure("Handling {frame} failed", failure, frame=frame)
+            self._gateway.broker.faults.failure("Handling {frame} failed", failure, frame=frame)
             self.fail("internal error", frame=frame)
 
     def _end(self, reason: int | str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -257,3 +257,52 @@ def test_broken(made: Make, tmp_path: Path) -> None:
         console.close()
     except BrokenPipeError:
         pass
+
+
+def test_copyTruncate(made: Make, tmp_path: Path) -> None:
+    """
+    A file that logrotate has copied and cut off goes on at its new end, without a hole, and its size is counted anew.
+    """
+    log = made(settings(tmp_path, to="file", rotation={"size": "10KB"}))
+    logger = loggerTo(log)
+    path = tmp_path / "log" / "mqttbroker.log"
+    for round in range(3):
+        for _ in range(60):
+            logger.info("x" * 60)
+        os.truncate(path, 0)
+        logger.info("after {round}", round=round)
+        assert path.read_bytes().count(b"\0") == 0
+        assert read(path) == [f"after {round}"]
+    assert [name.name for name in path.parent.iterdir()] == ["mqttbroker.log"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_otherEncodings(made: Make, tmp_path: Path, encoding: str) -> None:
+    """
+    What a console's encoding does not have is escaped; the rest of the line is there.
+    """
+    raw = BytesIO()
+    console = TextIOWrapper(raw, encoding)
+    loggerTo(made(settings(tmp_path), console)).info("client {name} \ud800 came", name="žlutý 客")
+    (line,) = raw.getvalue().decode(encoding).splitlines()
+    assert line.endswith("\\ud800 came") and "\\u017elut" in line and "\\u5ba2" in line
+
+
+def test_halfCharacters(made: Make, tmp_path: Path) -> None:
+    """
+    The same in a file, which has every character but no halves of one.
+    """
+    loggerTo(made(settings(tmp_path, to="file"))).info("a \ud800 b žlutý")
+    assert read(tmp_path / "log" / "mqttbroker.log") == ["a \\ud800 b žlutý"]
+
+
+def test_namesOfStrangers(made: Make, tmp_path: Path) -> None:
+    """
+    Nothing in a message begins a line, or steers the terminal of whoever reads it; nothing is without end.
+    """
+    logger = loggerTo(made(settings(tmp_path, to="file")))
+    logger.info("{name}", name="a\r\nb\x1b[2J\u2028c\u202e")
+    logger.info("{name}", name="x" * 1_000_000)
+    first, second, third = read(tmp_path / "log" / "mqttbroker.log")
+    assert (first, second) == ("a\\r", "\tb\\x1b[2J\\u2028c\\u202e")
+    assert third.startswith("xxx") and len(third) < 21_000 and third.endswith(" characters more)")

@@ -5,7 +5,7 @@ The admission of a client: the steps from CONNECT to CONNACK, each of which may 
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -137,6 +137,8 @@ class Admission:
         self.properties = Properties()
         self.before = -1
         self._packet: PacketContext | None = None
+        # What stands if nobody has an opinion about who it is.
+        self._default: AuthResult | None = None
 
     def begin(self) -> Maybe[Admission]:
         """
@@ -217,9 +219,13 @@ class Admission:
     def _connect(self, properties: Properties | None) -> Maybe[Admission]:
         control, client = self._control, self.client
         client.properties = properties
-        if client.options.enable_ban and control.bans.find(client) is not None:
-            control.counters.connections_refused_banned += 1
-            return self._refuse(BANNED)
+        if client.options.enable_ban:
+            ban = control.bans.find(client)
+            if ban is not None:
+                control.counters.connections_refused_banned += 1
+                return self._refuse(
+                    BANNED, why=f"its {ban.kind} {ban.who} is banned, {ban.reason or 'without a reason'}"
+                )
         return self._authenticate()
 
     def _authenticate(self) -> Maybe[Admission]:
@@ -233,12 +239,13 @@ class Admission:
         welcome = client.profile.allowsAnonymous or client.hasProof
         if not point.callbacks:
             if not welcome:
-                return self._refuse(NOT_AUTHORIZED)
+                return self._refuse(NOT_AUTHORIZED, why=_UNKNOWN)
             client.password = None
             return self._letIn(False, anonymous, None)
         self._control.counters.client_authenticate += 1
         # This result stands if no callback has an opinion.
         default = AuthResult("success" if welcome else "not_authorized", anonymous=anonymous)
+        self._default = default
         return then(during(self._context(), point.fold, client, default), self._authenticated)
 
     def _exchange(self, state: object) -> Maybe[Admission]:
@@ -280,7 +287,7 @@ class Admission:
         if result.serverReference is not None:
             self.properties.serverReference = result.serverReference
         if not result.success:
-            return self._refuse(result.reasonCode)
+            return self._refuse(result.reasonCode, why=_UNKNOWN if result is self._default else "")
         if client.authMethod is not None:
             self.properties.authMethod = client.authMethod  # [MQTT-4.12.0-5]
             self.properties.authData = result.data
@@ -346,7 +353,7 @@ class Admission:
         if not verdict.allowed:
             if verdict.text:
                 self.properties.reasonString = verdict.text
-            return self._refuse(verdict.connectReason)
+            return self._refuse(verdict.connectReason, why=verdict.text or "it may not publish its will")
         client, will = self.client, self.request.will
         if will is not None:
             properties = will.properties
@@ -546,11 +553,18 @@ class Admission:
         self.properties = properties
         return self
 
-    def _refuse(self, reason: int, text: str = "") -> Maybe[Admission]:
+    def _refuse(self, reason: int, text: str = "", why: str = "") -> Maybe[Admission]:
+        """
+        @param text: what the client is told beside the reason code.
+        @param why: what the log says in its place.
+        """
         self.reason = reason
         if text:
             self.properties.reasonString = text
         client = self.client
+        if not self.connection.closed:
+            registry = self._control.registry
+            registry.log.refused(client, reason, why or self.properties.reasonString or "", registry.now())
         client.password = None
         client.authData = None
         counters = self._control.counters
@@ -565,6 +579,12 @@ class Admission:
     def _addProperties(self, properties: Properties) -> None:
         for name, value in properties.asDict().items():
             setattr(self.properties, name, value)
+
+
+_UNKNOWN: Final = (
+    "nobody knows its name and password, and clients without are not let in here (allow_anonymous is false, or not set"
+    " and the listener is not on this machine alone)"
+)
 
 
 def expanded(template: str, client: ClientInfo) -> str:

@@ -18,6 +18,7 @@ from zope.interface import implementer
 from twisted_mqtt.base.dates import Dates
 from twisted_mqtt.base.metrics import Metrics
 from twisted_mqtt.base.portions import Portions
+from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
 from twisted_mqtt.base.slowcalls import SlowCalls
 from twisted_mqtt.base.threads import Threads
 from twisted_mqtt.base.timerwheel import TimerWheel
@@ -107,6 +108,7 @@ class Broker(Service):
     @ivar slowCalls: told of callbacks that hold the reactor for too long.
     @ivar reactor: what C{clock} is, with all that it provides.
     @ivar dates: makes dates of what C{clock} says.
+    @ivar faults: has the faults of ours that peers can cause as often as they like.
     @ivar threads: for what blocks.
     @ivar limits: says when a limit is reached.
     @ivar memory: watches the memory of the process; somebody else has to tell it how much there is.
@@ -138,6 +140,7 @@ class Broker(Service):
         self.clock = clock
         self.reactor: object = clock
         self.dates = Dates(clock.seconds) if dates is None else dates
+        self.faults = RateLimitedLog(clock.seconds)
         self.threads = Threads(clock, settings.node.async_threads)
         self.nodeName = settings.node.name
         self.store = store
@@ -171,6 +174,7 @@ class Broker(Service):
             self.quotas,
         )
         self.registry.limitLifetime = self._limitLifetime
+        self.registry.log.configure(settings.log.client_lines)
         self.clients = self.registry.clients
         self.sessions = self.registry.sessions
         self.preSharedKeys = PreSharedKeys()
@@ -319,6 +323,7 @@ class Broker(Service):
         self.slowCalls.limit = settings.sysmon.long_schedule / 1000
         self.router.strategy = STRATEGIES[settings.broker.shared_subscription_strategy]
         self._overload.configure(settings)
+        self.registry.log.configure(settings.log.client_lines)
         self.permissions.configure(settings)
         self._limit(settings)
 
@@ -348,6 +353,7 @@ class Broker(Service):
         now = self.clock.seconds()
         self.switches.now = now
         self.registry.expire(now)
+        self.registry.log.sweep(now)
         self.bans.expire(now)
         self.alarms.check(now)
         self._overload.check()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from zope.interface import classImplements
 
+from twisted_mqtt.base.printable import printable
 from twisted_mqtt.base.ratelimits import TokenBucket, bucketOf
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.core.connection import Connection, mounted
@@ -50,6 +51,7 @@ class ClientInfo:
     @ivar topicTree: the topic tree that it is in, empty for the default one: its listener's, unless what authenticates
         it has said otherwise. It does not change once the client has its session.
     @ivar shell: its L{IClientShell<twisted_mqtt.interfaces.IClientShell>}.
+    @ivar farewell: what is to be said about its end beside the reason code, for the log.
     @ivar will: what is published if it goes without a word, or L{None}.
     @ivar willDelay: how long that waits, in seconds.
     @ivar willSize: the bytes of its will as the quotas count them; -1 where they count none.
@@ -81,6 +83,7 @@ class ClientInfo:
         "disconnectedAt",
         "dn",
         "expiryInterval",
+        "farewell",
         "isSuperuser",
         "_limits",
         "publishRate",
@@ -150,6 +153,7 @@ class ClientInfo:
         self.connectedAt = 0.0
         self.disconnectedAt = 0.0
         self.expiryInterval = 0
+        self.farewell = ""
         self.properties: Properties | None = None
         self.authMethod: str | None = None
         self.authData: bytes | None = None
@@ -295,7 +299,7 @@ class ClientInfo:
         return found
 
     def __repr__(self) -> str:
-        return f"<ClientInfo {self.clientID!r} {self.protocol} from {self.peerHost}:{self.peerPort}>"
+        return f'<ClientInfo "{printable(self.clientID)}" {self.protocol} from {self.peerHost}:{self.peerPort}>'
 
 
 def willMessage(client: ClientInfo, will: Will) -> Message:

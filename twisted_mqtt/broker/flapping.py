@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from twisted_mqtt.base.printable import printable
 from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
 from twisted_mqtt.broker.client import ClientInfo
 from twisted_mqtt.core.reasons import CONNECTION_RATE_EXCEEDED
@@ -115,8 +116,8 @@ class Flapping:
         reason = f"connected more than {policy.threshold} times within {policy.window:g} s"
         self._bans.add(client.clientID, "clientid", reason, "flapping_detect", self._dates.of(now + policy.banned))
         self._banned.info(
-            "{client} {reason}: banned for {seconds:g} s",
-            client=repr(client.clientID),
+            '"{client}" {reason}: banned for {seconds:g} s',
+            client=printable(client.clientID),
             reason=reason,
             seconds=policy.banned,
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from twisted.logger import Logger
 
 from twisted_mqtt.broker.client import ClientInfo
+from twisted_mqtt.broker.clientlog import ClientLog
 from twisted_mqtt.broker.quotas import Quotas
 from twisted_mqtt.broker.redispatch import LEFT, Redispatch
 from twisted_mqtt.broker.wills import Wills
@@ -60,6 +61,7 @@ class SessionRegistry:
     @ivar sessions: all that live, likewise.
     @ivar exports: the sessions that are on their way to another node, and what reads them.
     @ivar now: tells the moment.
+    @ivar log: has a line for each client that comes or goes.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class SessionRegistry:
         self.sessions: PartedDict[Session] = PartedDict()
         self.exports: dict[Session, Export] = {}
         self.now = now
+        self.log = ClientLog()
         self._router = router
         self._counters: Counters = router.counters
         self._switches: Switches = router.switches
@@ -177,6 +180,8 @@ class SessionRegistry:
         self._counters.client_connected += 1
         if client.maxLifetime:
             self.limitLifetime(client)
+        if self.log.enabled:
+            self.log.connected(client)
         point = self._hooks.clientConnected
         waiting = point.run(client, client) if point.callbacks else None
         if waiting is not None:
@@ -216,6 +221,8 @@ class SessionRegistry:
         # A client that goes before its session was attached has left no connection there to notice it.
         session.detach(now)
         self._counters.client_disconnected += 1
+        if self.log.enabled:
+            self.log.gone(client, session, reason)
         if self._hooks.clientDisconnected.callbacks:
             self._hooks.clientDisconnected.run(client, reason, client)
         self._wills.leave(client, session)
@@ -287,6 +294,8 @@ class SessionRegistry:
         Close a client's connection, and do at once what its loss entails.
         """
         shell: Any = client.shell
+        if text:
+            client.farewell = text
         try:
             shell.disconnectClient(reason, text)
         except Exception:

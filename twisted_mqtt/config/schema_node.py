@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from twisted_mqtt.config.forms import NODE_NAME
 from twisted_mqtt.config.grammar import whole
-from twisted_mqtt.config.keys import NOW, Duration, Flag, NoEffect, Percent, Port, Positive, Size, Texts, Whole
-from twisted_mqtt.config.values import GB, MB
+from twisted_mqtt.config.keys import NOW, Duration, Flag, NoEffect, Percent, Port, Positive, Size, Texts, Whole, Window
+from twisted_mqtt.config.values import GB, MB, RateLimit
 
 ONE_NODE = "this broker runs as a single node"
 _ERLANG = "only the Erlang VM has such a thing"
@@ -175,6 +175,11 @@ class Log(Struct, frozen=True, kw_only=True):
     ] = "info"
     dir: Annotated[str, "Folder of the log files"] = "log"
     file: Annotated[str, "Name of the main log file"] = "mqttbroker.log"
+    client_lines: Annotated[
+        Window | None,
+        "Most lines about clients of one address that connect, are refused or go; ten times as many of all addresses."
+        " Others are counted. `none` for no such lines",
+    ] = RateLimit(100, 10.0, 100)
     rotation: Annotated[LogRotation, "When log files are put aside"] = LogRotation()
     debug: LevelFile = LogLevelFile()
     info: LevelFile = LogLevelFile()

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.logger import Logger
 
 from twisted_mqtt.base.ratelimits import TokenBucket, bucketOf
 from twisted_mqtt.base.waiting import Maybe, isDeferred
@@ -28,7 +27,6 @@ from twisted_mqtt.core.reasons import (
     ProtocolError,
     connackReturnCode,
     disconnectReason,
-    nameOf,
 )
 from twisted_mqtt.net.transport import FastConnection
 from twisted_mqtt.net.websocket.transport import WebSocketTransport
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
 
     from twisted_mqtt.mqtt.protocol import MQTTFactory
 
-_log = Logger()
 
 # The states of a connection, in order.
 NEW: Final = 0  # nothing came yet
@@ -148,7 +145,7 @@ class ConnectionShell:
             packets = connection.receive(data, self.factory.seconds())
         except Exception:
             # Our own fault, or that of a part of the broker that receives messages; this client's connection alone.
-            _log.failure("Handling the input of {client} failed", client=self.client)
+            self.factory.broker.faults.failure("Handling the input of {client} failed", client=self.client)
             self._close(IMPLEMENTATION_SPECIFIC_ERROR, "")
             return
         if packets or connection.error is not None:
@@ -240,6 +237,7 @@ class ConnectionShell:
             if deadline > now:
                 return deadline
             self.reason = "connect_timeout"
+            self.factory.registry.log.refused(client, "connect_timeout", "", now)
             self.transport.abortConnection()
             return 0.0
         if client.keepAlive == 0:
@@ -287,7 +285,7 @@ class ConnectionShell:
             return None
         except Exception:
             # Our own fault, and this client's connection alone.
-            _log.failure("Handling {packet} failed", packet=packet)
+            self.factory.broker.faults.failure("Handling {packet} failed", packet=packet)
             self._close(IMPLEMENTATION_SPECIFIC_ERROR, "")
             return None
         if not isDeferred(outcome):
@@ -313,7 +311,7 @@ class ConnectionShell:
             assert isinstance(error, ProtocolError)
             self._refuse(error)
         elif self._state < CLOSING:
-            _log.failure("Handling a packet failed", failure=failure)
+            self.factory.broker.faults.failure("Handling a packet failed", failure=failure)
             self._close(IMPLEMENTATION_SPECIFIC_ERROR, "")
 
     def _park(self, waiting: Deferred[None], rest: list[Packet]) -> None:
@@ -403,7 +401,6 @@ class ConnectionShell:
         """
         if self._state >= CLOSING:
             return
-        _log.debug("{client}: {text} ({reason})", client=self.client, text=error.text, reason=nameOf(error.reason))
         self.factory.counters.packets_publish_error += 1 if error.reason in _PUBLISH_ERRORS else 0
         connection = self.connection
         if self._state in (NEW, CONNECTING):
@@ -415,6 +412,7 @@ class ConnectionShell:
                 self.factory.counters.packets_connack_sent += 1
                 self.factory.counters.packets_connack_error += 1
                 connection.sendPacket(Connack(False, reason, self._explained(error.text) if version5 else None))
+            self.factory.registry.log.refused(self.client, error.reason, error.text, self.factory.seconds())
             self.reason = error.reason
             self._shut()
             return
@@ -434,6 +432,8 @@ class ConnectionShell:
         if self._state >= CLOSING:
             return
         connection = self.connection
+        if text:
+            self.client.farewell = text
         if self._state == OPEN and connection.version == VERSION_5:
             self.factory.counters.packets_disconnect_sent += 1
             connection.sendPacket(Disconnect(disconnectReason(reason), self._explained(text)))

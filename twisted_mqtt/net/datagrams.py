@@ -18,14 +18,13 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError, MessageLengthError
 from twisted.internet.interfaces import IListeningPort, IReactorSocket
 from twisted.internet.protocol import DatagramProtocol
-from twisted.logger import Logger
 
+from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
 from twisted_mqtt.net.endpoints import canBeFast, pollerOf
 
 if TYPE_CHECKING:
     from twisted_mqtt.config.values import Bind
 
-_log = Logger()
 
 AT_ONCE: Final = 256
 """
@@ -71,6 +70,8 @@ class DatagramPort:
         self._view = memoryview(self._buffer)
         self._unsent: deque[tuple[bytes, SocketAddress]] = deque()
         self._open = True
+        # A datagram that meets a fault of ours can be sent again and again.
+        self._faults = RateLimitedLog()
         self._poller.add(opened.fileno(), self, EPOLLIN)
 
     def getHost(self) -> tuple[str, int]:
@@ -101,7 +102,7 @@ class DatagramPort:
             try:
                 take(bytes(view[:size]), address)
             except Exception:
-                _log.failure("A datagram from {address} failed", address=address)
+                self._faults.failure("A datagram from {address} failed", address=address)
 
     def reactorStopped(self) -> None:
         """
@@ -171,6 +172,7 @@ class TwistedPort(DatagramProtocol):
     def __init__(self, reactor: object, opened: socket.socket, receiver: DatagramReceiver) -> None:
         self.received = 0
         self.lost = 0
+        self._faults = RateLimitedLog()
         self._receiver = receiver
         self._host: tuple[str, int] = opened.getsockname()[:2]
         # The reactor makes its own of the descriptor.
@@ -190,7 +192,10 @@ class TwistedPort(DatagramProtocol):
         See L{DatagramProtocol}.
         """
         self.received += 1
-        self._receiver.datagramReceived(datagram, addr)
+        try:
+            self._receiver.datagramReceived(datagram, addr)
+        except Exception:
+            self._faults.failure("A datagram from {address} failed", address=addr)
 
     def write(self, data: bytes, address: SocketAddress) -> None:
         """

@@ -88,6 +88,7 @@ class Reload:
         # Extensions before listeners: nobody is to come in past one.
         await self._changeExtensions(old, new)
         await service.listeners.reload(new, report)
+        service.warnOfShutPorts()
         for path, usable in service.ports.reloadCertificates().items():
             if usable:
                 report.done.append(f"{path}: certificates read again")
@@ -118,6 +119,7 @@ class Reload:
         try:
             # Even where nothing has changed: a file that was moved away is begun afresh.
             log.configure(settings.log)
+            self._service.broker.registry.log.enabled = log.wants("info")
         except OSError as error:
             _log.error("reload: log: {error}", error=error)
             self._report.problems.append(f"log: {error}")

@@ -32,6 +32,7 @@ from twisted_mqtt.listeners.registry import Listeners
 from twisted_mqtt.listeners.shutdown import sendAllAway
 from twisted_mqtt.monitoring.systopics import SysTopics
 from twisted_mqtt.net.reactorprivate import keepSteady
+from twisted_mqtt.node.admittance import shutPorts
 from twisted_mqtt.node.http import HTTPServices
 from twisted_mqtt.node.ports import Ports
 from twisted_mqtt.node.reload import Reload, effective
@@ -203,6 +204,7 @@ class BrokerService(MultiService):
             _log.warn("{warning}", warning=warning)
         if self.log is not None:
             self.log.start()
+            self.broker.registry.log.enabled = self.log.wants("info")
         if self.settings.current.node.crash_dump:
             self._crashDump.start(self.settings.current.node.crash_dump)
         self._checkOpenFiles()
@@ -274,8 +276,16 @@ class BrokerService(MultiService):
         self.systopics.startService()
         await self.listeners.open()
         await extensions.startAll(name for name in wanted if extensions.isGateway(name))
+        self.warnOfShutPorts()
         self._notifier.ready("serving clients")
         return self
+
+    def warnOfShutPorts(self) -> None:
+        """
+        Say at which ports nobody can come in, and what would help.
+        """
+        for sentence in shutPorts(self):
+            _log.warn("{sentence}", sentence=sentence)
 
     def _keepLoaded(self, changes: Changes) -> Deferred[None]:
         """

@@ -14,8 +14,10 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.logger import ILogObserver, LogLevel, eventAsText
-from twisted.python.logfile import LogFile
 from zope.interface import implementer
+
+from twisted_mqtt.base.printable import harmless
+from twisted_mqtt.process.logfile import AppendedFile
 
 if TYPE_CHECKING:
     from twisted.logger import LogEvent
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
 MOST_WAITING: Final = 10_000
 """
 Lines that wait to be written.
+"""
+
+LONGEST: Final = 20_000
+"""
+Characters of a message that are written.
 """
 
 SECONDS_TO_END: Final = 3.0
@@ -76,10 +83,15 @@ class Target:
         Write; may block.
         """
         try:
-            self.sink.write(text)
+            try:
+                self.sink.write(text)
+            except UnicodeEncodeError:
+                # A console of another encoding, or half a character: a line with escapes is better than none.
+                encoding = getattr(self.sink, "encoding", None) or "utf-8"
+                self.sink.write(text.encode(encoding, "backslashreplace").decode(encoding))
             self.sink.flush()
         except (OSError, ValueError, AttributeError):
-            # The disk is full, or the file was closed meanwhile, after which LogFile has none. There is nobody to tell:
+            # The disk is full, or the file was closed meanwhile, after which there is none. There is nobody to tell:
             # this is where one would say it.
             pass
 
@@ -100,7 +112,7 @@ class BrokerLog:
         """
         self._console: LogStream = sys.stdout if console is None else console
         self._targets: list[Target] = []
-        self._files: dict[str, LogFile] = {}
+        self._files: dict[str, AppendedFile] = {}
         self._least = 0
         self._waiting: queue.Queue[tuple[Target, str] | None] = queue.Queue(MOST_WAITING)
         self._thread: threading.Thread | None = None
@@ -114,7 +126,7 @@ class BrokerLog:
 
         @raise OSError: a file can't be opened; the settings before hold on.
         """
-        files: dict[str, LogFile] = {}
+        files: dict[str, AppendedFile] = {}
         targets: list[Target] = []
 
         def add(name: str, level: str) -> None:
@@ -139,7 +151,7 @@ class BrokerLog:
         self._targets = targets
         self._least = min((target.rank for target in targets), default=len(_RANKS))
 
-    def _fileAt(self, path: str, settings: Log) -> LogFile:
+    def _fileAt(self, path: str, settings: Log) -> AppendedFile:
         """
         The file of a path: the one that is open, unless somebody has moved that away.
         """
@@ -151,7 +163,7 @@ class BrokerLog:
             return known
         os.makedirs(os.path.dirname(path), exist_ok=True)
         folder, name = os.path.split(path)
-        return LogFile(name, folder, rotation.size or None, maxRotatedFiles=rotation.count)
+        return AppendedFile(name, folder, rotation.size or None, rotation.count)
 
     def __call__(self, event: LogEvent) -> None:
         """
@@ -163,14 +175,22 @@ class BrokerLog:
         text = eventAsText(event)
         if not text:
             return
-        # Nobody's name may look like a line of ours.
-        text = text.replace("\n", "\n\t") + "\n"
+        if len(text) > LONGEST:
+            text = f"{text[:LONGEST]}... ({len(text) - LONGEST} characters more)"
+        # Nobody's name may look like a line of ours, or steer the terminal of whoever reads this.
+        text = harmless(text).replace("\n", "\n\t") + "\n"
         for target in self._targets:
             if rank >= target.rank:
                 if self._thread is not None:
                     self._put(target, text)
                 elif not self._stuck:
                     target.write(text)
+
+    def wants(self, level: str) -> bool:
+        """
+        Whether messages of one of our levels go anywhere.
+        """
+        return _RANKS[LEVELS[level]] >= self._least
 
     def start(self) -> None:
         """
@@ -228,7 +248,7 @@ class BrokerLog:
                 told = left
 
 
-def _isThere(file: LogFile, path: str) -> bool:
+def _isThere(file: AppendedFile, path: str) -> bool:
     """
     Whether a path leads to the file that is open.
     """

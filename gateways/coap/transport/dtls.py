@@ -25,6 +25,7 @@ from twisted.logger import Logger
 from gateways.coap.transport.dtlscontext import DTLSContext
 from gateways.coap.transport.hello import HANDSHAKE, HEADER, HelloFragments, isClientHello, randomOf
 from twisted_mqtt.base.filewatch import FileWatch
+from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
 from twisted_mqtt.net.peeridentity import PeerIdentity, identityOf
 from twisted_mqtt.net.tls.credentials import reasonOf
 from twisted_mqtt.net.tls.options import TLSProblem
@@ -169,6 +170,7 @@ class DTLSProtocol(DatagramProtocol):
         # Those whose handshake is under way; the one that began first comes first.
         self._shaking: OrderedDict[_Association, None] = OrderedDict()
         self._count = 0
+        self._refused = RateLimitedLog(reactor.seconds)
         self._fragments = HelloFragments()
         self._use(context)
         self._watch = FileWatch(wheel, reactor.seconds, context.options.files, self._filesChanged)
@@ -396,7 +398,7 @@ class DTLSProtocol(DatagramProtocol):
         try:
             association.identity = self._identify(context, connection)
         except ValueError as error:
-            _log.info("{host} is refused: {error}", host=address[0], error=error)
+            self._refused.info("{host} is refused: {error}", host=address[0], error=error)
             self._end(association)
             return False
         return True

@@ -9,7 +9,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IProtocolFactory, IPushProducer
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from gateways.coap.codes import EMPTY, INTERNAL_SERVER_ERROR, isRequest
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from twisted_mqtt.broker.listenerprofile import ListenerProfile
     from twisted_mqtt.net.peeridentity import PeerIdentity
 
-_log = Logger()
 
 # A body, and what comes with it.
 _AROUND: Final = 2048
@@ -111,7 +109,7 @@ class CoAPConnection:
         except FramingError as error:
             self._abort(str(error))
         except Exception:
-            _log.failure("The input of {host} could not be handled", host=self.address[0])
+            self._gateway.broker.faults.failure("The input of {host} could not be handled", host=self.address[0])
             self._abort("internal error")
 
     def connectionLost(self, reason: Failure) -> None:
@@ -206,7 +204,7 @@ class CoAPConnection:
         try:
             take(self._gateway, self, self._factory.bodies, message, incoming, now)
         except Exception:
-            _log.failure("Answering {request} failed", request=message)
+            self._gateway.broker.faults.failure("Answering {request} failed", request=message)
             self.respond(incoming, CoAPMessage(INTERNAL_SERVER_ERROR), now)
 
     # See Endpoint
