@@ -11,6 +11,7 @@ from gateways.stomp.frame import FrameLimits
 from gateways.stomp.mapping import Destinations, MessageWriter
 from gateways.stomp.transactions import TransactionLimits
 from twisted_mqtt.broker.listenerprofile import ListenerProfile, limitsOf
+from twisted_mqtt.net.endpoints import canBeFast
 
 if TYPE_CHECKING:
     from gateways.client import GatewaySession
@@ -89,7 +90,16 @@ class StompGateway:
         # In STOMP it is the acknowledge mode of a subscription that decides what a client has to acknowledge.
         limits.upgradeQoS = True
         limits.maxInflight = self.settings.max_unacknowledged
-        return ListenerProfile(name, zone, limits, onLoopback, maxPerAddress=self.settings.max_clients_per_address)
+        listener = self.settings.listener
+        timed = listener.send_timeout_close and not canBeFast(self.broker.reactor)
+        return ListenerProfile(
+            name,
+            zone,
+            limits,
+            onLoopback,
+            sendTimeout=listener.send_timeout if timed else 0.0,
+            maxPerAddress=self.settings.max_clients_per_address,
+        )
 
     def profileOn(self, name: str, onLoopback: bool, usernamePart: str | None = None) -> ListenerProfile:
         """

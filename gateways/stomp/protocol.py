@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, TimeoutError
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
@@ -109,7 +109,11 @@ class StompProtocol:
             self._timer.cancel()
             self._timer = None
         waiting, self._waiting = self._waiting, None
-        self.session.lost("closed" if reason.check(ConnectionDone) else "connection_lost")
+        if reason.check(ConnectionDone):
+            self.session.lost("closed")
+        else:
+            # It has taken nothing of what waits for it.
+            self.session.lost("send_timeout" if reason.check(TimeoutError) else "connection_lost")
         if waiting is not None:
             waiting.cancel()
         self._factory.disconnected(self)
@@ -302,6 +306,9 @@ class StompProtocol:
             self.session.lost("send_timeout")
             self.transport.abortConnection()
             return
+        if self._congestedAt:
+            # Not to be heard is not the client's doing.
+            self._link.lastReceived = now
         if self.session.deadline and self.session.deadline <= now:
             self.session.expire(now)
         if not self._lost:

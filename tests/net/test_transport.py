@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 
 from twisted.internet.interfaces import IConsumer, IPushProducer, ISystemHandle, ITCPTransport
+from twisted.logger import capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
 import twisted_mqtt.net.endpoints  # noqa: F401 - declares the interfaces
@@ -190,6 +191,47 @@ class WriteTests(SiteTestCase):
         self.assertEqual(recorder.reason, "TimeoutError")
         self.assertRaises(ConnectionResetError, readAll, client, len(BIG))
         self.assertEqual(site.reactor.getDelayedCalls(), [])
+
+    def test_readsALittle(self) -> None:
+        """
+        A peer that takes so little that the kernel does not yet want more of us has taken something; it is logged when
+        it takes nothing any more.
+        """
+        site = Site(sendTimeout=5.0)
+        self.addCleanup(site.close)
+        client, recorder = site.connect(receiveBuffer=8192)
+        recorder.transport.write(BIG)
+        unchanged = 0
+        for _ in range(10):
+            before = recorder.transport.pendingBytes
+            client.recv(16384)
+            site.turn()
+            unchanged += recorder.transport.pendingBytes == before
+            site.reactor.pump([1.0] * 4)
+            self.assertEqual(recorder.lost, 0)
+        self.assertGreater(unchanged, 2)
+        with capturedLogs() as events:
+            site.reactor.pump([1.0] * 7)
+        self.assertEqual(recorder.reason, "TimeoutError")
+        (line,) = [formatEvent(event) for event in events]
+        self.assertRegex(line, r"^the connection from 127\.0\.0\.1:\d+ is cut: it takes nothing for 5 s, and \d+ bytes")
+
+    def test_lateReaderOfTheEnd(self) -> None:
+        """
+        It is the same while a connection is being closed.
+        """
+        site = Site(closeTimeout=5.0)
+        self.addCleanup(site.close)
+        client, recorder = site.connect(receiveBuffer=8192)
+        recorder.transport.write(BIG)
+        recorder.transport.loseConnection()
+        for _ in range(5):
+            client.recv(16384)
+            site.turn()
+            site.reactor.pump([1.0] * 4)
+            self.assertEqual(recorder.lost, 0)
+        site.reactor.pump([1.0] * 7)
+        self.assertEqual(recorder.lost, 1)
 
 
 class ReadTests(SiteTestCase):

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.kits.stores import Bed
-from twisted_mqtt.core.packets import PUBACK, Publish
+from twisted_mqtt.core.packets import PUBACK, Publish, Will
 from twisted_mqtt.modules.delayed import DelayedPublish, DelayedPublishSettings
 from twisted_mqtt.testing.extension import ExtensionHarness
-from twisted_mqtt.testing.peer import Peer
+from twisted_mqtt.testing.peer import Peer, propertiesOf
 
 
 def send(publisher: Peer, payload: bytes, packetID: int, expiry: int) -> None:
@@ -57,6 +57,31 @@ def test_sessionWhileTheClockIsSet(bed: Bed, by: float) -> None:
     bed.clock.advance(599)
     assert "kept" in bed.broker.sessions
     bed.clock.advance(2)
+    assert "kept" not in bed.broker.sessions
+
+
+@pytest.mark.parametrize("by", [3600.0, -3600.0])
+def test_sessionBeforeTheClockWasSet(bed: Bed, by: float) -> None:
+    """
+    A session whose client has gone before the clock was set ends when it should in the next process too; and so does
+    the delay of its will.
+    """
+    watching = bed.client("watching", expiry=6000)
+    watching.subscribe("gone")
+    will = Will("gone", b"x", 1, False, propertiesOf(willDelay=550))
+    bed.client("kept", expiry=600, will=will).lose()
+    bed.clock.advance(1)
+    bed.ahead += by
+    bed.clock.pump([0.1] * 20)
+    bed.restart(crash=True, pause=300)
+    assert "kept" in bed.broker.sessions
+    watching = bed.client("watching", expiry=6000)
+    bed.clock.advance(200)
+    watching.expectNothing()
+    bed.clock.advance(60)
+    assert watching.payloads() == [b"x"]
+    assert "kept" in bed.broker.sessions
+    bed.clock.advance(60)
     assert "kept" not in bed.broker.sessions
 
 

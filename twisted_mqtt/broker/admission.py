@@ -490,7 +490,13 @@ class Admission:
         connection.peerHost = client.peerHost
         self._control.permissions.arrange(client)
         properties = client.properties
-        if self.request.version < VERSION_5 or properties is None:
+        if self.request.version < VERSION_5:
+            imposed = client.options.server_keepalive
+            if imposed and not 0 < client.keepAlive <= imposed:
+                # It can't be told, and may be closed at any time all the same if it is silent (3.1.1 section 3.1.2.10).
+                client.keepAlive = imposed
+            return
+        if properties is None:
             return
         if properties.topicAliasMaximum and limits.maxTopicAlias:
             connection.useAliases(min(properties.topicAliasMaximum, limits.maxTopicAlias))

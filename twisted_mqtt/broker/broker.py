@@ -210,6 +210,8 @@ class Broker(Service):
         registerFigures(self.metrics, self.counters, self.stats)
         registerParts(self)
         self._limit(settings)
+        # By how much the wall clock was ahead when what is kept was given its dates.
+        self._skew = self.dates.skew
         self._housekeeping = LoopingCall(self._keepHouse)
         self._housekeeping.clock = clock
 
@@ -362,6 +364,27 @@ class Broker(Service):
         self.metrics.sample()
         for key in self.retained.expire(now):
             self.store.removeRetained(key)
+        skew = self.dates.skew
+        if skew != self._skew:
+            self._skew = skew
+            Deferred.fromCoroutine(self._redate()).addErrback(
+                lambda failure: _log.failure("Storing sessions with new dates failed", failure)
+            )
+
+    async def _redate(self) -> None:
+        """
+        Somebody has set the wall clock: have the store end sessions and publish wills by the new one. Else a machine
+        that learns the date only after the start would lose all of them at the next start.
+        """
+        waitingFor = self.wills.waitingFor
+        async for session in self.directory.sessions(lambda session: session.expiresAt != 0.0):
+            if not isinstance(session, Session):
+                continue
+            self.store.saveSession(session)
+            waiting = waitingFor(session)
+            if waiting is not None:
+                will, due = waiting
+                self.store.saveWill(session.key, will, due, max(0.0, due - self.clock.seconds()))
 
     # Messages
 

@@ -64,7 +64,8 @@ class ListenerProfile:
     @ivar allowsAnonymous: whether clients without credentials come in.
     @ivar versions: the versions of MQTT that are spoken.
     @ivar usernamePart: which part of a client's certificate is its user name: C{"cn"}, C{"dn"}, C{"crt"}, L{None}.
-    @ivar sendTimeout: for how many seconds a client may take nothing of what waits for it; 0 for ever.
+    @ivar sendTimeout: for how many seconds a client may be congested; 0 for ever, and where it is the transport that
+        sees to it that clients take something: L{twisted_mqtt.net.transport} can tell better.
     @ivar byteRate: how many bytes are taken from a connection; L{None} for any number.
     @ivar topicTree: the topic tree that its clients are in; empty for the default one.
     @ivar maxPerAddress: how many sessions clients at one address begin; 0 for any number.

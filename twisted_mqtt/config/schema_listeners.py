@@ -48,6 +48,10 @@ from twisted_mqtt.config.schema_ports import (
     ReuseAddress,
     ReuseSessions,
     RevocationFile,
+    TCPKeepAlive,
+    TCPKeepAliveCount,
+    TCPKeepAliveIdle,
+    TCPKeepAliveInterval,
     TLSVersions,
     Verify,
 )
@@ -117,6 +121,10 @@ class TCPListener(Listener, frozen=True, kw_only=True):
         "Which part of the client's certificate, passed on by a PROXY header of version 2, is its user name",
     ] = None
     nodelay: NoDelay = True
+    tcp_keepalive: TCPKeepAlive = True
+    tcp_keepalive_idle: TCPKeepAliveIdle = 120.0
+    tcp_keepalive_interval: TCPKeepAliveInterval = 30.0
+    tcp_keepalive_count: TCPKeepAliveCount = 4
     reuseaddr: ReuseAddress = True
 
 
@@ -139,6 +147,10 @@ class SecureListener(Listener, frozen=True, kw_only=True):
     bind: Annotated[Address, "Where to listen; a port alone means every IPv4 address, port 0 any free one"]
     peer_cert_as_username: CertificateUsername = None
     nodelay: NoDelay = True
+    tcp_keepalive: TCPKeepAlive = True
+    tcp_keepalive_idle: TCPKeepAliveIdle = 120.0
+    tcp_keepalive_interval: TCPKeepAliveInterval = 30.0
+    tcp_keepalive_count: TCPKeepAliveCount = 4
     reuseaddr: ReuseAddress = True
     tls_versions: TLSVersions = ("tlsv1.2", "tlsv1.3")
     handshake_timeout: HandshakeTimeout = 15.0

@@ -99,7 +99,10 @@ class Zone(Struct, frozen=True, kw_only=True):
     wildcard_subscription: Annotated[Flag, "As `mqtt.wildcard_subscription`"] = True
     shared_subscription: Annotated[Flag, "As `mqtt.shared_subscription`"] = True
     server_keepalive: Annotated[
-        int, whole(0, 65535, unit="seconds"), "Keep-alive that the broker imposes, in seconds; 0 lets the client decide"
+        int,
+        whole(0, 65535, unit="seconds"),
+        "Keep-alive that the broker imposes, in seconds; 0 lets the client decide. Clients below MQTT 5 can't be told: "
+        "those that are silent for longer than this allows are closed",
     ] = 0
     keepalive_backoff: Annotated[
         float, fraction(0.5, 10), "A silent client is disconnected after twice its keep-alive, multiplied by this"

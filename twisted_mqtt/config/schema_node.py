@@ -66,7 +66,7 @@ class Node(Struct, frozen=True, kw_only=True):
         "mqttbroker@127.0.0.1"
     )
     data_dir: Annotated[str, "Folder of everything that must survive a restart"] = "data"
-    shutdown_timeout: Annotated[Duration, NOW, "Longest time for a clean stop"] = 10.0
+    shutdown_timeout: Annotated[Duration, NOW, "Longest time for a clean stop; containers kill after 10 s"] = 5.0
     accept_lost_sections: Annotated[
         Flag,
         NOW,

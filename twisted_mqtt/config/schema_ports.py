@@ -16,6 +16,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Struct
 
 from twisted_mqtt.config.forms import CIPHER_LIST, TLS_VERSION_LIST
+from twisted_mqtt.config.grammar import whole
 from twisted_mqtt.config.keys import (
     RESTART,
     Access,
@@ -41,6 +42,14 @@ DatagramAccess: TypeAlias = Annotated[
 ]
 Acceptors: TypeAlias = Annotated[Positive, "Connections accepted in one turn of the reactor"]
 NoDelay: TypeAlias = Annotated[Flag, RESTART, "Send small packets at once (TCP_NODELAY)"]
+TCPKeepAlive: TypeAlias = Annotated[
+    Flag, RESTART, "Whether the kernel probes connections on which nothing comes (SO_KEEPALIVE): who is gone is noticed"
+]
+TCPKeepAliveIdle: TypeAlias = Annotated[Duration, RESTART, "Silence before the first probe (TCP_KEEPIDLE)"]
+TCPKeepAliveInterval: TypeAlias = Annotated[Duration, RESTART, "Time between two probes (TCP_KEEPINTVL)"]
+TCPKeepAliveCount: TypeAlias = Annotated[
+    int, whole(1, 127), RESTART, "Probes without an answer before the connection is cut (TCP_KEEPCNT)"
+]
 ReuseAddress: TypeAlias = Annotated[Flag, RESTART, "Listen although old connections to the port linger (SO_REUSEADDR)"]
 MaxConnections: TypeAlias = Annotated[
     Positive, Alias("max_clients"), "Most connections at once; further ones are closed and counted"
@@ -122,6 +131,10 @@ class TCPPortSettings(PortSettings, frozen=True, kw_only=True):
     """
 
     nodelay: NoDelay = True
+    tcp_keepalive: TCPKeepAlive = True
+    tcp_keepalive_idle: TCPKeepAliveIdle = 120.0
+    tcp_keepalive_interval: TCPKeepAliveInterval = 30.0
+    tcp_keepalive_count: TCPKeepAliveCount = 4
     reuseaddr: ReuseAddress = True
 
 

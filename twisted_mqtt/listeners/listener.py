@@ -20,6 +20,7 @@ from twisted_mqtt.config.schema_listeners import (
 from twisted_mqtt.listeners.listening import StreamListening
 from twisted_mqtt.listeners.websocket import webSocketFactory
 from twisted_mqtt.mqtt.implements import MQTTFactory
+from twisted_mqtt.net.endpoints import canBeFast
 from twisted_mqtt.net.tls.options import TLSOptions, optionsOf
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class OpenListener(StreamListening):
             limits,
             self._private,
             listener.allowed_protocol_versions,
-            listener.send_timeout if listener.send_timeout_close else 0.0,
+            listener.send_timeout if listener.send_timeout_close and not canBeFast(self._mqtt.reactor) else 0.0,
             None if isinstance(listener, UNIXListener) else listener.peer_cert_as_username,
             listener.rate_limit,
             listener.max_publish_rate,

@@ -4,7 +4,7 @@ A port for connections: its socket, the gate behind the socket, and the layers d
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.internet.error import CannotListenError
@@ -21,7 +21,7 @@ from twisted_mqtt.listeners.layers import PortSite, layered
 from twisted_mqtt.net.addressrules import AccessFactory
 from twisted_mqtt.net.endpoints import adoptedEndpoint, canBeFast, tcpEndpoint, unixEndpoint
 from twisted_mqtt.net.names import PortProblem, isNumeric, numeric
-from twisted_mqtt.net.portoptions import PortOptions, TransportOptions
+from twisted_mqtt.net.portoptions import PortOptions, TCPKeepAlive, TransportOptions
 from twisted_mqtt.net.proxyprotocol import ProxyFactory
 from twisted_mqtt.net.tls.layer import TLSFactory
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 
+    from twisted_mqtt.config.schema_ports import TCPPortSettings
     from twisted_mqtt.interfaces import IBroker
     from twisted_mqtt.net.tls.options import TLSOptions
 
@@ -94,6 +95,7 @@ class StreamListening:
             sendBuffer=settings.sndbuf,
             noDelay=getattr(settings, "nodelay", True),
             reuseAddress=getattr(settings, "reuseaddr", True),
+            keepAlive=_keepAliveOf(settings),
         )
         self._setOptions(settings, pending)
         # By layers that others have replaced.
@@ -256,6 +258,16 @@ class StreamListening:
         if bind.path:
             return unixEndpoint(self._reactor, bind.path, getattr(self.settings, "mode", 0o660), options)
         return tcpEndpoint(self._reactor, bind.port, bind.host, options)
+
+
+def _keepAliveOf(settings: PortSettings) -> TCPKeepAlive | None:
+    """
+    How silent peers are probed; L{None} for not at all. Ports that are not of TCP have no keys for it.
+    """
+    if not getattr(settings, "tcp_keepalive", False):
+        return None
+    tcp = cast("TCPPortSettings", settings)
+    return TCPKeepAlive(tcp.tcp_keepalive_idle, tcp.tcp_keepalive_interval, tcp.tcp_keepalive_count)
 
 
 def addressOf(host: Any) -> Bind:

@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, TimeoutError
 
 from twisted_mqtt.base.ratelimits import TokenBucket, bucketOf
 from twisted_mqtt.base.waiting import Maybe, isDeferred
@@ -167,7 +167,11 @@ class ConnectionShell:
         self._parked = None
         if self.reason is None:
             # [MQTT-3.14.4-3] without a DISCONNECT the will is published
-            self.reason = "closed" if reason.check(ConnectionDone) else "connection_lost"
+            if reason.check(ConnectionDone):
+                self.reason = "closed"
+            else:
+                # It has taken nothing of what waits for it.
+                self.reason = "send_timeout" if reason.check(TimeoutError) else "connection_lost"
         if waiting is not None:
             waiting.cancel()
         client = self.client
@@ -199,7 +203,10 @@ class ConnectionShell:
         self._congestedAt = 0.0
         if self._state >= CLOSING:
             return
-        self.connection.setCongested(False, self.factory.seconds())
+        now = self.factory.seconds()
+        # Not to be heard was not the client's doing.
+        self.connection.lastReceived = now
+        self.connection.setCongested(False, now)
         self._resumeReading()
 
     def stopProducing(self) -> None:
@@ -246,7 +253,7 @@ class ConnectionShell:
         deadline = self.connection.lastReceived + client.keepAlive * client.limits.keepAliveBackoff * 2
         if deadline > now:
             return deadline
-        if self._parked is not None or self._throttle is not None:
+        if self._parked is not None or self._throttle is not None or self.connection.congested:
             return now + 1.0  # it is we who don't read
         self._close(KEEP_ALIVE_TIMEOUT, "")
         return 0.0 if self._state == LOST else now + 5.0

@@ -54,9 +54,12 @@ class PendingOutput:
     Chunks to be sent in order. Made when a socket is full, dropped when it is empty: most connections have none.
 
     @ivar size: how many bytes there are.
+    @ivar sent: how many have been sent since it was made.
+    @ivar taken: C{sent} without what the kernel still holds, when that was last looked at: it grows as the peer takes
+        something, and only then.
     """
 
-    __slots__ = ("_chunks", "_offset", "size")
+    __slots__ = ("_chunks", "_offset", "sent", "size", "taken")
 
     def __init__(self, chunks: Iterable[bytes], sent: int = 0) -> None:
         """
@@ -67,6 +70,8 @@ class PendingOutput:
         # Of the first chunk, already sent: cheaper than cutting it.
         self._offset = 0
         self.size = 0
+        self.sent = 0
+        self.taken = 0
         for chunk in self._chunks:
             self.size += len(chunk)
         self._sent(sent)
@@ -102,6 +107,7 @@ class PendingOutput:
                 return 0
             raise
         self._sent(sent)
+        self.sent += sent
         return sent
 
     def _sent(self, sent: int) -> None:

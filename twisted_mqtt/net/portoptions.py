@@ -42,6 +42,23 @@ class TransportOptions:
         return self.connections
 
 
+class TCPKeepAlive:
+    """
+    How the kernel probes a peer of which nothing comes.
+
+    @ivar idle: seconds of silence before the first probe.
+    @ivar interval: seconds between two probes.
+    @ivar count: so many without an answer end the connection.
+    """
+
+    __slots__ = ("count", "idle", "interval")
+
+    def __init__(self, idle: float, interval: float, count: int) -> None:
+        self.idle = idle
+        self.interval = interval
+        self.count = count
+
+
 class PortOptions:
     """
     How a port listens. What concerns its connections is set on the listening socket: they inherit it without a system
@@ -51,6 +68,7 @@ class PortOptions:
     @ivar receiveBuffer: bytes; C{None} leaves the kernel to tune it.
     @ivar sendBuffer: the same.
     @ivar acceptsPerTurn: how many connections are accepted before those that are open have their turn again.
+    @ivar keepAlive: whether and how the kernel probes silent peers of TCP; C{None} for not at all.
     @ivar transport: how the connections behave.
     """
 
@@ -72,7 +90,7 @@ class PortOptions:
         reuseAddress: bool = True,
         reusePort: bool = False,
         noDelay: bool = True,
-        keepAlive: bool = False,
+        keepAlive: TCPKeepAlive | None = None,
         receiveBuffer: int | None = None,
         sendBuffer: int | None = None,
         acceptsPerTurn: int = 100,

@@ -33,6 +33,14 @@ class Shell(Protocol):
         @return: it, as a C{Failure}.
         """
 
+    def gaveUp(self, name: object, seconds: float, pending: int) -> object:
+        """
+        A peer has taken nothing for so many seconds of what waits for it, and its connection is aborted.
+
+        @param name: of the peer, as C{accept} gave it.
+        @param pending: so many bytes were left.
+        """
+
     def address(self, name: object) -> Any:
         """
         @return: the C{IAddress} of what C{getpeername} or C{getsockname} gave.

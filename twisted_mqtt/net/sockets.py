@@ -84,7 +84,7 @@ class TCPSocket:
             if options.reusePort:
                 opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(options.noDelay))
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(options.keepAlive))
+            _setKeepAlive(opened, options)
             _setBuffers(opened, options)
             # Resolves nothing but a scope ("fe80::1%eth0"): the interface is an address.
             known = socket.getaddrinfo(
@@ -192,6 +192,7 @@ class AdoptedSocket:
         """
         if self.listening.family in (socket.AF_INET, socket.AF_INET6):
             self.listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(options.noDelay))
+            _setKeepAlive(self.listening, options)
         _setBuffers(self.listening, options)
         return self.listening
 
@@ -204,6 +205,22 @@ class AdoptedSocket:
         """
         See L{SocketSource.closed}.
         """
+
+
+def _setKeepAlive(opened: socket.socket, options: PortOptions) -> None:
+    keepAlive = options.keepAlive
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(keepAlive is not None))
+    if keepAlive is None:
+        return
+    # Not every system has all of them by these names. The kernel takes whole seconds, and no more than these.
+    for name, value in (
+        ("TCP_KEEPIDLE", keepAlive.idle),
+        ("TCP_KEEPINTVL", keepAlive.interval),
+        ("TCP_KEEPCNT", keepAlive.count),
+    ):
+        option: int | None = getattr(socket, name, None)
+        if option is not None:
+            opened.setsockopt(socket.IPPROTO_TCP, option, min(32767, max(1, round(value))))
 
 
 def _setBuffers(opened: socket.socket, options: PortOptions) -> None:

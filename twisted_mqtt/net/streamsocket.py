@@ -7,9 +7,12 @@ Standard library only, as in L{twisted_mqtt.net.poller}, so that this module com
 from __future__ import annotations
 
 from errno import EBADF
+from fcntl import ioctl
 from os import strerror
 from socket import IPPROTO_TCP, SHUT_WR, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SOL_SOCKET, TCP_NODELAY
 from struct import pack
+from sys import byteorder
+from termios import TIOCOUTQ
 from typing import Any, Final
 
 from twisted_mqtt.net.poller import Poller
@@ -102,6 +105,17 @@ class StreamSocket:
         """
         code = self._open().handle().getsockopt(SOL_SOCKET, SO_ERROR)
         return OSError(code, strerror(code)) if code else None
+
+    def _unacknowledged(self) -> int:
+        """
+        @return: how many bytes the kernel holds that the peer has not acknowledged; 0 where it does not tell.
+        """
+        if self._socket is None:
+            return 0
+        try:
+            return int.from_bytes(ioctl(self._socket.fileno(), TIOCOUTQ, b"\0\0\0\0"), byteorder)
+        except OSError:
+            return 0
 
     def _peerHasFinished(self) -> bool:
         """

@@ -300,8 +300,16 @@ class FastConnection(StreamSocket):
         """
         See L{twisted_mqtt.net.roles.Closing}.
         """
-        # The pending output would stay in the kernel: reset the connection instead of waiting longer.
-        self._aborting = self._aborting or self._pending is not None
+        pending = self._pending
+        if pending is not None:
+            if self._taken(pending) > pending.taken:
+                # The kernel says that there is room when a third of its buffer is free, which may be a megabyte: who
+                # reads slowly has taken something all the same.
+                self._setDeadline()
+                return
+            self._poller.shell.gaveUp(self._peerName, self._timeout(), pending.size)
+            # The pending output would stay in the kernel: reset the connection instead of waiting longer.
+            self._aborting = True
         self._lose(TIMED_OUT, None)
 
     def reactorStopped(self) -> None:
@@ -411,10 +419,22 @@ class FastConnection(StreamSocket):
         """
         There is output pending: some of it has to leave in time.
         """
-        options = self._options
-        seconds = options.closeTimeout if self.disconnecting or self.disconnected else options.sendTimeout
-        if seconds:
+        pending = self._pending
+        seconds = self._timeout()
+        if seconds and pending is not None:
+            pending.taken = self._taken(pending)
             self._poller.setDeadline(self, seconds)
+
+    def _timeout(self) -> float:
+        options = self._options
+        return options.closeTimeout if self.disconnecting or self.disconnected else options.sendTimeout
+
+    def _taken(self, pending: PendingOutput) -> int:
+        """
+        How many of the bytes that were sent since this output is pending the peer has taken; less than nothing while it
+        has not even taken what was sent before.
+        """
+        return pending.sent - self._unacknowledged()
 
     def _pauseProducer(self) -> None:
         # At each write, as Twisted's transports do: Twisted's TLS resumes its producer for reasons of its own.

@@ -5,6 +5,7 @@ The parts of the poller and its connections that use Twisted's own types.
 from __future__ import annotations
 
 import socket
+from time import monotonic
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost, TimeoutError
@@ -12,6 +13,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twisted_mqtt.base.ratelimitedlog import RateLimitedLog, peerName
 from twisted_mqtt.net.roles import ABORTED, DONE, TIMED_OUT
 
 _log = Logger()
@@ -43,6 +45,9 @@ class TwistedShell:
     A L{twisted_mqtt.net.roles.Shell}.
     """
 
+    def __init__(self) -> None:
+        self._givenUp = RateLimitedLog(monotonic)
+
     def reason(self, kind: int, error: OSError | None) -> Failure:
         """
         See L{twisted_mqtt.net.roles.Shell.reason}.
@@ -64,6 +69,17 @@ class TwistedShell:
         failure = Failure()
         _log.failure("Unhandled error in {culprit}", failure, culprit=culprit)
         return failure
+
+    def gaveUp(self, name: object, seconds: float, pending: int) -> None:
+        """
+        See L{twisted_mqtt.net.roles.Shell.gaveUp}.
+        """
+        self._givenUp.info(
+            "the connection from {peer} is cut: it takes nothing for {seconds:g} s, and {pending} bytes wait for it",
+            peer=peerName(addressOf(name)),
+            pending=pending,
+            seconds=seconds,
+        )
 
     def address(self, name: object) -> IAddress:
         """
