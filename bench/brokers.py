@@ -180,7 +180,7 @@ def _package(name: str) -> str | None:
         return None
 
 
-# What this broker is given. Everything is kept in memory, like the others.
+# The settings of this broker. Everything is kept in memory, as with the others.
 _OURS: Final = """\
 [listener.tcp.external]
 bind = "127.0.0.1:{port}"

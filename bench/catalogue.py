@@ -18,7 +18,7 @@ from bench.scenarios.websocket import WebSocketThroughput
 @dataclass(frozen=True)
 class Goal:
     """
-    What is to be reached. Ratios are to Mosquitto in the same run; of two figures given, both must be met.
+    A goal. Ratios are to Mosquitto in the same run; of two figures given, both must be met.
 
     @ivar bar: the least that will do.
     @ivar stretch: what the fastest brokers known to us do.

@@ -42,7 +42,7 @@ class Ring:
 
     def place(self, packet: bytes) -> int:
         """
-        Which packet of the ring this is.
+        Get the place of this packet in the ring.
 
         @raise BrokenStream: it is none of them.
         """

@@ -113,7 +113,7 @@ class Running(Server):
 
     def path(self, client: object, ours: str, more: str = "") -> str:
         """
-        What a client asks for.
+        A request of a client.
 
         @param ours: the path here; the others have C{/bench}.
         """

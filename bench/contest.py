@@ -37,14 +37,14 @@ bind = "127.0.0.1:{tcp}"
 
 class LoadError(Exception):
     """
-    What came is not what must come.
+    The received bytes are not the expected ones.
     """
 
 
 @dataclass
 class Figures:
     """
-    What was measured.
+    The figures of one measurement.
 
     @ivar rate: a second; or bytes, where memory is measured.
     @ivar cpu: microseconds of the server's processor time for each; L{None} where only memory is measured.
@@ -81,7 +81,7 @@ class Watch:
 
     def figures(self, count: int, again: int = 0) -> Figures:
         """
-        What so many have cost since.
+        Get the cost of so many operations since the last call.
 
         @raise LoadError: there are none.
         """
@@ -152,7 +152,7 @@ S = TypeVar("S", bound=Server)
 @dataclass(frozen=True)
 class Contender(Generic[S]):
     """
-    Who takes part.
+    A server that takes part.
 
     @ivar isThere: whether this machine has it.
     """
@@ -186,7 +186,7 @@ def ours(start: Callable[[Path], S]) -> tuple[Contender[S], ...]:
 @dataclass(frozen=True)
 class Row(Generic[S]):
     """
-    What is measured.
+    A measured quantity.
 
     @ivar measure: is given the server and the seconds to measure.
     @ivar only: the names of those of whom it is measured; of all, if it is empty.
@@ -201,7 +201,7 @@ class Row(Generic[S]):
 @dataclass(frozen=True)
 class Contest(Generic[S]):
     """
-    Who takes part in what.
+    Find the servers that take part in each comparison.
 
     @ivar title: of the table.
     @ivar bars: what this broker has to reach, as a share of whose rate.

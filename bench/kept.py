@@ -280,7 +280,7 @@ def render(runs: list[Run], compared: list[Kind], figures: dict[str, dict[str, f
 
 def _compare(runs: list[Run], compared: list[Kind]) -> list[str]:
     """
-    What is wanted of C{always}: half of C{never}, and one and a half times Mosquitto.
+    The goals of C{always}: half of C{never}, and one and a half times Mosquitto.
     """
     lines = ["| commit always, as a multiple of | " + " | ".join(kind.title for kind in compared[1:]) + " |"]
     lines.append("|---|" + "---|" * len(compared[1:]))

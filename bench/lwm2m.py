@@ -97,7 +97,7 @@ class Device:
 
     def hear(self) -> CoAPMessage:
         """
-        What has come.
+        Take the datagrams that have come.
         """
         return decode(self.socket.recv(2048))
 

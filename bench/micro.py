@@ -164,7 +164,7 @@ def treeFigures(sizes: tuple[int, ...]) -> Iterator[Figure]:
 
 def memoryFigures(count: int) -> Iterator[Figure]:
     """
-    What subscriptions take in memory, without their subscribers.
+    Measure the memory of subscriptions, without their subscribers.
     """
     kinds: dict[str, Callable[[int], str]] = {
         "each to a topic of its own": lambda number: f"devices/{number:07d}/commands",
@@ -264,7 +264,7 @@ def pointFigures() -> Iterator[Figure]:
 
 def hookFigures() -> Iterator[Figure]:
     """
-    What one installed callback of each kind adds to a message, one publisher to one subscriber.
+    Measure the time that one installed callback of each kind adds to a message, one publisher to one subscriber.
     """
     points = (
         ("message.publish", 0, 1),
@@ -310,8 +310,8 @@ class Visits:
 
 def visitFigures() -> Iterator[Figure]:
     """
-    What a client costs that connects, subscribes, unsubscribes and goes; and what one installed callback adds, at each
-    point that it comes by.
+    Measure the cost of a client that connects, subscribes, unsubscribes and goes; and the time that one installed
+    callback adds, at each point on its way.
     """
     visits = Visits()
     visits.check()

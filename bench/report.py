@@ -16,7 +16,7 @@ from bench.scenarios.base import Scenario
 
 _REFERENCE: Final = "mosquitto"
 _OURS: Final = "ours"
-# What the system itself takes, in cores.
+# The load of an idle system, in cores.
 _QUIET: Final = 0.1
 
 _METHOD: Final = """\

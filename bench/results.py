@@ -127,7 +127,7 @@ class Results:
 
 def read(path: Path) -> tuple[Setting, list[Run]]:
     """
-    What a file holds.
+    Read the content of a file.
     """
     first, *others = path.read_text().splitlines()
     return Setting(**json.loads(first)["setting"]), [Run(**json.loads(line)) for line in others]

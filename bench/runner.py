@@ -103,7 +103,7 @@ def describe(run: Run) -> str:
 
 class Schedule:
     """
-    What is still to be run, and how long that is going to take.
+    The runs that are left, and the time that they need.
     """
 
     def __init__(self, total: int, minutes: float, now: Callable[[], float] = time.monotonic) -> None:

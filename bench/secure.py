@@ -58,7 +58,7 @@ def writeCertificate(folder: Path) -> tuple[Path, Path]:
 
 def clientContext() -> ssl.SSLContext:
     """
-    What a client of such a broker needs; it trusts that certificate alone, as a device would.
+    The TLS settings of a client of such a broker; it trusts that certificate alone, as a device would.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=_certificate()[0].decode())

@@ -31,7 +31,7 @@ PRIME = bytes.fromhex(
     "3995497cea956ae515d2261898fa051015728e5a8aacaa68ffffffffffffffff"
 )
 
-# What an authority's key is for: clients that are strict ask.
+# The uses of an authority's key: strict clients ask for them.
 SIGNING = x509.KeyUsage(
     digital_signature=False,
     content_commitment=False,

@@ -1,5 +1,5 @@
 """
-What holds for every test: which core is under test, how long properties are searched, and that nothing fails unseen.
+Rules for every test: the core under test, the effort of property tests, and that nothing fails unseen.
 """
 
 import gc

@@ -63,7 +63,7 @@ class Running(Protocol):
 @dataclass
 class Outcome:
     """
-    What one run measured.
+    The figures of one run.
 
     @ivar value: the figure of the scenario, in its unit.
     @ivar cpu: the broker's processor time for one operation, in microseconds.

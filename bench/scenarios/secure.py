@@ -1,5 +1,5 @@
 """
-What TLS costs: throughput of long connections, and how fast new ones are made.
+The cost of TLS: the throughput of long connections, and the rate of new ones.
 """
 
 from __future__ import annotations

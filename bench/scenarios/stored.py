@@ -33,7 +33,7 @@ _FIRST_TIME: Final = bytes(first & ~0x08 for first in range(256))
 
 class IdleMemory:
     """
-    What an idle connection costs in memory.
+    The memory of an idle connection.
     """
 
     unit = "KiB"
@@ -50,7 +50,7 @@ class IdleMemory:
         """
         opened: list[socket.socket] = []
         try:
-            # What the first connections load and allocate once is not theirs.
+            # The first connections load and allocate some things once; these are not counted.
             opened.extend(openSession(broker.address, f"first{number}") for number in range(10))
             before = residentBytes(broker.pid)
             began = time.perf_counter()

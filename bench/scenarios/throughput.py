@@ -20,7 +20,7 @@ _WARM_UP: Final = 0.5
 
 class AnyReceiver(Protocol):
     """
-    What the receivers of L{bench.generator} have in common.
+    The common part of the receivers of L{bench.generator}.
     """
 
     @property

@@ -1,5 +1,5 @@
 """
-What WebSocket costs: the throughput of connections with it.
+The cost of WebSocket: the throughput of connections with it.
 """
 
 from __future__ import annotations

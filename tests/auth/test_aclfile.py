@@ -85,7 +85,7 @@ def test_verdicts(rules: str, action: str, topic: str, verdict: bool | None) -> 
 )
 def test_problems(rules: str, message: str) -> None:
     """
-    What is no rule is refused with its line and what would be right.
+    A malformed rule is refused; the error names its line and the right form.
     """
     with pytest.raises(ACLProblem) as caught:
         parseRules(rules, "rules")
@@ -130,7 +130,7 @@ def test_shipped() -> None:
         assert rules.verdict(far, "subscribe", "#") is False
         assert rules.verdict(far, "subscribe", "room/#") is True
         assert rules.verdict(client(username="dashboard"), "subscribe", "$SYS/#") is True
-        # Whoever merely calls itself so is nobody.
+        # A user name that was not authenticated fits no rule.
         assert rules.verdict(client(username="dashboard", anonymous=True), "subscribe", "$SYS/#") is False
         assert rules.verdict(client(peerHost="::1"), "subscribe", "$SYS/#") is True
         assert rules.verdict(client(peerHost=None), "subscribe", "#") is True
@@ -164,6 +164,6 @@ def test_placeholdersWithoutAValue() -> None:
 )
 def test_publishesFreely(rules: str, nomatch: bool, free: bool) -> None:
     """
-    Whoever is refused no topic need not be asked about.
+    A client that may publish to every topic is not asked about.
     """
     assert allowsEverything([parseRules(rules).publishRules(client())], nomatch) is free

@@ -82,8 +82,8 @@ def test_jump(by: float) -> None:
 
 def test_writtenBeforeTheClockWasSetForward() -> None:
     """
-    What is to end in a minute ends in a minute, although an hour is left out in between: the date when it was written
-    says by which clock it was meant.
+    A period of a minute ends after a minute, although an hour is left out in between: the record says by which clock
+    its date was meant.
     """
     clocks = TwoClocks()
     written = clocks.dates.now()

@@ -25,7 +25,7 @@ def clock() -> Clock:
 
 def resultOf(page: Deferred[list[Any]], clock: Clock) -> list[Any]:
     """
-    What a page holds, after some turns.
+    Get the items of a page, after some turns.
     """
     clock.pump([0.001] * 100)
     found: list[Any] = []
@@ -97,7 +97,7 @@ def test_oneAtATime(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_cancelled(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    What a page had found when it was cancelled is in the next; no call is left behind.
+    A page that was cancelled leaves its items to the next page, and leaves no delayed call behind.
     """
     slow(monkeypatch, 16)
     numbers = Listing(clock, iter(range(1000)))
@@ -121,7 +121,7 @@ def failing() -> Iterator[int | None]:
 @pytest.mark.parametrize("later", [False, True])
 def test_raises(clock: Clock, monkeypatch: pytest.MonkeyPatch, later: bool) -> None:
     """
-    What a step raises ends the listing, in the first slice or later.
+    An exception of a step ends the listing, in the first slice or later.
     """
     if later:
         slow(monkeypatch, 16)
@@ -135,7 +135,7 @@ def test_raises(clock: Clock, monkeypatch: pytest.MonkeyPatch, later: bool) -> N
 
 def test_oneByOne(clock: Clock) -> None:
     """
-    Who wants all goes through them one by one, and others have their turns.
+    A listing can be taken one by one, and others have their turns meanwhile.
     """
     seen: list[int] = []
 

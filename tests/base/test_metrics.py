@@ -24,7 +24,7 @@ def metrics() -> Metrics:
 
 def one(metrics: Metrics, name: str) -> Collected:
     """
-    What was collected under a name.
+    Get the samples that were collected under a name.
     """
     [found] = [each for each in metrics.collect() if each.name == name]
     return found
@@ -222,7 +222,7 @@ def test_twice(metrics: Metrics) -> None:
         metrics.histogram("a", "B")
     with pytest.raises(ValueError, match="there already"):
         metrics.gauge("b", "B", peak="a.max")
-    # What was refused has taken no name.
+    # A refused registration has taken no name.
     metrics.gauge("b", "B")
 
 

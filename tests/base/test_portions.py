@@ -96,7 +96,7 @@ def test_portion(clock: OneTurn) -> None:
 
 def test_turns(clock: OneTurn) -> None:
     """
-    What waits takes turns: a long work does not hold up a short one.
+    Waiting works take turns: a long one does not hold up a short one.
     """
     portions = Portions(clock)
     log: list[str] = []

@@ -59,7 +59,7 @@ class TokenBucketTests(SynchronousTestCase):
 
     def test_onlyIfThere(self) -> None:
         """
-        What is refused costs nothing: however often that happens, the next helping is there in its time.
+        A refusal costs nothing: however often it happens, the next token is there in its time.
         """
         start = 1_600_000_000.0
         bucket = TokenBucket(10.0, 2.0, start)
@@ -79,7 +79,8 @@ class TokenBucketTests(SynchronousTestCase):
 )
 def test_neverMoreThanRateAndBurst(rate: float, burst: int, steps: list[tuple[float, int]]) -> None:
     """
-    Who waits as long as told never gets more than the burst and what has flowed in, but for the last helping.
+    A caller that waits as long as it is told never gets more than the burst and the tokens that have flowed in, except
+    for the last portion.
     """
     now, taken = 0.0, 0
     bucket = TokenBucket(rate, burst, now)
@@ -152,7 +153,7 @@ class RateTests(SynchronousTestCase):
 
     def test_bytes(self) -> None:
         """
-        What has come is taken, and nothing more is read until the rate allows it.
+        Bytes that have come are taken, and nothing more is read until the rate allows it.
         """
         protocol, transport = self.connect(self.limited(RateLimit(100, 1.0, 100)))
         self.clock.advance(1)
@@ -169,7 +170,7 @@ class RateTests(SynchronousTestCase):
 
     def test_bytesAfterThePause(self) -> None:
         """
-        What a layer below had taken already is owed as well.
+        Bytes that a layer below had taken already are counted too.
         """
         protocol, transport = self.connect(self.limited(RateLimit(100, 1.0, 100)))
         self.clock.advance(1)

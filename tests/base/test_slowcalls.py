@@ -36,7 +36,7 @@ class SlowCallsTests(SynchronousTestCase):
 
     def names(self) -> list[str]:
         """
-        Which callbacks were logged.
+        Get the names of the logged callbacks.
         """
         return [event["callback"] for event in self.logged if "milliseconds" in event]
 

@@ -64,7 +64,7 @@ class DeadlineWheelTests(SynchronousTestCase):
 
     def test_putOff(self) -> None:
         """
-        What says that it is due later is asked again then.
+        An entry that says that it is due later is asked again then.
         """
         alarm = Alarm(lambda now: 1010.0 if now < 1010.0 else 0.0)
         self.wheel.add(alarm, 1002.0)
@@ -86,7 +86,7 @@ class DeadlineWheelTests(SynchronousTestCase):
 
     def test_removed(self) -> None:
         """
-        What was removed is not asked, and what was never added can be removed.
+        A removed entry is not asked, and an entry that was never added can be removed.
         """
         alarm = Alarm()
         self.wheel.remove(alarm)
@@ -97,7 +97,7 @@ class DeadlineWheelTests(SynchronousTestCase):
 
     def test_failureHarmsNobodyElse(self) -> None:
         """
-        What raises is logged and not asked again; the others are.
+        An entry that raises is logged and not asked again; the others are.
         """
 
         def fail(now: float) -> float:
@@ -112,7 +112,7 @@ class DeadlineWheelTests(SynchronousTestCase):
 
     def test_addedWhileItTurns(self) -> None:
         """
-        What is due may add itself and others while it is asked: there is still one delayed call at a time.
+        An entry may add itself and others while it is asked: there is still one delayed call at a time.
         """
 
         def addMore(now: float) -> float:
@@ -168,7 +168,7 @@ class DeadlineWheelTests(SynchronousTestCase):
 
     def test_removedByAnother(self) -> None:
         """
-        What is removed by something else that is due in the same second is not asked.
+        An entry is not asked if another one that is due in the same second removes it.
         """
         alarms: list[Alarm] = []
 

@@ -136,7 +136,7 @@ def drive(wiring: Wiring) -> tuple[int, int, int]:
 
 def test_allReturned(wired: Callable[[Callable[[bytes], bytes]], Wiring]) -> None:
     """
-    What comes back as it was sent is received.
+    A message that comes back unchanged is counted as received.
     """
     assert drive(wired(lambda packet: packet)) == (400, 0, 0)
 
@@ -197,7 +197,7 @@ def test_closedConnectionIsSeen() -> None:
 
 def test_writesThatWait() -> None:
     """
-    What the kernel does not take at once is sent later, complete and in order.
+    Bytes that the kernel does not take at once are sent later, complete and in order.
     """
     turns = Turns()
     mine, theirs = socket.socketpair()
@@ -244,7 +244,7 @@ def test_brokerThatChanges(tmp_path: Path) -> None:
 
 def test_schedule() -> None:
     """
-    What is left is estimated by what has been; and there is an end.
+    The remaining time is estimated from the time so far; and there is an end.
     """
     now = 0.0
     schedule = Schedule(6, 1.0, lambda: now)

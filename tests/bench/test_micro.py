@@ -14,7 +14,7 @@ from twisted_mqtt.hooks.verdicts import DROP, AuthResult
 
 def test_delivered() -> None:
     """
-    What one client of the broker in memory publishes, another receives.
+    A client of the broker in memory receives the messages that another one publishes.
     """
     memory = InMemory()
     publisher = memory.connect("publisher")
@@ -83,7 +83,7 @@ def test_figures() -> None:
 
 def test_added() -> None:
     """
-    What a callback adds is found beside how much the same measurement varies without it.
+    The time that a callback adds is found beside how much the same measurement varies without it.
     """
 
     def slow(message: object) -> None:

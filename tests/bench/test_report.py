@@ -92,7 +92,7 @@ def test_verdict(
 
 def test_file(tmp_path: Path) -> None:
     """
-    What is written can be read back.
+    A written file can be read back.
     """
     path = tmp_path / "folder" / "results.jsonl"
     results = Results(path, SETTING)
@@ -142,7 +142,7 @@ def test_renderMicro(tmp_path: Path) -> None:
 )
 def test_differenceInTheNoise(tmp_path: Path, value: float, uncertainty: float | None, shown: str) -> None:
     """
-    What a callback adds is not given as a figure where it can't be told from the noise; a time is never negative.
+    The report gives no figure for a callback if it can't be told from the noise; a time is never negative.
     """
     noise = "" if uncertainty is None else f', "uncertainty": {uncertainty}'
     line = f'{{"name": "a callback adds", "value": {value}, "unit": "ns"{noise}}}\n'

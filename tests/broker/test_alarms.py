@@ -91,7 +91,7 @@ class AlarmsTests(SynchronousTestCase):
 
     def test_handles(self) -> None:
         """
-        What an alarm is ended by ends that one alone, not a later one of the same name.
+        The handle of an alarm ends that alarm alone, not a later one of the same name.
         """
         first = self.alarms.activate("a", "warning", "A", "")
         self.alarms.deactivate("a")
@@ -125,7 +125,7 @@ class AlarmsTests(SynchronousTestCase):
 
     def test_slowOnesDoNotFlap(self) -> None:
         """
-        What comes again after a while has not flapped, however often.
+        An alarm that comes again after a while has not flapped, however often.
         """
         for _ in range(10):
             self.alarms.activate("a", "warning", "A", "")
@@ -227,7 +227,7 @@ def test_survive(bed: Bed, crash: bool) -> None:
 
 def test_beforeTheStoreIsOpen(bed: Bed, tmp_path: Path) -> None:
     """
-    What is activated before the store is open is kept as soon as it is.
+    An alarm that is activated before the store is open is kept as soon as it is open.
     """
     alarms = Alarms("n", lambda message: 0, bed.clock.seconds, bed.store, Dates(bed.clock.seconds))
     alarms.activate("early", "warning", "A", "")

@@ -1,5 +1,5 @@
 """
-What C{client.authenticate} and C{client.enhanced_authenticate} can make of a client.
+The changes that C{client.authenticate} and C{client.enhanced_authenticate} can make to a client.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from twisted_mqtt.testing.peer import connectPacket, propertiesOf
 
 class OverrideTests(BrokerTestCase):
     """
-    What an L{AuthResult} says holds instead of what the client and its listener say.
+    The values of an L{AuthResult} replace those of the client and its listener.
     """
 
     def admit(self, result: AuthResult, clientID: str = "client", version: int = 5, **fields: Any) -> Connack:

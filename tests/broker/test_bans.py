@@ -60,7 +60,7 @@ class BansTests(SynchronousTestCase):
 
     def test_kept(self) -> None:
         """
-        What comes and goes does so in the store; what that has at the start counts.
+        Bans are added to and removed from the store; those that it holds at the start count.
         """
         self.records.put("username:old", Ban("old", "username", "", "", 1, 0))
         self.bans.load()
@@ -74,7 +74,7 @@ class BansTests(SynchronousTestCase):
 
     def test_replacedAgainAndAgain(self) -> None:
         """
-        Who bans somebody anew all the time, for years each time, does not make the process grow.
+        Many bans, each for years, do not make the process grow.
         """
         for number in range(3000):
             self.bans.add("a", "clientid", until=1e9 + number)
@@ -101,7 +101,7 @@ class BansTests(SynchronousTestCase):
 
     def test_nonsense(self) -> None:
         """
-        What would keep nobody out is refused.
+        A ban that would keep nobody out is refused.
         """
         nowhere: Any = "address"
         wrong = [("c", nowhere), ("", "clientid"), ("10.0.0.300", "peerhost"), ("10.0.0.0/8", "peerhost")]
@@ -156,7 +156,7 @@ class BannedTests(SynchronousTestCase):
 
     def answered(self, factory: MQTTFactory, clientID: str = "c", username: str | None = None) -> bytes:
         """
-        What a client is told.
+        Get the answer to a client.
         """
         _, transport = enter(factory, clientID, username)
         self.clock.advance(0)
@@ -275,7 +275,7 @@ class FlappingTests(SynchronousTestCase):
 
     def test_window(self) -> None:
         """
-        What counts are the connections of the last seconds, wherever the window is laid.
+        The connections of the last seconds count, wherever the window is laid.
         """
         for pause in (0, 8, 1, 2, 9, 1):
             self.clock.advance(pause)
@@ -321,7 +321,7 @@ class FlappingTests(SynchronousTestCase):
 
     def test_forgets(self) -> None:
         """
-        Who has not connected for the time of the window is forgotten when others connect.
+        A client that has not connected for the time of the window is forgotten when others connect.
         """
         for number in range(5):
             self.flap(f"client{number}")

@@ -132,8 +132,8 @@ class SessionTests(BrokerTestCase):
 
     def test_memberThatLeaves(self) -> None:
         """
-        What a member had not acknowledged at QoS 1 when its session ended, another gets; a QoS 2 message in flight
-        does not change its receiver.
+        When the session of a member ends, another member gets its unacknowledged QoS 1 messages; a QoS 2 message in
+        flight does not change its receiver.
         """
         self.broker.router.strategy = ROUND_ROBIN
         leaving, staying = self.client("leaving"), self.client("staying")
@@ -167,7 +167,7 @@ class SessionTests(BrokerTestCase):
 
     def test_endOfAQueue(self) -> None:
         """
-        What waited for a session that ends is told as dropped.
+        Messages that wait for a session that ends are reported as dropped.
         """
         told: list[tuple[bytes, str]] = []
         self.broker.hooks["message.dropped"].add(lambda message, by, reason: told.append((message.payload, reason)))
@@ -326,12 +326,12 @@ class ZoneTests(BrokerTestCase):
 
 class ConnackTests(BrokerTestCase):
     """
-    What a client is told when it comes.
+    Get the CONNACK of a client.
     """
 
     def test_limits(self) -> None:
         """
-        What the zone does not offer is said, and what it limits.
+        CONNACK tells what the zone does not offer and what it limits.
         """
         self.begin(
             max_qos_allowed=1,

@@ -71,7 +71,7 @@ class Scene:
 
     def counted(self) -> dict[str, int]:
         """
-        What has been counted since, but for bytes.
+        Get the counters that have changed since, without bytes.
         """
         now = self.broker.counters.read()
         return {name: now[name] - self.before[name] for name in NAMES if now[name] != self.before[name]}
@@ -584,7 +584,7 @@ TABLE: list[tuple[Callable[[Scene], None], dict[str, int]]] = [
 @pytest.mark.parametrize(("conversation", "wanted"), TABLE, ids=[str(row[0].__name__) for row in TABLE])
 def test_counts(conversation: Callable[[Scene], None], wanted: dict[str, int]) -> None:
     """
-    What stands in the table, all of it and nothing else.
+    The broker has exactly the counters of the table.
     """
     scene = Scene()
     conversation(scene)

@@ -111,7 +111,8 @@ class SessionTests(DirectoryTestCase):
 
     def test_whileTheyChange(self) -> None:
         """
-        Whatever comes, goes, and comes back: none is shown twice, and each that was there all the time is shown.
+        Whatever comes, goes, and comes back: no item is shown twice, and each item that was there all the time is
+        shown.
         """
         chance = random.Random(7)
         names = [f"c{number:03}" for number in range(300)]
@@ -277,7 +278,7 @@ class SubscriptionTests(DirectoryTestCase):
 
     def test_subscribers(self) -> None:
         """
-        Who has subscribed one filter, and who one share of it.
+        The subscribers of one filter, and those of one share of it.
         """
         subscribers = self.broker.directory.subscribers
         self.assertEqual(self.subscribers(subscribers("t/1")), ["a", "a", "b", "b", "b", "c"])
@@ -501,7 +502,7 @@ class FilterWatchTests(DirectoryTestCase):
 
     def test_close(self) -> None:
         """
-        Who closes it is told nothing more, and may close it again.
+        A closed listing is told nothing more, and may be closed again.
         """
         other: list[str] = []
         second = self.broker.watchFilters(

@@ -1,5 +1,5 @@
 """
-What a broker counts and measures, as metrics.
+The broker's counters and gauges, as metrics.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def test_oneForwarder(node: Node) -> None:
 @pytest.mark.parametrize(("nodes", "reason"), [(0, 0x10), (1, 0)])
 def test_subscribersElsewhereCount(node: Node, nodes: int, reason: int) -> None:
     """
-    Who publishes is told that nobody has subscribed only where nobody has on any node.
+    A publisher is told that nobody has subscribed only if nobody has on any node.
     """
     node.broker.interconnect.forwardBy(node)
     node.nodes = nodes
@@ -145,7 +145,7 @@ def test_messageOfAnotherNode(node: Node) -> None:
 
 def test_originIsKept(node: Node) -> None:
     """
-    Who sees a message can tell where it was published, and a copy is of the same node.
+    A hook can tell on which node a message was published, and a copy is of the same node.
     """
     seen: list[str] = []
     node.broker.hooks.messageDelivered.add(lambda client, message: seen.append(message.origin))

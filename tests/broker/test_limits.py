@@ -196,7 +196,7 @@ class WillLimitTests(LimitsTestCase):
 
     def test_allIsGivenBack(self) -> None:
         """
-        Whatever becomes of a will, in the end it counts for nothing.
+        Whatever happens to a will, in the end it counts for nothing.
         """
         for ending in ("disconnect", "lose"):
             peer = self.client("a", will=willOf(b"1"))
@@ -231,7 +231,7 @@ class SubscribeLimitTests(LimitsTestCase):
 
 class QueueLimitTests(LimitsTestCase):
     """
-    What is told of messages that find no room.
+    Reports about messages that find no room.
     """
 
     def test_alarmWhileItGoesOn(self) -> None:
@@ -264,7 +264,7 @@ class RetainedLimitTests(LimitsTestCase):
 
     def test_bytes(self) -> None:
         """
-        What would need more room than there is goes on as an ordinary message; what takes the place of a larger one is
+        A retained message for which there is no room goes on as an ordinary message; one that replaces a larger one is
         retained.
         """
         self.broker.retained.limits = self.broker.retained.limits.__class__(max_retained_bytes=1000)

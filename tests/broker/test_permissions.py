@@ -52,7 +52,7 @@ def test_asksOnce() -> None:
 
 def test_asksAgainLater() -> None:
     """
-    What was allowed is asked about again when its time is over, and when rules change.
+    A permission is asked for again when its time is over, and when rules change.
     """
     asked: list[str] = []
     clock, broker, protocol = publisher(asked)

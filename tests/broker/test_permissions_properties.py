@@ -40,7 +40,7 @@ class Judge:
 
     def decide(self, client: Any, topic: str, payload: bytes) -> bool | None:
         """
-        What it says; L{None} for nothing.
+        Get its answer; L{None} for no opinion.
         """
         if self.kind == "packet":
             return None if payload == b"0" else payload == b"1"
@@ -60,7 +60,7 @@ class Judge:
 
     def publishRules(self, client: Any) -> TopicRules | None:
         """
-        What it tells beforehand.
+        Get the rules that it tells beforehand.
         """
         return TopicRules([TopicRule(*each) for each in self.rules[client.clientID]], self.final)
 
@@ -189,7 +189,7 @@ class Permitted(RuleBasedStateMachine):
 
     def asked(self, name: str, topic: str, payload: bytes) -> bool:
         """
-        What asking every callback comes to.
+        Get the result of asking every callback.
         """
         if name in self.superusers:
             return True

@@ -14,7 +14,7 @@ from twisted_mqtt.testing.peer import Peer, connectPacket
 
 class ProvenTests(BrokerTestCase):
     """
-    What counts as authenticated.
+    Proofs of identity that count as authentication.
     """
 
     def setUp(self) -> None:

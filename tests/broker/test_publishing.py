@@ -46,7 +46,7 @@ class PublishAsTests(BrokerTestCase):
 
     def info(self, clientID: str = "client") -> IClient:
         """
-        What the broker knows of a client that is connected.
+        The broker's information about a client that is connected.
         """
         return self.broker.clients[clientID]
 
@@ -99,7 +99,7 @@ class PublishAsTests(BrokerTestCase):
 
     def test_topic(self) -> None:
         """
-        What is no topic name, or too long for one, is refused.
+        A topic name that is malformed or too long is refused.
         """
         self.begin(max_topic_levels=3)
         account = self.broker.account()
@@ -202,7 +202,7 @@ class PublishAsTests(BrokerTestCase):
 
     def test_oneRate(self) -> None:
         """
-        What is published for a client counts against the rate of what it publishes itself.
+        A message that is published for a client counts against the client's own rate.
         """
         self.begin(publish_limit="2,10s")
         self.client().publish("a", b"")
@@ -240,7 +240,7 @@ class PublishAsTests(BrokerTestCase):
 
 class OwnMessageTests(BrokerTestCase):
     """
-    What an extension publishes for itself.
+    An extension publishes a message of its own.
     """
 
     def test_retained(self) -> None:

@@ -63,7 +63,7 @@ class RetainedMessagesTests(SynchronousTestCase):
 
     def test_ownDoNotCount(self) -> None:
         """
-        What the broker says of itself takes nobody's place.
+        The broker's own messages replace no retained message of others.
         """
         messages = self.messages(max_retained_messages=1)
         for number in range(3):
@@ -92,7 +92,7 @@ class RetainedMessagesTests(SynchronousTestCase):
 
     def test_replacedBeforeItExpires(self) -> None:
         """
-        What takes the place of a message has its own time, longer, shorter or unlimited.
+        A message that replaces another one has its own expiry, longer, shorter or unlimited.
         """
         messages = self.messages()
         cases = (("longer", 1010.0, 1050.0), ("shorter", 1050.0, 1010.0), ("for ever", 1010.0, 0.0))
@@ -151,7 +151,7 @@ class OnDiskAloneTests(SynchronousTestCase):
 
     def test_memory(self) -> None:
         """
-        What is written leaves memory, which knows the topics still; what has changed meanwhile stays.
+        A written message leaves memory, which still knows its topic; a message that has changed meanwhile stays.
         """
         self.assertEqual((self.messages.bytes, len(self.messages), self.messages.topics()), (0, 2, ["a", "b"]))
         self.assertEqual([message.payload for message in self.messages.match("#")], [b"", b""])
@@ -195,8 +195,8 @@ class OnDiskAloneTests(SynchronousTestCase):
 
     def test_changedMeanwhile(self) -> None:
         """
-        What has been replaced or removed since is left out, even where it was replaced by the same: who asks gets the
-        new one as it is published.
+        A message that was replaced or removed since is left out, even if its content is the same: the subscriber gets
+        the new one as it is published.
         """
         self.write(retained("c", b"c"))
         self.ask()
@@ -207,7 +207,7 @@ class OnDiskAloneTests(SynchronousTestCase):
 
     def test_missing(self) -> None:
         """
-        What the disk has lost is left out.
+        A message that the disk has lost is left out.
         """
         del self.disk.messages["a"]
         self.ask()
@@ -216,7 +216,7 @@ class OnDiskAloneTests(SynchronousTestCase):
 
     def test_fails(self) -> None:
         """
-        What can't be read is left out, and logged.
+        A message that can't be read is left out, and logged.
         """
         self.ask()
         self.disk.fail()
@@ -240,7 +240,7 @@ class OnDiskAloneTests(SynchronousTestCase):
 
     def test_fetchChanged(self) -> None:
         """
-        What is replaced while it is fetched is not fetched: the newer one is, wherever that is by then.
+        A message that is replaced while it is fetched is not delivered: the newer one is, wherever it is by then.
         """
         fetched, again, gone = (self.messages.fetch("a") for _ in range(3))
         newer = retained("a", b"newer")

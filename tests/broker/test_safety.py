@@ -18,7 +18,7 @@ from twisted_mqtt.testing.broker import makeBroker
 
 def outcome(safe: Deferred[None] | None) -> list[object]:
     """
-    What a Deferred has fired with, if it has.
+    Get the result of a Deferred, if it has fired.
     """
     assert safe is not None
     found: list[object] = []
@@ -37,7 +37,8 @@ def test_nothing() -> None:
 
 def test_committed(tmp_path: Path) -> None:
     """
-    Who waits is told when what was published before is committed, in order; what changes nothing waits for nobody.
+    A waiter is told when everything that was published before is committed, in order; a message that changes nothing
+    waits for nobody.
     """
     bed = Bed(tmp_path)
     broker = bed.broker
@@ -61,7 +62,7 @@ def test_committed(tmp_path: Path) -> None:
 
 def test_survives(tmp_path: Path) -> None:
     """
-    What was safe is there after a crash.
+    A message that was reported safe is there after a crash.
     """
     bed = Bed(tmp_path)
     account = bed.broker.account("api")
@@ -77,7 +78,7 @@ def test_survives(tmp_path: Path) -> None:
 
 def test_cancelled(tmp_path: Path) -> None:
     """
-    Who has given up is no obstacle to others.
+    A waiter that has given up does not hold up others.
     """
     bed = Bed(tmp_path)
     bed.worker.held = True
@@ -107,7 +108,7 @@ def test_stopped(tmp_path: Path) -> None:
 
 def test_neverWritten(tmp_path: Path) -> None:
     """
-    Who waits for what was never written is told when the broker has stopped.
+    A waiter for a message that was never written is told when the broker has stopped.
     """
     bed = Bed(tmp_path)
     safety = bed.broker._safety

@@ -83,7 +83,7 @@ def test_messagesStayInTheirTree(world: World, qos: int, matching: str) -> None:
 
 def test_noSubscriberInThisTree(world: World) -> None:
     """
-    Who publishes is told that nobody has subscribed, though somebody has in another tree, and the message is counted.
+    A publisher is told that nobody has subscribed, though somebody has in another tree, and the message is counted.
     """
     world.client("", "reader").subscribe("t")
     dropped = world.broker.counters.messages_dropped_no_subscriber
@@ -121,7 +121,7 @@ def test_takeoverInATree(world: World) -> None:
 
 def test_queuesOfAbsentClients(world: World) -> None:
     """
-    What waits for an absent client is what was published in its tree.
+    The messages that wait for an absent client are those of its tree.
     """
     for tree in ("", "a"):
         reader = world.client(tree, "reader", sessionExpiry=100)
@@ -189,7 +189,7 @@ def test_delayedWill(world: World) -> None:
 
 def test_brokersOwnTopics(world: World) -> None:
     """
-    What the broker says of itself is in the default tree alone.
+    The broker's own messages are in the default tree alone.
     """
     readers = {tree: world.client(tree, "reader") for tree in ("", "a")}
     for reader in readers.values():
@@ -220,7 +220,7 @@ def test_hooksSeeTheTree(world: World) -> None:
 
 def test_authenticationChoosesTheTree(world: World) -> None:
     """
-    What authenticates a client may put it into another tree than that of its listener.
+    Authentication may put a client into another tree than that of its listener.
     """
 
     def authenticate(client: object, result: object) -> None:
@@ -295,7 +295,7 @@ def test_strangeClientIdentifier(world: World) -> None:
 
 def test_directory(world: World) -> None:
     """
-    What is listed and looked up, who is told of filters, and for whom is published is in a tree that is named.
+    Listings, look-ups, filter reports and publishing for clients concern one named tree.
     """
     told: list[tuple[str, str, str, str | None]] = []
     watch = world.broker.watchFilters(

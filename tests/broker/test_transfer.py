@@ -225,8 +225,8 @@ class Life:
 @settings(max_examples=40)
 def test_nothingIsLostOrChanged(steps: list[Any], restarted: bool) -> None:
     """
-    Whatever a session has gone through: what the other node would pass on is exactly what came to it, and a look at a
-    session changes nothing of it. So it is when the other node has been started again.
+    Whatever a session has gone through: the other node would pass on exactly the messages that came to it, and a look
+    at a session changes nothing of it. So it is when the other node has been started again.
     """
     folder = Path(tempfile.mkdtemp())
     here, there = twoBeds(folder)
@@ -244,7 +244,7 @@ def test_nothingIsLostOrChanged(steps: list[Any], restarted: bool) -> None:
             there.restart(crash=False)
         after = look(there, "c")
         if restarted:
-            # What is not of QoS 1 or 2 ends with the process, as always; and identifiers begin anew.
+            # Messages of QoS 0 end with the process, as always; and identifiers begin anew.
             before, after = lasting(before), lasting(after)
         assert after == before
     finally:
@@ -255,7 +255,7 @@ def test_nothingIsLostOrChanged(steps: list[Any], restarted: bool) -> None:
 
 def lasting(found: Any) -> Any:
     """
-    What of a session outlives a process.
+    Get the part of a session that outlives a process.
     """
     data, entries = found
     return [[*data[:8], sorted(data[9], key=str), *data[10:]], [entry for entry in entries if entry[1]]]
@@ -319,7 +319,7 @@ def test_repeatedPublishIsKnown(beds: tuple[Bed, Bed]) -> None:
 
 def test_publishedMeanwhile(beds: tuple[Bed, Bed]) -> None:
     """
-    What is published while a session is read is read too, in order, and the session does not end before.
+    A message that is published while a session is read is read too, in order, and the session does not end before.
     """
     here, there = beds
     client = here.client("c")

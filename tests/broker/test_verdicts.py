@@ -57,7 +57,7 @@ class VerdictTests(SynchronousTestCase):
 
 class WireTests(BrokerTestCase):
     """
-    What a client hears of a verdict.
+    The answer to a client for each verdict.
     """
 
     def test_puback(self) -> None:
@@ -210,7 +210,8 @@ class WireTests(BrokerTestCase):
 
     def test_onBehalfOf(self) -> None:
         """
-        Who publishes for somebody is told the reason code; a pause is waited for, or refuses what comes too early.
+        An extension that publishes for a client is told the reason code; a pause is waited for, or refuses a message
+        that comes too early.
         """
         verdicts: list[Any] = [Deny("quota_exceeded"), Deny("topic_filter_invalid"), Allow(pause=10)]
         self.broker.hooks.clientCheckAcl.add(

@@ -45,7 +45,7 @@ class WatchTests(BrokerTestCase):
 
     def test_fastRoad(self) -> None:
         """
-        What a client publishes is shown in order, with who has published it, and takes the core's own road.
+        A watch is shown the messages of clients in order, with their publisher, and they take the core's own road.
         """
         self.broker.watch("a/#", self.seen.append)
         client = self.client("c1", username="joe")
@@ -144,7 +144,7 @@ class WatchTests(BrokerTestCase):
 
     def turns(self, order: list[str]) -> list[list[str]]:
         """
-        What is done in each turn until nothing is left to do.
+        Run the turns until nothing is left to do.
         """
         turns: list[list[str]] = []
         while any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
@@ -157,7 +157,7 @@ class WatchTests(BrokerTestCase):
 
     def test_dropOldest(self) -> None:
         """
-        What finds no room takes the place of the oldest, which is counted.
+        A message for which there is no room replaces the oldest one, which is counted.
         """
         watch = self.broker.watch("#", self.seen.append, limit=3)
         self.publish("1", "2", "3", "4", "5")
@@ -316,7 +316,7 @@ class WatchTests(BrokerTestCase):
 
     def test_idleWhenClosed(self) -> None:
         """
-        Who waits for it is told when it is closed.
+        A waiter is told when the watch is closed.
         """
         watch = self.broker.watch("a", self.seen.append)
         self.publish("a")

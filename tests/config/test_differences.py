@@ -84,7 +84,7 @@ def test_since() -> None:
 
 def test_withoutRestart() -> None:
     """
-    What waits for a restart stays as it was; everything else is taken over.
+    A value that waits for a restart stays as it was; everything else is taken over.
     """
     tables = {
         "listener": {"tcp": {"external": {"bind": "127.0.0.1:1885"}}},

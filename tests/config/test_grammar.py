@@ -93,7 +93,7 @@ def test_reads(form: Grammar[Any], written: object, value: object) -> None:
 @pytest.mark.parametrize(("form", "written", "value"), READ)
 def test_writesWhatItReads(form: Grammar[Any], written: object, value: object) -> None:
     """
-    What is shown as a default can be put into a file and means the same.
+    A default, as it is shown, can be put into a file and means the same.
     """
     assert form.parse(form.write(value)) == value
 

@@ -76,7 +76,7 @@ anything = st.recursive(
 @given(written=anything)
 def test_nothingElseIsRaised(form: Grammar[Any], written: object) -> None:
     """
-    Whatever TOML holds is a value or is refused with advice.
+    Every TOML value is accepted, or refused with advice.
     """
     try:
         form.parse(written)
@@ -110,7 +110,7 @@ environments = st.dictionaries(
 @given(st.dictionaries(st.sampled_from(NAMES), trees, max_size=4), environments)
 def test_anyTreeIsReadOrRefused(tables: dict[str, Any], environ: dict[str, str]) -> None:
     """
-    Whatever stands in the file and the environment, out come settings or problems with advice, never another error.
+    Any file and any environment give settings or problems with advice, never another error.
     """
     try:
         settings = settingsFrom(tables, environ)

@@ -22,7 +22,7 @@ SINGLE_VALUES = st.booleans() | st.integers(-(2**62), 2**62) | st.text(st.charac
 @given(st.dictionaries(WORDS, SINGLE_VALUES | st.lists(SINGLE_VALUES, max_size=3), max_size=6))
 def test_roundTrip(values: dict[str, object]) -> None:
     """
-    What is written is what TOML reads, whatever characters keys and values have.
+    The written text is what TOML reads, whatever characters keys and values have.
     """
     paths = {("zone", name): value for name, value in values.items()}
     assert dict(leavesOf(tomllib.loads(asTOML(paths)))) == paths
@@ -83,7 +83,7 @@ def test_layers(tmp_path: Path) -> None:
 
 def test_wrongOverride(tmp_path: Path) -> None:
     """
-    What is wrong in the overrides file is said with its name and line.
+    An error in the overrides file is reported with its name and line.
     """
     main = tmp_path / "b.toml"
     main.write_text("")

@@ -139,7 +139,7 @@ class TestZones:
 
     def test_everyGeneralKeyIsInherited(self) -> None:
         """
-        What [mqtt] says reaches every zone, key by key.
+        A key of [mqtt] reaches every zone.
         """
         for key in keysOf(type(settingsFrom({}).mqtt)).values():
             other = (not key.default) if isinstance(key.default, bool) else 1
@@ -163,7 +163,7 @@ class TestZones:
     )
     def test_anonymous(self, general: bool | None, zone: object, bind: str, allowed: bool) -> None:
         """
-        Who says nothing gets anonymous clients on loopback addresses only; zone goes before file.
+        By default, anonymous clients are let in on loopback addresses only; the zone takes precedence over the file.
         """
         tables: dict[str, Any] = {"listener": {"tcp": {"external": bind}}, "zone": {"external": {}}}
         if general is not None:
@@ -355,7 +355,7 @@ class TestEnvironment:
     )
     def test_kubernetesIsNoConfiguration(self, service: str) -> None:
         """
-        What a cluster sets for a service, whatever it is called, is not taken for keys; one line says so.
+        Variables that a cluster sets for a service, whatever it is called, are not taken for keys; one line says so.
         """
         links = {
             f"{service}_SERVICE_HOST": "10.0.0.1",
@@ -584,7 +584,7 @@ def maker(name: str, table: str, settings: str, aliases: tuple[str, ...] = ()) -
 
 def registryWith(maker: ExtensionMaker) -> Registry[IDeclaration]:
     """
-    What is installed, and one more.
+    The installed extensions, and one more.
     """
     registry = installed()
     registry.declare(maker)

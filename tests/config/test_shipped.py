@@ -56,7 +56,7 @@ def test_listensOnThisMachine() -> None:
 
 def test_meansTheDefaults() -> None:
     """
-    What the shipped file does not comment out is what holds without it, but for the gateways that it starts.
+    The active lines of the shipped file are the defaults, except for the extensions that it starts.
     """
     assert readSettings(FILE, {}) == readSettings(
         None, {"MQTTBROKER__PLUGINS__LOAD": "management,stomp,mqttsn,coap,lwm2m"}

@@ -1,5 +1,5 @@
 """
-What is said about configuration files that are wrong.
+Messages about configuration files that are wrong.
 """
 
 from pathlib import Path

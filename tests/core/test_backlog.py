@@ -202,7 +202,7 @@ def test_unsubscribed(core: Core, onDisk: bool) -> None:
 
 def test_unsubscribedWhileRead(core: Core) -> None:
     """
-    What was being read for a subscription that has ended is not sent; what has waited for it is, then.
+    A message that was being read for a subscription that has ended is not sent; then the waiting ones are.
     """
     client = Client(core).connect()
     kept = Kept(stored(5), onDisk=True, held=True)
@@ -274,7 +274,7 @@ def test_comesBack(core: Core) -> None:
 
 def test_ends(core: Core) -> None:
     """
-    What was being read for a session that has ended reaches nobody.
+    A message that was being read for a session that has ended reaches nobody.
     """
     client = Client(core).connect()
     kept = Kept(stored(3), onDisk=True, held=True)
@@ -308,8 +308,8 @@ class Place:
 
 def test_inPortions(core: Core) -> None:
     """
-    What takes long to look for is looked for in later turns. What is published meanwhile comes once, after what is
-    retained; what is forgotten meanwhile does not come.
+    A long search continues in later turns. A message that is published meanwhile comes once, after the retained ones;
+    one that is forgotten meanwhile does not come.
     """
     place = Place(core, 5000)
     client = Client(core, limits=limitsWith(maxInflight=10_000)).connect()
@@ -362,7 +362,7 @@ def test_filtersInPortions(core: Core) -> None:
 
 def test_unsubscribedMeanwhile(core: Core) -> None:
     """
-    What is being looked for when a subscription ends does not come any more.
+    A message that is being searched for when its subscription ends does not come any more.
     """
     place = Place(core, 5000)
     client = Client(core).connect()

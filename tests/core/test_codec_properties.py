@@ -1,5 +1,5 @@
 """
-What holds for L{twisted_mqtt.core.codec} whatever comes.
+Properties of L{twisted_mqtt.core.codec} for any input.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from twisted_mqtt.testing.peer import fieldsOf
 
 def fieldsOfAll(found: Sequence[Packet]) -> list[dict[str, Any]]:
     """
-    What packets say.
+    Compare the content of packets.
     """
     return [fieldsOf(packet) for packet in found]
 
@@ -113,7 +113,7 @@ _NOISE = st.binary(max_size=120) | st.builds(
 @example(5, [b"\x30\xff\xff\xff\x7f"])
 def test_anyBytesGivePacketsOrAnError(version: int, pieces: list[bytes]) -> None:
     """
-    Whatever comes, there are packets or a C{ProtocolError} that a DISCONNECT can say, and nothing else.
+    Any input gives packets or a C{ProtocolError} with a reason code of DISCONNECT, and nothing else.
     """
     decoder = Decoder(1000, version)
     for piece in pieces:
@@ -136,7 +136,7 @@ def test_damagedPackets(case: tuple[int, Packet], data: st.DataObject) -> None:
         wire[data.draw(st.integers(0, len(wire) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     decoder = Decoder(1000, version)
     for each in decoder.feed(bytes(wire)):
-        # What was understood can be said again.
+        # A decoded packet can be encoded again.
         assert isinstance(encode(each, version), bytes)
 
 

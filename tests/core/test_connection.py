@@ -304,7 +304,8 @@ def test_topicBehindAMountpointIsTooLong(core: Core) -> None:
 
 def test_allowedTopics(core: Core) -> None:
     """
-    What access rules have allowed goes through without asking, for as long as was said and until rules change.
+    A topic that access rules have allowed goes through without a question, for as long as they said and until rules
+    change.
     """
     core.switches.acl = True
     core.switches.aclGeneration = 3
@@ -352,7 +353,7 @@ def test_nothingOvertakesWhatIsLeft(core: Core) -> None:
 
 def test_largestOut(core: Core) -> None:
     """
-    What is larger than the client takes is not sent, counted and told as dropped ([MQTT-3.1.2-24]).
+    A packet that is larger than the client accepts is not sent, counted and reported as dropped ([MQTT-3.1.2-24]).
     """
     core.switches.dropped = True
     receiver = subscribed(core, maxOut=20)
@@ -367,7 +368,7 @@ def test_largestOut(core: Core) -> None:
 
 def test_whoDoesNotReadMakesNothingGrow(core: Core) -> None:
     """
-    What waits for a client that never reads stays within C{maxPendingBytes} and its queue.
+    Bytes for a client that never reads stay within C{maxPendingBytes} and its queue.
     """
     client = Client(core, limits=limitsWith(maxPendingBytes=10_000, maxQueue=50)).connect()
     client.subscribe("#")
@@ -417,7 +418,7 @@ def test_fiftyThousandRetained(core: Core) -> None:
 
 def test_writesOnceATurn(core: Core) -> None:
     """
-    What goes to a client in one turn is one write; large pieces are not copied together.
+    Everything for a client in one turn is one write; large pieces are not copied together.
     """
     receiver = subscribed(core)
     for payload in numbered(100):
@@ -606,7 +607,7 @@ def test_repliesWaitForTheStoreInOrder(core: Core) -> None:
 
 def test_beforeTheSession(core: Core) -> None:
     """
-    What a client sends along with its CONNECT is left for later, pings and acknowledgements too.
+    Packets that a client sends along with its CONNECT wait, pings and acknowledgements too.
     """
     client = Client(core)
     connection = client.connection = Connection(core.router, client.limits, core.outbox, client.wire, core.now)

@@ -33,7 +33,7 @@ def test_identifiersAreReusedLast() -> None:
 
 def test_resendingKeepsOrderAndWindow() -> None:
     """
-    What was in flight is sent again in the order of sending, as far as the window has room for it.
+    Messages in flight are sent again in the order of sending, as far as the window has room.
     """
     inflight = Inflight()
     entries = [entryOf() for _ in range(4)]
@@ -49,7 +49,7 @@ def test_resendingKeepsOrderAndWindow() -> None:
 
 def test_acknowledgedBeforeItIsSentAgain() -> None:
     """
-    What the client acknowledges before it was sent again is not sent again.
+    A message that the client acknowledges before it is sent again is not sent again.
     """
     inflight = Inflight()
     entries = [entryOf() for _ in range(2)]

@@ -40,7 +40,7 @@ def test_unlimited() -> None:
 
 def test_oldestOfQoS0First() -> None:
     """
-    What has to go goes in the order in which it would for their number.
+    By bytes, messages are dropped in the same order as by number.
     """
     queue = queueOf(100)
     entries = [entry(40, 1), entry(40, 0), entry(40, 1), entry(40, 1)]

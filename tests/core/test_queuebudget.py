@@ -1,5 +1,5 @@
 """
-What all queues may hold together, and the bounds of one.
+The limit of all queues together, and those of one queue.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def test_scarceMemory(core: Core) -> None:
 
 def test_whatWaitsAtQoS0Goes(core: Core) -> None:
     """
-    What waits at QoS 0 already can be dropped.
+    A waiting message of QoS 0 can be dropped.
     """
     away = absent(core, "away", "t")
     for qos in (0, 1, 0):

@@ -118,8 +118,8 @@ def test_acknowledgedBeforeItIsSentAgain(core: Core) -> None:
 
 def test_tooLargeWhenSentAgain(core: Core) -> None:
     """
-    What no longer fits the client is given up when it would be sent again, though the client has acknowledged some of
-    it meanwhile.
+    A message that no longer fits the client is given up when it would be sent again, though the client has acknowledged
+    some of it meanwhile.
     """
     client = Client(core).connect(window=4)
     client.subscribe("t")
@@ -310,7 +310,7 @@ def test_decidedAfterTheEnd(core: Core) -> None:
 
 def test_refusedByTheHook(core: Core) -> None:
     """
-    What a hook is against is counted and told as dropped, at once or after waiting.
+    A message that a hook rejects is counted and reported as dropped, at once or after waiting.
     """
     client = Client(core).connect()
     client.subscribe("t")

@@ -112,7 +112,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.arrive()
         self.take(reads)
         self.inbox.clear()
-        # What the client would have answered is lost with the connection.
+        # The answers of the client are lost with the connection.
         self.owed.clear()
         self.client.lose()
 
@@ -246,7 +246,7 @@ class SessionMachine(RuleBasedStateMachine):
 
     def hear(self) -> None:
         """
-        What has got through from the client.
+        The messages that have come from the client.
         """
         for packet in self.receiver.publishes():
             self.heard[packet.qos].append(int(packet.payload))
@@ -257,7 +257,7 @@ class SessionMachine(RuleBasedStateMachine):
                 self.receiver.ack(PUBCOMP, packet.packetID)
         self.receiver.received()
 
-    # What is promised
+    # Promises
 
     @invariant()
     def windowIsKept(self) -> None:

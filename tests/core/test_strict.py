@@ -30,7 +30,7 @@ BAD = "a\x9fb"
 
 def isBad(character: str) -> bool:
     """
-    What 1.5.4 of MQTT 5.0 says, by Unicode's own tables: U+0000 has been refused before.
+    The rule of MQTT 5.0 1.5.4, by Unicode's own tables: U+0000 was refused before.
     """
     code = ord(character)
     noCharacter = 0xFDD0 <= code <= 0xFDEF or code & 0xFFFE == 0xFFFE
@@ -100,7 +100,7 @@ def test_packets(packet: Packet) -> None:
 
 def test_rest() -> None:
     """
-    What has no such string passes; binary data may be anything.
+    A packet without such a string passes; binary data may be anything.
     """
     checkPacket(connect(will=Will("t", b"\x01", 0, False, properties(correlationData=b"\x01"))))
     checkPacket(Unsubscribe(1, ["a/+"], None))

@@ -136,7 +136,7 @@ def test_absentMembers(strategy: int) -> None:
 @pytest.mark.parametrize("strategy", [RANDOM, ROUND_ROBIN, STICKY, HASH])
 def test_redispatch(strategy: int) -> None:
     """
-    What a member leaves undelivered goes to others in the same order: what waits and what is in flight at QoS 1; a
+    The undelivered messages of a member go to others in the same order: those that wait and those in flight at QoS 1; a
     QoS 2 message in flight stays with its receiver ([MQTT-4.8.2-5]).
     """
     made = core(strategy)

@@ -19,7 +19,7 @@ CHAINS = st.lists(st.builds(TopicRules, st.lists(RULES, max_size=3), st.booleans
 
 def plainly(chain: list[TopicRules], nomatch: bool, topic: str) -> bool:
     """
-    What a chain says of a topic, in plain words.
+    Get the answer of a chain for a topic, by the plain definition.
     """
     allowed = nomatch
     for rules in chain:

@@ -55,7 +55,7 @@ def test_matches(topicFilter: str, topicName: str, wanted: bool) -> None:
 @pytest.mark.parametrize("topicFilter", ["#", "+", "/", "a/#", "+/+", "a//b", "+/tennis/#", "/+/", " ", "é/#", "$x/+"])
 def test_goodFilters(topicFilter: str) -> None:
     """
-    What is well formed.
+    Well-formed names and filters.
     """
     assert isTopicFilter(topicFilter)
     assert splitShare(topicFilter) == (None, topicFilter)
@@ -64,7 +64,7 @@ def test_goodFilters(topicFilter: str) -> None:
 @pytest.mark.parametrize("topicFilter", ["", "a#", "a/#/b", "#/", "a+", "+a/b", "a/b+/c", "##", "++", "a\x00b", "a/b#"])
 def test_badFilters(topicFilter: str) -> None:
     """
-    What is not ([MQTT-4.7.1-1] to -3, [MQTT-4.7.3-1] and -2), nor in a share.
+    Malformed ones ([MQTT-4.7.1-1] to -3, [MQTT-4.7.3-1] and -2), also in a share.
     """
     assert not isTopicFilter(topicFilter)
     for shared in (topicFilter, f"$share/g/{topicFilter}", f"$queue/{topicFilter}", f"$local/{topicFilter}"):
@@ -103,7 +103,7 @@ def test_badShares(topicFilter: str) -> None:
 @pytest.mark.parametrize("topicName", ["", "a/+", "#", "a#", "a\x00"])
 def test_badNames(topicName: str) -> None:
     """
-    What can't be published to ([MQTT-3.3.2-2]), nor answered to ([MQTT-3.3.2-14]).
+    Topics that nobody can publish to ([MQTT-3.3.2-2]) or answer to ([MQTT-3.3.2-14]).
     """
     assert not isTopicName(topicName)
     with pytest.raises(ProtocolError):

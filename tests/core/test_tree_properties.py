@@ -51,7 +51,7 @@ Key = tuple[int, str, str | None]
 
 def expectedMatch(model: dict[Key, Subscription], topic: str) -> tuple[dict[Any, Any], dict[Any, Any]]:
     """
-    What the definition says: by subscriber what its subscriptions amount to, and by group the members.
+    The result by the definition: by subscriber the sum of its subscriptions, and by group the members.
     """
     single: dict[Any, list[Subscription]] = {}
     groups: dict[Any, set[Any]] = {}
@@ -79,7 +79,7 @@ def expectedMatch(model: dict[Key, Subscription], topic: str) -> tuple[dict[Any,
 
 def foundMatch(tree: SubscriptionTree, topic: str) -> tuple[dict[Any, Any], dict[Any, Any]]:
     """
-    What the tree says, in the same form.
+    The result of the tree, in the same form.
     """
     match = tree.match(topic)
     merged: dict[Any, Any] = {}

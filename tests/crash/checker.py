@@ -1,5 +1,5 @@
 """
-What was promised, what came, and what is wrong between the two.
+Promises, arrivals, and the differences between them.
 
 Every message is a topic and a number that grows by one; so what is missing, repeated or out of order can be named.
 """
@@ -27,7 +27,7 @@ class Stream:
 
 class Receipts:
     """
-    What one subscriber has received of one stream.
+    The messages that one subscriber has received of one stream.
 
     @ivar times: how often each number has come.
     @ivar outOfOrder: numbers that came first after a greater one.
@@ -95,7 +95,7 @@ class Checker:
 
     def missing(self, subscriber: str) -> list[tuple[str, int]]:
         """
-        What was acknowledged and has not come to a subscriber: topic and number.
+        Acknowledged messages that have not come to a subscriber: topic and number.
         """
         mine = self.receipts.setdefault(subscriber, {})
         return [
@@ -147,7 +147,7 @@ class Checker:
 
     def report(self) -> str:
         """
-        What was looked at and found.
+        The messages that were examined, and the findings.
         """
         counted = ", ".join(f"{count} {name}" for name, count in sorted(self.counts.items()))
         return f"{counted}; {len(self.problems)} problems"

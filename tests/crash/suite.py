@@ -78,7 +78,7 @@ class Suite:
 
     def configuration(self) -> dict[str, Any]:
         """
-        What the broker is told.
+        Get the broker's settings.
         """
         return {
             "listener": {"tcp": {"external": {"bind": "127.0.0.1:0"}}},
@@ -86,7 +86,7 @@ class Suite:
             "node": {"data_dir": str(self.folder / "data")},
             "plugins": {"load": ["delayed_publish"]},
             "persistence": {"store": "sqlite", "commit": self.commit, "interval": self.interval},
-            # Which of them it is may change with each start.
+            # They may change with each start.
             "retainer": {"storage_type": ("disc", "disc_only")[self.rounds % 2]},
         }
 
@@ -168,7 +168,7 @@ class Suite:
 
     def _forget(self, present: list[Any]) -> None:
         """
-        What all have is looked at no more: else each round would take longer than the one before.
+        Messages that all have are not examined again: else each round would take longer than the one before.
         """
         if len(present) < len(self.online) + len(self.reconnecting) + len(self.offline):
             return

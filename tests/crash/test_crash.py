@@ -55,13 +55,13 @@ def test_seesLosses(tmp_path: Path) -> None:
     """
     With a store that may keep back what it has acknowledged, the suite finds what a kill has taken with it.
 
-    What the kernel has, it has for good, however the process ends; so it is the broker's own buffer that is lost here,
-    as it would be the kernel's when the power goes.
+    The kernel keeps its buffer however the process ends; so the broker's own buffer is lost here, as the kernel's would
+    be in a power cut.
     """
     suite = Suite(tmp_path, commit="never", seed=7)
     problems = suite.checker.problems
     try:
-        # What comes up first may be something else, such as a second delivery of a QoS 2 message.
+        # The first message may be another one, such as a second delivery of a QoS 2 message.
         while suite.rounds < 20 and not any("is lost" in problem for problem in problems):
             suite.run(1)
     finally:
@@ -104,7 +104,7 @@ def test_checker(qos: int, numbers: tuple[int, ...], problems: list[str]) -> Non
 @pytest.mark.parametrize("qos, wrong", [(1, False), (2, True)])
 def test_checkerAfterForgetting(qos: int, wrong: bool) -> None:
     """
-    What comes again later has come twice, whether it was looked at meanwhile or not; it is not out of order.
+    A message that comes again later has come twice, whether it was examined meanwhile or not; it is not out of order.
     """
     checker = checkerWith(qos, 0, 1, 2)
     checker.receipts["s"]["t"].forget()

@@ -32,7 +32,7 @@ class ContextTests(SynchronousTestCase):
 
     def swept(self) -> list[str]:
         """
-        What is swept at the end.
+        The registrations that are swept at the end.
         """
         return self.successResultOf(Deferred.fromCoroutine(self.context.sweep(TIMEOUT)))
 
@@ -167,7 +167,7 @@ class ContextTests(SynchronousTestCase):
 
     def test_order(self) -> None:
         """
-        What was registered last is undone first, and one that fails or hangs does not keep the others.
+        The last registration is undone first, and one that fails or hangs does not keep the others.
         """
 
         async def slow() -> None:
@@ -223,7 +223,7 @@ class HarnessTests(SynchronousTestCase):
 
     def test_fails(self) -> None:
         """
-        What an extension raises comes to the test.
+        An exception of an extension comes to the test.
         """
 
         def fails(extension: Recorder) -> None:

@@ -1,5 +1,5 @@
 """
-What extensions mean to each other: which require which, which the broker must not run without, and what is kept.
+Relations of extensions: which require which, which the broker must not run without, and what is kept.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class DependencyTests(SynchronousTestCase):
 
     def take(self) -> list[str]:
         """
-        What has happened since it was asked last.
+        Get the events since the last call.
         """
         taken, self.events[:] = list(self.events), []
         return taken
@@ -80,7 +80,7 @@ class DependencyTests(SynchronousTestCase):
 
     def test_startsWhatIsRequired(self) -> None:
         """
-        What an extension requires is started before it, once.
+        The extensions that one requires are started before it, once.
         """
         self.successResultOf(self.extensions.load("web"))
         self.assertEqual(self.take(), ["start database", "start users", "start web"])
@@ -108,14 +108,14 @@ class DependencyTests(SynchronousTestCase):
 
     def test_missing(self) -> None:
         """
-        What is required must be installed.
+        A required extension must be installed.
         """
         del self.makers["database"]
         self.assertIn("requires database. Plugin database not found", self.refused(self.extensions.load("users")))
 
     def test_unloadRequired(self) -> None:
         """
-        What others require is not unloaded under them.
+        An extension that others require is not unloaded under them.
         """
         self.successResultOf(self.extensions.load("web"))
         self.take()
@@ -238,7 +238,7 @@ class DependencyTests(SynchronousTestCase):
 
     def test_keep(self) -> None:
         """
-        What is loaded and unloaded for good is kept, by the names that extensions have here.
+        Loading and unloading for good is kept, by the names that extensions have here.
         """
         self.successResultOf(self.extensions.load("emqx_stomp", keep=True))
         self.successResultOf(self.extensions.load("database"))
@@ -262,7 +262,7 @@ class DependencyTests(SynchronousTestCase):
 
     def test_wanted(self) -> None:
         """
-        What runs in every broker comes first, gateways come last, and what is not installed any more is left out.
+        Extensions of every broker come first, gateways come last, and one that is not installed any more is left out.
         """
         self.makers["database"].always = True
         self.extensions.changes = Changes(("gone", "users"))
@@ -308,6 +308,6 @@ def test_fileCantBeWritten(tmp_path: Path) -> None:
 
 def test_wantedOfChanges() -> None:
     """
-    What was unloaded for good does not run although it is named, what was loaded for good does.
+    An extension that was unloaded for good does not run although it is named; one that was loaded for good does.
     """
     assert Changes(("c", "a"), ("b",)).wanted(("a", "b")) == ["a", "c"]

@@ -1,6 +1,6 @@
 """
-What C{docs/extensions.md} tells people: that its examples work as printed, that what they show of the template is what
-the template has, and that nothing an extension is given is left out.
+The promises of C{docs/extensions.md}: its examples work as printed, its quotations of the template are in the template,
+and nothing that an extension is given is left out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 SHOWN = [block for block in BLOCKS if block.startswith("# ")]
 EXAMPLES = [block for block in BLOCKS if not block.startswith("# ")]
 
-# What a message keeps for those who send and store it; no callback needs them.
+# Fields of a message for its senders and the store; no callback needs them.
 FORMS = {"encoded", "encodedAliased", "encodedProperties", "shape", "stamp", "whole", "withoutPrefix"}
 FORMS |= {
     "whole4",
@@ -49,7 +49,7 @@ FORMS |= {
     "wanted",
 }
 
-# What the router keeps of a subscription.
+# Fields of a subscription for the router.
 MERGED = {"plain", "local"}
 
 
@@ -126,7 +126,7 @@ def test_maker() -> None:
 @pytest.mark.parametrize("block", SHOWN, ids=[block.splitlines()[0] for block in SHOWN])
 def test_template(block: str) -> None:
     """
-    What is shown of the template stands there.
+    A quotation of the template stands in the template.
     """
     place, _, shown = block.partition("\n")
     assert shown in (TEMPLATE / place.removeprefix("# ")).read_text(encoding="utf-8")

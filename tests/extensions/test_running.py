@@ -70,7 +70,7 @@ class ExtensionsTests(SynchronousTestCase):
 
     def test_list(self) -> None:
         """
-        What is installed is listed by name, with whether it is running.
+        Installed extensions are listed by name, with whether they are running.
         """
         self.successResultOf(self.extensions.load("retainer"))
         self.assertEqual(
@@ -108,7 +108,7 @@ class ExtensionsTests(SynchronousTestCase):
 
     def test_refusals(self) -> None:
         """
-        What cannot be done is refused, and says why.
+        An impossible change is refused, with the reason.
         """
         self.assertEqual(self.refused(self.extensions.load("nothing")), "Plugin nothing not found.")
         self.assertEqual(self.refused(self.extensions.reload("nothing")), "Plugin nothing not found.")
@@ -187,8 +187,8 @@ class ExtensionsTests(SynchronousTestCase):
 
     def test_leftovers(self) -> None:
         """
-        What an extension leaves on the hook points is removed, and nobody else's: what it added at its start, and its
-        methods whenever they were added.
+        Callbacks that an extension leaves on the hook points are removed, and nobody else's: those that it added at its
+        start, and its methods whenever they were added.
         """
         self.makers["retainer"].starting = lambda extension: extension.broker.hooks.messagePublish.add(print)
         self.makers["web_hook"].starting = lambda extension: extension.broker.hooks.messagePublish.add(repr)

@@ -91,8 +91,8 @@ def act(kit: Rough, chance: random.Random, peer: Peer) -> None:
 @pytest.mark.parametrize("damage", [0.1, 0.7])
 def test_gateway(damage: float) -> None:
     """
-    Whatever comes from devices and for them, nothing is raised or logged as an error, one that behaves is served all
-    the while, and when their lifetimes are over there is nothing left of the others.
+    Whatever comes from devices and for them, nothing is raised or logged as an error, a device that behaves is served
+    all the time, and nothing is left of the others when their lifetimes are over.
     """
 
     def run(chance: random.Random) -> None:

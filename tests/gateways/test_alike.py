@@ -114,7 +114,7 @@ class SN:
     def __init__(self, together: Together, clientID: str) -> None:
         together.ports += 1
         self.together, self.address = together, (HOST, together.ports)
-        # What it is sent before its own message is acknowledged.
+        # The packets that it gets before its own message is acknowledged.
         self.kept: Any = None
         answer = self.ask(SNConnect(clientID))
         assert answer.type == CONNACK
@@ -272,7 +272,7 @@ GATEWAYS = pytest.mark.parametrize("kind", [STOMP, SN, COAP])
 @pytest.mark.parametrize("ban", ["clientid", "username", "peerhost"])
 def test_bans(kind: Any, ban: Any) -> None:
     """
-    Whoever is banned, by whatever, is not let in; others are.
+    A banned client, by any kind of ban, is not let in; others are.
     """
     together = Together()
     name = {"clientid": "bad", "username": "tom", "peerhost": HOST}[ban]
@@ -285,7 +285,7 @@ def test_bans(kind: Any, ban: Any) -> None:
 @GATEWAYS
 def test_flapping(kind: Any) -> None:
     """
-    Who comes again and again is banned.
+    A client that comes again and again is banned.
     """
     together = Together(enable_flapping_detect=True)
     broker = together.broker

@@ -156,7 +156,7 @@ def test_notANumber() -> None:
 )
 def test_wrong(data: str, reason: str | None) -> None:
     """
-    What is cut off, not CBOR, or CBOR that there is no use for is refused; no length that is only said costs anything.
+    Input that is cut off, not CBOR, or CBOR of no use is refused; a length that is only announced costs nothing.
     """
     if reason is None:
         # Pieces of a text need not be texts of themselves here, though they ought to.
@@ -196,7 +196,7 @@ SCALARS: st.SearchStrategy[Scalar] = st.one_of(
 @given(SCALARS)
 def test_roundTrip(value: Scalar) -> None:
     """
-    What was written is read again, here and by cbor2.
+    Written values are read again, here and by cbor2.
     """
     data = encodeScalar(value)
     for read in (one(data), cbor2.loads(data)):
@@ -207,7 +207,7 @@ def test_roundTrip(value: Scalar) -> None:
 @given(SCALARS, st.booleans())
 def test_canonical(value: Scalar, canonical: bool) -> None:
     """
-    What cbor2 writes is read, floats of two and four bytes among it.
+    Values that cbor2 writes are read, among them floats of two and four bytes.
     """
     assert one(cbor2.dumps(value, canonical=canonical)) == value
 

@@ -431,7 +431,7 @@ class MessagePointTests(SynchronousTestCase):
 
     def test_notAMessage(self) -> None:
         """
-        What is no message does not get into the broker.
+        A value that is no message does not get into the broker.
         """
         self.hooks.messagePublish.add(answering(b"payload"))
         self.hooks.messagePublish.add(answering(False))

@@ -32,7 +32,7 @@ def blocks(name: str) -> list[str]:
 
 class Account:
     """
-    What the examples find in their data base.
+    The accounts in the data base of the examples.
     """
 
     isAdmin = True
@@ -121,7 +121,7 @@ class Rules:
 
     def ask(self, user: str | None, access: str, topic: str) -> Deferred[Any]:
         """
-        What it says.
+        The answer to a question.
         """
         return succeed(SimpleNamespace(allowed=topic != "no", topic=f"moved/{topic}"))
 
@@ -204,7 +204,7 @@ def test_judge() -> None:
 
 def test_ownTopics() -> None:
     """
-    What is told beforehand holds without a call.
+    Rules that are told beforehand hold without a call.
     """
     scene = sceneWith("ownTopics")
     client = scene.client("d1")

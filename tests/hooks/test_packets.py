@@ -55,7 +55,7 @@ class PacketTests(BrokerTestCase):
 
     def test_keepsAnAnswer(self) -> None:
         """
-        What a callback keeps at one point it finds at the next one, though others came between.
+        A value that a callback keeps at one point is there at the next one, though others came between.
         """
         slow: dict[str, Deferred[Any]] = {"a": Deferred(), "b": Deferred()}
         key = object()
@@ -171,7 +171,7 @@ class PacketTests(BrokerTestCase):
 
     def test_onBehalfOf(self) -> None:
         """
-        What is published on behalf of somebody is a packet of that one.
+        A message that is published on behalf of a client is a packet of that client.
         """
         seen = self.note("client.check_acl", "message.publish")
         account = self.broker.account("api", "joe")

@@ -153,7 +153,7 @@ class HooksTests(SynchronousTestCase):
 
     def test_changed(self) -> None:
         """
-        Whoever wants to know is told of each point whose callbacks have changed, after the change.
+        An observer is told of each point whose callbacks have changed, after the change.
         """
         changes: list[Any] = []
         self.hooks.changed = lambda point: changes.append((point.name, len(point.callbacks)))
@@ -164,7 +164,7 @@ class HooksTests(SynchronousTestCase):
 
     def test_ownedBy(self) -> None:
         """
-        What was added while somebody was the owner, or is somebody's method, can be found.
+        Callbacks that were added on behalf of an owner, or are its methods, can be found.
         """
 
         class Extension:
@@ -305,7 +305,7 @@ class RegistrationTests(SynchronousTestCase):
 
     def test_listed(self) -> None:
         """
-        What was added can be listed in the order of calling.
+        Callbacks can be listed in the order of calling.
         """
         first, second = self.note("a"), self.note("b")
         self.point.add(second, args=(1,))
@@ -338,7 +338,8 @@ class AuthResultTests(SynchronousTestCase):
 
     def test_noReason(self) -> None:
         """
-        What a CONNACK cannot say is an error where the callback makes it; C{False} is not the code of success.
+        A reason that a CONNACK cannot have is an error where the callback makes it; C{False} is not the code of
+        success.
         """
         for wrong in ("no such reason", 1, 0x8E, True, False, ""):
             self.assertRaises(ValueError, AuthResult, wrong)

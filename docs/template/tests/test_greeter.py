@@ -21,7 +21,7 @@ def test_greets() -> None:
 
 def test_counts() -> None:
     """
-    What clients say is counted, and nothing else.
+    Only messages of clients are counted.
     """
     memory = MemoryBroker()
     greeter = Greeter(GreeterSettings())

@@ -165,7 +165,7 @@ def test_cut() -> None:
 
 def test_smallNotCut() -> None:
     """
-    What fits goes out whole; a peer that wants small blocks gets them.
+    A payload that fits goes out whole; a peer that wants small blocks gets them.
     """
     slicer = Slicer(100.0)
     response = CoAPMessage(CONTENT, payload=b"x" * 64)

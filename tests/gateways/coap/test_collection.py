@@ -120,7 +120,7 @@ def test_create(kit: PubSubKit) -> None:
 
 def test_everyProperty(kit: PubSubKit) -> None:
     """
-    What a client has said is what it reads; a date is in the form in which it was written.
+    A client reads the properties that it has written; a date keeps the form in which it was written.
     """
     told = {**SENSOR, 3: 110, 4: "temperature", 5: "2030-12-31T23:59:59Z", 6: 100, 7: 3600, 8: 10}
     path = kit.create(told)
@@ -165,7 +165,7 @@ def test_everyProperty(kit: PubSubKit) -> None:
 )
 def test_wrong(kit: PubSubKit, properties: object, code: str) -> None:
     """
-    What is missing, unknown or of another type is refused with a text; nothing is created.
+    A property that is missing, unknown or of another type is refused with a text; nothing is created.
     """
     response = kit.cbor(POST, "/ps?c=me", properties)
     assert codeText(response.code) == code and response.payload.decode()
@@ -478,7 +478,7 @@ def test_durable(kit: PubSubKit) -> None:
 
 def test_mountPoints() -> None:
     """
-    Who has another mount point has other topics, and may use the same names.
+    Clients with another mount point have other topics, and may use the same names.
     """
     kit = PubSubKit(zone={"mountpoint": "%c/"})
     path = kit.create()
@@ -491,7 +491,7 @@ def test_mountPoints() -> None:
 
 def test_removeManyInPortions(kit: PubSubKit) -> None:
     """
-    Whoever removes very many topics at once lets others have their turn; each is told to access rules.
+    A client that removes very many topics at once lets others have their turn; access rules are asked about each.
     """
     kit.restart(1000)
     for number in range(100):
@@ -520,7 +520,7 @@ PAYLOADS = st.dictionaries(st.integers(-1, 12) | st.text(max_size=3), VALUES, ma
 @given(st.lists(st.tuples(st.integers(1, 7), st.booleans(), PAYLOADS), max_size=8))
 def test_fuzz(requests: list[tuple[int, bool, bytes]]) -> None:
     """
-    Whatever is sent, it is answered, never by 5.00, and the gateway works afterwards.
+    Every request is answered, never by 5.00, and the gateway works afterwards.
     """
     kit = PubSubKit()
     path = kit.create()

@@ -35,7 +35,7 @@ def ask(network: Network, payload: bytes = b"x", type: int = CON, more: bool = F
 
 def types(network: Network) -> list[tuple[str, int, int]]:
     """
-    Who sent what: address, type, code.
+    The sender, type and code of each message.
     """
     messages = [(source[0], decode(datagram)) for source, datagram in network.log]
     return [(source, message.type, message.code) for source, message in messages]
@@ -133,7 +133,7 @@ def test_ping() -> None:
 )
 def test_unexpected(datagram: str, reset: bool) -> None:
     """
-    What is malformed is reset if it is confirmable, and ignored if it is not; a response to nothing is reset.
+    A malformed message is reset if it is confirmable, and ignored if it is not; a response to nothing is reset.
     """
     network = Network(content)
     network.sides[B].exchanges.receive(bytes.fromhex(datagram), A, network.now)
@@ -206,7 +206,7 @@ def test_criticalOption(confirmable: bool, expected: int) -> None:
 
 def test_notificationReset() -> None:
     """
-    Whoever resets a notification, confirmable or not, is heard.
+    A reset of a notification, confirmable or not, is heeded.
     """
     network = Network(content)
     heard: list[int] = []
@@ -370,7 +370,7 @@ def test_generations() -> None:
 
 def test_generationsByWeight() -> None:
     """
-    What is heavy makes the memory shorter, too.
+    Large responses make the memory shorter, too.
     """
     table: Generations[int, str] = Generations(10.0, 1000, 100)
     for number in range(50):

@@ -158,7 +158,7 @@ class Kit:
 
     def notified(self) -> list[CoAPMessage]:
         """
-        What has been sent since the last call. Pings are answered.
+        Take the messages that were sent since the last call. Pings are answered.
         """
         self.clock.advance(0)
         messages: list[CoAPMessage] = []
@@ -246,7 +246,7 @@ def test_keyDecides(waits: bool) -> None:
 @pytest.mark.parametrize(("part", "username"), [(None, "tom"), ("cn", "device3"), ("dn", "C=CH,CN=device3")])
 def test_certificateDecides(part: str | None, username: str) -> None:
     """
-    What a certificate states is seen by C{client.authenticate}, and is the user name where the table says so.
+    C{client.authenticate} sees the names in a certificate, and they are the user name if the table says so.
     """
     kit = SecureKit({PEER: PeerIdentity("device3", "C=CH,CN=device3", b"der")}, part)
     seen = []
@@ -285,7 +285,7 @@ def test_topicInPath(kit: Kit) -> None:
 
 def test_ageInPath(kit: Kit) -> None:
     """
-    What is published below C{/mqtt} may have an age, and a content format.
+    A message that is published below C{/mqtt} may have an age, and a content format.
     """
     options = [uintOption(CONTENT_FORMAT, 50), uintOption(MAX_AGE, 30)]
     assert kit.code(PUT, "/mqtt/a?c=me", b"1", options=options) == "2.04"
@@ -356,7 +356,7 @@ def test_publishLimit(uri: str) -> None:
 )
 def test_refused(kit: Kit, method: int, uri: str, options: list[Option], payload: bytes, code: str) -> None:
     """
-    What is not there or not allowed is answered by the code for that, and by what would be right.
+    A resource that is not there or not allowed is answered by its code, and by a hint.
     """
     response = kit.ask(method, uri, payload, options)
     assert codeText(response.code) == code
@@ -491,7 +491,7 @@ def test_keepAlive(kit: Kit) -> None:
 
 def test_takeover(kit: Kit) -> None:
     """
-    Who comes from elsewhere with the same client identifier takes over.
+    A client from another address with the same client identifier takes over.
     """
     kit.observe("/mqtt/a?c=me")
     kit.observe("/mqtt/a?c=me", address=OTHER)
@@ -565,7 +565,7 @@ def test_publishSubscribe(kit: Kit) -> None:
 
 def test_publishSubscribeSeesMQTT(kit: Kit) -> None:
     """
-    What MQTT clients retain is a topic's value.
+    A retained message of an MQTT client is a topic's value.
     """
     kit.local.publish("from/mqtt", b"hi", 0, True)
     assert kit.ask(GET, "/ps/from/mqtt?c=me").payload == b"hi"
@@ -595,7 +595,7 @@ def test_discovery(kit: Kit, query: str, expected: int) -> None:
     assert response.payload.count(b"</") == expected
 
 
-# Whatever a forged request may be, from the shortest.
+# Forged requests of every kind, from the shortest.
 FORGED: list[tuple[int, str, list[Option], bytes]] = [
     (GET, "", [], b""),
     (GET, "/x", [], b""),
@@ -643,7 +643,7 @@ def test_amplification(type: int, token: bytes) -> None:
 
 def test_amplificationByGarbage(kit: Kit) -> None:
     """
-    What is answered to datagrams that are no requests is no longer than they are.
+    Answers to datagrams that are no requests are no longer than these.
     """
     for datagram in (b"\x40\x00\x12\x34", b"\x40\x00\x12\x34x", b"\x49\x01\x12\x34", b"\x40\x45\x12\x34"):
         kit.endpoint.datagramReceived(datagram, PEER)
@@ -652,7 +652,8 @@ def test_amplificationByGarbage(kit: Kit) -> None:
 
 def test_shownByAcknowledging(kit: Kit) -> None:
     """
-    Who has acknowledged something gets blocks of the size that is configured; who has not, such as may be sent.
+    A client that has acknowledged something gets blocks of the configured size; another one gets as much as may be
+    sent.
     """
     kit.local.publish("big", bytes(5000), 1, True)
     first = kit.ask(GET, "/ps/big?c=me")
@@ -755,7 +756,7 @@ FUZZ = st.tuples(
 @given(st.lists(FUZZ, max_size=12))
 def test_fuzz(requests: list[Any]) -> None:
     """
-    Whatever is asked, each request gets an answer, none of them 5.00, and the gateway works afterwards.
+    Each request gets an answer, none of them 5.00, and the gateway works afterwards.
     """
     kit = Kit()
     for code, path, query, options, payload, token in requests:

@@ -27,7 +27,7 @@ def test_parse() -> None:
 @pytest.mark.parametrize("payload", [b"x", b"<a", b"<a>x", b"<a>,", b'<a>;t="x', b"\xff", b"<a>,;x", b"<a>;=1"])
 def test_malformed(payload: bytes) -> None:
     """
-    What is not in link format is refused.
+    Malformed links are refused.
     """
     with pytest.raises(LinkError):
         parseLinks(payload)

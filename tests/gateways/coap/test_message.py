@@ -169,7 +169,7 @@ def test_codes(entry: str) -> None:
 )
 def test_malformed(datagram: str, messageID: int | None) -> None:
     """
-    What is no message is refused, with the message ID where one can be told.
+    A malformed message is refused, with the message ID if it can be read.
     """
     with pytest.raises(MessageError) as caught:
         decode(bytes.fromhex(datagram))
@@ -199,7 +199,7 @@ MESSAGES = st.builds(
 @given(MESSAGES)
 def test_roundTrip(message: CoAPMessage) -> None:
     """
-    What was encoded is decoded again.
+    An encoded message can be decoded again.
     """
     assert decode(encode(message)) == message
 

@@ -43,7 +43,7 @@ class Group:
 
     def answers(self, seconds: int = 6) -> list[CoAPMessage]:
         """
-        What comes within some time.
+        Get the datagrams that come within some time.
         """
         self.kit.clock.pump([0.5] * seconds * 2)
         return self.kit.notified()
@@ -59,7 +59,7 @@ def group() -> Group:
 
 def test_found(group: Group) -> None:
     """
-    Who asks for the links is told after a while, not confirmably and under its token.
+    A request for the links is answered after a while, not confirmably and under its token.
     """
     group.send(GET, CORE)
     assert group.kit.notified() == []
@@ -114,7 +114,7 @@ def test_silent(group: Group, code: int, options: list[Option], type: int) -> No
 @pytest.mark.parametrize("datagram", [b"", b"\x50", b"\x7f\0\0\0", bytes(100), b"\x50\1\0\1\xff"])
 def test_garbage(group: Group, datagram: bytes) -> None:
     """
-    What is no message is nothing.
+    A malformed message is ignored.
     """
     group.discovery.datagramReceived(datagram, PEER)
     assert group.answers() == []

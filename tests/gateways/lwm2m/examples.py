@@ -1,5 +1,5 @@
 """
-What the specifications print: one Device object in each format, and what it says.
+Examples of the specifications: one Device object in each format, and its values.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ DEVICE_CBOR = bytes.fromhex(
     """
 )
 
-# What they all say.
+# The values of all of them.
 DEVICE = [
     ResourceValue((3, 0, 0), STRING, "Open Mobile Alliance"),
     ResourceValue((3, 0, 1), STRING, "Lightweight M2M Client"),

@@ -192,7 +192,7 @@ def test_cancelled() -> None:
 )
 def test_diagnostic(contentFormat: int | None, payload: bytes, reason: str | None) -> None:
     """
-    What a device says of an error is told, if it is text, and not at length.
+    A device's text about an error is passed on, if it is text, and shortened.
     """
     answer = json.loads(answers.answered(READ, code("4.04"), contentFormat, payload, DIALECT))
     assert answer["data"].get("reason") == reason
@@ -292,7 +292,7 @@ def test_options() -> None:
 
 def test_sent() -> None:
     """
-    What a device sends of itself has values of any objects, with their times; it is in SenML or refused.
+    Values that a device sends unasked may be of any objects, with their times; they are in SenML or refused.
     """
     records = [{"bn": "/3/0/", "bt": 1700000000, "n": "9", "v": 95}, {"n": "9", "v": 94, "t": 60}]
     wanted = {
@@ -320,7 +320,7 @@ def test_sent() -> None:
 )
 def test_anything(asked: Command, contentFormat: int | None, number: int, payload: bytes) -> None:
     """
-    Whatever a device answers, there is an answer.
+    Every response of a device leads to an answer.
     """
     for answer in (
         answers.answered(asked, number, contentFormat, payload, DIALECT, ["\ud7ff", "x"]),

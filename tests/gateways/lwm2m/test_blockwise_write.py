@@ -234,7 +234,7 @@ def test_registrationInBlocks() -> None:
 
 def test_composite() -> None:
     """
-    What is observed by a composite is fetched and cancelled as one (LwM2M 1.1).
+    The paths of a composite observation are fetched and cancelled as one (LwM2M 1.1).
     """
     kit = Kit()
     body = b'[{"n":"/3/0/9","v":15},{"n":"/1/0/1","v":300}]'

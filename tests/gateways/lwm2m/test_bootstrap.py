@@ -283,7 +283,7 @@ def test_failing(failing: str, done: int) -> None:
 @pytest.mark.parametrize("payload", [b"\xff", b"x", b"", b"</0>,</0/1/2>,</1/1>", b"</a>"])
 def test_unreadableDiscover(payload: bytes) -> None:
     """
-    What a device says of what is left helps, and harms nothing.
+    A device's list of the remaining accounts helps, and harms nothing.
     """
     kit = Kit(bootstrap=PLAIN)
     blank = Blank()
@@ -294,7 +294,7 @@ def test_unreadableDiscover(payload: bytes) -> None:
 
 def test_silent() -> None:
     """
-    Who does not answer is given up: at the end of the attempts, or some time after having received a request.
+    A device that does not answer is given up: at the end of the attempts, or some time after it has received a request.
     """
     kit = Kit(bootstrap=PLAIN, response_timeout=20)
     peer = kit.device("ep1", Blank())
@@ -405,7 +405,7 @@ def test_log() -> None:
 @given(st.lists(st.tuples(st.sampled_from([CHANGED, DELETED, CONTENT, BAD_REQUEST, 0, 255]), st.binary(max_size=20))))
 def test_anyResponses(responses: list[tuple[int, bytes]]) -> None:
     """
-    Whatever a device answers, it is asked for what comes next, or has failed, or is done.
+    After every answer of a device, it is asked for the next thing, or has failed, or is done.
     """
     talk = conversation([Account("coap://h", b"", b"", number, 60, "U") for number in (1, 2)], TLV)
     next(talk)

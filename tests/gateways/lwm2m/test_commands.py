@@ -186,7 +186,7 @@ def test_correlation() -> None:
 
 def test_about() -> None:
     """
-    What an answer is about is said as the client said it.
+    An answer names its path as the client wrote it.
     """
     assert parsed("write", {"basePath": "/3/0/", "content": [{"path": "14", "value": "x"}]}).about == {
         "reqPath": "/3/0/"
@@ -251,7 +251,7 @@ def test_types(data: object, payload: str) -> None:
 )
 def test_notJSON(payload: bytes) -> None:
     """
-    What is no JSON object is not answered.
+    A payload that is no JSON object is not answered.
     """
     with pytest.raises(NotJSON):
         parseCommand(payload, MODELS)
@@ -326,7 +326,7 @@ def test_notJSON(payload: bytes) -> None:
 )
 def test_refused(type: object, data: object, reason: str) -> None:
     """
-    What is wrong is refused, and it is said what is, and where.
+    A wrong command is refused; the answer says what is wrong, and where.
     """
     assert reason in refused(type, data)  # type: ignore[arg-type]  # which is among what is wrong
 
@@ -345,14 +345,14 @@ def test_refused(type: object, data: object, reason: str) -> None:
 )
 def test_correlationRefused(more: dict[str, object], reason: str) -> None:
     """
-    What an answer could not repeat is refused; it repeats the rest.
+    Members that an answer could not repeat are refused; it repeats the rest.
     """
     assert refused("read", {"path": "/3"}, **more) == reason
 
 
 def test_aboutRefused() -> None:
     """
-    What a refused command is about is said as far as it could be made out, and not at length.
+    The answer to a refused command names its path as far as it could be read, and shortened.
     """
     for data, about in (
         ({"path": "/99"}, {"reqPath": "/99"}),
@@ -369,7 +369,7 @@ def test_aboutRefused() -> None:
 
 def test_withoutDefinition() -> None:
     """
-    What has no values needs no definition.
+    A command without values needs no definition.
     """
     for type, data in (
         ("discover", {"path": "/99"}),
@@ -382,7 +382,7 @@ def test_withoutDefinition() -> None:
 
 def test_observing() -> None:
     """
-    What the gateway observes of its own accord is a command without anything to repeat.
+    An observation of the gateway itself is a command without anything to repeat.
     """
     command = observing((3, 0))
     assert command.correlation == {"msgType": "observe"}

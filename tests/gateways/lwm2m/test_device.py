@@ -50,7 +50,7 @@ def test_location() -> None:
 @pytest.mark.parametrize("qos", [0, 1])
 def test_noCommand(payload: bytes, qos: int) -> None:
     """
-    What is no JSON object is not answered, and does not stay with the session.
+    A payload that is no JSON object is not answered, and does not stay with the session.
     """
     kit = Kit()
     device = kit.registered()
@@ -63,7 +63,7 @@ def test_noCommand(payload: bytes, qos: int) -> None:
 @pytest.mark.parametrize("data", [{"path": "/99999/0"}, {"path": "x"}, {}])
 def test_badRequest(data: dict[str, Any]) -> None:
     """
-    What can't be understood is answered without asking the device.
+    A command that can't be understood is answered without asking the device.
     """
     kit = Kit()
     device = kit.registered()
@@ -125,7 +125,7 @@ def test_separateResponse() -> None:
 
 def test_neverAnswered() -> None:
     """
-    What a device has received and does not answer in time is given up; an answer that comes later is nobody's.
+    A command that a device has received and does not answer in time is given up; a later answer is ignored.
     """
     kit = Kit(response_timeout=30.0)
     device = kit.registered(serve=lambda request: None)
@@ -220,7 +220,7 @@ def test_tooMuch() -> None:
 
 def test_deregistered() -> None:
     """
-    What waits for a device that goes is answered.
+    Commands that wait for a device that goes are answered.
     """
     kit = Kit()
     device = kit.registered("lt=5000&b=UQ")
@@ -236,7 +236,7 @@ def test_deregistered() -> None:
 
 def test_deregisteredMeanwhile() -> None:
     """
-    What a device was doing when it went is answered once, whatever it still says.
+    A command that was running when the device went is answered once, whatever the device still says.
     """
     kit = Kit()
     device = kit.registered(serve=lambda request: None)
@@ -292,7 +292,8 @@ def test_otherSettings() -> None:
 
 def test_takenAway() -> None:
     """
-    What waits for a device that is sent away comes again, if it was published to be kept; else it is answered.
+    Commands that wait for a device that is sent away come again, if they were published to be kept; else they are
+    answered.
     """
     kit = Kit()
     device = kit.registered("lt=5000&b=UQ")
@@ -345,7 +346,7 @@ def test_restart() -> None:
 
 def test_sessionEndsWithItsLifetime() -> None:
     """
-    What is left of a device that does not come back ends when its registration would have.
+    The state of a device that does not come back ends when its registration would have ended.
     """
     kit = Kit()
     kit.registered("lt=100")
@@ -407,7 +408,7 @@ def test_notAllowedToSubscribe() -> None:
 
 def test_send() -> None:
     """
-    What a device sends of its own accord is told like a notification (LwM2M 1.1).
+    Values that a device sends unasked are published like a notification (LwM2M 1.1).
     """
     kit = Kit()
     device = kit.registered("lt=300&lwm2m=1.1")

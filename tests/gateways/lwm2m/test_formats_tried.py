@@ -72,7 +72,7 @@ def test_next(version: str, links: bytes, wanted: int, kind: str, data: object, 
 
 def test_remembered() -> None:
     """
-    What a device has refused comes last from then on, until it tells another list of what it has.
+    A format that a device has refused comes last from then on, until the device tells another list of its formats.
     """
     kit = Kit()
     device = Choosy(112)

@@ -84,7 +84,7 @@ def test_others() -> None:
 )
 def test_wrong(data: bytes, reason: str) -> None:
     """
-    What has no link in it, or too many, is refused.
+    A payload with no link, or too many, is refused.
     """
     with pytest.raises(ContentError, match=reason) as caught:
         parseListing(data)
@@ -113,7 +113,7 @@ def test_wrong(data: bytes, reason: str) -> None:
 )
 def test_asDevicesWriteIt(data: bytes, paths: list[tuple[int, ...]], formats: set[int], problem: str) -> None:
     """
-    What can be read is taken, and the first thing that can't is told: attributes may be broken, and commas too many.
+    Readable links are taken, and the first unreadable part is reported: attributes may be broken, and commas too many.
     """
     listing = parseListing(data)
     assert list(listing.paths) == paths

@@ -30,7 +30,7 @@ def observed(kit: Kit, query: str = "lt=86400&lwm2m=1.0") -> Peer:
 
 def values(kit: Kit) -> list[tuple[int, object]]:
     """
-    What was notified: number and value.
+    Get the notifications: number and value.
     """
     said = kit.taken()
     assert all((what["msgType"], what["reqID"]) == ("notify", 1) for what in said)
@@ -93,7 +93,7 @@ def test_order(number: int, at: float, before: int, beforeAt: float, newer: bool
 
 def test_late() -> None:
     """
-    What comes late is not told.
+    A late notification is not published.
     """
     kit = Kit()
     device = observed(kit)
@@ -105,7 +105,8 @@ def test_late() -> None:
 
 def test_again() -> None:
     """
-    What is observed already is observed again under the same token (RFC 7641 3.3.1), and told to who has asked last.
+    A path that is observed already is observed again under the same token (RFC 7641 3.3.1), and the client that asked
+    last is told.
     """
     kit = Kit()
     device = observed(kit)
@@ -186,8 +187,8 @@ def test_deregistered() -> None:
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_registersAgain(elsewhere: bool) -> None:
     """
-    What was observed is observed again when the device registers anew, for it may have forgotten; what that says is a
-    notification, as the command had its answer long ago.
+    The observations of a device are made again when it registers anew, for it may have forgotten them; the response is
+    a notification, as the command had its answer long ago.
     """
     kit = Kit()
     device = observed(kit)
@@ -242,7 +243,7 @@ def test_autoObserve() -> None:
 
 def test_autoObserveOnlyTheLast() -> None:
     """
-    Who registers twice in a row is observed once.
+    A device that registers twice in a row is observed once.
     """
     kit = Kit(auto_observe=True)
     device = kit.registered(serve=observing)
@@ -330,7 +331,7 @@ def test_badNetwork(random: Random, count: int) -> None:
 
 def test_observedAgainAfterMove() -> None:
     """
-    What was observed is observed again from another port, however often the device updates its registration then.
+    Observations are made again from another port, however often the device updates its registration then.
     """
     kit = Kit()
     device = observed(kit)

@@ -22,7 +22,7 @@ def sleeper(kit: Kit, binding: str = "b=UQ", lifetime: int = 86400) -> Peer:
 @pytest.mark.parametrize("binding", ["b=UQ", "b=UQS", "b=SQ", "b=U&Q"])
 def test_waits(binding: str) -> None:
     """
-    What comes later than the window after the last message of the device waits until it is heard of.
+    A command that comes later than the window after the device's last message waits until the device is heard of.
     """
     kit = Kit()
     device = sleeper(kit, binding)
@@ -55,7 +55,7 @@ def test_window() -> None:
 @pytest.mark.parametrize("how", ["register", "update", "ask", "notify", "ping"])
 def test_flush(how: str) -> None:
     """
-    Whatever comes from it shows that it is awake; then what waits goes out, oldest first and 100 ms apart.
+    Every message of the device shows that it is awake; then waiting commands go out, oldest first and 100 ms apart.
     """
     kit = Kit()
     device = kit.registered("lt=86400&b=UQ", observing)
@@ -85,7 +85,7 @@ def test_flush(how: str) -> None:
     else:
         device.kit.endpoint.datagramReceived(b"\x40\0\0\7", device.address)
     kit.run(1.9)
-    # Who has registered anew is then observed anew.
+    # A device that has registered anew is then observed anew.
     assert device.asked[:4] == [f"/3/0/{number}" for number in range(4)]
     gaps = [after - before for before, after in zip(times[:4], times[1:4], strict=False)]
     assert all(0.099 < gap < 0.13 for gap in gaps), gaps
@@ -146,8 +146,8 @@ def test_noExpiry() -> None:
 
 def test_fallsAsleep() -> None:
     """
-    What it does not answer any more, since it has fallen asleep, is the first that it gets when it is back; unless it
-    might be done twice.
+    A command that it does not answer because it has fallen asleep is the first that it gets when it is back, unless the
+    command might be done twice.
     """
     kit = Kit(qmode_time_window=1000.0)
     device = kit.registered("lt=86400&b=UQ")
@@ -182,7 +182,7 @@ def test_awakeAgain() -> None:
 
 def test_survivesFarewellOfTheGateway() -> None:
     """
-    What waits for a sleeping device is not lost when the gateway starts again meanwhile; its expiry goes on.
+    Commands for a sleeping device survive a restart of the gateway; their expiry goes on.
     """
     kit = Kit(command_expiry=500.0)
     device = sleeper(kit)

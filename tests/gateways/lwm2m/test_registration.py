@@ -20,7 +20,7 @@ LIMITS = Lifetimes(1, 86400)
 
 def refusal(*queries: str) -> str:
     """
-    What a query is answered; nothing if it is good.
+    Get the answer to a query; nothing if it is good.
     """
     try:
         parseRegister(queries, b"", LIMITS)
@@ -64,7 +64,7 @@ def refusal(*queries: str) -> str:
 )
 def test_queries(queries: list[str], code: str) -> None:
     """
-    What a device must say it must say, and right; and a name must not make other topics than its own.
+    A registration needs its parameters, in the right form; and a name must not make topics of others.
     """
     assert refusal(*queries) == code
 
@@ -162,7 +162,7 @@ def test_registers() -> None:
 )
 def test_otherRequests(code: int, uri: str, observe: bool, expected: str) -> None:
     """
-    What else may come is answered as the table says.
+    All other requests are answered as the table says.
     """
     kit = Kit()
     assert kit.device().code(code, uri, options=[(OBSERVE, b"")] if observe else []) == expected
@@ -170,7 +170,7 @@ def test_otherRequests(code: int, uri: str, observe: bool, expected: str) -> Non
 
 def test_otherLocation() -> None:
     """
-    Who is registered has no business at another location.
+    A registered device can't use another location.
     """
     kit = Kit()
     device = kit.registered()
@@ -181,7 +181,7 @@ def test_otherLocation() -> None:
 
 def test_refused() -> None:
     """
-    Who is not let in is told 4.03, and may try again.
+    A device that is not let in is told 4.03, and may try again.
     """
     kit = Kit()
     asked: list[tuple[str | None, bytes | None]] = []
@@ -202,7 +202,7 @@ def test_refused() -> None:
 
 def test_banned() -> None:
     """
-    Who is banned is told 4.03.
+    A banned device is told 4.03.
     """
     kit = Kit()
     kit.broker.bans.add("ep1", "clientid")
@@ -371,7 +371,7 @@ def test_updateEvent() -> None:
 
 def test_registersAgain() -> None:
     """
-    Who registers again from where it was is not let in anew, but its registration is.
+    A device that registers again from the same address is not authenticated anew, but its registration is new.
     """
     kit = Kit()
     device = kit.registered("lt=10")
@@ -451,7 +451,8 @@ OTHER_KEY = PeerIdentity(psk=b"device2")
 
 def test_provenNameIsSafe() -> None:
     """
-    Who has shown by its key who it is is replaced by nobody who has not, neither in plain text nor with another key.
+    A device that has proved its identity by its key is not replaced by one that has not, neither in plain text nor with
+    another key.
     """
     kit = Kit()
     device = kit.device("ep1", identity=KEY)
@@ -468,7 +469,7 @@ def test_provenNameIsSafe() -> None:
 
 def test_provenReplacesPlain() -> None:
     """
-    Who has a key may take the place of a device that has shown nothing.
+    A device with a key may take the place of one that has proved nothing.
     """
     kit = Kit()
     kit.registered()

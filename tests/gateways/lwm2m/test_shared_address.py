@@ -51,7 +51,7 @@ def crowd(count: int, query: str = "lt=86400&lwm2m=1.0&b=U") -> tuple[Kit, Peer]
 
 def datagrams(kit: Kit, proxy: Peer) -> list[int]:
     """
-    What an update, a request that is refused, what is sent, a ping, nonsense, and another registration cost.
+    Measure the cost of an update, a refused request, a send, a ping, nonsense, and another registration.
     """
     costs = []
     for number, (path, query) in enumerate(
@@ -74,7 +74,7 @@ def datagrams(kit: Kit, proxy: Peer) -> list[int]:
 
 def test_constantCost() -> None:
     """
-    What a datagram costs is the same for a handful of devices at its address and for many.
+    A datagram costs the same for a handful of devices at its address and for many.
     """
     few, many = (datagrams(*crowd(count)) for count in (5, 400))
     for one, other in zip(few, many, strict=True):

@@ -63,7 +63,7 @@ def test_wrongAnswer(kind: int, token: bytes | None, options: list[Option], comm
 @pytest.mark.parametrize("token", [b"", b"another"])
 def test_wrongThenRight(token: bytes) -> None:
     """
-    Whoever sends the right answer after a wrong one is heard.
+    A right answer after a wrong one is taken.
     """
     kit = Kit()
     device = answering(kit, token, [])

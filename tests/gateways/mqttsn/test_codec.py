@@ -172,7 +172,7 @@ def test_dup(size: int) -> None:
 )
 def test_malformed(text: str) -> None:
     """
-    What is no message is told as that.
+    A malformed message is reported as such.
     """
     with pytest.raises(MalformedError):
         decode(bytes.fromhex(text))

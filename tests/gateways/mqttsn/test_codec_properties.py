@@ -46,7 +46,7 @@ def test_anything(data: bytes) -> None:
         packet = decode(data)
     except MalformedError:
         return
-    # What it was read as is written in a form that is read as the same.
+    # A message that was read is written in a form that is read as the same.
     assert decode(encode(packet)) == packet
 
 

@@ -1,5 +1,5 @@
 """
-What a client is told: messages of every QoS, topics before them, again where it does not answer.
+Deliveries to a client: messages of every QoS, topics before them, repetitions if it does not answer.
 """
 
 from gateways.mqttsn.packets import (
@@ -119,7 +119,7 @@ def test_wrongAcknowledgement() -> None:
 
 def test_sendsAgain() -> None:
     """
-    What is not acknowledged goes out again, marked, N_retry times; then the client is lost, and a session that is not
+    An unacknowledged message goes out again, marked, N_retry times; then the client is lost, and a session that is not
     clean keeps the message.
     """
     world = World(retry_interval=10.0, max_retries=2)

@@ -85,7 +85,7 @@ class BadNetwork:
         self._world.clock.advance(1)
         for client in self.clients.values():
             client.tick()
-        # What is said in answer arrives in this second too, so far as the network is in the mood.
+        # Answers arrive in this second too, as far as the network lets them.
         for _ in range(20):
             due = [each for each in self._late if each[0] <= self._turn]
             if not due:

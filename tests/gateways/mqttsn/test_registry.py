@@ -66,7 +66,7 @@ def test_givesUpTheOldestThatItHasGiven() -> None:
 
 def test_refusesWhenTheClientHasAll() -> None:
     """
-    What the client has registered itself is never taken away.
+    A topic that the client has registered itself is never taken away.
     """
     topics = registry(limit=2)
     topics.register("a")

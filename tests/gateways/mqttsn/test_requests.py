@@ -1,5 +1,5 @@
 """
-What a client asks for: publishing and subscribing.
+Requests of a client: publishing and subscribing.
 """
 
 from typing import Any
@@ -164,7 +164,7 @@ def test_unknownTopic(qos: int) -> None:
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_publishNotAllowed(qos: int) -> None:
     """
-    What access rules forbid is refused, and a message of QoS 2 leaves nothing behind.
+    A message that access rules forbid is refused, and one of QoS 2 leaves nothing behind.
     """
     world = World()
     world.broker.hooks.clientCheckAcl.add(lambda client, action, topic, verdict: DENY)

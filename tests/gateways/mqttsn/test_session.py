@@ -104,7 +104,7 @@ def test_anotherProtocol() -> None:
 
 def test_refusedByTheBroker() -> None:
     """
-    Who may not come in is told, and nothing of it stays.
+    A client that may not come in is told, and nothing of it stays.
     """
     world = World(zone={"allow_anonymous": False})
     device = world.device().say(SNConnect("x"))

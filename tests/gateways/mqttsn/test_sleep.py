@@ -90,7 +90,7 @@ def test_wakesUpToNewTopics() -> None:
 
 def test_fallsAsleepOverAMessage() -> None:
     """
-    What was on its way when the client fell asleep is neither sent into its sleep nor lost.
+    A message that was on its way when the client fell asleep is neither sent into its sleep nor lost.
     """
     world = World(retry_interval=5.0)
     device = world.device().connect()

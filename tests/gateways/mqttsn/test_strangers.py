@@ -43,7 +43,7 @@ def memoryOf(world: World) -> int:
 
 def test_searched() -> None:
     """
-    Who looks for a gateway is told of this one (6.1).
+    A client that looks for a gateway is told of this one (6.1).
     """
     world = World(gateway_id=7)
     device = world.device().say(GatewayInfo(SEARCHGW, radius=1))

@@ -24,7 +24,7 @@ def inflight(client: Client) -> int:
 
 def bodies(frames: list[Frame]) -> list[bytes]:
     """
-    What the messages among frames say.
+    The payloads of the messages among frames.
     """
     return [frame.body for frame in frames if frame.command == "MESSAGE"]
 
@@ -149,7 +149,7 @@ class TestAcknowledging:
 
     def test_afterUnsubscribe(self) -> None:
         """
-        What was sent before UNSUBSCRIBE can be acknowledged after it.
+        A message that was sent before UNSUBSCRIBE can be acknowledged after it.
         """
         kit = Kit()
         client = kit.connected()
@@ -203,7 +203,7 @@ class TestRefusing:
 
     def test_anotherOfTheQueue(self) -> None:
         """
-        What came through a shared subscription goes to another member; the number of its refusals goes with it.
+        A message of a shared subscription goes to another member; the number of its refusals goes with it.
         """
         kit = Kit(max_redeliveries=3)
         one, two = kit.connected(), kit.connected()
@@ -328,7 +328,7 @@ class TestTransactions:
     )
     def test_refused(self, frames: list[tuple[str, dict[str, str]]], message: str) -> None:
         """
-        What can't be is an error, and so is too much.
+        An impossible acknowledgement is an error, and so are too many.
         """
         kit = Kit(transaction={"max_transactions": 2, "max_frames": 3, "max_size": 250})
         client = kit.connected()
@@ -353,7 +353,7 @@ class TestTransactions:
 
     def test_allOrNothing(self) -> None:
         """
-        What access rules refuse is refused when it is sent, before anything of the transaction is done.
+        A message that access rules refuse is refused when it is sent, before anything of the transaction is done.
         """
         kit = Kit()
         kit.broker.hooks.clientCheckAcl.add(lambda client, action, topic, verdict: DENY if topic == "no" else ALLOW)
@@ -477,14 +477,14 @@ class TestHeartBeats:
     )
     def test_agreed(self, asked: str, answer: str) -> None:
         """
-        What the client wants, within reason.
+        The client's wish holds, within limits.
         """
         assert Kit().client().connect("1.2", heart_beat=asked).headers["heart-beat"] == answer
 
     @pytest.mark.parametrize("asked", ["", "1", "1,2,3", "a,b", "-1,0", "1.5,0"])
     def test_refused(self, asked: str) -> None:
         """
-        What is no pair of numbers is an error.
+        A header that is no pair of numbers is an error.
         """
         with pytest.raises(StompError):
             HeartBeats.of(asked, 0.1)

@@ -72,7 +72,7 @@ def facts(frames: list[Frame]) -> list[tuple[str, dict[str, str], bytes]]:
 )
 def test_reads(data: bytes, version: int, expected: list[tuple[str, dict[str, str], bytes]], cut: int) -> None:
     """
-    What the specification of that version means by these bytes, however they come.
+    These bytes have the meaning that the specification of that version gives them, however they come.
     """
     assert facts(parse(data, version, cut=cut)) == expected
 
@@ -107,7 +107,7 @@ def test_reads(data: bytes, version: int, expected: list[tuple[str, dict[str, st
 )
 def test_refuses(data: bytes, version: int, message: str, cut: int) -> None:
     """
-    What is no frame, or too large, is refused as soon as that can be seen.
+    A malformed or too large frame is refused as soon as that can be seen.
     """
     limits = FrameLimits(10, 50, 100) if data.startswith(b"GET") else FrameLimits()
     with pytest.raises(StompError) as caught:
@@ -151,7 +151,7 @@ def test_timeIsLinear() -> None:
 
 def test_holdsLittle() -> None:
     """
-    What was taken is not kept.
+    Bytes that were taken are not kept.
     """
     parser = StompParser(FrameLimits())
     parser.version = V12
@@ -166,7 +166,7 @@ def test_holdsLittle() -> None:
 
 def test_versionBetweenFrames() -> None:
     """
-    What CONNECT settles holds for the next frame, although both came at once and look the same.
+    The settings of CONNECT hold for the next frame, although both came at once and look the same.
     """
     parser = StompParser(FrameLimits())
     parser.feed(b"SEND\na:\\c\n\n\0SEND\na:\\c\n\n\0")
@@ -197,7 +197,7 @@ HEADERS = st.dictionaries(TEXTS.filter(lambda name: name != "content-length"), T
 @given(HEADERS, st.binary(max_size=300), st.sampled_from(VERSIONS), st.integers(1, 50))
 def test_roundTrip(headers: dict[str, str], body: bytes, version: int, cut: int) -> None:
     """
-    What is written is read again, wherever the stream is cut; but for what a version can't say.
+    A written frame is read again, wherever the stream is cut; except for what a version can't express.
     """
     said = {name: value for name, value in headers.items() if isSayable(name, value, version)}
     if version == V10:

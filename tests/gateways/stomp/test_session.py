@@ -1,5 +1,5 @@
 """
-What the gateway does with a client's frames, in memory.
+The gateway's handling of a client's frames, in memory.
 """
 
 from typing import Any
@@ -86,7 +86,7 @@ class TestConnect:
 
     def test_connectInTime(self) -> None:
         """
-        Who says nothing is sent away.
+        A silent client is sent away.
         """
         kit = Kit(zone={"idle_timeout": "5s"})
         client = kit.client()
@@ -306,7 +306,7 @@ class TestSending:
 
     def test_notAllowed(self) -> None:
         """
-        What access rules refuse is dropped in silence where the zone says "ignore", unless a receipt is wanted.
+        A message that access rules refuse is dropped in silence if the zone says "ignore", unless a receipt is wanted.
         """
         kit = Kit()
         kit.broker.hooks.clientCheckAcl.add(lambda client, action, topic, verdict: STOP(DENY))
@@ -435,7 +435,7 @@ class TestSubscribing:
     )
     def test_refused(self, headers: dict[str, str]) -> None:
         """
-        What can't be subscribed is an error.
+        An impossible subscription is an error.
         """
         client = Kit().connected()
         client.send("SUBSCRIBE", **{"destination": "a", "id": "1", **headers})

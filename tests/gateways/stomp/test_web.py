@@ -72,7 +72,7 @@ class Connection:
 
     def answer(self) -> tuple[int, dict[str, str], bytes]:
         """
-        What has come: the status, the headers, and so much of the body as is there.
+        Read the answer so far: the status, the headers, and as much of the body as is there.
         """
         self._site.kit.turn()
         data = self.transport.value()
@@ -86,7 +86,7 @@ class Connection:
 
     def more(self) -> bytes:
         """
-        What has come since, of a body in chunks.
+        Read the new part of a body in chunks.
         """
         self._site.kit.turn()
         data = self.transport.value()
@@ -132,7 +132,7 @@ def messages(body: bytes) -> list[str]:
 
 def test_info() -> None:
     """
-    What a client asks first, from whatever page.
+    The first request of a client, from any page.
     """
     site = Site()
     status, headers, body = site.ask("GET", "/stomp/info", Origin="http://page")
@@ -162,7 +162,7 @@ def test_info() -> None:
 )
 def test_paths(method: str, path: str, status: int) -> None:
     """
-    What there is, and what there is not.
+    The resources that are there, and those that are not.
     """
     assert Site().ask(method, path)[0] == status
 
@@ -302,7 +302,7 @@ def test_clientVanishes() -> None:
 
 def test_slowClient() -> None:
     """
-    What waits for a client that does not ask is bounded; messages that must arrive stay in its session.
+    Messages that wait for a client that does not ask are bounded; those that must arrive stay in its session.
     """
     site = Site(zone={"max_pending_bytes": 5000}, ws={"disconnect_delay": "60s"})
     site.ask("POST", "/stomp/000/s1/xhr")
@@ -367,7 +367,7 @@ def test_tooMany() -> None:
 
 def test_notHTTP() -> None:
     """
-    Who says nothing, or nonsense, is sent away.
+    A silent client, or one that sends nonsense, is sent away.
     """
     site = Site()
     silent = site.connect()

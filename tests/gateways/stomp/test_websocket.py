@@ -178,7 +178,7 @@ def test_tooLong() -> None:
 
 def test_otherErrors() -> None:
     """
-    What is wrong with STOMP alone is told in STOMP; for WebSocket the end is an ordinary one.
+    An error of STOMP alone is told in STOMP; for WebSocket the end is an ordinary one.
     """
     socket = opened()
     data = socket.send(b"NONSENSE\n\n\0")

@@ -38,7 +38,7 @@ def test_exchange(tmp_path: Path) -> None:
 
 def test_firstMessageCostsNothing(tmp_path: Path) -> None:
     """
-    Whoever does not bring the cookie back, or brings that of another, leaves no association behind.
+    A client that does not bring its cookie back, or brings another one, leaves no association behind.
     """
     server = Server(tmp_path)
     for port in range(200):
@@ -267,7 +267,7 @@ def test_fragmentsAreBounded(tmp_path: Path) -> None:
 @given(st.binary(max_size=80), st.integers(0, 80), st.integers(0, 255))
 def test_anyFragments(data: bytes, place: int, byte: int) -> None:
     """
-    Whatever comes, nothing is made of it but a whole first message.
+    Only a whole first message has an effect, whatever comes.
     """
     hello = HelloFragments()
     part = bytearray(b"\x16\xfe\xff" + bytes(8) + b"\0\x40" + b"\1\0\0\x34\0\0\0\0\0\0\0\x34" + bytes(52))

@@ -70,7 +70,7 @@ def test_waiting(tmp_path: Path, cipher: bytes) -> None:
 @pytest.mark.parametrize("key", [None, b"another key", b"", "text"])
 def test_refused(tmp_path: Path, key: object) -> None:
     """
-    Who has no key, or another one, does not get in.
+    A client without a key, or with another one, does not get in.
     """
     database = Database()
     server = Server(tmp_path, database.keys)

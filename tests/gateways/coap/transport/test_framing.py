@@ -76,7 +76,7 @@ def test_signals() -> None:
 @pytest.mark.parametrize("data", ["0901", "f0ffffffff01", "e0ffff01", "1001f1", "1001ff", "20010bff"])
 def test_wrong(data: str) -> None:
     """
-    What is no message, or too long for one, is told at once.
+    A malformed or too long message is reported at once.
     """
     with pytest.raises(FramingError):
         Deframer(1000).feed(bytes.fromhex(data))

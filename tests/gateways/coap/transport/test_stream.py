@@ -76,7 +76,7 @@ class Transport:
 
     def take(self) -> list[CoAPMessage]:
         """
-        What was written since.
+        Take the bytes that were written since the last call.
         """
         messages, self.messages = self.messages, []
         return messages
@@ -165,7 +165,7 @@ def test_requests(peer: Peer) -> None:
 
 def test_sizeOfPeer(kit: Kit, factory: StreamFactory) -> None:
     """
-    Who has not said that it takes more gets blocks.
+    A client that has not said that it takes more gets blocks.
     """
     peer = Peer(kit, factory, signal(CSM))
     peer.ask(PUT, "/ps/a?c=me", bytes(3000))
@@ -193,7 +193,7 @@ def test_severalBlocksAtOnce(peer: Peer) -> None:
 
 def test_noResponse(peer: Peer) -> None:
     """
-    Who does not want to hear of successes does not (RFC 7967).
+    A client that does not want to hear of successes does not (RFC 7967).
     """
     peer.transport.take()
     peer.send(PUT, "/mqtt/a?c=me", b"x", [(NO_RESPONSE, b"\x02")])
@@ -262,7 +262,7 @@ def test_signals(peer: Peer, data: bytes, answer: int | None, closes: bool) -> N
 
 def test_silence(peer: Peer, factory: StreamFactory) -> None:
     """
-    Who says nothing for too long is released, and cut off if it takes no notice; a ping is a sign of life.
+    A client that is silent for too long is released, and cut off if it takes no notice; a ping is a sign of life.
     """
     mute = Peer(peer.kit, factory, None)
     peer.ask(PUT, "/mqtt/a?c=me", b"x")

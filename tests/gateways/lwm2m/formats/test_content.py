@@ -60,7 +60,7 @@ def test_instance(contentFormat: int, payload: bytes) -> None:
 @pytest.mark.parametrize("contentFormat", [TLV, OMA_JSON, SENML_JSON, SENML_CBOR])
 def test_prefix(contentFormat: int) -> None:
     """
-    What was written with an alternate path is read with it.
+    Content that was written with an alternate path is read with it.
     """
     assert (
         decode(contentFormat, encode(contentFormat, (3, 0), DEVICE, "/a/b"), (3, 0), Dialect(MODELS, "/a/b")) == DEVICE
@@ -123,7 +123,7 @@ def test_single(contentFormat: int | None, path: Path, payload: bytes, entry: Re
 )
 def test_wrong(contentFormat: int | None, path: Path, payload: bytes, reason: str) -> None:
     """
-    What is not in its format, or in one that says nothing about this, is refused.
+    Content that is not in its format, or in a format that can't express it, is refused.
     """
     with pytest.raises(ContentError, match=reason):
         decode(contentFormat, payload, path, DIALECT)

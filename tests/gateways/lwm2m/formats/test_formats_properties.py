@@ -99,7 +99,7 @@ BASES: list[Path] = [(7,), (33000,), (7, 0), (33000, 40000), (7, 0, 3), (7, 0, 3
 @given(data=st.data())
 def test_roundTrip(contentFormat: int, data: st.DataObject) -> None:
     """
-    What was written is read again, with the same types.
+    Written values are read again, with the same types.
     """
     base = data.draw(st.sampled_from(BASES))
     written = data.draw(entries(base))
@@ -172,7 +172,7 @@ WRITERS: dict[int, Written] = {
 @given(data=st.data())
 def test_fromDevice(contentFormat: int, data: st.DataObject) -> None:
     """
-    What a device writes is read as what it has.
+    The values that a device writes are read as it has them.
     """
     base = data.draw(st.sampled_from(BASES))
     has = known(data.draw(entries(base)))
@@ -184,7 +184,7 @@ def test_fromDevice(contentFormat: int, data: st.DataObject) -> None:
 @given(data=st.data())
 def test_toDevice(contentFormat: int, data: st.DataObject) -> None:
     """
-    What is written is read by a device as what was meant.
+    A device reads the values that the gateway writes as they were meant.
     """
     base = data.draw(st.sampled_from(BASES))
     meant = known(data.draw(entries(base)))
@@ -259,8 +259,8 @@ def test_anyJSON(records: list[object], document: object, base: Path) -> None:
     _read(OMA_JSON, json.dumps(document).encode(), base)
 
 
-# What makes most of little: the smallest elements there are, deep nesting, lengths that are not there, long names that
-# hold for every record after them.
+# Inputs that expand most: the smallest elements, deep nesting, absent lengths, long names that hold for every record
+# after them.
 HOSTILE = [
     (TLV, b"\xc0\x00" * 500_000),
     (TLV, b"\x18\x00\x0f\xff\xfb" + b"\xc0\x00" * 500_000),

@@ -146,7 +146,7 @@ def test_types(element: str, entry: ResourceValue) -> None:
 )
 def test_wrong(data: bytes, reason: str) -> None:
     """
-    What can't be read is refused, and it is said what is wrong and where.
+    Malformed content is refused; the error says what is wrong and where.
     """
     with pytest.raises(ContentError, match="LwM2M JSON: .*" + reason) as caught:
         decodeOMAJSON(data, (3, 0), MODELS)
@@ -155,7 +155,7 @@ def test_wrong(data: bytes, reason: str) -> None:
 
 def test_written() -> None:
     """
-    What is written has the path that it goes to for its base name, with the alternate path.
+    Written content has the path that it goes to as its base name, with the alternate path.
     """
     assert json.loads(encodeOMAJSON((6, 0, 0), [ResourceValue((6, 0, 0), FLOAT, 5.0)], "/lwm2m")) == {
         "bn": "/lwm2m/6/0/0",

@@ -30,7 +30,7 @@ LABELS |= {"s": 5, "t": 6, "ut": 7, "vd": 8}
 
 def both(records: list[dict[str, Any]], base: Path = (), prefix: str = "") -> list[ResourceValue]:
     """
-    What records say, which is the same in JSON and in CBOR.
+    The meaning of records, which is the same in JSON and in CBOR.
     """
     entries = decodeSenMLJSON(json.dumps(records).encode(), base, MODELS, prefix)
     numbered = [{LABELS.get(name, name): value for name, value in record.items()} for record in records]
@@ -222,7 +222,7 @@ def test_wrongRecords() -> None:
 )
 def test_wrongJSON(data: bytes, reason: str) -> None:
     """
-    What is no SenML JSON is refused.
+    Malformed SenML JSON is refused.
     """
     with pytest.raises(ContentError, match="SenML JSON: .*" + reason):
         decodeSenMLJSON(data, (), MODELS)
@@ -255,7 +255,7 @@ def test_wrongJSON(data: bytes, reason: str) -> None:
 )
 def test_wrongCBOR(data: str, reason: str) -> None:
     """
-    What is no SenML CBOR is refused.
+    Malformed SenML CBOR is refused.
     """
     with pytest.raises(ContentError, match="SenML CBOR: .*" + reason):
         decodeSenMLCBOR(bytes.fromhex(data), (), MODELS)
@@ -263,8 +263,8 @@ def test_wrongCBOR(data: str, reason: str) -> None:
 
 def test_written() -> None:
     """
-    What is written to a path has that for its base name, and what is written to the device as a whole has full names;
-    the alternate path is before both (1.1.1 leaves that open; LwM2M 1.2.1 transport 6.4.1 says so).
+    Content that is written to a path has that path as its base name, and content for the device as a whole has full
+    names; the alternate path is before both (1.1.1 leaves that open; LwM2M 1.2.1 transport 6.4.1 says so).
     """
     entries = [ResourceValue((3, 0, 14), STRING, "+02:00"), ResourceValue((3, 0, 15), STRING, "x")]
     assert json.loads(encodeSenMLJSON((3, 0), entries, "/lwm2m")) == [

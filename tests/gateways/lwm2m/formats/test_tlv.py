@@ -41,7 +41,7 @@ def test_instances() -> None:
 
 def test_instanceInInstance() -> None:
     """
-    Who asks for one instance may get it with its own head.
+    A reader of one instance may get it with its own head.
     """
     assert decodeTLV(ACCESS_TLV[17:], (2, 2), MODELS) == ACCESS[4:]
 
@@ -155,8 +155,8 @@ def test_identifiers(number: int, data: str) -> None:
 
 def test_written() -> None:
     """
-    What is written to an object has instances, to an instance resources, and to a resource itself or its instances;
-    parts that belong together come together.
+    Content for an object has instances, content for an instance has resources, and content for a resource is itself or
+    its instances; parts that belong together come together.
     """
     entries = [
         ResourceValue((1, 0, 1), INTEGER, 60),
@@ -193,7 +193,7 @@ def test_written() -> None:
 )
 def test_wrong(base: Path, data: str, reason: str) -> None:
     """
-    What is no TLV, or about something else, is refused, and it is said what is wrong and where.
+    Malformed TLV, or TLV about another path, is refused; the error says what is wrong and where.
     """
     with pytest.raises(ContentError, match="TLV: .*" + reason):
         decodeTLV(bytes.fromhex(data), base, MODELS)

@@ -280,7 +280,7 @@ def test_names() -> None:
 
 def test_base64() -> None:
     """
-    What is cut off or has other characters is not base64.
+    Text that is cut off or has other characters is not base64.
     """
     assert fromBase64("") == b""
     for text in ("A", "AAAAA", "AA=A", "AA\n"):

@@ -169,7 +169,7 @@ def test_broken(tmp_path: Path) -> None:
 )
 def test_wrong(data: bytes, reason: str) -> None:
     """
-    What is no definition is refused, and it is said where; document types and entities are no part of one.
+    A malformed definition is refused, and the error says where; document types and entities are not allowed.
     """
     with pytest.raises(ContentError, match=r"^file\.xml(, |: )" + reason):
         parseDefinitions(data, "file.xml")
@@ -207,7 +207,7 @@ def test_versions(tmp_path: Path) -> None:
     assert name("2.7") == "T2.0"
     assert name("3.0") == "T2.0"
     assert name("") == "T2.0"
-    # Who tells none has 1.0, and what has been added to that (LwM2M 1.1.1 core 7.2.2), where there is such a thing.
+    # A device that tells no version has 1.0 and its additions (LwM2M 1.1.1 core 7.2.2), if there are any.
     (tmp_path / "4.xml").write_bytes(definition("3.1", **{"<ObjectID>3303": "<ObjectID>4444"}))
     (tmp_path / "5.xml").write_bytes(definition("2.1", **{"<ObjectID>3303": "<ObjectID>4444"}))
     found = loadModels(str(tmp_path))[0].object(4444)

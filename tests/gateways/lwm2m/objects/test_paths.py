@@ -33,7 +33,7 @@ def test_parse(text: str, path: Path) -> None:
 )
 def test_wrong(text: str) -> None:
     """
-    What is no path is refused, with a message that is not as long as it.
+    A malformed path is refused, with a short message.
     """
     with pytest.raises(ContentError) as caught:
         parsePath(text)
