@@ -1,6 +1,6 @@
 """
-What of a message each protocol can say and hear: what C{tests/system/test_interworking.py} tries, and the tables about
-it in C{docs/gateways.md}, which C{python -m tests.interworking} writes.
+The parts of a message that each protocol can send and receive: C{tests/system/test_interworking.py} tries them, and
+C{python -m tests.interworking} writes the tables about them in C{docs/gateways.md}.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ PROTOCOLS: Final[dict[str, Protocol]] = {
     ),
 }
 
-# What the rows are called, and in the second table the words for what gets through.
+# The names of the rows, and in the second table the words for the parts that get through.
 _ROWS: Final = {
     "qos": "QoS",
     "retain": "retained",

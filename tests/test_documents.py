@@ -61,7 +61,7 @@ def test_fenced(document: str) -> None:
 @pytest.mark.parametrize("document", documents())
 def test_wellFormed(document: str) -> None:
     """
-    What can be parsed is well formed, without anything installed.
+    A block that can be parsed is well formed, without anything installed.
     """
     for block in blocksOf(document):
         if block.language == "python" and not block.text.startswith("# "):

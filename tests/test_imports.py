@@ -59,7 +59,7 @@ SEEN_BY_GATEWAYS = {
     "twisted_mqtt.config",
     "twisted_mqtt.base",
     "twisted_mqtt.broker.listenerprofile",
-    # What a gateway that authenticates in a way of its own answers at client.authenticate.
+    # The answer of a gateway that authenticates in its own way at client.authenticate.
     "twisted_mqtt.hooks.verdicts",
     # Ports, and layers between a port and a protocol, which serve any protocol.
     *(
@@ -81,16 +81,17 @@ SEEN_BY_GATEWAYS = {
 }
 # The one module that joins a gateway's client to the broker sees what that takes.
 SEEN_BY_GATEWAY_CLIENT = {"twisted_mqtt.broker.client", "twisted_mqtt.core.link", "twisted_mqtt.hooks.packets"}
-# What it hands on to the gateways; all of them name the types.
+# The objects that it hands on to the gateways; all of them name the types.
 NAMED_BY_GATEWAYS = {
     *(f"twisted_mqtt.broker.{name}" for name in ("admission", "client", "subscribing")),
     *(f"twisted_mqtt.core.{name}" for name in ("link", "session")),
 }
 SEEN_BY_ONE_GATEWAY = {"lwm2m": {"coap"}}
 
-# Who may look at the wall clock, for dates: where the broker gets it from, and certificates, which are valid by date.
+# The modules that may look at the wall clock, for dates: the source of the broker's dates, and certificates, which are
+# valid by date.
 SEES_DATES = {"twisted_mqtt.net.reactorprivate", "twisted_mqtt.net.tls.credentials"}
-# What tells the date when it is called without one.
+# Functions that tell the date when they are called without one.
 TELLS_DATES = {
     "time": {"time", "time_ns"},
     "datetime": {"now", "today", "utcnow"},
@@ -284,7 +285,7 @@ def test_noDurationByTheWallClock(module: str) -> None:
 )
 def test_wallClock(source: str, wrong: bool) -> None:
     """
-    What looks at the wall clock is found.
+    A look at the wall clock is found.
     """
     assert bool(wallClocksIn(source)) is wrong
 

@@ -48,8 +48,8 @@ def test_readsAgainFromElsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("option", ["logger", "logfile", "syslog"])
 def test_commandLineLogs(option: str) -> None:
     """
-    What the command line of C{twistd} says about logging comes before the configuration; without a C{twistd} nothing is
-    said.
+    The options of C{twistd} about logging take precedence over the configuration; without C{twistd} the broker
+    sets up no log.
     """
     assert parsed({option: "x"}).log is None
     assert parsed(None).log is None

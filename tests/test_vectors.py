@@ -112,7 +112,7 @@ def test_namesAreUnique() -> None:
 
 def test_everyVectorEndsInAnExpectation() -> None:
     """
-    What follows the last expectation of a vector could not fail.
+    Each vector ends with an expectation: a step after it could not fail.
     """
     assert [vector.key for vector in VECTORS if " < " not in vector.steps[-1]] == []
 

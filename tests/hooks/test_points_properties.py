@@ -17,7 +17,7 @@ from twisted_mqtt.hooks.verdicts import OK, STOP, HookTimeout
 
 VALUES = st.lists(st.integers(0, 9), max_size=2)
 
-# What a callback answers, in the words of the definition below.
+# The answers of a callback, in the words of the definition below.
 ANSWERS = st.one_of(
     st.just(("keep", None)),
     st.just(("raise", None)),
@@ -35,13 +35,13 @@ CALLBACKS = st.lists(st.tuples(ANSWERS, WAYS, st.integers(-2, 2)), max_size=8)
 
 class Fault(Exception):
     """
-    What a callback raises here.
+    The exception of a callback here.
     """
 
 
 def defined(callbacks: list[tuple[tuple[str, Any], str, int]]) -> tuple[list[int], list[int], int]:
     """
-    What a chain does, in plain words.
+    The effect of a chain, by the plain definition.
 
     @return: which callbacks are called, the value in the end, and how many failures there are.
     """
@@ -138,8 +138,7 @@ class ChainProperties(SynchronousTestCase):
     @given(CALLBACKS)
     def test_chainDoesWhatIsDefined(self, callbacks: list[tuple[tuple[str, Any], str, int]]) -> None:
         """
-        Whatever callbacks answer, and in whatever way, those are called that should be, in order, and the value is
-        right.
+        Whatever callbacks answer, and in whatever way, the right ones are called, in order, and the value is right.
         """
         chain = Chain(callbacks)
         value = chain.fold()

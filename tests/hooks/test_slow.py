@@ -65,7 +65,7 @@ def quick(*args: Any) -> None:
 
 class SlowTests(SynchronousTestCase):
     """
-    What the points tell.
+    The events that the points report.
     """
 
     def setUp(self) -> None:

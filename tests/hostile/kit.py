@@ -1,6 +1,6 @@
 """
-What the tests of hostile clients share: a broker, twenty ordinary clients whose messages are watched, and packets that
-no library would send.
+The common parts of the tests of hostile clients: a broker, twenty ordinary clients whose messages are watched, and
+packets that no library would send.
 
 A test makes a L{Siege}, and harms the broker within C{with siege.unharmed():}. The block fails if the ordinary clients
 lost a message, got one twice, or waited too long. The bound is far above what an idle machine shows (5 ms) and what a

@@ -11,8 +11,8 @@ WAVES = 6
 
 def test_endedSessionsLetGo(startSiege: StartSiege) -> None:
     """
-    What waits in a session that was to be kept for an hour is let go when a clean start ends it. (40 MB a wave stayed
-    until that hour was over.)
+    The messages in a session that was to be kept for an hour are let go when a clean start ends it. (40 MB a wave
+    stayed until that hour was over.)
     """
     siege = startSiege({"persistence": {"store": "memory"}})
     broker = siege.broker

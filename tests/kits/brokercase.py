@@ -1,5 +1,5 @@
 """
-What tests of the broker through the wire have in common.
+The common base of tests of the broker through the wire.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-# What the sample certificates are made of does for the tests too.
+# The functions that make the sample certificates serve the tests too.
 _SAMPLES = runpy.run_path(str(Path(__file__).parents[2] / "etc" / "make_certs.py"))
 _DAY = timedelta(days=1)
 
@@ -85,7 +85,7 @@ class Authority:
         builder = x509.CertificateBuilder(self._name, self._name, self._key.public_key(), x509.random_serial_number())
         builder = builder.not_valid_before(now - 2 * _DAY).not_valid_after(now + 30 * _DAY)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        # What Python 3.13 and other strict clients want to see.
+        # Extensions that Python 3.13 and other strict clients want to see.
         builder = builder.add_extension(_SAMPLES["SIGNING"], critical=True)
         self._identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
         own = builder.add_extension(self._identifier, critical=False).sign(self._key, SHA256())

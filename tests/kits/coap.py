@@ -50,7 +50,7 @@ class Side:
 
 class Answers:
     """
-    Who asks: keeps the responses, or how it failed.
+    A client: it keeps the responses, or the failure.
     """
 
     def __init__(self, more: bool = False) -> None:

@@ -39,7 +39,7 @@ def limitsWith(**values: Any) -> Limits:
 
 class Told:
     """
-    Who the core tells what happens to messages: a list of it.
+    The observer of the core's messages: it keeps a list of the events.
 
     @ivar verdicts: asked about each message that is to be delivered.
     @ivar works: what goes on in later turns; see L{turn}.
@@ -299,7 +299,7 @@ class Client:
 
     def received(self) -> list[Any]:
         """
-        What has come since, and comes in later turns.
+        The messages that have come since, and those of later turns.
         """
         self.core.flush()
         while self.core.told.works:

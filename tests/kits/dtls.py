@@ -131,7 +131,7 @@ class Client:
 
     def output(self) -> list[bytes]:
         """
-        What it wants to send.
+        Take the bytes that it wants to send.
         """
         try:
             data = self.connection.bio_read(65536)

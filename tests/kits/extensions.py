@@ -14,7 +14,7 @@ from twisted_mqtt.interfaces import IExtension, IExtensionContext, IExtensionMak
 
 class Fault(Exception):
     """
-    What an extension raises in these tests.
+    The exception of extensions in these tests.
     """
 
 
@@ -99,6 +99,6 @@ class RecorderMaker:
 
 def fault(extension: Recorder) -> None:
     """
-    What a L{Recorder} does that fails.
+    The failing acts of a L{Recorder}.
     """
     raise Fault

@@ -10,7 +10,7 @@ from typing import Any
 
 class Fault(Exception):
     """
-    What a callback raises in these tests.
+    The exception of callbacks in these tests.
     """
 
 

@@ -52,7 +52,7 @@ def content(payload: bytes = b"15", form: int = 0, options: list[Option] | None 
 
 class Answer:
     """
-    What the gateway says to a request.
+    Get the gateway's answer to a request.
 
     @ivar code: such as C{"2.01"}; empty while nothing has come.
     """
@@ -163,7 +163,7 @@ class Peer:
         """
         return ["/" + "/".join(stringsOf(request.options, URI_PATH)) for request in self.requests]
 
-    # What it asks
+    # Questions
 
     def ask(self, code: int, uri: str, payload: bytes = b"", options: list[Option] | None = None) -> Answer:
         """
@@ -290,7 +290,7 @@ class Kit:
 
     def write(self, datagram: bytes, address: Address) -> None:
         """
-        What an endpoint sends.
+        The messages that an endpoint sends.
         """
         peer = self.peers.get(address)
         if peer is not None:
@@ -298,7 +298,7 @@ class Kit:
 
     def identityOf(self, address: Address) -> PeerIdentity | None:
         """
-        What DTLS says of a peer.
+        The identity that DTLS has proved for a peer.
         """
         return self.peers[address].identity
 
@@ -321,7 +321,7 @@ class Kit:
             self.clock.advance(max(0.0, following - self.clock.seconds()))
         self.clock.advance(max(0.0, end - self.clock.seconds()))
 
-    # Who manages the devices
+    # The manager of the devices
 
     def receive(
         self, message: Message, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
@@ -358,7 +358,7 @@ class Kit:
 
     def taken(self) -> list[dict[str, Any]]:
         """
-        What was said since the last call.
+        Take the messages since the last call.
         """
         said = [what for _, what in self.heard]
         self.heard.clear()

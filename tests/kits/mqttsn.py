@@ -31,7 +31,7 @@ from twisted_mqtt.testing.peer import Peer
 
 class Net:
     """
-    What the gateway sends, by address.
+    The messages of the gateway, by address.
     """
 
     def __init__(self) -> None:
@@ -184,7 +184,7 @@ class Device:
 
     def heard(self) -> list[Any]:
         """
-        What has come since this was last asked.
+        Take the messages since the last call.
         """
         return [decode(data) for data in self.world.net.arrived.pop(self.address, [])]
 

@@ -22,7 +22,7 @@ from twisted_mqtt.stores.memory import MemoryStore
 
 class RecordingBroker:
     """
-    What extensions rely on of L{twisted_mqtt.interfaces.IBroker}.
+    The parts of L{twisted_mqtt.interfaces.IBroker} that extensions rely on.
 
     @ivar published: the messages, in order.
     @ivar subscribed: what clients were subscribed to, in order: client identifier, filter, QoS, retain handling, trust;
@@ -84,7 +84,7 @@ class RecordingBroker:
 
     def payloads(self) -> dict[str, str]:
         """
-        What was published last, by topic.
+        The last message of each topic.
         """
         return {message.topic: message.payload.decode() for message in self.published}
 

@@ -20,7 +20,7 @@ from twisted_mqtt.testing.memory import MemoryBroker
 
 class Answer(NamedTuple):
     """
-    What was answered.
+    An answer.
     """
 
     status: int
@@ -37,7 +37,7 @@ class Answer(NamedTuple):
     @property
     def data(self) -> Any:
         """
-        What stands under C{data} of an answer that says that all went well.
+        Get the member C{data} of an answer that reports success.
         """
         assert (self.status, self.json["code"]) == (200, 0), self
         return self.json.get("data")

@@ -1,5 +1,5 @@
 """
-What every store promises a broker, whatever it keeps; each store's tests inherit it.
+The promises of every store to a broker, whatever it keeps; each store's tests inherit them.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class StoreTestsMixin:
 
     def test_resumed(self) -> None:
         """
-        What came while a client was away waits for it, and what it has not acknowledged comes again.
+        Messages that come while a client is away wait for it, and those that it has not acknowledged come again.
         """
         self.client("s").subscribe("t")
         publisher = self.client("p")

@@ -1,5 +1,5 @@
 """
-What hypothesis makes of MQTT: topics, filters, properties, and every packet in every version.
+MQTT for hypothesis: topics, filters, properties, and every packet in every version.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _LEVELS = ("a", "b", "c", "", "$x", "é")
 versions = st.sampled_from((3, 4, 5))
 packetIDs = st.integers(1, 0xFFFF)
 payloads = st.binary(max_size=40)
-# What MQTT lets stand in a string: no surrogates, no U+0000.
+# Characters that MQTT allows in a string: no surrogates, no U+0000.
 texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), max_size=12)
 
 

@@ -131,7 +131,7 @@ def test_tellsApart(data: str, version: int, line: str) -> None:
 )
 def test_refuses(data: str, version: int) -> None:
     """
-    What no server may send is not accepted from one.
+    A packet that no server may send is not accepted from one.
     """
     with pytest.raises(Malformed):
         decode(bytes.fromhex(data), version)
@@ -188,7 +188,7 @@ def test_captures() -> None:
 @pytest.mark.parametrize("line", ["NONSENSE 1", "publish a b", "CONNACK"])
 def test_refusesOtherLines(line: str) -> None:
     """
-    What is no packet of a client is the vector's fault, and says so.
+    A packet that no client sends is the vector's fault, and the error says so.
     """
     with pytest.raises(ValueError, match="no such packet|does not send"):
         encode(parse(line), 5)

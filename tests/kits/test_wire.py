@@ -61,7 +61,7 @@ def test_pair() -> None:
 
 def test_pairInPieces() -> None:
     """
-    What is carried can be cut.
+    The datagrams of a link can be cut.
     """
     left, right = Counting(1), Counting()
     pair(left, right).pump(piece=1)

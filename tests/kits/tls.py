@@ -189,7 +189,7 @@ class TLSTestCase(SynchronousTestCase):
 
     def context(self, issued: Issued | None = None) -> ssl.SSLContext:
         """
-        What a client goes by: the authority, and its own certificate.
+        The files of a client: the authority, and its own certificate.
         """
         context = ssl.create_default_context(cafile=self.authority.cafile)
         if issued is not None:

@@ -36,7 +36,7 @@ One megabyte, more than a socket takes at once.
 
 class Fault(Exception):
     """
-    What a protocol of these tests raises.
+    The exception of protocols in these tests.
     """
 
 
@@ -97,7 +97,7 @@ class Recorder(Protocol):
     @property
     def received(self) -> bytes:
         """
-        What came, without the way it was cut.
+        The received bytes, without the way they were cut.
         """
         return b"".join(event for event in self.events if isinstance(event, bytes))
 
@@ -180,7 +180,7 @@ class Site:
 
     def turn(self) -> None:
         """
-        What a reactor does in one turn, without waiting.
+        Run one turn of a reactor, without waiting.
         """
         self.poller.doRead()
         self.reactor.advance(0)

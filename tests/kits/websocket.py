@@ -173,7 +173,7 @@ class MessageUpper:
         self.failures: list[tuple[int, str]] = []
         self.lost: Failure | None = None
         self.pauseAfter: int | None = None
-        # What is sent when the connection fails.
+        # Get the bytes that are sent when the connection fails.
         self.lastWord: bytes | None = None
 
     def makeConnection(self, transport: WebSocketTransport) -> None:
@@ -229,7 +229,7 @@ class Lower(StringTransport):
 
     def taken(self) -> bytes:
         """
-        What has been written since this was asked last.
+        Take the bytes that were written since the last call.
         """
         data: bytes = self.value()
         self.clear()

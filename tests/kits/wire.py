@@ -81,7 +81,7 @@ def pair(left: Any, right: Any) -> Pair:
 
 def drop(datagrams: Iterable[_T], lost: Iterable[int]) -> list[_T]:
     """
-    What arrives of datagrams when those at the given places are lost.
+    Get the datagrams that arrive when those at the given places are lost.
     """
     gone = set(lost)
     return [datagram for index, datagram in enumerate(datagrams) if index not in gone]
@@ -89,7 +89,7 @@ def drop(datagrams: Iterable[_T], lost: Iterable[int]) -> list[_T]:
 
 def duplicate(datagrams: Iterable[_T], twice: Iterable[int]) -> list[_T]:
     """
-    What arrives when those at the given places come twice.
+    Get the datagrams that arrive when those at the given places come twice.
     """
     doubled = set(twice)
     return [datagram for index, datagram in enumerate(datagrams) for _ in range(2 if index in doubled else 1)]
@@ -97,7 +97,7 @@ def duplicate(datagrams: Iterable[_T], twice: Iterable[int]) -> list[_T]:
 
 def reorder(datagrams: Sequence[_T], order: Sequence[int]) -> list[_T]:
     """
-    What arrives when they overtake each other: those at the places that C{order} names first, then the rest.
+    Get the datagrams in another order: those at the places that C{order} names first, then the rest.
     """
     first = [place for place in order if place < len(datagrams)]
     rest = [place for place in range(len(datagrams)) if place not in first]

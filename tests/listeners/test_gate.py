@@ -25,7 +25,7 @@ PEER = IPv4Address("TCP", "192.0.2.7", 1234)
 
 class Within:
     """
-    What stands behind a gate; writes down what happens.
+    A protocol behind a gate; it writes down the events.
     """
 
     def __init__(self, events: list[object], name: str = "") -> None:
@@ -164,7 +164,7 @@ class GateTests(SynchronousTestCase):
         self.events.clear()
         self.assertIsNotNone(gate.buildProtocol(PEER))
         self.assertEqual(self.events, ["rest", PEER])
-        # What the port had accepted already comes in, and is owed.
+        # Bytes that the port had accepted already come in, and are counted.
         gate.buildProtocol(PEER)
         self.assertEqual(self.events, ["rest", PEER, PEER])
         self.clock.advance(0.11)
@@ -201,7 +201,7 @@ class GateTests(SynchronousTestCase):
 
     def test_exchange(self) -> None:
         """
-        What stands behind it, and its limits, may be exchanged; the new begins before the old ends.
+        The factory behind it, and its limits, may be exchanged; the new one begins before the old one ends.
         """
         gate = self.gate()
         gate.exchange(Within(self.events, " early"), listener())

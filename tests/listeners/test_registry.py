@@ -77,7 +77,7 @@ class ListenersTests(SynchronousTestCase):
 
     def test_handedOver(self) -> None:
         """
-        Who needs no credentials depends on where a socket listens really, not on what the table says.
+        Whether clients need credentials depends on the real address of a socket, not on the table.
         """
         settings = tables(external={"bind": "127.0.0.1:0"})
         self.assertEqual(self.place(self.opened(settings).opened["tcp.external"]), (True, True))

@@ -89,7 +89,7 @@ def test_failuresSlowDown() -> None:
 )
 def test_wrongCalls(method: str, path: str, body: bytes | None, status: int, code: int, says: str) -> None:
     """
-    What is wrong has a status, a code, and a message that names the field.
+    An error has a status, a code, and a message that names the field.
     """
     answer = Rest().call(method, path, body)
     assert (answer.status, answer.json["code"]) == (status, code)

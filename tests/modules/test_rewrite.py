@@ -59,7 +59,7 @@ class RewriterTests(SynchronousTestCase):
 
     def test_matchedIsNotRead(self) -> None:
         """
-        What a client puts into a topic is never taken for a reference itself.
+        Text from a client's topic is never taken for a reference itself.
         """
         rewriter = Rewriter([RewriteRule("a/#", "^a/(.+)/(.+)$", "$1/$2")])
         self.assertEqual(rewriter.rewritten("a/$2/secret"), "$2/secret")
@@ -144,7 +144,7 @@ class RewriteTests(SynchronousTestCase):
 
     def test_shared(self) -> None:
         """
-        What makes a subscription shared or local stays before the rewritten filter.
+        The prefix that makes a subscription shared or local stays before the rewritten filter.
         """
         for prefix in ("$share/group/", "$queue/", "$local/"):
             (request,) = self.subscribe(SubscriptionRequest(prefix + "x/y/+"))

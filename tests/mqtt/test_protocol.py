@@ -40,7 +40,7 @@ from twisted_mqtt.core.subscription import Subscription
 from twisted_mqtt.hooks.verdicts import DROP, STOP, AuthResult, Challenge
 from twisted_mqtt.testing.peer import connectPacket, propertiesOf
 
-# What a DISCONNECT of MQTT 5 from the server can say (table 3-10).
+# The reason codes of a DISCONNECT of the server in MQTT 5 (table 3-10).
 _DISCONNECT_REASONS = {
     0x00,
     0x80,
@@ -75,7 +75,7 @@ _DISCONNECT_REASONS = {
 
 class DeadlineTests(BrokerTestCase):
     """
-    What happens to those who are silent.
+    The fate of silent clients.
     """
 
     def test_noConnect(self) -> None:
@@ -229,7 +229,7 @@ class EndTests(BrokerTestCase):
 
     def test_packetsOfTheServer(self) -> None:
         """
-        What only a server may send is a protocol error.
+        A packet that only a server may send is a protocol error.
         """
         for packet in (Connack(False, 0), Suback(SUBACK, 1, [0]), Suback(UNSUBACK, 1, [0]), Ping(13)):
             peer = self.client()
@@ -238,7 +238,7 @@ class EndTests(BrokerTestCase):
 
     def test_afterTheEnd(self) -> None:
         """
-        What comes after a DISCONNECT, in the same bytes or later, is not looked at.
+        Bytes after a DISCONNECT, in the same piece or later, are not examined.
         """
         watcher = self.client("watcher")
         watcher.subscribe("#")
@@ -250,7 +250,7 @@ class EndTests(BrokerTestCase):
 
     def test_reauthenticationThatFails(self) -> None:
         """
-        Whatever the reason why a re-authentication fails, it is one that a DISCONNECT can say.
+        Whatever the reason why a re-authentication fails, a DISCONNECT can carry it.
         """
 
         def fail(*args: Any) -> Any:

@@ -1,5 +1,5 @@
 """
-What a connection leaves behind.
+The objects that a connection leaves behind.
 """
 
 import gc
@@ -27,7 +27,7 @@ def alive() -> int:
 @pytest.mark.parametrize("said", [True, False], ids=["with DISCONNECT", "without a word"])
 def test_nothingIsLeftToBeFound(said: bool) -> None:
     """
-    What made up a connection and its session is freed when they end, without the search for garbage in cycles: the
+    The objects of a connection and its session are freed when they end, without the search for garbage in cycles: the
     broker lets Python search rarely.
     """
     clock = Clock()

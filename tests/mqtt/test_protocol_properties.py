@@ -1,5 +1,5 @@
 """
-What holds for a connection whatever its client sends, whenever hooks answer.
+Properties of a connection, whatever its client sends, whenever hooks answer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from twisted_mqtt.hooks.verdicts import Challenge
 from twisted_mqtt.testing.broker import makeBroker
 from twisted_mqtt.testing.peer import Peer
 
-# What a client may do besides sending packets.
+# The acts of a client besides sending packets.
 _steps = st.sampled_from(("answer", "answer", "pass", "congest", "drain", "kick"))
 
 
@@ -62,7 +62,7 @@ def conversations(draw: st.DrawFn) -> tuple[int, list[Any]]:
 )
 def test_everyStateTimesEveryPacket(case: tuple[int, list[Any]], slow: set[str], together: bool) -> None:
     """
-    Whatever a client sends in whatever state of its connection, nothing is raised out of the protocol, what the broker
+    Whatever a client sends in whatever state of its connection, nothing is raised out of the protocol, the broker's
     answers can be decoded, at most one CONNACK precedes everything else, and when the client is gone nothing of it is
     left but a session that lasts.
     """

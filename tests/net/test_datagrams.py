@@ -137,7 +137,7 @@ class GroupTests(TestCase):
 
     async def _apart(self, host: str) -> None:
         """
-        What is sent to a group comes to whoever hears it, what is sent to the address beside it does not.
+        A datagram to a group comes to everybody who listens to it, a datagram to the address beside it does not.
         """
         own, group = Inbox(1), Inbox(1)
         port = openDatagrams(reactor, Bind(host, 0), own, shared=host == "0.0.0.0")
@@ -212,7 +212,7 @@ class FullSocket:
 
 def test_fullSocket(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    What the kernel does not take waits, in order, and no more than a bound; the rest is lost and counted.
+    Datagrams that the kernel does not take wait, in order, up to a bound; the rest is lost and counted.
     """
     events: list[int] = []
 

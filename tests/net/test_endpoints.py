@@ -85,7 +85,7 @@ class EndpointTests(TestCase):
 
     def test_taken(self) -> None:
         """
-        What keeps it from listening fails the Deferred.
+        An obstacle to listening fails the Deferred.
         """
         port = self.successResultOf(tcpEndpoint(reactor, 0, "127.0.0.1").listen(QuietFactory.forProtocol(Protocol)))
         again = tcpEndpoint(reactor, port.getHost().port, "127.0.0.1").listen(QuietFactory.forProtocol(Protocol))

@@ -96,7 +96,7 @@ class Conversation:
 
     def heard(self) -> bytes:
         """
-        What was sent back, and is forgotten herewith.
+        Take the answer, which is forgotten then.
         """
         data = self.transport.value()
         self.transport.clear()
@@ -163,7 +163,7 @@ class HTTPTestCase(SynchronousTestCase):
 
 class AnswerTests(HTTPTestCase):
     """
-    What is answered.
+    Get the answer.
     """
 
     def test_keepAlive(self) -> None:
@@ -248,7 +248,8 @@ class AnswerTests(HTTPTestCase):
 
     def test_failure(self) -> None:
         """
-        What a resource raises is logged, and not told; where a part of the answer has left, it is cut off.
+        An exception of a resource is logged, and not told to the client; if a part of the answer has left, it is cut
+        off.
         """
         for path in (b"/wrong", b"/wrong?type=1"):
             talk = self.talk()
@@ -306,7 +307,7 @@ class AnswerTests(HTTPTestCase):
 
 class LimitTests(HTTPTestCase):
     """
-    What is refused.
+    Refused requests.
     """
 
     def test_longPath(self) -> None:
@@ -355,7 +356,7 @@ class LimitTests(HTTPTestCase):
 
     def test_nonsense(self) -> None:
         """
-        What is no HTTP, or could be understood in two ways, is 400.
+        A request that is no HTTP, or could be understood in two ways, is answered 400.
         """
         for request in (
             b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
@@ -385,7 +386,7 @@ class LimitTests(HTTPTestCase):
 
     def test_silent(self) -> None:
         """
-        Who says nothing is cut off without an answer: at first soon, later when it has been idle for long.
+        A silent client is cut off without an answer: at first soon, later when it has been idle for long.
         """
         talk = self.talk()
         self.clock.advance(10)
@@ -413,7 +414,8 @@ class LimitTests(HTTPTestCase):
 
     def test_slowAnswer(self) -> None:
         """
-        Whoever waits for an answer is not cut off, however long it takes; then the time of the next request begins.
+        A client that waits for an answer is not cut off, however long that takes; then the time of the next request
+        begins.
         """
         talk = self.talk()
         talk.say(b"GET /slow HTTP/1.1\r\n\r\n")

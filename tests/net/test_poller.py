@@ -225,7 +225,7 @@ class PollerTests(SynchronousTestCase):
 
     def test_faults(self) -> None:
         """
-        Whatever raises is logged; everybody else has their turn, and the reactor never hears of it.
+        An exception is logged; everybody else has their turn, and the reactor never hears of it.
         """
 
         def fail() -> None:
@@ -268,7 +268,7 @@ class PollerTests(SynchronousTestCase):
 
     def test_settle(self) -> None:
         """
-        What cannot be done now is done at the end of the turn; outside one, in the reactor's next, all at once.
+        Work that cannot be done now is done at the end of the turn; outside one, in the reactor's next, all at once.
         """
         watched = self.watch(lambda: self.poller.settleLater(watched))
         others = [self.watch(), self.watch()]
@@ -344,7 +344,7 @@ class TurnTests(SiteTestCase):
 
     def test_oneSendEach(self) -> None:
         """
-        What the end of the turn writes leaves in that turn.
+        Bytes that are written at the end of the turn leave in that turn.
         """
         client, recorder = self.connect()
         self.site.poller.turnEnded.append(lambda: recorder.transport.write(b"." * len(recorder.events)))
@@ -354,7 +354,7 @@ class TurnTests(SiteTestCase):
 
     def test_lossCausesOutput(self) -> None:
         """
-        What a protocol has others write when it is lost leaves in that turn too: a will.
+        Bytes that a lost protocol makes others write, such as a will, leave in that turn too.
         """
         client, recorder = self.connect()
         other, otherRecorder = self.connect()

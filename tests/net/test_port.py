@@ -294,7 +294,7 @@ class UNIXTests(SiteTestCase):
 
     def test_leftBehind(self) -> None:
         """
-        What a dead process has left is replaced; a living one's socket, or another file, is not.
+        The socket of a dead process is replaced; the socket of a living one, or another file, is not.
         """
         with socket.socket(socket.AF_UNIX) as dead:
             dead.bind(self.path)

@@ -26,7 +26,7 @@ def vector(type_: int, value: bytes) -> bytes:
 
 def tls(*values: bytes, flags: int = 7, refused: int = 0) -> bytes:
     """
-    What a balancer tells of TLS.
+    A balancer's information about TLS.
     """
     return vector(0x20, struct.pack("!BI", flags, refused) + b"".join(values))
 
@@ -51,7 +51,7 @@ def header2(
 
 def facts(header: ProxyHeader | None) -> tuple[object, ...]:
     """
-    What a header says.
+    The content of a header.
     """
     assert header is not None
     return header.source, header.destination, header.commonName
@@ -137,7 +137,7 @@ def test_good(name: str) -> None:
 @pytest.mark.parametrize("name", BAD)
 def test_bad(name: str) -> None:
     """
-    What is no header is refused, at the latest when all of it is there, however it came.
+    A malformed header is refused, at the latest when all of it is there, however it came.
     """
     data = BAD[name]
     with pytest.raises(ProxyError):
@@ -164,7 +164,7 @@ BEGINNINGS = [b"", b"PROXY ", b"PROXY TCP4 ", SIGNATURE_2, SIGNATURE_2 + b"\x21\
 @given(st.binary(max_size=200), st.sampled_from(BEGINNINGS))
 def test_anything(data: bytes, beginning: bytes) -> None:
     """
-    Whatever comes, it is a header, the beginning of one, or refused.
+    Every input is a header, the beginning of one, or refused.
     """
     try:
         header = parse(beginning + data)

@@ -50,7 +50,7 @@ class LayerTests(SynchronousTestCase):
 
     def addresses(self) -> tuple[object, ...]:
         """
-        What the protocol above is told of the connection.
+        The events of the connection for the protocol above.
         """
         upper = self.uppers.made[-1]
         return upper.address, upper.transport.getPeer(), upper.transport.getHost()

@@ -105,7 +105,7 @@ class EPollWholeTests(SynchronousTestCase):
         self.assertGreaterEqual(time.monotonic() - begun, 0.02)
         called: list[int] = []
         self.reactor.callLater(0.01, called.append, 1)
-        # What is new is not in the order of time yet: that is the reactor's to do.
+        # New calls are not in the order of time yet: the reactor sorts them.
         begun = time.monotonic()
         self.assertFalse(self.isNext(60.0))
         self.reactor.iterate(0)
@@ -195,7 +195,8 @@ class KeepSteadyTests(SynchronousTestCase):
 
     def test_callsThatAreThere(self) -> None:
         """
-        What a program has delayed before keeps the time that is left, and goes by the same clock when it is put off.
+        A call that a program has delayed before keeps the time that is left, and uses the same clock when it is put
+        off.
         """
         call = self.reactor.callLater(100, lambda: None)
         keepSteady(self.reactor)

@@ -16,7 +16,7 @@ from tests.kits.transport import BIG, Fault, Site, SiteTestCase, readAll, reset
 
 class InterfaceTests(SiteTestCase):
     """
-    What a connection is to others.
+    The interfaces of a connection.
     """
 
     def test_interfaces(self) -> None:
@@ -56,7 +56,7 @@ class InterfaceTests(SiteTestCase):
 
     def test_onlyBytes(self) -> None:
         """
-        What could change after it was written is refused, as by Twisted's transports.
+        A buffer that could change after it was written is refused, as by Twisted's transports.
         """
         _, recorder = self.connect()
         for wrong in ("text", bytearray(b"x"), memoryview(b"x"), None):
@@ -71,7 +71,7 @@ class WriteTests(SiteTestCase):
 
     def test_atOnce(self) -> None:
         """
-        What is written has left before the reactor turns.
+        Written bytes leave before the reactor turns.
         """
         client, recorder = self.connect()
         recorder.transport.write(b"now")
@@ -82,7 +82,7 @@ class WriteTests(SiteTestCase):
 
     def test_partial(self) -> None:
         """
-        What the socket does not take follows in order, and is counted meanwhile.
+        Bytes that the socket does not take follow in order, and are counted meanwhile.
         """
         client, recorder = self.connect()
         transport = recorder.transport
@@ -161,7 +161,7 @@ class WriteTests(SiteTestCase):
 
     def test_restOfTheGone(self) -> None:
         """
-        What the peer sent before it went is delivered, though writing to it has failed meanwhile.
+        Bytes that the peer sent before it went are delivered, though writing to it has failed meanwhile.
         """
         client, recorder = self.connect()
         client.sendall(b"good-bye")
@@ -241,7 +241,7 @@ class ReadTests(SiteTestCase):
 
     def test_received(self) -> None:
         """
-        What the peer sends arrives, at most 64 KiB in a turn.
+        Bytes of the peer arrive, at most 64 KiB in a turn.
         """
         client, recorder = self.connect()
         sender = threading.Thread(target=client.sendall, args=(BIG,))

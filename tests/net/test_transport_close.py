@@ -116,7 +116,7 @@ class LoseTests(SiteTestCase):
 
     def test_writeAfterLose(self) -> None:
         """
-        What is written between asking for the end and the end of the turn is flushed: an outbox may do so.
+        Bytes that are written between the request for the end and the end of the turn are flushed: an outbox may do so.
         """
         client, recorder = self.connect()
         self.site.poller.turnEnded.append(lambda: recorder.transport.write(b"last words"))

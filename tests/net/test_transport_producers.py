@@ -32,7 +32,7 @@ class Source:
 
 class ProducerTests(SiteTestCase):
     """
-    Who writes is paused and resumed.
+    A producer is paused and resumed.
     """
 
     def test_streaming(self) -> None:

@@ -180,7 +180,7 @@ class LoadTests(TestCase):
 
     def standing(self) -> dict[str, object]:
         """
-        What there is of what extensions register, when nothing is on its way.
+        The registrations of extensions, when nothing is on its way.
         """
         broker = self.service.broker
         return {
@@ -231,7 +231,7 @@ class LoadTests(TestCase):
         self.assertEqual(now[0], before[0])
         # Some are the reactor's own, and come and go.
         self.assertLess(now[2], before[2] + 4)
-        # Whatever is kept for each life of an extension would be there as often as there were rounds.
+        # A leak of each life of an extension would be there as often as there were rounds.
         grown = {kind: count - before[1][kind] for kind, count in now[1].items()}
         self.assertEqual({kind: more for kind, more in grown.items() if more >= ROUNDS - 2}, {})
         self.assertEqual(subscriber.received, list(range(1, publisher.sent + 1)))

@@ -1,5 +1,5 @@
 """
-What a node adds to its extensions: their tables read again, and what is kept across restarts.
+The node's part in extensions: their tables are read again, and changes are kept across restarts.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class NodeExtensionsTests(TestCase):
     @inlineCallbacks
     def test_kept(self):  # type: ignore[no-untyped-def]  # inlineCallbacks
         """
-        What is loaded and unloaded for good is as it was left after a restart.
+        Loading and unloading for good holds after a restart.
         """
         service = yield self.start()
         yield service.extensions.unload("presence", keep=True)

@@ -289,7 +289,7 @@ class StreamTests(PortsTestCase):
 
     async def test_leftOpen(self) -> None:
         """
-        What an extension has left open is closed at the end.
+        A port that an extension has left open is closed at the end.
         """
         port = await self.node.listen(TCPPortSettings(bind=ANY), self.factory(), "greeter")
         await self.node.ports.closeAll()
@@ -336,7 +336,7 @@ class DatagramTests(PortsTestCase):
 
     async def test_access(self) -> None:
         """
-        What comes from an address that is not allowed is dropped, and counted.
+        A datagram from an address that is not allowed is dropped, and counted.
         """
         rules = (AccessRule(False, ip_network("127.0.0.2")), AccessRule(True))
         port = await self.node.listenDatagrams(UDPPortSettings(bind=ANY, access=rules), Echo(), "greeter")

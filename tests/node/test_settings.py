@@ -34,7 +34,7 @@ class Node:
 
 def result(changing: Deferred[ReloadReport]) -> Any:
     """
-    What a Deferred has fired with.
+    Get the result of a Deferred.
     """
     results: list[Any] = []
     changing.addBoth(results.append)
@@ -128,7 +128,7 @@ def test_change(main: Path) -> None:
 
 def test_restart(main: Path) -> None:
     """
-    What waits for a restart is kept, does not hold yet, and is shown as waiting.
+    A change that waits for a restart is kept, does not hold yet, and is shown as waiting.
     """
     node = Node(readSettings(main, {}))
     result(node.settings.change({"node.data_dir": "elsewhere"}))

@@ -46,7 +46,7 @@ def test_texts() -> None:
 )
 def test_refused(texts: dict[str, str], values: dict[str, object], code: int, says: str) -> None:
     """
-    What is wrong is named, with its field.
+    An error names its field.
     """
     with pytest.raises(Refused) as refused:
         bind(Request, texts, values)

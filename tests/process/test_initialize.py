@@ -101,7 +101,7 @@ def test_unit(tmp_path: Path) -> None:
     (document,) = re.findall("^Documentation=file:(.*)", text, re.MULTILINE)
     assert Path(document).exists()
     assert f'ReadWritePaths="{folder}"' in text
-    # What a test uses lies in the folder for temporary files.
+    # The test's folder lies in the one for temporary files.
     assert ("PrivateTmp=false" in text) == folder.is_relative_to("/tmp")
     analyze = shutil.which("systemd-analyze")
     if analyze is not None:

@@ -57,7 +57,7 @@ def loggerTo(log: BrokerLog) -> Logger:
 
 def read(path: Path) -> list[str]:
     """
-    What the lines of a file say.
+    The messages in the lines of a file.
     """
     return [line.partition("] ")[2] or line for line in path.read_text().splitlines()]
 
@@ -89,7 +89,7 @@ def test_destinations(made: Make, tmp_path: Path, to: str, console: bool, file: 
 @pytest.mark.parametrize("level", LEVELS)
 def test_levels(made: Make, tmp_path: Path, level: str) -> None:
     """
-    What is less important than C{log.level} is left out. Twisted knows fewer levels.
+    Messages below C{log.level} are left out. Twisted knows fewer levels.
     """
     output = StringIO()
     logger = loggerTo(made(settings(tmp_path, level=level), output))
@@ -245,7 +245,7 @@ def test_stuckForEver(made: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_broken(made: Make, tmp_path: Path) -> None:
     """
-    What can't be written is lost, and no more than that.
+    Lines that can't be written are lost, and no more than these.
     """
     reading, writing = os.pipe()
     os.close(reading)

@@ -123,7 +123,7 @@ def test_watchdogOfOthers(manager: socket.socket, tmp_path: Path, wrong: dict[st
 
 def handed(environ: dict[str, str], first: int = 500) -> ListenFDs:
     """
-    What Twisted finds in an environment.
+    Get the sockets that Twisted finds in an environment.
     """
     return ListenFDs.fromEnvironment({"LISTEN_PID": str(os.getpid()), **environ}, first)
 
@@ -186,7 +186,7 @@ def test_openFiles(wanted: int | None, limits: tuple[int, int], expected: str) -
 
 def test_moreOpenFilesThanThereCanBe() -> None:
     """
-    What the kernel refuses is brought as near as it can be.
+    A limit that the kernel refuses is raised as far as it can be.
     """
     script = (
         "import resource; from twisted_mqtt.process.openfiles import raiseLimit;"

@@ -1,5 +1,5 @@
 """
-What the store keeps are dates, whatever the broker's clock counts from.
+The store keeps dates, whatever the broker's clock counts from.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def test_messages(bed: Bed, by: float) -> None:
 
 def test_pagedMessages(tmp_path: Path) -> None:
     """
-    What lies in the store alone while the clock is set forward does not expire by that.
+    A message that is in the store alone does not expire because the clock is set forward.
     """
     bed = Bed(tmp_path)
     subscriber = bed.client("kept", expiry=6000)
@@ -135,7 +135,7 @@ def test_pagedMessages(tmp_path: Path) -> None:
 
 def test_fileHasDates(bed: Bed) -> None:
     """
-    Whoever reads the file, with another clock, finds dates.
+    A reader of the file, with another clock, finds dates.
     """
     bed.ahead += 86_400
     bed.client("kept", expiry=600).disconnect()

@@ -68,7 +68,7 @@ def test_order(bed: Bed) -> None:
 @pytest.mark.parametrize("topic", ["x/a", "-1/a", "1.5/a", "4294968/a", "10", "10/", "1/$SYS/a", "\u0663/a"])
 def test_wrongOnesAreDiscarded(bed: Bed, topic: str) -> None:
     """
-    What has no whole number of seconds, or no topic that a client may publish to, is discarded silently.
+    A message without a whole number of seconds, or without a topic that a client may publish to, is discarded silently.
     """
     load(bed)
     publisher, subscriber = both(bed)
@@ -145,7 +145,7 @@ def test_unloaded(bed: Bed) -> None:
 
 def test_notPublishedWhileTheStoreFails(bed: Bed) -> None:
     """
-    What is due while the store can't be written, and would be refused, waits until it can.
+    A message that is due while the store can't be written, and would be refused, waits until it can be.
     """
     load(bed)
     publisher, subscriber = both(bed)

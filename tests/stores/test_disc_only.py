@@ -50,7 +50,7 @@ def watcher(bed: Bed, topicFilter: str = "#", qos: int = 0) -> Peer:
 
 def retainedOf(peer: Peer) -> dict[str, bytes]:
     """
-    What a client has been given.
+    The messages that a client has been given.
     """
     return {each.topic: each.payload for each in peer.receive() if isinstance(each, Publish) and each.retain}
 
@@ -104,8 +104,8 @@ def test_notYetWritten(bed: Bed) -> None:
 
 def test_replacedMeanwhile(bed: Bed) -> None:
     """
-    What is published while a subscriber's messages are being read comes after them, once; and the message whose place
-    it takes does not come at all.
+    A message that is published while a subscriber's messages are being read comes after them, once; and the message
+    that it replaces does not come at all.
     """
     keep(bed, {"a": b"old", "b": b"old"})
     peer = bed.peer()

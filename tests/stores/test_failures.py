@@ -288,7 +288,7 @@ def test_failingSystemCalls(tmp_path: Path, shim: Path, what: str) -> None:
             publisher.fill()
         suite.fault.write_text(what)
         suite.broker.waitFor("the store can't be written")
-        # What was on its way may still arrive; then there is silence.
+        # Messages that were on their way may still arrive; then there is silence.
         while suite._turn(0.5):
             for publisher in suite.publishers:
                 publisher.publishing = False

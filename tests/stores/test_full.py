@@ -136,7 +136,7 @@ def test_fullDiskIsDrained(disk: Path, qos: int, restarted: str, others: bool) -
             occupy(disk)
         bed.start()
         publisher = bed.client("p", expiry=0)
-        # What the log took may be free again.
+        # The room of the log may be free again.
         taken += fill(bed, publisher, len(taken) + 1, qos)
         assert alarmsOf(bed) == ["store_failed"]
     publisher.publish("t", b"refused", 1, 1).expectAck(PUBACK, 1, 0x97)

@@ -201,7 +201,7 @@ class DiskStoreMachine(StoreMachine):
     @invariant()
     def memoryHasNone(self) -> None:
         """
-        What is safe is not in memory.
+        Safe messages are not in memory.
         """
         assert self.bed.broker.retained.bytes == 0
 

@@ -50,7 +50,7 @@ def messages(draw: st.DrawFn) -> Message:
 
 def fieldsOf(message: Message) -> tuple[object, ...]:
     """
-    What is kept of a message.
+    The kept part of a message.
     """
     properties = message.properties
     return (
@@ -196,7 +196,7 @@ def test_oneThatStaysKeepsNoOthers(bed: Bed, names: tuple[str, ...]) -> None:
 
 def test_thinnedWhileItIsUsed(tmp_path: Path) -> None:
     """
-    What is taken out meanwhile does not disturb a session that goes on.
+    A session that goes on is not disturbed when messages are taken out meanwhile.
     """
     bed = Bed(tmp_path, commit="interval")
     subscriber = bed.client("a")

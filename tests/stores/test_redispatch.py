@@ -1,5 +1,5 @@
 """
-What the store alone has for a member of a shared subscription goes to another when the member's session ends.
+Messages that only the store has for a member of a shared subscription go to another when the member's session ends.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def test_passedOnAcrossACrash(bed: Bed) -> None:
     assert "leaving" not in bed.broker.sessions
     assert list(bed.broker.sessions) == ["heir"]
     received = takeAll(bed.client("heir"))
-    # What had been sent before the crash may come again, and only that.
+    # Messages that had been sent before the crash may come again, and only these.
     assert [int(payload) for payload in received] == sorted(map(int, received))
     assert set(received) == set(EXPECTED) and len(received) == len(EXPECTED)
     bed.clock.advance(1)
@@ -87,7 +87,7 @@ def test_nobodyIsThere(bed: Bed) -> None:
 
 def test_queueLimit(tmp_path: Path) -> None:
     """
-    What a queue was too long for is not passed on; an heir's queue has its own limit.
+    Messages that were dropped from a full queue are not passed on; the queue of the next member has its own limit.
     """
     bed = Bed(tmp_path, max_mqueue_len=300)
     leaving = bed.client("leaving")

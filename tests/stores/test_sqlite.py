@@ -103,8 +103,8 @@ def test_acknowledgedOnceCommitted(bed: Bed) -> None:
 
 def test_hurries(bed: Bed) -> None:
     """
-    What is worth a batch goes to the writer before all that is ready was read, if the writer is free; and what the
-    writer has done is looked at as soon.
+    A full batch goes to the writer before all that is ready was read, if the writer is free; and its outcome is
+    processed as soon.
     """
     said: list[bool] = []
     bed.client("s").subscribe("t")
@@ -170,7 +170,7 @@ def test_goesOnAfterSlowness(bed: Bed) -> None:
 
 def test_eachWithItsBatch(bed: Bed) -> None:
     """
-    What came while a batch was being written is not acknowledged with it.
+    A message that comes while a batch is being written is not acknowledged with it.
     """
     bed.client("s").subscribe("t")
     publisher = bed.peer()
@@ -204,7 +204,7 @@ def test_sharedByManySessions(bed: Bed) -> None:
 
 def test_settledBeforeItsBatch(bed: Bed) -> None:
     """
-    What every receiver has acknowledged before it was written is not written.
+    A message that every receiver has acknowledged before it was written is not written.
     """
     subscriber = bed.client("s")
     subscriber.subscribe("t")
@@ -524,8 +524,8 @@ def test_queueLimitWithPages(tmp_path: Path) -> None:
 
 def test_willAfterCrash(bed: Bed) -> None:
     """
-    Who was connected when the broker was killed has gone without a word: its will comes, so long after the new start as
-    it is to be delayed, and not if its client comes back in time.
+    A client that was connected when the broker was killed counts as lost: its will comes after its delay, counted from
+    the new start, and not if the client comes back in time.
     """
     for clientID in ("w", "back"):
         bed.client(clientID, will=Will("wills", clientID.encode(), 1, False, propertiesOf(willDelay=30)))

@@ -1,5 +1,5 @@
 """
-What all stores promise, of each; and the real writer thread.
+The promises of all stores, tried with each; and the real writer thread.
 """
 
 from __future__ import annotations

@@ -60,7 +60,8 @@ class Later(msgspec.Struct):
 @pytest.mark.parametrize("crash", [False, True])
 def test_survive(bed: Bed, crash: bool) -> None:
     """
-    What was put and removed is so after a stop or a crash, whatever characters a key has, in each table by itself.
+    Records that were put and removed are so after a stop or a crash, whatever characters a key has, in each table by
+    itself.
     """
     table, other = bed.store.table("accounts"), bed.store.table("api/keys-2")
     keys = ["plain", "a/b:c", "\u00e9\U0001f600", "'\"\\", "nul\0nul", "x" * LONGEST_KEY]
@@ -125,7 +126,7 @@ def test_manyInOneBatch(bed: Bed) -> None:
 
 def test_congestion(bed: Bed) -> None:
     """
-    What tables have to write counts towards what may wait.
+    The records that tables have to write count towards the limit of waiting bytes.
     """
     bed.restart(mostWaiting=5000)
     bed.worker.held = True
@@ -149,7 +150,7 @@ def test_congestion(bed: Bed) -> None:
 )
 def test_limits(bed: Bed, key: str, value: bytes, words: str) -> None:
     """
-    What is too long is refused, in words, and changes nothing.
+    A record that is too long is refused with a clear error, and changes nothing.
     """
     table = bed.store.table("accounts")
     table.put("a", b"1")

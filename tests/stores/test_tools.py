@@ -1,5 +1,5 @@
 """
-What is done to a store from the command line.
+The store's operations on the command line.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def test_backup(bed: Bed, tmp_path: Path) -> None:
 
 def test_exportAndImport(bed: Bed, tmp_path: Path) -> None:
     """
-    What was exported can be imported elsewhere, over what is there, more than once.
+    An export can be imported elsewhere, over an existing store, more than once.
     """
     lines = tmp_path / "lines"
     assert export(bed.path, lines).endswith("3 sessions, 6 messages, 1 retained messages, 1 records")
@@ -190,14 +190,14 @@ def test_commandLine(bed: Bed, tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def modeOf(path: Path) -> int:
     """
-    Who may do what with a file.
+    Get the permissions of a file.
     """
     return path.stat().st_mode & 0o777
 
 
 def test_privateFiles(bed: Bed, tmp_path: Path) -> None:
     """
-    What clients say is nobody else's business, in copies neither.
+    Only the broker's user can read messages, in copies too.
     """
     mask = os.umask(0)
     try:
@@ -215,7 +215,7 @@ def test_privateFiles(bed: Bed, tmp_path: Path) -> None:
 
 def test_repairBetweenDamages(bed: Bed) -> None:
     """
-    What lies between two damaged pages of a table is saved too.
+    Rows between two damaged pages of a table are saved too.
     """
     table = bed.store.table("many")
     for number in range(2000):

@@ -123,8 +123,8 @@ def test_delayed(bed: Bed) -> None:
 
 def test_leftForOtherMembers(bed: Bed) -> None:
     """
-    What a member of a shared subscription leaves in the store when its session ends goes to the members in its tree,
-    across a crash too.
+    Messages that a member of a shared subscription leaves in the store when its session ends go to the members in its
+    tree, across a crash too.
     """
     leaving = client(bed, "a", "leaving")
     leaving.subscribe("$share/g/t", qos=1)

@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """
-    What has been imported by now stays, and need not be looked through after each test: that takes a tenth of a second.
+    Imported modules stay, and need not be searched for garbage after each test: that takes a tenth of a second.
     """
     gc.collect()
     gc.freeze()

@@ -374,7 +374,7 @@ class CoAP:
         request, watching = self._observing.pop(topic)
         watching.cancel()
         request.observation.cancel()
-        # Which is up to the next notification to tell the gateway; this does now.
+        # Only the next notification would tell the gateway; this does now.
         await self._ask(aiocoap.GET, f"/mqtt/{topic}?c={self._name}", observe=1)
 
     def subscribe(self, topic: str) -> None:

@@ -16,8 +16,8 @@ class Pairs:
     """
     Pairs of clients, one of which publishes to the other at a steady pace.
 
-    What an exchange gives: how many C{messages} were sent, how many of them were C{lost} or C{doubled}, and the
-    C{median}, the 99th percentile (C{p99}) and the C{longest} of how long they took, in milliseconds.
+    The result of an exchange: how many C{messages} were sent, how many of them were C{lost} or C{doubled}, and the
+    C{median}, the 99th percentile (C{p99}) and the C{longest} of their times, in milliseconds.
     """
 
     def __init__(self, broker: Broker, count: int, rate: float, qos: int = 0) -> None:

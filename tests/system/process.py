@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 # Generous, since other tests share the machine; a broker that works answers in a fraction of it.
 PATIENCE = 30.0
 
-# What the broker prints for each listener: kind, address, port, and the key that configured it.
+# The broker's line for each listener: kind, address, port, and the key that configured it.
 LISTENING = re.compile(r"listening: (?P<kind>\S+) on (?P<host>\S+):(?P<port>\d+) \((?P<key>\S+)\)")
 
 
@@ -61,7 +61,7 @@ class Program:
             pass_fds=descriptors,
             # A process group of its own: an interrupt meant for the tests does not reach it, nor ours them.
             start_new_session=True,
-            # Who runs the tests in the background ignores interrupts, and children would inherit that.
+            # A shell that runs the tests in the background ignores interrupts, and children would inherit that.
             preexec_fn=_heedInterrupts,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)

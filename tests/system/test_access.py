@@ -10,7 +10,7 @@ from tests.system.paho_peer import Peer
 
 def test_widerThanAllowed(startBroker: StartBroker, tmp_path: Path) -> None:
     """
-    Who may subscribe to one level may not subscribe to all below it.
+    A client that may subscribe to one level may not subscribe to all below it.
     """
     rules = tmp_path / "acl.conf"
     rules.write_text('{allow, all, subscribe, ["site/+"]}.\n{deny, all, subscribe, ["#"]}.\n{allow, all}.\n')

@@ -28,7 +28,7 @@ _FOLDER = Path(__file__).parent / "browser"
 _MODULES = Path(__file__).parents[1] / "node_modules"
 _CHROMIUM, _DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 
-# What the server has, by path.
+# The files of the server, by path.
 _FILES = {
     "/": (_FOLDER / "page.html", "text/html; charset=utf-8"),
     "/page.js": (_FOLDER / "page.js", "text/javascript; charset=utf-8"),
@@ -42,7 +42,7 @@ pytestmark = [
     pytest.mark.skipif(not _FILES["/stomp.js"][0].exists(), reason="needs npm install in tests/"),
 ]
 
-# What a page may use. The iframe is for pages whose browser forbids them to ask elsewhere.
+# The transports that a page may use. The iframe is for pages whose browser forbids them to ask elsewhere.
 SOCKJS = ["websocket", "xhr-streaming", "xhr-polling", "eventsource", "iframe-eventsource", "iframe-xhr-polling"]
 EVERY_TRANSPORT = pytest.mark.parametrize("transport", ["ws", *SOCKJS])
 
@@ -355,7 +355,7 @@ def test_iframeElsewhere(chromium: Page) -> None:
 @pytest.mark.parametrize("transport", ["ws", "xhr-streaming"])
 def test_withMQTT(page: Page, gateway: Broker, name: str, transport: str) -> None:
     """
-    What the page publishes an MQTT client receives, properties included, and the other way round.
+    An MQTT client receives the messages of the page, with their properties, and the other way round.
     """
     page.open("page", transport)
     page.call("subscribe", "page", f"{name}/m/+", {})

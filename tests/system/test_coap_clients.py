@@ -255,7 +255,7 @@ def test_certificateReplaced(coap: Broker, tmp_path: Path) -> None:
 @libcoap
 def test_foundByMulticast(startBroker: StartBroker) -> None:
     """
-    Who looks for CoAP servers by multicast finds this one; nothing else is served so.
+    A client that looks for CoAP servers by multicast finds this one; nothing else is served so.
     """
     table = {"port": "127.0.0.1:0", "multicast": True, "multicast_leisure": "100ms"}
     broker = startBroker({"plugins": {"load": ["coap"]}, "coap": table}, listeners=2)

@@ -14,7 +14,7 @@ from tests.system.paho_peer import Peer
 from tests.system.swarm import ACK, CON, CONTENT, EMPTY, GET, OBSERVE, Datagram, Swarm, path, residentBytes
 
 COUNT = 10_000
-# What one may cost, its session, subscription and observation.
+# The memory of one client: its session, subscription and observation.
 MOST = 8192
 
 

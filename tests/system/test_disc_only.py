@@ -29,7 +29,7 @@ def payloadOf(number: int) -> bytes:
 
 def residentBytes(broker: Broker) -> int:
     """
-    What a broker has in memory.
+    The memory of a broker.
     """
     return int(Path(f"/proc/{broker.process.pid}/statm").read_text().split()[1]) * 4096
 

@@ -208,7 +208,7 @@ def test_python(clone: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("block", [block for block, _ in printed(TEMPLATE)], ids=str)
 def test_template(clone: Path, block: Block) -> None:
     """
-    What is shown of the template stands in the package that is installed.
+    A quotation of the template stands in the package that is installed.
     """
     place, _, shown = block.text.partition("\n")
     (packages,) = (clone / ".venv" / "lib").glob("python*/site-packages")

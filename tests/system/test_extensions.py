@@ -99,7 +99,7 @@ def test_necessary(tmp_path: Path) -> None:
 
 def test_kept(tmp_path: Path) -> None:
     """
-    What was loaded and unloaded for good holds after a restart, and names of extensions that are not here are told of.
+    Loading and unloading for good holds after a restart, and unknown names of extensions are reported.
     """
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "loaded_plugins").write_text("emqx_management.\nstomp.\n-presence.\n")

@@ -20,7 +20,7 @@ from tests.system.test_process import passOneMessage
 # An environment is made, dependencies fetched, and the core compiled.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-# What a clone has, but for the history and what tests and tools leave.
+# The files of a clone, without its history and without files that tests and tools leave.
 _FOLDERS = ["twisted_mqtt", "gateways", "twisted", "etc", "docs", "tac", "tests", "bench", ".ci"]
 _FILES = ["setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "Makefile"]
 
@@ -59,7 +59,7 @@ def makeWheel(folder: Path, **environment: str) -> Path:
     """
     (folder / "clone").mkdir()
     clone = copySources(folder / "clone")
-    # What must not be given away.
+    # A file that must not be given away.
     (clone / "etc" / "certs").mkdir()
     (clone / "etc" / "certs" / "key.pem").write_text("secret")
     run(sys.executable, "setup.py", "-q", "sdist", "--dist-dir", folder, cwd=clone)
@@ -101,7 +101,7 @@ def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 def sourceOf(installed: Path) -> Path:
     """
-    What the package was built from; the tree itself may have changed since.
+    Get the folder that the package was built from; the tree itself may have changed since.
     """
     return installed.parents[2] / "source"
 
@@ -201,7 +201,7 @@ def test_staleBuild(tmp_path: Path) -> None:
     assert (built / "twisted_mqtt" / "deleted.py").exists() and (built / "gateways" / "gone").exists()
     (source / "twisted_mqtt" / "deleted.py").unlink()
     shutil.rmtree(source / "gateways" / "gone")
-    # What was compiled once, and is interpreted now, would hide its source.
+    # A module that was compiled once, and is interpreted now, would hide its source.
     (built / "twisted_mqtt" / "tap.cpython-311-x86_64-linux-gnu.so").touch()
     run(*command, cwd=source, BUILD_EXTENSION="no")
     added = {Path("twisted_mqtt") / file for name in ("etc", "docs") for file in files(source, name)}

@@ -2,7 +2,7 @@
 Every protocol with every other, through one broker process: what a client of one publishes, a client of the other
 receives, with as much as both protocols can say of it.
 
-What is expected is what C{tests.interworking} says and C{docs/gateways.md} shows. All clients are other people's: Paho,
+The expected results are those of C{tests.interworking} and C{docs/gateways.md}. All clients are other people's: Paho,
 stomp.py, mqtt-sn-12, mqttsn and aiocoap.
 """
 

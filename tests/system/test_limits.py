@@ -101,7 +101,7 @@ def test_connectionRate(limited: Limited, name: str) -> None:
 
 def test_byteRate(limited: Limited, name: str) -> None:
     """
-    Who sends too much is read slowly, loses nothing, and slows nobody else.
+    A client that sends too much is read slowly, loses nothing, and slows nobody else.
     """
     broker = limited(rate_limit="100KB,1s")
     with (
@@ -141,7 +141,7 @@ def test_publishRate(limited: Limited, name: str, where: str) -> None:
 
 def test_slowLoris(limited: Limited) -> None:
     """
-    Who dribbles bytes but no CONNECT is closed when its time is over, however busy it looks.
+    A client that dribbles bytes but no CONNECT is closed when its time is over, however busy it looks.
     """
     broker = limited(zone={"idle_timeout": "2s"})
     with closing(opened(broker, frame(0x10, counted(b"MQTT") + b"\x04\x02" + bytes(200))[:1] + b"\xc8\x01")) as link:

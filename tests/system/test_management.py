@@ -1,6 +1,6 @@
 """
-What management does, against a real process: an extension that makes sessions, watches, publishes on behalf of clients
-and pages through everything while clients exchange messages.
+The work of management, against a real process: an extension that makes sessions, watches, publishes on behalf of
+clients and pages through everything while clients exchange messages.
 
 With C{MANAGEMENT_SESSIONS=100000} (C{make stress-management}) it is the measurement: a million subscriptions, and the
 figures are printed.
@@ -32,8 +32,8 @@ RATE = 50
 #: Phases without and with paging, in turn, and the seconds of each.
 PHASES = 3
 SECONDS = 1.0 if SESSIONS <= 1000 else 10.0
-#: What a message may take anyhow, in milliseconds: a machine that runs other tests meanwhile has pauses of its own. Who
-#: would go through 1,000 sessions and 10,000 subscriptions at once, and again, would hold up messages for longer.
+#: The time that a message may take anyway, in milliseconds: a machine that runs other tests meanwhile has pauses of its
+#: own. A walk through 1,000 sessions and 10,000 subscriptions at once, and again, would hold up messages for longer.
 ANYHOW = 100.0 if SESSIONS <= 1000 else 4.0
 
 PLUGIN = """
@@ -109,8 +109,8 @@ def test_publishesForAClient(managed: Broker) -> None:
 
 def test_pagesWhileMessagesFlow(managed: Broker, capfd: pytest.CaptureFixture[str]) -> None:
     """
-    Whoever pages through all sessions and subscriptions holds up nobody: of the messages that clients exchange
-    meanwhile, 99 of 100 take at most twice as long as before.
+    Paging through all sessions and subscriptions holds up nobody: of the messages that clients exchange meanwhile, 99
+    of 100 take at most twice as long as before.
     """
     quiet: list[dict[str, float]] = []
     busy: list[dict[str, float]] = []

@@ -247,7 +247,7 @@ assert client.subscribe("{name}/down", 2)[0] == 0
 topic = client.register(b"{name}/up")
 for qos in (1, 2):
     client.publish(topic, f"up {{qos}}", qos)
-    # What it publishes is heard, and answered, before its last acknowledgement has come.
+    # Its messages are heard, and answered, before its last acknowledgement has come.
     done.get(timeout=20)
 said = []
 while len(said) < 2:
@@ -284,7 +284,7 @@ os._exit(0)
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_fromMQTT(sn: Broker, client: UDPClient, name: str, version: str, qos: int) -> None:
     """
-    What an MQTT client publishes arrives with its QoS and payload.
+    A message of an MQTT client arrives with its QoS and payload.
     """
     topicID = client.ask(SNSubscribe(SUBSCRIBE, 1, f"{name}/t", qos=2)).topicID
     command = ["mosquitto_pub", "-p", str(sn.port), "-V", version, "-q", str(qos), "-t", f"{name}/t", "-m", "hello"]
@@ -298,7 +298,7 @@ def test_fromMQTT(sn: Broker, client: UDPClient, name: str, version: str, qos: i
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_toMQTT(sn: Broker, client: UDPClient, name: str, version: str, qos: int, tmp_path: Path) -> None:
     """
-    What the device publishes, retained, arrives at an MQTT client that comes later, with its QoS.
+    A retained message of the device arrives at an MQTT client that comes later, with its QoS.
     """
     topicID = client.ask(SNRegister(0, 1, f"{name}/t")).topicID
     packet = SNPublish(topicID, b"hello", qos, 7 if qos else 0, retain=True)

@@ -132,7 +132,7 @@ def test_persistentSession(broker: Broker, name: str, version: int) -> None:
 @ANY_VERSION
 def test_unacknowledgedIsSentAgain(broker: Broker, name: str, version: int) -> None:
     """
-    What a client had not acknowledged when it vanished comes again, marked as a duplicate.
+    A message that a client had not acknowledged when it vanished comes again, marked as a duplicate.
     """
     lasting: dict[str, Any] = {"SessionExpiryInterval": 300} if version == V5 else {}
     with Peer(broker, f"{name}p", version) as publisher:
@@ -209,7 +209,7 @@ def test_emptyIdentifier(broker: Broker, name: str) -> None:
 
 def test_propertiesStayInTheirVersion(broker: Broker, name: str) -> None:
     """
-    What only 5.0 can say is left out for older subscribers, and nothing else.
+    Fields that only 5.0 has are left out for older subscribers, and nothing else.
     """
     with Peer(broker, f"{name}s", V311) as older, Peer(broker, f"{name}p") as newer:
         older.subscribe(f"{name}/#")

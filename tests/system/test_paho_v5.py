@@ -100,7 +100,7 @@ def test_sharedSubscription(broker: Broker, name: str) -> None:
 
 def test_sharedMemberLeaves(broker: Broker, name: str) -> None:
     """
-    What a member of a group leaves unacknowledged goes to another member.
+    A message that a member of a group leaves unacknowledged goes to another member.
     """
     with Peer(broker, f"{name}b") as staying, Peer(broker, f"{name}p") as publisher:
         leaving = Peer(broker, f"{name}a", manualAck=True).connect()

@@ -1,5 +1,5 @@
 """
-What the node gives to extensions of ports, HTTP and threads, against a real process.
+The node's ports, HTTP and threads for extensions, against a real process.
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ def test_port(porter: Broker) -> None:
 
 def test_http(porter: Broker) -> None:
     """
-    What is mounted answers; what is not, or is too much or too slow, is answered in JSON, and the service goes on.
+    A mounted resource answers; another one, and a request that is too large or too slow, is answered in JSON, and the
+    service goes on.
     """
     assert ask(porter, "/desk/thread") is True
     for path, data, code in (

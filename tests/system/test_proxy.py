@@ -114,7 +114,7 @@ def test_healthChecks(startBroker: StartBroker, startBalancer: StartBalancer, tm
 
 def _terminating(folder: Path, authority: Authority, server: Issued) -> str:
     """
-    What HAProxy needs to speak TLS with the clients.
+    The files that HAProxy needs to speak TLS with the clients.
     """
     both = folder / "both.pem"
     both.write_bytes(Path(server.certfile).read_bytes() + Path(server.keyfile).read_bytes())
@@ -164,7 +164,7 @@ def test_beforeTLS(startBroker: StartBroker, startBalancer: StartBalancer, tmp_p
 
 def test_withoutHeader(startBroker: StartBroker, tmp_path: Path) -> None:
     """
-    Who does not come through the balancer is closed, and the log says so.
+    A client that does not come through the balancer is closed, and the log says so.
     """
     broker = startBroker(configuration(), listeners=2)
     assert publish(port(broker)).returncode != 0
@@ -173,7 +173,7 @@ def test_withoutHeader(startBroker: StartBroker, tmp_path: Path) -> None:
 
 def test_silent(startBroker: StartBroker) -> None:
     """
-    Who says nothing is closed after the time-out.
+    A silent client is closed after the time-out.
     """
     broker = startBroker(configuration(proxy_protocol_timeout="1s"), listeners=2)
     with socket.create_connection(("127.0.0.1", port(broker)), PATIENCE) as client:

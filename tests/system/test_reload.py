@@ -204,7 +204,7 @@ def test_wrongFile(reloadable: Reloadable, name: str) -> None:
 
 def test_restart(reloadable: Reloadable) -> None:
     """
-    What can't change is named, as often as the file is read; the rest of the file holds all the same.
+    A change that needs a restart is named, as often as the file is read; the rest of the file holds all the same.
     """
     reloadable.listeners["external"]["backlog"] = 7
     reloadable.tables["node"]["name"] = "other@127.0.0.1"
@@ -220,7 +220,7 @@ def test_restart(reloadable: Reloadable) -> None:
 
 def test_accessAndAnonymous(reloadable: Reloadable, name: str) -> None:
     """
-    Who may come in is asked by the new rules.
+    The new rules decide about new clients.
     """
     broker = reloadable.broker
     reloadable.listeners["external"]["access"] = ["deny 127.0.0.1", "allow all"]
@@ -245,7 +245,7 @@ def test_extensions(reloadable: Reloadable, name: str) -> None:
 
         def heard() -> bytes:
             """
-            What the watching client hears when another comes and goes.
+            The messages to the watching client when another comes and goes.
             """
             assert serves(broker, f"{name}2")
             watching.sendall(PING)

@@ -31,7 +31,7 @@ EVERY_VERSION = pytest.mark.parametrize("version", CLASSES)
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """
-    Who has issued the certificate of the gateway.
+    The authority of the gateway's certificate.
     """
     return Authority(tmp_path_factory.mktemp("authority"))
 
@@ -161,7 +161,7 @@ def test_netStomp(gateway: Broker, name: str, version: str) -> None:
 @EVERY_VERSION
 def test_withMQTT(gateway: Broker, name: str, version: str, mqttVersion: int) -> None:
     """
-    What one protocol publishes the other receives, QoS and properties included.
+    A message of one protocol is received by the other, with its QoS and properties.
     """
     with StompPeer(gateway, version) as peer, Peer(gateway, f"{name}m"[-20:], mqttVersion) as mqtt:
         mqtt.subscribe(f"{name}/s/#", 2)

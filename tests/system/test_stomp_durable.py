@@ -1,5 +1,5 @@
 """
-What STOMP clients have a receipt for survives a broker that is killed.
+A message for which a STOMP client has a receipt survives a broker that is killed.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class Secured:
 
     def context(self, device: Issued | None = None) -> ssl.SSLContext:
         """
-        What a client goes by.
+        The files of a client.
         """
         context = ssl.create_default_context(cafile=self.authority.cafile)
         if device is not None:
@@ -312,7 +312,7 @@ def test_keyOfAnother(tmp_path: Path) -> None:
 
 def _memory(broker: Broker) -> int:
     """
-    What a broker holds in memory, in bytes.
+    The memory of a broker, in bytes.
     """
     status = Path(f"/proc/{broker.process.pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) * 1024

@@ -185,7 +185,7 @@ def test_text(site: Site) -> None:
 
 def test_wrongHandshake(site: Site) -> None:
     """
-    What is no handshake is answered, and the connection closed, without waiting for anything.
+    A request that is no handshake is answered, and the connection closed, without waiting for anything.
     """
     for data in (b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00", request("/elsewhere")):
         with socket.create_connection(("127.0.0.1", site.broker.ports[PLAIN]), timeout=PATIENCE) as link:

@@ -48,7 +48,7 @@ class MemoryLink:
 
     def receive(self, wait: float) -> bytes | None:
         """
-        What the broker has written since.
+        Take the bytes that the broker has written since.
         """
         self._bench.settle()
         data: bytes = self._transport.value()

@@ -1,5 +1,5 @@
 """
-What a vector is, and what a run of it needs of a broker: links to open, and time that passes.
+A vector, and the needs of its run: links to open, and time that passes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Vector:
     @property
     def key(self) -> str:
         """
-        What a test run calls it.
+        The name of it in a test run.
         """
         return f"{self.area}-{self.name}-v{self.version}".replace(" ", "_")
 
@@ -112,7 +112,8 @@ class Link(Protocol):
 
     def receive(self, wait: float) -> bytes | None:
         """
-        What has come since, waiting so many seconds for the first byte; C{None} once the broker has closed.
+        Take the bytes since the last call, waiting so many seconds for the first one; C{None} once the broker has
+        closed.
         """
 
     def abort(self) -> None:

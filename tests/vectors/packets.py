@@ -399,7 +399,7 @@ class _Reader:
 
     def rest(self) -> bytes:
         """
-        Whatever is left.
+        The rest of the line.
         """
         return self.take(len(self.data) - self.position)
 

@@ -243,7 +243,7 @@ class Run:
 
     def _expectEnd(self, peer: Peer) -> None:
         """
-        Whatever is said before it, and in whatever version: the connection closes.
+        Whatever comes before it, and in whatever version: the connection closes.
         """
         deadline = time.monotonic() + self.bench.patience
         while not peer.closed and peer.link is not None:

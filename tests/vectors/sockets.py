@@ -34,7 +34,7 @@ class SocketLink:
 
     def receive(self, wait: float) -> bytes | None:
         """
-        What has come.
+        Take the received bytes.
         """
         if self._socket.fileno() < 0:
             return None

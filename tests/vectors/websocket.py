@@ -66,7 +66,7 @@ class FramedLink:
 
     def receive(self, wait: float) -> bytes | None:
         """
-        What has come in binary frames; a closing frame is the end.
+        Take the bytes of binary frames; a closing frame is the end.
 
         @raise Failed: something came that is no whole, unmasked, binary message or no control frame.
         """

@@ -86,7 +86,7 @@ class Asking(Protocol):
 
 class ClientTests(TestCase):
     """
-    Who is trusted, and who is not.
+    Trusted servers, and others.
     """
 
     timeout = 30
@@ -262,7 +262,7 @@ class ClientTests(TestCase):
 
 class ProblemTests(SynchronousTestCase):
     """
-    What can't work is said when the context is made.
+    Impossible options are reported when the context is made.
     """
 
     def test_file(self) -> None:

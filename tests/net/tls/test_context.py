@@ -26,7 +26,7 @@ class ClientCertificateTests(TLSTestCase):
 
     def identity(self) -> PeerIdentity:
         """
-        What the protocol above learns of the last client.
+        The protocol's information about the last client.
         """
         identity = self.uppers.made[-1].transport.peerIdentity
         assert identity is not None
@@ -144,7 +144,7 @@ class UsernameTests(SynchronousTestCase):
 
     def test_absent(self) -> None:
         """
-        What is not there, or empty, is no user name. A proxy knows the common name alone.
+        A part that is absent or empty is no user name. A proxy knows the common name alone.
         """
         self.assertEqual([PeerIdentity().username(part) for part in ("cn", "dn", "crt")], [None, None, None])
         self.assertIsNone(PeerIdentity("").username("cn"))
@@ -158,7 +158,7 @@ class NegotiationTests(TLSTestCase):
 
     def suite(self, link: Link) -> str:
         """
-        What a client and the server have agreed on.
+        The result of the negotiation between a client and the server.
         """
         cipher = link.client.cipher()
         assert cipher is not None
@@ -304,12 +304,12 @@ class SessionTests(TLSTestCase):
 
 class FileTests(TLSTestCase):
     """
-    What is wrong with a file is said in terms of its key.
+    An error in a file is reported by the name of its key.
     """
 
     def problem(self, **keys: object) -> str:
         """
-        What is said of a listener that can't work, without the name of the folder.
+        Get the message about a listener that can't work, without the name of the folder.
         """
         with self.assertRaises(TLSProblem) as raised:
             self.factory(**keys)

@@ -47,7 +47,7 @@ class FakeProducer:
 
 class BytesTests(TLSTestCase):
     """
-    What is written at one end is read at the other.
+    Bytes that are written at one end are read at the other.
     """
 
     records: type[PlainRecords] = DirectRecords
@@ -92,7 +92,7 @@ class BytesTests(TLSTestCase):
 
     def test_large(self) -> None:
         """
-        What takes many records arrives whole, in both directions, whether in one piece or in several.
+        Data of many records arrives whole, in both directions, whether in one piece or in several.
         """
         link = self.connect(self.tls)
         upper = self.uppers.made[0]
@@ -105,7 +105,7 @@ class BytesTests(TLSTestCase):
 
     def test_together(self) -> None:
         """
-        What a client sends together with the end of the handshake is read.
+        Bytes that a client sends together with the end of the handshake are read.
         """
         link = Link(self.tls, self.context())
         try:
@@ -128,7 +128,7 @@ class BytesTests(TLSTestCase):
 
     def test_garbage(self) -> None:
         """
-        What is no TLS ends the connection, and is the reason for its end; what came before was read.
+        Bytes that are no TLS end the connection, and are the reason for its end; the bytes before them were read.
         """
         link = self.connect(self.tls)
         link.write(b"good")
@@ -371,7 +371,7 @@ class EndTests(TLSTestCase):
 
     def test_loseConnection(self) -> None:
         """
-        What was written arrives, then TLS's good-bye; what is written later does not.
+        Bytes that were written arrive, then TLS's good-bye; bytes that are written later do not.
         """
         self.upper.transport.write(b"last")
         self.upper.transport.loseConnection()
@@ -506,7 +506,7 @@ class BackPressureTests(TLSTestCase):
         producer.produce()
         site.settle()
         self.assertTrue(producer.paused)
-        # What the kernel holds, what may be pending, and one piece.
+        # The kernel's buffers, the pending bytes, and one piece.
         self.assertLess(producer.written, size // 2)
         received = bytearray()
 

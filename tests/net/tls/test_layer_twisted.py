@@ -71,7 +71,7 @@ class TwistedTests(TestCase):
 
     async def test_echo(self) -> None:
         """
-        What Twisted's client says comes back, however much it is; the end is told to both sides.
+        The bytes of Twisted's client come back, however many they are; both sides are told of the end.
         """
         from twisted.internet import reactor
 

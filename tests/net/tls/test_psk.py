@@ -127,7 +127,7 @@ class SourcesTests(SynchronousTestCase):
 
     def test_cancelled(self) -> None:
         """
-        Who does not want to wait any longer asks nobody else.
+        A caller that does not want to wait any longer asks nobody else.
         """
         keys = PreSharedKeys()
         asked: list[bytes] = []

@@ -44,7 +44,7 @@ def test_masker(mask: bytes, masked: bytes) -> None:
 
 def kept(peer: Peer) -> dict[str, object]:
     """
-    What autobahn keeps of a connection.
+    The state that autobahn keeps of a connection.
     """
     return vars(peer.connection._autobahn)
 

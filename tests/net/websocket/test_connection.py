@@ -38,7 +38,7 @@ from twisted_mqtt.testing.broker import makeBroker
 NORMAL, GOING_AWAY, PROTOCOL_ERROR, UNSUPPORTED, INVALID, TOO_BIG = 1000, 1001, 1002, 1003, 1007, 1009
 
 
-# What comes in
+# Input
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 125, 126, 127, 999, 1000, 1001, 4096, 65535, 65536, 200_000])
@@ -78,7 +78,7 @@ def test_inPieces() -> None:
 
 def test_behindTheHandshake() -> None:
     """
-    What follows the handshake in the same piece is not lost.
+    Bytes that follow the handshake in the same piece are not lost.
     """
     peer = Site().accept()
     answer = peer.send(request() + frame(b"early") + frame(b"?", PING))
@@ -174,8 +174,8 @@ def test_anyBytes(data: bytes) -> None:
 @pytest.mark.parametrize("each", [None, 1])
 def test_faults(wrong: bytes, code: int, each: int | None) -> None:
     """
-    What RFC 6455 or [MQTT-6.0.0-1] forbids ends the connection with the code for it; what came before is delivered,
-    what comes after is not.
+    A frame that RFC 6455 or [MQTT-6.0.0-1] forbids ends the connection with its code; the messages before it are
+    delivered, the bytes after it are not.
     """
     site = Site()
     peer = site.open()
@@ -211,7 +211,7 @@ def test_tooBigInflated() -> None:
 
 def test_notCompressed() -> None:
     """
-    What is no compressed data where it is said to be is refused.
+    Data that claims to be compressed and is not is refused.
     """
     peer = Site(compress=True).open(Sec_WebSocket_Extensions="permessage-deflate")
     assert closeOf(peer.send(frame(b"\xff" * 50, reserved=4)))[0] == INVALID
@@ -274,7 +274,7 @@ def test_abort() -> None:
     assert upper.lost is not None
 
 
-# What goes out
+# Output
 
 
 def test_interface() -> None:
@@ -293,7 +293,7 @@ def test_interface() -> None:
 @pytest.mark.parametrize("size", [1, 125, 126, 65535, 65536, MESSAGE_AT_MOST])
 def test_write(size: int) -> None:
     """
-    What is written is one message.
+    Each write is one message.
     """
     peer = Site().open()
     payload = os.urandom(size)
@@ -371,7 +371,7 @@ def test_bomb() -> None:
 
 def test_heldInOrder() -> None:
     """
-    What is held back comes before what comes later, and none of it is lost.
+    Data that is held back comes before later data, and none of it is lost.
     """
     site = Site(compress=True)
     peer = site.open(Sec_WebSocket_Extensions="permessage-deflate")
@@ -389,7 +389,7 @@ def test_heldInOrder() -> None:
 
 def test_lostWhileHeld() -> None:
     """
-    What is held back when the connection is lost goes with it.
+    Data that is held back when the connection is lost goes with it.
     """
     site = Site(compress=True)
     peer = site.open(Sec_WebSocket_Extensions="permessage-deflate")
@@ -408,7 +408,7 @@ def test_lostWhileHeld() -> None:
 
 def test_handshakeTimeout() -> None:
     """
-    Who does not finish its handshake is cut off, whatever it sends meanwhile.
+    A client that does not finish its handshake is cut off, whatever it sends meanwhile.
     """
     site = Site()
     peer = site.accept()
@@ -479,7 +479,8 @@ def test_compressed() -> None:
 
 def test_notOffered() -> None:
     """
-    Who does not offer to compress gets everything as it is, and so do all where the listener does not compress.
+    A client that does not offer to compress gets uncompressed messages, and so do all if the listener does not
+    compress.
     """
     for site, offer in ((Site(compress=True), None), (Site(), "permessage-deflate")):
         peer = site.open(Sec_WebSocket_Extensions=offer)

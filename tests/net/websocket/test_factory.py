@@ -88,7 +88,7 @@ def test_webSocketIsNotHandedOver() -> None:
 
 def test_nobodyTakesIt() -> None:
     """
-    Whoever is asked may answer, or leave it; and may take no more connections.
+    A protocol that is asked may answer, or leave it; and may take no more connections.
     """
     other = Recorder()
     other.full = True

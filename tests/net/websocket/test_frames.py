@@ -65,7 +65,7 @@ def test_anyBytes(data: bytes) -> None:
 )
 def test_othersAreLeft(other: bytes) -> None:
     """
-    What is no whole binary message, or is one with a fault, is left where it stands.
+    A partial, faulty or non-binary message is left where it stands.
     """
     before = frame(b"before")
     assert take(before + other, 10) == ([b"before"], len(before), False)
@@ -143,7 +143,7 @@ def test_shared() -> None:
 
 def test_short() -> None:
     """
-    What is short goes as it is.
+    A short message is not compressed.
     """
     for forgets in (True, False):
         _, one = make(forgets)

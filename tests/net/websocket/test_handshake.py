@@ -112,7 +112,7 @@ def test_verifyProtocolHeader(offered: str | None) -> None:
 )
 def test_refused(bad: bytes, status: int) -> None:
     """
-    What is no handshake for this port gets an answer in HTTP, and the connection is closed at once.
+    A request that is no handshake for this port gets an answer in HTTP, and the connection is closed at once.
     """
     site = Site()
     peer, got, answer, body = ask(site, bad + frame(b"ignored"))
@@ -135,7 +135,7 @@ def test_version() -> None:
 @pytest.mark.parametrize("data", [b"\x10\x0d\x00\x04MQTT", b"\x16\x03\x01", b"SSH-2.0", b"G\r\n"])
 def test_notHTTP(data: bytes) -> None:
     """
-    Who speaks something else is told so by its first bytes.
+    A client of another protocol is told so by its first bytes.
     """
     peer, status, _, body = ask(Site(), data)
     assert status == 400 and b"WebSocket" in body and peer.lower.disconnecting
@@ -389,7 +389,7 @@ def test_response() -> None:
 
 def test_forwardedAddress() -> None:
     """
-    What is no address is none.
+    A malformed address is ignored.
     """
     for host in ("", ",", "[", "1.2.3", "host", "1.2.3.4:5:6", "fe80::1%eth0/64"):
         assert forwardedAddress(host, "1") is None

@@ -134,8 +134,8 @@ def test_anyCutting(parts: list[tuple[bool, str, int, bool]], cuts: list[int], c
 )
 def test_faults(ways: Ways, wrong: bytes, code: int) -> None:
     """
-    What RFC 6455 forbids ends the connection with the code for it. Before that the protocol is told, once, and may say
-    a last thing; it gets what came before the fault, and nothing of what comes after.
+    A frame that RFC 6455 forbids ends the connection with its code. Before that the protocol is told, once, and may
+    send a last message; it gets the messages before the fault, and nothing after it.
     """
     for word in (None, b"last word"):
         site = MessageSite(ways, largest=1000)
@@ -210,7 +210,7 @@ def test_closeWith() -> None:
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, 200_000])
 def test_send(size: int) -> None:
     """
-    What is sent is one message, text or binary.
+    Each sent message is one message, text or binary.
     """
     peer = MessageSite().open()
     payload = b"x" * size

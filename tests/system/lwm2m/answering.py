@@ -22,7 +22,7 @@ CHANGED, CONTENT, CREATED, DELETED = (Code.CHANGED, Code.CONTENT, Code.CREATED, 
 
 class Asked(NamedTuple):
     """
-    What the server asked, as it came.
+    A request of the server, as it came.
     """
 
     method: str
@@ -82,7 +82,7 @@ class Answering:
 
     def pathsOf(self, request: Any) -> list[Path]:
         """
-        What a read is about.
+        The path of a read.
         """
         if request.code != Code.FETCH:
             return [self.inside(request)]

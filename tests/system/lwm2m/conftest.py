@@ -20,7 +20,7 @@ from tests.system.process import Broker, startTwistd
 # Makes a device of this endpoint name, whose socket is open unless said otherwise, and shuts it after the test.
 MakeDevice = Callable[..., Device]
 
-# Whoever manages the device of that name.
+# The manager of the device of that name.
 Manage = Callable[..., Manager]
 
 
@@ -108,7 +108,7 @@ def manage() -> Iterator[Manage]:
 @pytest.fixture
 def manager(gateway: Broker, device: Device, manage: Manage) -> Manager:
     """
-    Whoever manages C{device}.
+    The manager of C{device}.
     """
     return manage(gateway, device.endpoint)
 

@@ -61,7 +61,7 @@ class Loop:
 
 class Answer(NamedTuple):
     """
-    What the server answered.
+    The answer of the server.
     """
 
     code: str
@@ -274,7 +274,7 @@ class Device(Answering):
 
     def links(self) -> str:
         """
-        What it announces.
+        Get the links that it announces.
         """
         found = self.objects.links(self.root)
         return f'<{self.root}>;rt="oma.lwm2m",{found}' if self.root else found
@@ -332,7 +332,7 @@ class Device(Answering):
         response = await self._context.request(message).response
         return Answer(response.code.dotted, tuple(response.opt.location_path), response.payload)
 
-    # What tests have it do
+    # For tests
 
     def next(self) -> Asked:
         """

@@ -1,5 +1,5 @@
 """
-What an LwM2M device puts into payloads and takes out of them: TLV, SenML, OMA's JSON, plain text and opaque.
+The payloads of an LwM2M device: TLV, SenML, OMA's JSON, plain text and opaque.
 
 Written for the tests' device from OMA-TS-LightweightM2M 1.0 6.4 and 1.1 7.4, and in no way from the gateway's own.
 """
@@ -134,7 +134,7 @@ def fromBinary(kind: str, data: bytes) -> Any:
 
 def toTLV(base: Path, entries: Iterable[Entry], kinds: Kinds) -> bytes:
     """
-    What a read of C{base} answers.
+    Get the answer to a read of C{base}.
     """
     branches: dict[Path, bytes] = {}
     for path, value in entries:
@@ -156,7 +156,7 @@ def toTLV(base: Path, entries: Iterable[Entry], kinds: Kinds) -> bytes:
 
 def fromTLV(base: Path, data: bytes, kinds: Kinds, spare: int = 0) -> list[Entry]:
     """
-    What a write to C{base} says.
+    Get the values of a write to C{base}.
 
     @param spare: the instance that is meant if none is named.
     """
@@ -242,7 +242,7 @@ def records(data: bytes, form: int) -> list[tuple[Path, dict[str, Any]]]:
 
 def fromSenML(data: bytes, form: int, kinds: Kinds) -> list[Entry]:
     """
-    What is written with a pack.
+    Get the values that are written with a pack.
     """
     entries: list[Entry] = []
     for path, record in records(data, form):
@@ -323,7 +323,7 @@ def fromText(kind: str, data: bytes) -> Any:
 
 class Kinds:
     """
-    What kind of value each resource has, by object and resource.
+    The type of each resource's value, by object and resource.
     """
 
     def __init__(self, table: dict[tuple[int, int], str]) -> None:

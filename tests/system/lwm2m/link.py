@@ -133,7 +133,7 @@ class Link(interfaces.MessageInterface, interfaces.EndpointAddress, asyncio.Data
         Make nothing of addresses written as text.
         """
 
-    # What aiocoap asks of an address; a device means the same server whatever its own port.
+    # The interface that aiocoap expects of an address; a device means the same server whatever its own port.
 
     def __hash__(self) -> int:
         return id(self)
@@ -277,7 +277,7 @@ class Secured:
 
     def received(self, data: bytes) -> list[bytes]:
         """
-        What a datagram says, decrypted.
+        Get the content of a datagram, decrypted.
         """
         self._connection.bio_write(data)
         if not self._done.done():

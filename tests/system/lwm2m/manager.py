@@ -17,7 +17,7 @@ _numbers = itertools.count(1)
 
 class Manager:
     """
-    Whoever manages one device, over MQTT.
+    The manager of one device, over MQTT.
     """
 
     def __init__(self, broker: Broker, endpoint: str, mountpoint: str = "") -> None:

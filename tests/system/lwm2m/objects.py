@@ -105,13 +105,13 @@ VALUES: dict[str, Any] = {
 
 class Refused(Exception):
     """
-    What an operation is answered with, as C{"4.05"}.
+    The code that answers an operation, such as C{"4.05"}.
     """
 
 
 class Objects:
     """
-    What the device holds.
+    The objects of the device.
 
     @ivar values: by path.
     @ivar attributes: those that were written, by path.
@@ -125,7 +125,7 @@ class Objects:
 
     def links(self, prefix: str = "") -> str:
         """
-        What a registration announces: objects that have instances, with these.
+        Get the list for a registration: objects that have instances, with these.
         """
         instances = sorted({path[:2] for path in self.values if path[0] != 0})
         return ",".join(f"<{prefix}{textOf(path)}>" for path in instances)
@@ -208,7 +208,7 @@ class Objects:
 
     def describe(self, path: Path, prefix: str = "") -> str:
         """
-        What there is below a path, with attributes, as links.
+        Get the links below a path, with attributes.
         """
         at = sorted({each[: max(3, len(path))] for each in self.values if each[: len(path)] == path})
         if not at:

@@ -37,7 +37,7 @@ def test_nobodyAnonymous(startBroker: StartBroker, name: str, makeDevice: MakeDe
 
 def test_publishLimit(startBroker: StartBroker, name: str, makeDevice: MakeDevice, manage: Manage) -> None:
     """
-    What is said of a device faster than its zone's C{publish_limit} allows is said later, in order.
+    Values that a device sends faster than its zone's C{publish_limit} allows are published later, in order.
     """
     broker = startBroker({**gatewayTables(), "zone": {"external": {"publish_limit": "10,1s"}}}, listeners=2)
     device, manager = makeDevice(broker, name), manage(broker, name)
@@ -59,7 +59,7 @@ def test_accessRules(
     startBroker: StartBroker, tmp_path: Path, name: str, makeDevice: MakeDevice, manage: Manage
 ) -> None:
     """
-    What a device may not publish is not heard; one that may not subscribe to its commands is registered, and gets none.
+    A device that may not publish is not heard; one that may not subscribe to its commands is registered, and gets none.
     """
     rules = tmp_path / "acl.conf"
     rules.write_text(RULES.format(name=name))

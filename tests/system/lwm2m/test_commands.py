@@ -103,7 +103,7 @@ def test_readsInstance(
     gateway: Broker, name: str, makeDevice: MakeDevice, manage: Manage, path: str, form: int
 ) -> None:
     """
-    What a device tells of an instance or an object is the same in whatever format it answers.
+    The values of an instance or an object are the same in every format of the answer.
     """
     device, manager = makeDevice(gateway, name, form=form, stubborn=True), manage(gateway, name)
     device.register(version="1.1")
@@ -348,7 +348,7 @@ def test_retained(gateway: Broker, device: Device, manager: Manager) -> None:
 
 def test_severalManagers(gateway: Broker, registered: Device, manager: Manager, manage: Manage) -> None:
     """
-    Whoever listens hears all answers; keys of a command tell whose they are.
+    Every subscriber gets all answers; the keys of a command tell whose they are.
     """
     other = manage(gateway, registered.endpoint)
     numbers = [each.command("read", {"path": "/3/0/9"}) for each in (manager, other)]
@@ -388,7 +388,7 @@ def test_inOrder(registered: Device, manager: Manager) -> None:
     assert [arguments for _, arguments in registered.objects.executed] == [str(each) for each in range(50)]
 
 
-# What is large
+# Large values
 
 
 FIRMWARE = bytes(range(256)) * 400 + b"end"
@@ -413,7 +413,7 @@ def test_firmware(registered: Device, manager: Manager, encoding: str) -> None:
 @pytest.mark.parametrize("exponent", [6, 2])
 def test_largeRead(registered: Device, manager: Manager, exponent: int) -> None:
     """
-    What a device has much of is read block by block, of 1,024 bytes or of 64 as the device likes it.
+    Large content of a device is read block by block, of 1,024 bytes or of 64 as the device likes it.
     """
     registered.link.maximum_block_size_exp = exponent
     registered.objects.values[5, 0, 1] = text = "0123456789" * 2000

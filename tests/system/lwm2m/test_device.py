@@ -168,7 +168,7 @@ def test_readsTheExampleOfTheStandard(server: Server, device: Device) -> None:
 
 def test_refuses(server: Server, device: Device) -> None:
     """
-    What it has not, can't do or does not speak is refused; so is what a test wants refused.
+    A request for something that it has not, can't do or does not speak is refused; so is one that a test wants refused.
     """
     device.refusals["/3/0/1"] = "5.03"
     device.forms = frozenset((TLV,))
@@ -277,7 +277,8 @@ def test_manyAtOnce(server: Server, device: Device) -> None:
 
 def test_answersLate(loop: Loop, server: Server, device: Device) -> None:
     """
-    What is held is acknowledged, and answered apart when it is released; asleep, nothing is heard.
+    A request that is held is acknowledged, and answered separately when it is released; asleep, the device hears
+    nothing.
     """
     device.hold("/3/0/0")
     asking = asyncio.run_coroutine_threadsafe(server._ask("GET", "/3/0/0", b"", None, {}), loop.loop)

@@ -60,7 +60,7 @@ def test_reads(endpoint: Any) -> None:
 
 def test_discovers(endpoint: Any, device: Device) -> None:
     """
-    What there is, with the attributes that it has written before.
+    Get its resources, with the attributes that were written before.
     """
     endpoint.write_attr("/3/0/9", pmin=60, pmax=120, lt=5, st=10.5, gt=95).check()
     device.next()

@@ -79,7 +79,7 @@ class Way:
 
     def next(self) -> dict[str, Any]:
         """
-        What is said next.
+        Get the next message.
         """
         topic, payload = self.hear()
         said: dict[str, Any] = json.loads(payload)
@@ -270,7 +270,7 @@ def test_manages(everything: Broker, device: Device, loop: Loop, protocol: str) 
 
 def test_allAtOnce(everything: Broker, device: Device, loop: Loop) -> None:
     """
-    What is said of a device, all hear alike, whoever asked.
+    All managers get the same messages about a device, whoever asked.
     """
     OverCoAP.loop = loop
     ways = {protocol: way(everything, device.endpoint) for protocol, way in WAYS.items()}

@@ -1,5 +1,6 @@
 """
-What LwM2M 1.1 adds: several paths in one request, and values that a device sends unasked (1.1 core 6.3 and 6.4.6).
+The additions of LwM2M 1.1: several paths in one request, and values that a device sends unasked (1.1 core 6.3 and
+6.4.6).
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def test_observesComposite(modern: Device, manager: Manager, confirmable: bool) 
 @pytest.mark.parametrize("form", [SENML_JSON, SENML_CBOR])
 def test_sends(modern: Device, manager: Manager, form: int) -> None:
     """
-    What a device sends unasked is told with the notifications.
+    Values that a device sends unasked are published with the notifications.
     """
     assert modern.send({"/3/0/9": 55, "/6/0/0": -1.25, "/6/0/5": 1700000000}, form).code == "2.04"
     sent = manager.next()
@@ -115,7 +116,7 @@ def test_sends(modern: Device, manager: Manager, form: int) -> None:
 
 def test_sendsNonsense(modern: Device, gateway: Broker, name: str, makeDevice: MakeDevice) -> None:
     """
-    What is no SenML is refused, and so is whoever has not registered.
+    A payload that is no SenML is refused, and so is a device that has not registered.
     """
     assert modern.say("POST", ("dp",), [], b"\xff\xff", SENML_CBOR).code == "4.00"
     assert modern.say("POST", ("dp",), [], b"\x08\x00", TLV).code == "4.00"

@@ -32,7 +32,7 @@ from tests.system.swarm import (
 
 COUNT = 10_000
 AT_ONCE = 500
-# What one may cost: its session, its subscription, its registration with five objects, and what it was asked last.
+# The memory of one device: its session, its subscription, its registration with five objects, and the last command.
 MOST = 10_240
 LINKS = b"</1/0>,</3/0>,</4/0>,</5/0>,</6/0>"
 

@@ -117,7 +117,7 @@ def test_overtaken(registered: Device, manager: Manager) -> None:
 
 def test_largeNotification(registered: Device, manager: Manager) -> None:
     """
-    What does not fit into a notification is fetched.
+    Content that does not fit into a notification is fetched.
     """
     manager.ask("observe", {"path": "/5/0/1"})
     registered.notify("/5/0/1", text := "0123456789" * 500)
@@ -139,7 +139,7 @@ def test_unknownNotification(registered: Device, manager: Manager) -> None:
 
 def test_refusesToBeObserved(registered: Device, manager: Manager) -> None:
     """
-    What can't be observed is not.
+    A resource that can't be observed is not.
     """
     registered.refusals["/3/0/9"] = "4.05"
     assert manager.ask("observe", {"path": "/3/0/9"})["code"] == "4.05"
@@ -166,7 +166,7 @@ def observing(startBroker: StartBroker, tmp_path: Path) -> Broker:
 @pytest.mark.slow
 def test_autoObserve(observing: Broker, name: str, makeDevice: MakeDevice, manage: Manage) -> None:
     """
-    What a device has announced is observed a while after it registered, and again when it registers again.
+    The announced objects of a device are observed a while after it registered, and again when it registers again.
     """
     device, manager = makeDevice(observing, name), manage(observing, name)
     for _ in range(2):

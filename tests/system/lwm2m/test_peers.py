@@ -19,7 +19,7 @@ from tests.system.test_coap_clients import coapClient
 _HERE = Path(__file__).parent
 _MODULES = ROOT / "tests" / "node_modules"
 
-# What coap-node's objects are, in as few words as OMA's format allows.
+# The objects of coap-node, in as few words as OMA's format allows.
 _DEFINITION = """<LWM2M><Object ObjectType="MODefinition"><Name>{name}</Name><ObjectID>{number}</ObjectID>
 <MultipleInstances>Multiple</MultipleInstances><Mandatory>Optional</Mandatory><Resources><Item ID="{resource}">
 <Name>{what}</Name><Operations>RW</Operations><MultipleInstances>Single</MultipleInstances>

@@ -175,7 +175,7 @@ def test_expires(
 
 def test_deregisteredAsleep(gateway: Broker, sleeper: Device, manager: Manager) -> None:
     """
-    What waited for a device that de-registers does not reach it later.
+    Commands that waited for a device that de-registers do not reach it later.
     """
     manager.command("execute", {"path": "/3/0/4"})
     sleeper.wake()

@@ -36,7 +36,7 @@ CODES = {
 
 def test_codes(registered: Device, manager: Manager) -> None:
     """
-    What the device says is passed on, with its name and without content, for every command.
+    The device's code is passed on, with its name and without content, for every command.
     """
     for code, text in CODES.items():
         registered.refusals["/3/0/9"] = code
@@ -57,7 +57,7 @@ def test_codes(registered: Device, manager: Manager) -> None:
 
 def test_refusedByTheDevice(registered: Device, manager: Manager) -> None:
     """
-    What the device has not or does not do.
+    Requests for something that the device has not or does not do.
     """
     assert manager.ask("read", {"path": "/3/1/0"})["code"] == "4.04"
     assert manager.ask("execute", {"path": "/3/0/0"})["code"] == "4.05"
@@ -103,7 +103,7 @@ def test_unfit(registered: Device, manager: Manager, case: str) -> None:
 )
 def test_noJSON(registered: Device, manager: Manager, payload: bytes) -> None:
     """
-    What is no JSON object is not answered, and what comes after it is.
+    A payload that is no JSON object is not answered, and the next command is.
     """
     manager.tell(payload)
     assert manager.read("/3/0/9") == 100

@@ -96,7 +96,7 @@ def test_alternatePath(gateway: Broker, name: str, makeDevice: MakeDevice, manag
 
 def test_registersAgain(registered: Device, manager: Manager) -> None:
     """
-    Who registers again is registered anew: with another list and another lifetime, told in another event.
+    A device that registers again is registered anew: with another list and another lifetime, told in another event.
     """
     assert registered.register(lifetime=99, links="</3/0>").code == "2.01"
     event = manager.next()
@@ -125,7 +125,7 @@ def test_updates(registered: Device, manager: Manager) -> None:
 
 def test_deregisters(registered: Device, manager: Manager) -> None:
     """
-    Who has de-registered is asked nothing any more, and has nothing to update.
+    A device that has de-registered gets no more requests, and has nothing to update.
     """
     assert registered.deregister().code == "2.02"
     manager.command("read", {"path": "/3/0/0"})
@@ -138,7 +138,7 @@ def test_deregisters(registered: Device, manager: Manager) -> None:
 
 def test_strangersUpdate(registered: Device, gateway: Broker, name: str, makeDevice: MakeDevice) -> None:
     """
-    Who is not registered can't update, and who is, not elsewhere.
+    A device that is not registered can't update, and a registered one can't at another location.
     """
     stranger = makeDevice(gateway, f"{name}x")
     for method in ("POST", "DELETE"):
@@ -163,7 +163,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_refuses(device: Device, manager: Manager, case: str) -> None:
     """
-    What a device must say it must say, and right.
+    A registration needs its parameters, in the right form.
     """
     words, code = REFUSED[case]
     query = [word.format(device.endpoint) for word in words]
@@ -183,7 +183,7 @@ def test_longestLifetime(device: Device) -> None:
 
 def test_otherRequests(device: Device) -> None:
     """
-    What else may come is answered as the table says.
+    All other requests are answered as the table says.
     """
     answer = device.say("GET", ("rd",))
     assert (answer.code, answer.payload) == ("2.05", b"")
@@ -204,7 +204,7 @@ def presence(broker: Broker, name: str) -> Peer:
 
 def goneOrCome(peer: Peer) -> str:
     """
-    What it hears next.
+    Get the next message.
     """
     return str(peer.receive().topic.rpartition("/")[2])
 
