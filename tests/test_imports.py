@@ -48,6 +48,9 @@ EXTENSIONS = {
 }
 SEEN_BY_EXTENSIONS = {"core", "interfaces", "config", "base", "hooks", "operations", "extensions", "connectors"}
 
+# Records that the broker hands out, of which they name the types.
+NAMED_BY_EXTENSIONS = {"twisted_mqtt.broker.alarms", "twisted_mqtt.broker.banrecord"}
+
 # Names everything for its types; what it describes stands in rooms above it.
 NAMES_TYPES = {"interfaces"}
 
@@ -185,7 +188,7 @@ def allowed(module: str, name: str, forTypes: bool = False) -> bool:
     if importer == target or (forTypes and importer in NAMES_TYPES):
         return True
     if importer in EXTENSIONS:
-        return target in SEEN_BY_EXTENSIONS
+        return target in SEEN_BY_EXTENSIONS or (forTypes and name.rpartition(".")[0] in NAMED_BY_EXTENSIONS)
     if target in EXTENSIONS:
         return importer in ("node", "tap")
     return ROOMS.index(target) <= ROOMS.index(importer)

@@ -42,6 +42,17 @@ def nextTurn(clock: IReactorTime) -> Deferred[None]:
     return turn
 
 
+async def settled(result: Maybe[_T]) -> _T:
+    """
+    Wait for a result in a coroutine, if it is not there yet.
+
+    @return: the result. What a L{Deferred} fails with is raised.
+    """
+    if isDeferred(result):
+        return await result  # type: ignore[no-any-return]  # isDeferred() can't say of what
+    return result  # type: ignore[return-value]  # isDeferred() can't say that this is no Deferred
+
+
 def then(result: Maybe[_T], goOn: Callable[[_T, *_Ts], Maybe[_R]], *args: *_Ts) -> Maybe[_R]:
     """
     Call C{goOn} with a result and further arguments: at once if the result is there, else when the L{Deferred} fires.

@@ -141,6 +141,7 @@ class Broker(Service):
         self.reactor: object = clock
         self.dates = Dates(clock.seconds) if dates is None else dates
         self.faults = RateLimitedLog(clock.seconds)
+        self.startedAt = clock.seconds()
         self.threads = Threads(clock, settings.node.async_threads)
         self.nodeName = settings.node.name
         self.store = store

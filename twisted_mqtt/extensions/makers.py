@@ -4,13 +4,14 @@ Makers: the description of an extension in a Twisted plugin. A maker imports the
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from twisted_mqtt.base.about import releaseOf
 from twisted_mqtt.interfaces import IExtensionMaker
 
 if TYPE_CHECKING:
@@ -112,15 +113,3 @@ def _named(target: str) -> Any:
     """
     module, _, name = target.partition(":")
     return getattr(import_module(module), name)
-
-
-def releaseOf(distribution: str) -> str:
-    """
-    Find the version of an installed distribution.
-
-    @return: C{"0.0.0"} for a source tree that was never installed: something that reads as a version all the same.
-    """
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "0.0.0"

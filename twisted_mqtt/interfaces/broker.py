@@ -154,6 +154,7 @@ class IBroker(Interface):
     )
     settings: Settings = Attribute("The configuration.")
     clock: IReactorTime = Attribute("The time, and calls that come later. It tells moments: see L{Dates}.")
+    startedAt: float = Attribute("The moment when it was made.")
     dates: Dates = Attribute(
         "Makes dates of moments, which no setting of the wall clock changes, and moments of dates."
     )

@@ -5,14 +5,26 @@ The extension C{management}: the operations of the broker, the REST API and the 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from zope.interface import implementer
 
 from twisted_mqtt.config.values import Bind
 from twisted_mqtt.interfaces import IExtension
 from twisted_mqtt.management.applications import Application, Applications
-from twisted_mqtt.management.builtin import clients
+from twisted_mqtt.management.builtin import (
+    alarms,
+    banned,
+    clients,
+    index,
+    listeners,
+    messages,
+    nodes,
+    permissions,
+    plugins,
+    subscriptions,
+)
+from twisted_mqtt.management.builtin.applications import ApplicationOperations
 from twisted_mqtt.management.control import ControlAPI
 from twisted_mqtt.management.rest.resource import RestAPI
 from twisted_mqtt.management.settings import ControlSocket
@@ -25,11 +37,25 @@ if TYPE_CHECKING:
     from twisted_mqtt.operations.operation import Operation
 
 
+_MODULES: Final = (
+    index,
+    nodes,
+    clients,
+    permissions,
+    subscriptions,
+    messages,
+    plugins,
+    listeners,
+    alarms,
+    banned,
+)
+
+
 def builtin() -> Iterator[Operation]:
     """
     The operations that every broker with management has.
     """
-    for module in (clients,):
+    for module in _MODULES:
         yield from module.OPERATIONS
 
 
@@ -53,6 +79,8 @@ class Management:
             context.operation(operation)
         records = context.table("applications").records(Application)
         applications = Applications(records, context.broker.threads, context.clock, context.broker.dates.now)
+        for operation in ApplicationOperations(applications).all():
+            context.operation(operation)
         first = settings.application
         if first.default_id and not len(records):
             await applications.add(

@@ -12,9 +12,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from twisted_mqtt.base.about import DESCRIPTION, uptimeText, versionText
 from twisted_mqtt.core.counters import NAMES
 from twisted_mqtt.core.message import Message
-from twisted_mqtt.monitoring.about import DESCRIPTION, uptimeText, versionText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

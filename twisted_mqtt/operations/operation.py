@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar, get_type_hints
 
 from msgspec import Struct
+from msgspec.inspect import type_info
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -255,9 +256,11 @@ def operation(
         answer = hints.pop("return", None)
         (request,) = (_argumentOf(hint) for hint in hints.values())
         isList = getattr(answer, "__origin__", None) is Rows
+        # It would be noticed with the first call otherwise.
+        type_info(request)
         wanted: Role = role or ("read" if all(route.method == "GET" for route in routes) else "write")
         fields = {field for route in routes for field in variables(route.path)}
-        unknown = (fields | set(positional)) - set(request.__struct_fields__)
+        unknown = (fields | set(positional)) - set(request.__struct_encode_fields__)
         if unknown:
             raise TypeError(f"{name}: the request has no field {', '.join(sorted(unknown))}")
         return Operation(

@@ -17,7 +17,7 @@ from twisted_mqtt.operations.operation import NOT_ONLINE, Call, NotFound, Operat
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from twisted_mqtt.interfaces import IClient, ISession
+    from twisted_mqtt.interfaces import IBroker, IClient, ISession
 
 
 class ListClients(Struct, kw_only=True):
@@ -107,10 +107,11 @@ class ClientRow(Struct, kw_only=True):
     delivered: int = 0
 
 
-def rowOf(node: str) -> Callable[[ISession], ClientRow]:
+def rowOf(broker: IBroker) -> Callable[[ISession], ClientRow]:
     """
     Make rows of the sessions of a node.
     """
+    node, dateOf = broker.nodeName, broker.dates.of
 
     def row(session: ISession) -> ClientRow:
         client = session.info
@@ -118,6 +119,7 @@ def rowOf(node: str) -> Callable[[ISession], ClientRow]:
         figures = client.stats() if connected else {}
         figures = figures or session.stats()
         count = figures.get
+        connectedAt, createdAt = dateOf(client.connectedAt), dateOf(session.createdAt)
         return ClientRow(
             clientid=session.clientID,
             username=session.username,
@@ -128,8 +130,8 @@ def rowOf(node: str) -> Callable[[ISession], ClientRow]:
             proto_name=client.protoName,
             proto_ver=client.protoVersion,
             connected=connected,
-            connected_at=dateText(client.connectedAt),
-            created_at=dateText(session.createdAt),
+            connected_at=dateText(connectedAt),
+            created_at=dateText(createdAt),
             clean_start=client.cleanStart,
             keepalive=client.keepAlive,
             expiry_interval=session.expiryInterval,
@@ -153,8 +155,8 @@ def rowOf(node: str) -> Callable[[ISession], ClientRow]:
             send_msg=count("send_msg", 0),
             client_id=session.clientID,
             conn_state="connected" if connected else "disconnected",
-            created_time=int(session.createdAt),
-            connected_time=int(client.connectedAt),
+            created_time=int(createdAt),
+            connected_time=int(connectedAt),
             delivered=count("deliver_msg", 0),
         )
 
@@ -229,7 +231,7 @@ def listClients(call: Call[ListClients]) -> Rows[ClientRow]:
     broker = call.broker
     where = _isWanted(call.request)
     total = None if where else lambda: len(broker.sessions)
-    return Rows(broker.directory.sessions(where), rowOf(broker.nodeName), total)
+    return Rows(broker.directory.sessions(where), rowOf(broker), total)
 
 
 @operation(
@@ -249,7 +251,7 @@ def lookupClient(call: Call[OneClient]) -> list[ClientRow]:
     session = call.broker.sessions.get(scoped("", call.request.clientid))
     if session is None and call.dialect == "nanomq":
         raise NotFound(f"clientid: there is no client {call.request.clientid!r}")
-    return [] if session is None else [rowOf(call.broker.nodeName)(session)]
+    return [] if session is None else [rowOf(call.broker)(session)]
 
 
 @operation(
@@ -271,7 +273,7 @@ def lookupUser(call: Call[OneUser]) -> Rows[ClientRow]:
     checkNode(call.node, call.request.node)
     name = call.request.username
     broker = call.broker
-    return Rows(broker.directory.sessions(lambda session: session.username == name), rowOf(broker.nodeName))
+    return Rows(broker.directory.sessions(lambda session: session.username == name), rowOf(broker))
 
 
 @operation(

@@ -1,12 +1,12 @@
 """
-Tests for L{twisted_mqtt.monitoring.about}.
+Tests for L{twisted_mqtt.base.about}.
 """
 
 import re
 
 import pytest
 
-from twisted_mqtt.monitoring.about import uptimeText, versionText
+from twisted_mqtt.base.about import uptimeText, versionText
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,8 @@ The broker's name, version and uptime.
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import Final
-
-from twisted_mqtt.extensions.makers import releaseOf
 
 DESCRIPTION: Final = "Twisted MQTT Broker"
 
@@ -35,3 +34,15 @@ def uptimeText(seconds: float) -> str:
     if days:
         text = f"{days} days,{text}"
     return text
+
+
+def releaseOf(distribution: str) -> str:
+    """
+    Find the version of an installed distribution.
+
+    @return: C{"0.0.0"} for a source tree that was never installed: something that reads as a version all the same.
+    """
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "0.0.0"

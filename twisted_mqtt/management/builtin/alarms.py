@@ -1,0 +1,176 @@
+"""
+Alarms: present and past (spec/rest-api.md 2.13).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Meta, Struct
+
+from twisted_mqtt.management.builtin.shared import OfNode, checkNode, dateText
+from twisted_mqtt.operations.operation import Call, NotFound, Nothing, Operation, Route, operation
+
+if TYPE_CHECKING:
+    from twisted_mqtt.broker.alarms import Alarm
+    from twisted_mqtt.interfaces import INode
+
+
+class OneAlarm(Struct, kw_only=True):
+    """
+    An alarm.
+    """
+
+    id: Annotated[str, Meta(description="Name of an alarm that is active")]
+
+
+class AlarmRow(Struct, kw_only=True, omit_defaults=True):
+    """
+    An alarm.
+    """
+
+    id: str
+    desc: str
+    severity: str
+    title: str
+    alarm_at: str
+    clear_at: str = ""
+    times: int = 1
+
+
+class NodeAlarms(Struct, kw_only=True):
+    """
+    The alarms of a node.
+    """
+
+    node: str
+    alarms: list[AlarmRow]
+
+
+class Cleared(Struct, kw_only=True):
+    """
+    How many were there.
+    """
+
+    cleared: int
+
+
+def _rowOf(alarm: Alarm) -> AlarmRow:
+    return AlarmRow(
+        id=alarm.name,
+        desc=alarm.summary,
+        severity=alarm.severity,
+        title=alarm.title,
+        alarm_at=dateText(alarm.at),
+        clear_at=dateText(alarm.until),
+        times=alarm.times,
+    )
+
+
+def _present(node: INode) -> list[AlarmRow]:
+    return [_rowOf(alarm) for alarm in node.broker.alarms.active.values()]
+
+
+def _past(node: INode) -> list[AlarmRow]:
+    return [_rowOf(alarm) for alarm in node.broker.alarms.history()]
+
+
+def _lines(rows: list[AlarmRow]) -> Iterator[str]:
+    for row in rows:
+        ended = f", clear_at={row.clear_at}" if row.clear_at else ""
+        yield f"Alarm({row.id}, severity={row.severity}, alarm_at={row.alarm_at}{ended}, desc={row.desc})"
+
+
+@operation("list_all_alarms", "List the alarms that are active on all nodes", "", Route("GET", "/alarms/present"))
+def allAlarms(call: Call[Nothing]) -> list[NodeAlarms]:
+    """
+    By node.
+    """
+    return [NodeAlarms(node=call.broker.nodeName, alarms=_present(call.node))]
+
+
+@operation("list_node_alarms", "List the alarms that are active on a node", "", Route("GET", "/alarms/present/:node"))
+def nodeAlarms(call: Call[OfNode]) -> list[AlarmRow]:
+    """
+    The oldest first.
+    """
+    checkNode(call.node, call.request.node)
+    return _present(call.node)
+
+
+@operation("list_all_alarm_history", "List the alarms of all nodes that are over", "", Route("GET", "/alarms/history"))
+def allHistory(call: Call[Nothing]) -> list[NodeAlarms]:
+    """
+    By node.
+    """
+    return [NodeAlarms(node=call.broker.nodeName, alarms=_past(call.node))]
+
+
+@operation(
+    "list_node_alarm_history", "List the alarms of a node that are over", "", Route("GET", "/alarms/history/:node")
+)
+def nodeHistory(call: Call[OfNode]) -> list[AlarmRow]:
+    """
+    The last of them.
+    """
+    checkNode(call.node, call.request.node)
+    return _past(call.node)
+
+
+@operation("show_alarms", "List the alarms that are active", "alarms list", aliases=("alarms",), text=_lines)
+def showAlarms(call: Call[Nothing]) -> list[AlarmRow]:
+    """
+    For the command line.
+    """
+    return _present(call.node)
+
+
+@operation("show_alarm_history", "List the alarms that are over", "alarms history", text=_lines)
+def showHistory(call: Call[Nothing]) -> list[AlarmRow]:
+    """
+    For the command line.
+    """
+    return _past(call.node)
+
+
+@operation(
+    "deactivate_alarm",
+    "End an alarm, whose cause is seen to",
+    "alarms deactivate",
+    Route("DELETE", "/alarms/present/:id"),
+    positional=("id",),
+    text=lambda _: ("ok",),
+)
+def deactivateAlarm(call: Call[OneAlarm]) -> None:
+    """
+    It comes again if its cause does.
+    """
+    if not call.broker.alarms.deactivate(call.request.id):
+        raise NotFound(f"id: there is no alarm {call.request.id[:80]!r}")
+
+
+@operation(
+    "clear_alarm_history",
+    "Forget the alarms that are over",
+    "alarms clear",
+    Route("DELETE", "/alarms/history"),
+    text=lambda answer: (f"Cleared {answer.cleared} alarms",),
+)
+def clearHistory(call: Call[Nothing]) -> Cleared:
+    """
+    Those that are active stay.
+    """
+    return Cleared(cleared=call.broker.alarms.clearHistory())
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    allAlarms,
+    nodeAlarms,
+    allHistory,
+    nodeHistory,
+    showAlarms,
+    showHistory,
+    deactivateAlarm,
+    clearHistory,
+)

@@ -1,0 +1,303 @@
+"""
+The node: what it is, how it is, its counters and gauges (spec/rest-api.md 2.2, 2.3, 2.11, 2.12, 3; cli.md 2, 4, 11).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import twisted
+from msgspec import Meta, Struct
+
+from twisted_mqtt.base.about import DESCRIPTION, uptimeText, versionText
+from twisted_mqtt.management.builtin.shared import NodeName, OfNode, checkNode, dateText
+from twisted_mqtt.operations.operation import Bare, Call, Nothing, Operation, Route, operation
+
+if TYPE_CHECKING:
+    from twisted_mqtt.interfaces import INode
+
+#: Counters that EMQ X 4.0 has and that count nothing here, or are those of extensions that do not run.
+_ZERO = ("messages.qos2.dropped", "messages.qos2.expired", "channel.gc")
+
+
+class BrokerRow(Struct, kw_only=True):
+    """
+    What a node is.
+    """
+
+    node: str
+    datetime: str
+    node_status: str
+    otp_release: str
+    sysdescr: str
+    uptime: str
+    version: str
+
+
+class NodeRow(Struct, kw_only=True):
+    """
+    How a node is.
+    """
+
+    name: str
+    node: str
+    connections: int
+    load1: str
+    load5: str
+    load15: str
+    max_fds: int
+    memory_total: str | int
+    memory_used: str | int
+    node_status: str
+    otp_release: str
+    process_available: int
+    process_used: int
+    uptime: str
+    version: str
+
+
+class NodeMetrics(Struct, kw_only=True):
+    """
+    The counters of a node.
+    """
+
+    node: str
+    metrics: dict[str, int]
+
+
+class NodeStats(Struct, kw_only=True):
+    """
+    The gauges of a node, with the highest value of each.
+    """
+
+    node: str
+    stats: dict[str, int]
+
+
+class OptionalNode(Struct, kw_only=True):
+    """
+    This node, or one that is named.
+    """
+
+    node: Annotated[NodeName, Meta(description="Name of a node; this one by default")] = ""
+
+
+def _release() -> str:
+    return f"Python {platform.python_version()}/Twisted {twisted.__version__}"
+
+
+def _brokerOf(node: INode) -> BrokerRow:
+    broker = node.broker
+    return BrokerRow(
+        node=broker.nodeName,
+        datetime=dateText(broker.dates.now()),
+        node_status="Running",
+        otp_release=_release(),
+        sysdescr=DESCRIPTION,
+        uptime=uptimeText(broker.clock.seconds() - broker.startedAt),
+        version=versionText(),
+    )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1048576:.2f}M"
+
+
+def _memory() -> tuple[int, int]:
+    """
+    Bytes of memory that the process has in all, and of those resident.
+    """
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            pages = [int(part) for part in file.read().split()]
+    except (OSError, ValueError):
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return most, most
+    size = os.sysconf("SC_PAGE_SIZE")
+    return pages[0] * size, pages[1] * size
+
+
+def _nodeOf(node: INode, asText: bool) -> NodeRow:
+    broker = node.broker
+    total, used = _memory()
+    loads = [f"{load:.2f}" for load in os.getloadavg()]
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return NodeRow(
+        name=broker.nodeName,
+        node=broker.nodeName,
+        connections=len(broker.clients),
+        load1=loads[0],
+        load5=loads[1],
+        load15=loads[2],
+        max_fds=files,
+        memory_total=_megabytes(total) if asText else total,
+        memory_used=_megabytes(used) if asText else used,
+        node_status="Running",
+        otp_release=_release(),
+        process_available=files,
+        process_used=len(broker.sessions),
+        uptime=uptimeText(broker.clock.seconds() - broker.startedAt),
+        version=versionText(),
+    )
+
+
+def metricsOf(node: INode) -> dict[str, int]:
+    """
+    The counters of the node by name, sorted.
+    """
+    stats = set(statsOf(node))
+    found = {name: int(value) for name, value in node.broker.metrics.read().items() if name not in stats}
+    return dict(sorted({**dict.fromkeys(_ZERO, 0), **found}.items()))
+
+
+def statsOf(node: INode) -> dict[str, int]:
+    """
+    The gauges of the node with their maxima, by name, sorted.
+    """
+    found = {
+        name: int(value) for name, value in node.broker.metrics.read().items() if name.endswith((".count", ".max"))
+    }
+    missing = {f"{name}.{what}": 0 for name in ("rules", "actions", "resources") for what in ("count", "max")}
+    return dict(sorted({**missing, **found}.items()))
+
+
+def _pairs(found: dict[str, int], width: int) -> Iterator[str]:
+    for name, value in found.items():
+        yield f"{name:<{width}}: {value}"
+
+
+def _brokerLines(row: BrokerRow) -> Iterator[str]:
+    for name, value in (
+        ("sysdescr", row.sysdescr),
+        ("version", row.version),
+        ("uptime", row.uptime),
+        ("datetime", row.datetime),
+    ):
+        yield f"{name:<10}: {value}"
+
+
+@operation("list_brokers", "List the nodes with their versions", "", Route("GET", "/brokers/"))
+def listBrokers(call: Call[Nothing]) -> list[BrokerRow]:
+    """
+    This one.
+    """
+    return [_brokerOf(call.node)]
+
+
+@operation("get_broker", "Show what a node is", "", Route("GET", "/brokers/:node"))
+def getBroker(call: Call[OfNode]) -> dict[str, str]:
+    """
+    Without C{node}, as EMQ X answers.
+    """
+    checkNode(call.node, call.request.node)
+    row = _brokerOf(call.node)
+    return {name: getattr(row, name) for name in row.__struct_fields__ if name != "node"}
+
+
+@operation("show_broker", "Show what this node is", "broker", text=_brokerLines)
+def showBroker(call: Call[Nothing]) -> BrokerRow:
+    """
+    For the command line.
+    """
+    return _brokerOf(call.node)
+
+
+@operation(
+    "show_status",
+    "Show whether the node runs",
+    "status",
+    text=lambda row: (f"Node '{row.node}' is started", f"mqttbroker {row.version} is running"),
+)
+def showStatus(call: Call[Nothing]) -> BrokerRow:
+    """
+    Who hears the answer knows that it does.
+    """
+    return _brokerOf(call.node)
+
+
+@operation("list_nodes", "List the nodes with their load", "", Route("GET", "/nodes/"))
+def listNodes(call: Call[Nothing]) -> list[NodeRow]:
+    """
+    Memory as text.
+    """
+    return [_nodeOf(call.node, True)]
+
+
+@operation("get_node", "Show how a node is", "", Route("GET", "/nodes/:node"))
+def getNode(call: Call[OfNode]) -> dict[str, str | int]:
+    """
+    Memory in bytes, and without C{node}, as EMQ X answers.
+    """
+    checkNode(call.node, call.request.node)
+    row = _nodeOf(call.node, False)
+    return {name: getattr(row, name) for name in row.__struct_fields__ if name != "node"}
+
+
+@operation("list_all_metrics", "List the counters of all nodes", "", Route("GET", "/metrics/"))
+def allMetrics(call: Call[Nothing]) -> Bare:
+    """
+    With the keys of NanoMQ beside those of EMQ X.
+    """
+    found = {"code": 0, "data": [NodeMetrics(node=call.broker.nodeName, metrics=metricsOf(call.node))]}
+    nanomq = {"metrics": [], "cpuinfo": "0.00%", "memory": str(_memory()[1])}
+    if call.dialect == "emqx":
+        return Bare(found)
+    return Bare(nanomq if call.dialect == "nanomq" else {**found, **nanomq})
+
+
+@operation(
+    "list_node_metrics",
+    "List the counters of a node",
+    "broker metrics",
+    Route("GET", "/nodes/:node/metrics/"),
+    aliases=("metrics",),
+    text=lambda found: _pairs(found, 30),
+)
+def nodeMetrics(call: Call[OptionalNode]) -> dict[str, int]:
+    """
+    By name.
+    """
+    checkNode(call.node, call.request.node)
+    return metricsOf(call.node)
+
+
+@operation("list_stats", "List the gauges of all nodes", "", Route("GET", "/stats/"))
+def allStats(call: Call[Nothing]) -> list[NodeStats]:
+    """
+    By node.
+    """
+    return [NodeStats(node=call.broker.nodeName, stats=statsOf(call.node))]
+
+
+@operation(
+    "lookup_node_stats",
+    "List the gauges of a node",
+    "broker stats",
+    Route("GET", "/nodes/:node/stats/"),
+    aliases=("stats",),
+    text=lambda found: _pairs(found, 30),
+)
+def nodeStats(call: Call[OptionalNode]) -> dict[str, int]:
+    """
+    By name.
+    """
+    checkNode(call.node, call.request.node)
+    return statsOf(call.node)
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    listBrokers,
+    getBroker,
+    showBroker,
+    showStatus,
+    listNodes,
+    getNode,
+    allMetrics,
+    nodeMetrics,
+    allStats,
+    nodeStats,
+)
