@@ -6,6 +6,7 @@ from them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.kits.stores import Bed
 from twisted_mqtt.broker.broker import Broker
+from twisted_mqtt.broker.interconnect import Held
 from twisted_mqtt.core.message import Message
-from twisted_mqtt.core.packets import Connack
+from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, Connack
 from twisted_mqtt.core.subscription import SharedGroup
 from twisted_mqtt.testing.broker import makeBroker
 from twisted_mqtt.testing.peer import Peer, connectPacket
@@ -196,6 +199,174 @@ def test_messageOfATopicTree(node: Node) -> None:
     assert node.broker.interconnect.route(message) == 0
     assert not node.broker.interconnect.routeShared(message, "g", "t")
     reader.expectNothing()
+
+
+# Other nodes store what is acknowledged here
+
+
+class Keeping(Node):
+    """
+    A node whose messages of QoS 1 and 2 have to be stored elsewhere.
+
+    @ivar held: what other nodes have not stored yet.
+    """
+
+    def __init__(self, bed: Bed | None = None) -> None:
+        super().__init__()
+        self.held: list[Held] = []
+        if bed is not None:
+            self.broker.stopService()
+            self.broker, self.factory, self.clock = bed.broker, bed.factory, bed.clock
+        self.handle = self.broker.interconnect.forwardBy(self)
+
+    def forward(self, message: Message, groups: list[SharedGroup]) -> int:
+        """
+        See L{Node}.
+        """
+        if message.qos and message.topic != "here":
+            self.held.append(self.broker.interconnect.hold())
+        return super().forward(message, groups)
+
+
+@pytest.fixture(params=["memory", "always", "interval"])
+def keeping(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Keeping]:
+    """
+    A node with each kind of store.
+    """
+    bed = None if request.param == "memory" else Bed(tmp_path, commit=request.param)
+    made = Keeping(bed)
+    yield made
+    if bed is None:
+        made.broker.stopService()
+    else:
+        bed.crash()
+
+
+@pytest.mark.parametrize(("qos", "answer"), [(1, PUBACK), (2, PUBREC)])
+def test_replyWaitsForOtherNodes(keeping: Keeping, qos: int, answer: int) -> None:
+    """
+    PUBACK and PUBREC go out when the other nodes have stored the message, and not before; what nobody elsewhere has to
+    keep waits for nobody.
+    """
+    keeping.nodes = 1
+    writer, other = keeping.client("writer"), keeping.client("other")
+    writer.publish("t", b"", qos, 1)
+    keeping.clock.advance(1)
+    writer.expectNothing()
+    other.publish("here", b"", 1, 1)
+    other.expectAck(PUBACK, 1)
+    other.publish("here", b"", 0)
+    (held,) = keeping.held
+    held.stored()
+    writer.expectAck(answer, 1)
+    held.stored()
+    if qos == 2:
+        writer.acknowledge(PUBREL, 1)
+        writer.expectAck(PUBCOMP, 1)
+
+
+def test_repliesKeepTheirOrder(keeping: Keeping) -> None:
+    """
+    Whichever message is stored first, replies go out in order ([MQTT-4.6.0-2]).
+    """
+    keeping.nodes = 1
+    writer = keeping.client("writer")
+    for packetID in (1, 2, 3):
+        writer.publish("t", b"", 1, packetID)
+    first, second, third = keeping.held
+    keeping.clock.advance(1)
+    second.stored()
+    writer.expectNothing()
+    first.stored()
+    writer.expectAck(PUBACK, 1)
+    writer.expectAck(PUBACK, 2)
+    writer.expectNothing()
+    third.stored()
+    writer.expectAck(PUBACK, 3)
+
+
+def test_safeWaitsForOtherNodes(keeping: Keeping) -> None:
+    """
+    So do gateways and extensions, which ask the broker what is safe.
+    """
+    assert keeping.broker.publish(Message("t", b"", 1)) == 0x10
+    keeping.clock.advance(1)
+    safe = keeping.broker.safe()
+    assert safe is not None and not safe.called
+    keeping.held[0].stored()
+    assert safe.called and keeping.broker.safe() is None
+
+
+def test_forwarderTakenBack(keeping: Keeping) -> None:
+    """
+    When the forwarder is taken back nothing waits for other nodes any more, now or later.
+    """
+    keeping.nodes = 1
+    writer = keeping.client("writer")
+    writer.publish("t", b"", 1, 1)
+    keeping.clock.advance(1)
+    writer.expectNothing()
+    keeping.handle.close()
+    writer.expectAck(PUBACK, 1)
+    writer.publish("t", b"", 1, 2)
+    writer.expectAck(PUBACK, 2, 0x10)
+    keeping.held[0].stored()
+
+
+def test_waitsForBoth(tmp_path: Path) -> None:
+    """
+    A message that this node and another one have to keep is acknowledged when both have it, in whichever order.
+    """
+    bed = Bed(tmp_path)
+    keeping = Keeping(bed)
+    keeper = bed.client("keeper")
+    keeper.subscribe("t", qos=1)
+    keeper.lose()
+    writer = keeping.client("writer")
+    for packetID, here in ((1, True), (2, False)):
+        bed.worker.held = True
+        writer.publish("t", b"", 1, packetID)
+        held = keeping.held.pop()
+        for first in (here, not here):
+            writer.expectNothing()
+            if first:
+                bed.worker.release()
+            else:
+                held.stored()
+        bed.clock.advance(0)
+        writer.expectAck(PUBACK, packetID)
+    bed.crash()
+
+
+def test_storedOnTheOtherNode(tmp_path: Path) -> None:
+    """
+    Between two nodes: the publisher has its PUBACK when the store of the subscriber's node has the message.
+    """
+    (tmp_path / "there").mkdir()
+    there = Bed(tmp_path / "there")
+    reader = there.client("reader")
+    reader.subscribe("t", qos=1)
+    reader.lose()
+    here = Keeping()
+    here.nodes = 1
+    writer = here.client("writer")
+    there.worker.held = True
+    writer.publish("t", b"far", 1, 1)
+    message = other("t", b"far", 1)
+    message.timestamp = there.clock.seconds()
+    assert there.broker.interconnect.route(message) == 1
+    safe = there.broker.safe()
+    assert safe is not None
+    safe.addCallback(lambda _: here.held[0].stored())
+    there.clock.advance(0)
+    writer.expectNothing()
+    there.worker.release()
+    there.clock.advance(0)
+    writer.expectAck(PUBACK, 1)
+    there.restart(crash=True)
+    assert there.client("reader").payloads() == [b"far"]
+    here.broker.stopService()
+    there.crash()
 
 
 # Before a session is opened

@@ -21,6 +21,7 @@ from tests.stores.test_sqlite import publishTo, takeAll
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
 from twisted_mqtt.broker.sessiondata import EntryData, SessionData
 from twisted_mqtt.broker.transfer import SessionExport, SessionImport, TransferEnded
+from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK, PUBREC, PUBREL, Connack, Publish, SubscriptionRequest, Will
 from twisted_mqtt.core.reasons import NO_MATCHING_SUBSCRIBERS
 from twisted_mqtt.mqtt.implements import MQTTFactory
@@ -486,3 +487,25 @@ def test_olderSessionHereEnds(beds: tuple[Bed, Bed]) -> None:
     move(here, there, "c")
     assert list(there.broker.sessions["c"].subscriptions) == []
     assert there.broker.stats()["subscriptions"] == 0
+
+
+def test_headersGoAlong(beds: tuple[Bed, Bed]) -> None:
+    """
+    What hooks have said of a message goes along with it, as far as it is plain data.
+    """
+    here, there = beds
+    said = {"rule": "r1", "hops": [1, {"by": b"\x00", "at": 0.5}], "seen": None, "ok": True}
+
+    def say(message: Message) -> Message:
+        return message.replace(headers={**said, "object": object(), "huge": 1 << 70, "deep": [lambda: None]})
+
+    here.broker.hooks.messagePublish.add(say)
+    client = here.client("c")
+    client.subscribe("t", qos=1)
+    client.lose()
+    here.broker.publish(Message("t", b"1", 1))
+    found: list[Any] = []
+    there.broker.hooks.messageDelivered.add(lambda client, message: found.append(message.headers))
+    move(here, there, "c")
+    assert takeAll(there.client("c")) == [b"1"]
+    assert found == [said]

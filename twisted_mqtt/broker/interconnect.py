@@ -46,6 +46,27 @@ class Registered:
             undo()
 
 
+class Held:
+    """
+    Something that other nodes have to store before it is acknowledged here.
+    """
+
+    def __init__(self, number: int, router: Router) -> None:
+        self._number = number
+        self._router = router
+
+    def stored(self) -> None:
+        """
+        They have stored it, or are gone for good. A second call has no effect.
+        """
+        router = self._router
+        progress = router.progress
+        if self._number in progress.awaited:
+            del progress.awaited[self._number]
+            if progress.reached(progress.stored):
+                router.committed()
+
+
 class Interconnect:
     """
     The broker of one node, as the other nodes see it.
@@ -130,6 +151,8 @@ class Interconnect:
         """
         Have somebody told of each message that is published on this node, to send it to the nodes that want it.
 
+        If it is taken back, nothing waits any more for what it has sent.
+
         @raise ValueError: there is such a one.
         """
         router = self._router
@@ -138,9 +161,29 @@ class Interconnect:
 
         def undo() -> None:
             router.setForwarder(None)
+            progress = router.progress
+            progress.awaited.clear()
+            if progress.reached(progress.stored):
+                router.committed()
 
         router.setForwarder(forwarder)
         return Registered(undo)
+
+    def hold(self) -> Held:
+        """
+        Let replies to what is published from here on wait until other nodes have stored it. A forwarder calls it for
+        each message of QoS 1 or 2 that it sends to nodes that have to keep it, before its C{forward} returns: PUBACK,
+        PUBREC, and the answers of gateways, go out when L{Held.stored} was called, and this node's own store has what
+        it has to keep. Replies go out in the order in which they were made, as far as they wait at all: the slowest
+        node sets the pace, as the store does. A node that has got a message says that it is stored when C{safe} of its
+        broker does, after L{route}.
+        """
+        self._store.mark()
+        progress = self._router.progress
+        number = progress.sequence
+        progress.awaited[number] = None
+        progress.committed = min(progress.committed, number - 1)
+        return Held(number, self._router)
 
     def route(self, message: Message) -> int:
         """

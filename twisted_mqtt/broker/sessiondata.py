@@ -7,7 +7,7 @@ data are strings, bytes, numbers and lists, so L{msgspec} can write them in any 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -19,6 +19,30 @@ from twisted_mqtt.core.subscription import SharedGroup, Subscription
 if TYPE_CHECKING:
     from twisted_mqtt.core.session import Session
 
+# So deep plain data may be.
+_DEPTH: Final = 8
+
+
+def _plainOf(headers: dict[str, object] | None) -> dict[str, object] | None:
+    """
+    Those headers that another process can read.
+    """
+    if not headers:
+        return None
+    return {name: value for name, value in headers.items() if _isPlain(value)} or None
+
+
+def _isPlain(value: object, depth: int = _DEPTH) -> bool:
+    if value is None or type(value) in (str, bytes, bool, float):
+        return True
+    if type(value) is int:
+        return -(1 << 63) <= value < 1 << 64
+    if depth == 0:
+        return False
+    if type(value) is list:
+        return all(_isPlain(each, depth - 1) for each in value)
+    return type(value) is dict and all(type(name) is str and _isPlain(value[name], depth - 1) for name in value)
+
 
 class MessageData(Struct, frozen=True, array_like=True):
     """
@@ -27,6 +51,7 @@ class MessageData(Struct, frozen=True, array_like=True):
     @ivar properties: encoded as in a PUBLISH; empty for none.
     @ivar age: for how many seconds the broker has had it.
     @ivar lasts: after how many seconds it is not to be delivered any more; L{None} for never.
+    @ivar headers: what hooks have said of it, as far as it is plain data; L{None} for nothing.
     """
 
     topic: str
@@ -42,6 +67,7 @@ class MessageData(Struct, frozen=True, array_like=True):
     protocol: str
     system: bool
     origin: str
+    headers: dict[str, object] | None = None
 
     @classmethod
     def of(cls, message: Message, now: float) -> MessageData:
@@ -65,6 +91,7 @@ class MessageData(Struct, frozen=True, array_like=True):
             message.protocol,
             message.system,
             message.origin,
+            _plainOf(message.headers),
         )
 
     def message(self, topicTree: str, now: float) -> Message:
@@ -90,6 +117,8 @@ class MessageData(Struct, frozen=True, array_like=True):
         message.peerHost = self.peerHost
         message.protocol = self.protocol
         message.origin = self.origin
+        if self.headers:
+            message.headers = dict(self.headers)
         return message
 
 

@@ -18,7 +18,9 @@ class Forwarder(Protocol):
 
     def forward(self, message: Message, groups: list[SharedGroup]) -> int:
         """
-        Send a message of this node to other nodes. Never waits, never raises, never calls the router.
+        Send a message of this node to other nodes. Never waits, never raises, never calls the router. What has to be
+        stored there before it is acknowledged is held: C{hold} of
+        L{Interconnect<twisted_mqtt.broker.interconnect.Interconnect>}.
 
         @param groups: the shared subscriptions with members here that get the message. The forwarder takes out those
             for which it has sent the message to a member elsewhere; each group gets it once.

@@ -64,18 +64,39 @@ class Progress:
     How far a store has come.
 
     @ivar sequence: grows with each write that was asked for.
-    @ivar committed: the C{sequence} up to which everything would survive a crash.
+    @ivar stored: the C{sequence} up to which this node has written everything.
+    @ivar awaited: the values of C{sequence} at which something went to other nodes that they have not stored yet, the
+        least first.
+    @ivar committed: the C{sequence} up to which everything would survive a crash, here and on the nodes that have to
+        keep it.
     @ivar broken: whether the store can't keep anything new at present; then nothing of QoS 1 or 2 is accepted.
     @ivar stuck: whether it can't write at all, so that nothing is committed; it is C{broken} too. One that is not
         stuck, but broken, is full: what frees room is written.
     @ivar congested: whether so much waits to be written that who publishes with QoS 1 or 2 has to wait too.
     """
 
-    __slots__ = ("sequence", "committed", "broken", "stuck", "congested")
+    __slots__ = ("sequence", "stored", "awaited", "committed", "broken", "stuck", "congested")
 
     def __init__(self) -> None:
         self.sequence: int = 0
+        self.stored: int = 0
+        self.awaited: dict[int, None] = {}
         self.committed: int = 0
         self.broken: bool = False
         self.stuck: bool = False
         self.congested: bool = False
+
+    def reached(self, stored: int) -> bool:
+        """
+        This node has written everything up to there, or another node has stored something.
+
+        @return: whether C{committed} has grown.
+        """
+        self.stored = stored
+        former = self.committed
+        committed = stored
+        for number in self.awaited:
+            committed = min(committed, number - 1)
+            break
+        self.committed = committed
+        return committed > former

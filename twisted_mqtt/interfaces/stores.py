@@ -33,7 +33,9 @@ class IProgress(Interface):
     """
 
     sequence = Attribute("Grows with each write that was asked for.")
-    committed = Attribute("The sequence up to which everything would survive a crash.")
+    stored = Attribute("The sequence up to which this node has written everything.")
+    awaited = Attribute("The sequences at which something went to other nodes that they have not stored yet.")
+    committed = Attribute("The sequence up to which everything would survive a crash, here and on other nodes.")
     broken = Attribute("Whether the store can't keep anything new at present.")
     stuck = Attribute("Whether it can't write at all; else one that is broken is full.")
     congested = Attribute("Whether so much waits to be written that publishers of QoS 1 and 2 have to wait too.")
@@ -175,6 +177,12 @@ class IStore(Interface):
         A client has no will any more.
 
         @param key: see L{saveWill}.
+        """
+
+    def mark() -> None:
+        """
+        Count a change that is kept elsewhere: C{progress.sequence} grows by one at least, and C{progress.stored}
+        reaches it as soon as everything before it is written here.
         """
 
     def room() -> Deferred[None] | None:

@@ -259,6 +259,17 @@ class SQLiteStore:
             self._wills.discard(key)
             self.journal.saveWill(key, None)
 
+    def mark(self) -> None:
+        """
+        See L{IStore}.
+        """
+        if self.journal.waits:
+            # It is part of a batch, which may be empty else.
+            self.journal.changed(True)
+        else:
+            self.progress.sequence += 1
+            self.progress.reached(self.progress.sequence)
+
     def room(self) -> Deferred[None] | None:
         """
         See L{IStore}.
@@ -359,7 +370,7 @@ class SQLiteStore:
         self._heedRoom()
         if batch is not None:
             if self.journal.waits:
-                self.progress.committed = batch.sequence
+                self.progress.reached(batch.sequence)
             if batch.alone:
                 self._owner.retainedWritten(batch.alone)
         self._readPages()
