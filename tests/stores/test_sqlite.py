@@ -450,7 +450,8 @@ def takeAll(peer: Peer) -> list[bytes]:
     while packets := [each for each in peer.receive() if isinstance(each, Publish)]:
         for packet in packets:
             received.append(packet.payload)
-            peer.acknowledge(PUBACK, packet.packetID)
+            if packet.qos == 1:
+                peer.acknowledge(PUBACK, packet.packetID)
     return received
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: The name of the alarm of a store that can't be written.
 ALARM: Final = "store_failed"
+#: The name of the alarm of a store that has lost content.
+LOST: Final = "store_lost"
 
 
 @implementer(IStoreOwner)
@@ -145,6 +147,12 @@ class StoreOwner:
         See L{IStoreOwner}.
         """
         self._broker.alarms.activate(ALARM, "critical", "The store can't be written", text)
+
+    def storeLost(self, text: str) -> None:
+        """
+        See L{IStoreOwner}.
+        """
+        self._broker.alarms.activate(LOST, "critical", "The store has lost content", text)
 
     def storeRecovered(self) -> None:
         """

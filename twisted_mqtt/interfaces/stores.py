@@ -257,6 +257,13 @@ class IStoreOwner(Interface):
         @param text: why, for a person.
         """
 
+    def storeLost(text: str) -> None:
+        """
+        The store was empty when it was opened, or was repaired with losses before.
+
+        @param text: what has become of it, for a person.
+        """
+
     def storeRecovered() -> None:
         """
         The store can be written again.

@@ -153,11 +153,12 @@ class DelayedPublish:
         self._context = context
         self._broker = broker = context.broker
         self._records = broker.store.table("delayed", _LARGEST).records(Delayed)
-        self._waiting = [
-            (broker.dates.moment(record.due, record.timestamp), int(key)) for key, record in self._records.items()
-        ]
+        self._waiting = []
+        self._bytes = 0
+        for key, record in self._records.items():
+            self._waiting.append((broker.dates.moment(record.due, record.timestamp), int(key)))
+            self._bytes += _sizeOf(record)
         heapq.heapify(self._waiting)
-        self._bytes = sum(_sizeOf(record) for _, record in self._records.items())
         self._number = max((number for _, number in self._waiting), default=0)
         context.hook("message.publish", self._published)
         self._count()

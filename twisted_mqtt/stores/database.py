@@ -64,6 +64,7 @@ class Database:
     @ivar isFull: whether the disk is so full that nothing is to be added any more: what room there is serves what is
         noted of the rest, until that is gone.
     @ivar room: how many bytes may be written before it is full; L{None} while the reserve is whole.
+    @ivar loss: what has become of the content that the store had, if that is lost.
     """
 
     def __init__(self, path: Path, reserve: int = 0) -> None:
@@ -73,6 +74,7 @@ class Database:
         self.path = path
         self.isFull = False
         self.room: int | None = None
+        self.loss = ""
         self._reserve = Reserve(path.with_name(f"{path.name}.reserve"), reserve)
         self._logBytes = _LOG_BYTES
         self._connection: sqlite3.Connection | None = None
@@ -156,6 +158,17 @@ class Database:
 
     def _open(self, synchronous: str) -> None:
         new = not self.path.exists()
+        if new or self.path.stat().st_size == 0:
+            log = self.path.with_name(f"{self.path.name}-wal")
+            if log.exists() and log.stat().st_size:
+                # SQLite would begin a new one, and delete the log.
+                what = "missing" if new else "empty"
+                raise StoreError(
+                    f"the store {self.path} is {what}, and its log {log.name} is not; {REPAIR}, or move the log "
+                    "away to begin without it"
+                )
+            if not new:
+                self.loss = "the file was empty: all that the store had is lost"
         if new:
             # Passwords are not in it, but what clients say is.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -170,6 +183,9 @@ class Database:
         connection.execute("PRAGMA secure_delete = FAST")
         checkOurs(connection, self.path)
         upgrade(connection)
+        lost = connection.execute("SELECT value FROM meta WHERE name = 'loss'").fetchone()
+        if lost is not None:
+            self.loss = str(lost[0])
         found = connection.execute("SELECT value FROM meta WHERE name = 'batch'").fetchone()
         self._batch = 0 if found is None else int(found[0])
         self._touchedParcels = dict.fromkeys(row[0] for row in connection.execute(statements.THIN_PARCELS))
@@ -485,6 +501,13 @@ class Database:
         """
         found = self.connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if found is None else found[0]
+
+    def forgetLoss(self) -> None:
+        """
+        Those who have to know of L{loss} have been told.
+        """
+        self.loss = ""
+        self.connection.execute("DELETE FROM meta WHERE name = 'loss'")
 
     def numbers(self) -> tuple[int, int, int, int]:
         """

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from twisted_mqtt.stores import statements
 from twisted_mqtt.stores.database import Database
 from twisted_mqtt.stores.packing import Found, Pack, Packer, columnOf, entriesOf, recordOf
+from twisted_mqtt.stores.recovering import recover
 from twisted_mqtt.stores.schemas import StoreError, checkOurs, schemas, upgrade
 from twisted_mqtt.stores.tools import makePrivate
 
@@ -42,7 +43,7 @@ def repair(path: Path) -> str:
 
     @raise StoreError: there is nothing that could be saved; then all is as it was.
     """
-    if not path.exists():
+    if not path.exists() and not path.with_name(f"{path.name}-wal").exists():
         raise StoreError(f"there is no store {path}")
     fresh = path.with_name(f"{path.name}.repaired")
     aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
@@ -57,6 +58,7 @@ def repair(path: Path) -> str:
         try:
             upgrade(target, [file for file in schemas() if file[0] <= version])
             saved, lost = _salvage(path, target, _TABLES[version])
+            trouble = f"; not all of {', '.join(lost)} may be there" if lost else "; nothing was unreadable"
             if lost and not any(count for table, count in saved.items() if table != "meta"):
                 raise StoreError(
                     f"nothing of the store {path} could be saved, and it was left as it is: put a backup in its place, "
@@ -67,6 +69,9 @@ def repair(path: Path) -> str:
                 target.executescript(_MEND_OLD)
             else:
                 _mendRuns(target)
+            if lost:
+                # For the log and an alarm of the next start.
+                target.execute("INSERT OR REPLACE INTO meta VALUES ('loss', ?)", (f"it was repaired{trouble}",))
         except StoreError:
             target.close()
             fresh.unlink()
@@ -87,7 +92,6 @@ def repair(path: Path) -> str:
     finally:
         guard.close()
     found = ", ".join(f"{count} {table}" for table, count in saved.items() if count and table != "meta") or "nothing"
-    trouble = f"; not all of {', '.join(lost)} could be read" if lost else "; nothing was unreadable"
     return f"{path}: saved {found}{trouble}; the old file is {aside}"
 
 
@@ -105,6 +109,8 @@ def _versionOf(path: Path) -> int:
     @raise StoreError: it is none that this release could have written.
     """
     newest = max(number for number, _ in schemas())
+    if not _hasContent(path):
+        return newest
     source = sqlite3.connect(path, isolation_level=None)
     try:
         # A store of a later release, or somebody else's, is not damaged.
@@ -117,12 +123,23 @@ def _versionOf(path: Path) -> int:
     return version if 0 < version < newest else newest
 
 
+def _hasContent(path: Path) -> bool:
+    """
+    Whether there is a file to be opened: of one that is empty or missing, SQLite would delete the log.
+    """
+    return path.exists() and path.stat().st_size > 0
+
+
 def _salvage(path: Path, target: sqlite3.Connection, tables: tuple[str, ...]) -> tuple[dict[str, int], list[str]]:
     """
-    Copy each table as far as it can be read: from both ends, and what is left between them piece by piece.
+    Copy each table as far as it can be read: from both ends, and what is left between them piece by piece; last, what
+    whole pages have that SQLite does not find.
     """
     saved: dict[str, int] = {}
     lost: list[str] = []
+    if not _hasContent(path):
+        recover(path, target, tables)
+        return {table: target.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}, list(tables)
     source = sqlite3.connect(path, isolation_level=None)
     try:
         for table in tables:
@@ -130,6 +147,10 @@ def _salvage(path: Path, target: sqlite3.Connection, tables: tuple[str, ...]) ->
             if not whole:
                 _copyPieces(source, target, table)
                 lost.append(table)
+        if lost:
+            # While the log is there: SQLite empties it when the file is closed.
+            recover(path, target, lost)
+        for table in tables:
             saved[table] = target.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
     finally:
         source.close()

@@ -155,6 +155,12 @@ class SQLiteStore:
             owner.retainedAreIn(self)
         await restore(contents, owner, self, self._clock, self._dates)
         self._heedRoom()
+        loss = self._database.loss
+        if loss:
+            _log.error("the store {path} has lost content: {loss}", path=self._database.path, loss=loss)
+            owner.storeLost(loss)
+            # If that can't be written, it is said again at the next start.
+            self._worker.submit(self._database.forgetLoss, lambda result: None)
 
     def close(self) -> Deferred[None]:
         """
