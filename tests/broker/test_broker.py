@@ -8,6 +8,7 @@ import gc
 from typing import Any
 
 from tests.kits.brokercase import BrokerTestCase
+from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBREC, Connack, Disconnect, Publish, Unsubscribe
 from twisted_mqtt.core.reasons import NOT_AUTHORIZED, QUOTA_EXCEEDED, RECEIVE_MAXIMUM_EXCEEDED
 from twisted_mqtt.core.session import Session
@@ -104,6 +105,45 @@ class SessionTests(BrokerTestCase):
             self.client(sessionExpiry=100_000_000).lose()
         self.assertTrue(self.broker.endSession("client"))
         self.assertEqual(_sessions(), before)
+
+    def test_endsInPortions(self) -> None:
+        """
+        A session with very many subscriptions ends at once, and they leave in later turns. Meanwhile it gets nothing:
+        messages for a share go to its other member.
+        """
+        self.begin(max_subscribe_filters=0)
+        leaving, staying = self.client("leaving", sessionExpiry=100), self.client("staying", sessionExpiry=100)
+        leaving.subscribe("$share/g/t", *(f"a/{number}/+" for number in range(1000)))
+        staying.subscribe("$share/g/t")
+        staying.lose()
+        leaving.lose()
+        tree = self.broker.router.tree
+        self.assertTrue(self.broker.endSession("leaving"))
+        self.assertEqual(list(self.broker.sessions), ["staying"])
+        self.assertGreater(tree.count, 500)
+        publisher = self.client("publisher")
+        for _ in range(10):
+            self.broker.publish(Message("t", b"x", 1))
+        self.clock.advance(0)
+        self.assertEqual(tree.count, 1)
+        again = self.peer()
+        again.connect("staying", cleanStart=False)
+        self.assertEqual(len(again.receive()), 10)
+        publisher.lose()
+
+    def test_expireInPortions(self) -> None:
+        """
+        Sessions that expire all at once end little by little, each once.
+        """
+        ended = self.hook("session.terminated", None)
+        for number in range(100):
+            self.client(f"c{number}", sessionExpiry=10).lose()
+        self.assertEqual(len(self.broker.sessions), 100)
+        self.broker.registry.expire(self.clock.seconds() + 11)
+        self.assertEqual(len(self.broker.sessions), 92)
+        self.pass_(12)
+        self.assertEqual(self.broker.sessions, {})
+        self.assertEqual(len(ended), 100)
 
     def test_anotherMountpointIsAnotherSession(self) -> None:
         """

@@ -2,6 +2,8 @@
 Packets of a few kilobytes that ask for much: SUBSCRIBE, UNSUBSCRIBE, and topics of many levels.
 """
 
+import itertools
+
 import pytest
 
 from tests.hostile.kit import Siege, StartSiege, entered, packet, ping, publish, publishAll, subscribe, unsubscribe
@@ -56,6 +58,21 @@ def test_manyFilters(siege: Siege) -> None:
         attacker.sendall(unsubscribe(filters))
         first, body = packet(attacker)
         assert first == 0xB0 and len(body) == 3 + len(filters)
+    print(siege.figures)
+
+
+def test_manyWays(siege: Siege) -> None:
+    """
+    Messages whose topics match thousands of filters, in as many ways, many of them in one piece.
+    """
+    broker = siege.broker
+    filters = ["/".join(levels) + "/+" for levels in itertools.product("a+", repeat=12)]
+    with siege.unharmed(), entered(broker, "attacker") as attacker:
+        attacker.sendall(subscribe(filters))
+        assert packet(attacker)[0] == 0x90
+        attacker.sendall(b"".join(publish("a/" * 12 + str(number), b"") for number in range(400)))
+        topics = [packet(attacker)[1][2:-1] for _ in range(400)]
+        assert topics == [b"a/" * 12 + b"%d" % number for number in range(400)]
     print(siege.figures)
 
 

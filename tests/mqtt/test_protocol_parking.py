@@ -4,11 +4,13 @@ Tests of L{twisted_mqtt.mqtt.protocol}: what waits, for a hook or for the store,
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
 from tests.kits.brokercase import BrokerTestCase
+from twisted_mqtt.core.codec import encode
 from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.packets import (
     PINGREQ,
@@ -16,7 +18,9 @@ from twisted_mqtt.core.packets import (
     PUBREC,
     SUBACK,
     UNSUBACK,
+    Ack,
     Connack,
+    Disconnect,
     Ping,
     Publish,
     Subscribe,
@@ -36,6 +40,51 @@ class ParkingTests(BrokerTestCase):
     """
     While a hook waits, the client waits, and nobody else; order is kept.
     """
+
+    def test_muchWork(self) -> None:
+        """
+        Much work for what one client has sent in one piece is done in several turns: others are served meanwhile, the
+        order is kept, and everything is answered, the DISCONNECT behind it too.
+        """
+        wide = self.client("wide")
+        filters = ["/".join(levels) + "/+" for levels in itertools.product("a+", repeat=12)]
+        for first in range(0, len(filters), 1024):
+            wide.subscribe(*filters[first : first + 1024])
+        for retain in (False, True):
+            peer = self.client("busy", will=Will("will", b"no", 0, False, None))
+            packets = [
+                Publish(f"{'a/' * 12}{number}{retain}", b"%d" % number, 1, retain=retain, packetID=number + 1)
+                for number in range(30)
+            ]
+            peer.protocol.dataReceived(b"".join(encode(each, 5) for each in (*packets, Disconnect(0))))
+            # Nothing else runs meanwhile: it is in the middle of it.
+            self.assertTrue(self.broker.portions)
+            self.assertFalse(peer.transport.reading)
+            other = self.client("other")
+            other.subscribe("x")
+            other.publish("x", b"y")
+            self.assertEqual([each.payload for each in other.receive()], [b"y"])
+            self.assertEqual([each.packetID for each in peer.receive()], list(range(1, 31)))
+            self.assertTrue(peer.lost)
+            found = [each for each in wide.receive() if isinstance(each, Publish)]
+            self.assertEqual([each.payload for each in found], [b"%d" % number for number in range(30)])
+            wide.send(*(Ack(PUBACK, each.packetID) for each in found))
+            other.lose()
+
+    def test_lostInTheMiddle(self) -> None:
+        """
+        A client that goes while the rest of its input waits for its turn leaves nothing behind.
+        """
+        filters = ["/".join(levels) + "/+" for levels in itertools.product("a+", repeat=12)]
+        wide = self.client("wide")
+        wide.subscribe(*filters)
+        peer = self.client("busy")
+        packets = [Publish("a/" * 12 + str(number), b"x", 1, packetID=number + 1) for number in range(30)]
+        peer.protocol.dataReceived(b"".join(encode(each, 5) for each in packets))
+        self.assertTrue(self.broker.portions)
+        peer.lose()
+        self.clock.advance(0)
+        self.assertFalse(self.broker.portions)
 
     def test_everyFoldPointKeepsOrder(self) -> None:
         """

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from twisted_mqtt.broker.client import ClientInfo
 from twisted_mqtt.broker.clientlog import ClientLog
+from twisted_mqtt.broker.leaving import Leaving
 from twisted_mqtt.broker.quotas import Quotas
 from twisted_mqtt.broker.redispatch import LEFT, Redispatch
 from twisted_mqtt.broker.wills import Wills
@@ -39,6 +40,8 @@ _log = Logger()
 
 # So many endings that will not be may stand in the list of endings, besides two for each session that there is.
 _SLACK: Final = 1000
+# So many sessions whose time is over end in one go.
+_ENDED_AT_ONCE: Final = 8
 
 
 class Export(Protocol):
@@ -102,6 +105,8 @@ class SessionRegistry:
         self._ends: dict[int, Session] = {}
         self._mostEndings = _SLACK
         self._endings = 0
+        # Whether there are more to end at present, in later turns.
+        self._expiring = False
 
     def openSession(self, client: ClientInfo, connection: Connection, cleanStart: bool, window: int) -> bool:
         """
@@ -333,11 +338,8 @@ class SessionRegistry:
         key = session.key
         if self.sessions.get(key) is session:
             del self.sessions[key]
-        for subscription in session.subscriptions.values():
-            share = subscription.share
-            self._router.unsubscribe(
-                session.topicTree, subscription.matching, session, None if share is None else share.name
-            )
+        if session.subscriptions:
+            self._unsubscribe(session)
         session.subscriptions.clear()
         self._wills.cancel(session)
         if session.journal is not None:
@@ -435,11 +437,8 @@ class SessionRegistry:
         key = session.key
         if self.sessions.get(key) is session:
             del self.sessions[key]
-        for subscription in session.subscriptions.values():
-            share = subscription.share
-            self._router.unsubscribe(
-                session.topicTree, subscription.matching, session, None if share is None else share.name
-            )
+        if session.subscriptions:
+            self._unsubscribe(session)
         left = session.undelivered()
         leaves = self._redispatch.leaves(session)
         if not leaves:
@@ -466,23 +465,54 @@ class SessionRegistry:
         else:
             session.clear()
 
+    def _unsubscribe(self, session: Session) -> None:
+        """
+        A session has ended: take its subscriptions out of the tree, in portions where they are many.
+        """
+        leaving = Leaving(self._router, session)
+        if leaving.goOn():
+            self._events.goOnLater(leaving)
+
     def _passOn(self, session: Session) -> None:
         """
         Give what waits for an absent member of a shared subscription to a member that is there.
         """
-        for subscription in list(session.subscriptions.values()):
-            share = subscription.share
-            if share is not None and any(member.subscriber.online for member in share.members.values()):
-                self._router.redispatch(session.undelivered(share), session)
+        if not session.inflight.entries and not session.queueLength:
+            return
+        groups = {
+            subscription.share
+            for subscription in session.subscriptions.values()
+            if subscription.share is not None and subscription.share.hasOnline()
+        }
+        if groups:
+            self._router.redispatch(session.undelivered(groups), session)
 
     def expire(self, now: float) -> None:
         """
         End the sessions whose time is over.
         """
-        while self._ending and self._ending[0][0] <= now:
+        if not self._expiring and self._expireSome(now):
+            self._expiring = True
+            self._events.goOnLater(self)
+
+    def goOn(self) -> bool:
+        """
+        See L{Work<twisted_mqtt.core.events.Work>}: end more sessions whose time is over.
+        """
+        self._expiring = self._expireSome(self.now())
+        return self._expiring
+
+    def _expireSome(self, now: float) -> bool:
+        """
+        End some of the sessions whose time is over; returns whether there may be more.
+        """
+        for _ in range(_ENDED_AT_ONCE):
+            if not self._ending or self._ending[0][0] > now:
+                return False
             session = self._ends.get(heapq.heappop(self._ending)[1])
             if session is not None:
                 self._endSession(session, "expired")
+        return True
 
 
 def _infoOf(session: Session) -> ClientInfo:

@@ -111,9 +111,21 @@ class Decoder:
     @ivar error: what was wrong; nothing is decoded after it.
     @ivar packets: what the running or the last C{feed} has found.
     @ivar count: packets decoded so far.
+    @ivar full: whether to decode no more for now. Once it is not any more, C{feed} goes on, if only with nothing.
     """
 
-    __slots__ = ("version", "spoken", "maxPacketSize", "error", "packets", "count", "_partial", "_needed", "_padded")
+    __slots__ = (
+        "version",
+        "spoken",
+        "maxPacketSize",
+        "error",
+        "packets",
+        "count",
+        "full",
+        "_partial",
+        "_needed",
+        "_padded",
+    )
 
     def __init__(self, maxPacketSize: int = LARGEST, version: int = 0) -> None:
         self.version: int = version
@@ -122,6 +134,7 @@ class Decoder:
         self.error: ProtocolError | None = None
         self.packets: list[Packet] = []
         self.count: int = 0
+        self.full: bool = False
         self._partial: bytearray | None = None
         self._needed: int = 0
         # Whether the remaining length of CONNECT was not in its shortest form.
@@ -193,7 +206,7 @@ class Decoder:
         """
         pos = 0
         end = len(data)
-        while end - pos >= 2:
+        while end - pos >= 2 and not self.full:
             first = data[pos]
             length = data[pos + 1]
             body = pos + 2

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from twisted_mqtt.core.effort import ENOUGH
 from twisted_mqtt.core.limits import Limits
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import (
@@ -135,6 +136,7 @@ class Connection(Sender):
         self.lastReceived = now
         router = self.router
         router.switches.now = now
+        router.effort.spent = 0
         router.counters.bytes_received += len(data)
         self.receivedBytes += len(data)
         before = self.count
@@ -240,6 +242,8 @@ class Connection(Sender):
         if qos == 0:
             counters.messages_qos0_received += 1
             router.route(message)
+            if router.effort.spent > ENOUGH:
+                self.full = True
             return
         if qos == 1:
             counters.messages_qos1_received += 1
@@ -247,6 +251,8 @@ class Connection(Sender):
             counters.messages_qos2_received += 1
         reason = 0 if router.route(message) else NO_MATCHING_SUBSCRIBERS
         self.reply(PUBREC if qos == 2 else PUBACK, packetID, reason, before)
+        if router.effort.spent > ENOUGH:
+            self.full = True
 
     def gotAck(self, packetType: int, packetID: int, reason: int, properties: Properties | None) -> None:
         """

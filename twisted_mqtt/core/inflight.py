@@ -28,7 +28,7 @@ class Inflight:
 
     def __init__(self) -> None:
         self.entries: dict[object, Entry] = {}
-        self.resend: list[Entry] | None = None
+        self.resend: dict[object, Entry] | None = None
         self.nextID: int = 1
 
     def __len__(self) -> int:
@@ -70,14 +70,16 @@ class Inflight:
         """
         resend = self.resend
         if resend is not None:
-            self.resend = [other for other in resend if other is not entry] or None
+            resend.pop(entry.packetID, None)
+            if not resend:
+                self.resend = None
 
     def startResending(self) -> None:
         """
         The client is back: everything has to be sent again, in the same order ([MQTT-4.4.0-1]).
         """
         if self.entries:
-            self.resend = list(reversed(self.entries.values()))
+            self.resend = {key: self.entries[key] for key in reversed(self.entries)}
 
     def nextToResend(self, window: int) -> Entry | None:
         """
@@ -86,25 +88,25 @@ class Inflight:
         resend = self.resend
         if resend is None or len(self.entries) - len(resend) >= window:
             return None
-        entry = resend.pop()
+        entry = resend.popitem()[1]
         if not resend:
             self.resend = None
         return entry
 
-    def takeShared(self, group: SharedGroup | None) -> list[Entry]:
+    def takeShared(self, groups: set[SharedGroup] | None) -> list[Entry]:
         """
         Take out what came through shared subscriptions at QoS 1: another member may get it. A QoS 2 message stays with
         its receiver ([MQTT-4.8.2-5]).
 
-        @param group: of this group only; L{None} for all.
+        @param groups: of these groups only; L{None} for all.
         """
         found: list[Entry] = []
         for entry in list(self.entries.values()):
-            if entry.share is not None and (group is None or entry.share is group) and entry.qos == 1:
+            if entry.share is not None and (groups is None or entry.share in groups) and entry.qos == 1:
                 found.append(entry)
                 del self.entries[entry.packetID]
         if self.resend is not None:
-            self.resend = [entry for entry in self.resend if entry.packetID in self.entries] or None
+            self.resend = {key: entry for key, entry in self.resend.items() if key in self.entries} or None
         return found
 
 

@@ -403,12 +403,12 @@ class MessageQueue:
         """
         return self._overflow() if self.qos0 else None
 
-    def takeShared(self, group: SharedGroup | None) -> list[Entry]:
+    def takeShared(self, groups: set[SharedGroup] | None) -> list[Entry]:
         """
-        Take out the entries that came through a shared subscription: of this group, or of any.
+        Take out the entries that came through a shared subscription: of these groups, or of any.
         """
         found = [
-            entry for entry in self.entries() if entry.share is not None and (group is None or entry.share is group)
+            entry for entry in self.entries() if entry.share is not None and (groups is None or entry.share in groups)
         ]
         if found:
             gone = set(map(id, found))
@@ -421,15 +421,18 @@ class MessageQueue:
                     self.qos0 -= 1
         return found
 
-    def dropQoS0(self) -> None:
+    def dropQoS0(self) -> list[Entry]:
         """
-        Forget the entries of QoS 0.
+        Take out the entries of QoS 0.
         """
-        for lane in self._lanes.values():
+        found: list[Entry] = []
+        for priority in self._priorities:
+            lane = self._lanes[priority]
             for entry in lane.qos0:
-                self._taken(entry)
+                found.append(self._taken(entry))
             lane.qos0.clear()
         self.qos0 = 0
+        return found
 
     def entries(self) -> list[Entry]:
         """

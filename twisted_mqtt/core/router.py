@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from twisted_mqtt.core.counters import Counters
+from twisted_mqtt.core.effort import DELIVERY, Effort
 from twisted_mqtt.core.events import Events, Switches
 from twisted_mqtt.core.forwarding import Forwarder
 from twisted_mqtt.core.journal import Progress
@@ -26,6 +27,7 @@ class Router:
     """
     Routes messages to the subscribers of this node, and through L{forwarder} to other nodes.
 
+    @ivar effort: how much it has done.
     @ivar tree: the subscriptions of the default topic tree.
     @ivar trees: those of the other topic trees, by name.
     @ivar forwarder: sends messages to other nodes; L{None} where there are none.
@@ -41,6 +43,7 @@ class Router:
     """
 
     __slots__ = (
+        "effort",
         "tree",
         "watches",
         "watched",
@@ -61,8 +64,9 @@ class Router:
     )
 
     def __init__(self, counters: Counters, switches: Switches, events: Events, random: Callable[[], float]) -> None:
-        self.tree: SubscriptionTree = SubscriptionTree()
-        self.watches: SubscriptionTree = SubscriptionTree()
+        self.effort: Effort = Effort()
+        self.tree: SubscriptionTree = SubscriptionTree("", self.effort)
+        self.watches: SubscriptionTree = SubscriptionTree("", self.effort)
         self.watched: bool = False
         self.trees: dict[str, SubscriptionTree] = {}
         self.forwarder: Forwarder | None = None
@@ -122,6 +126,8 @@ class Router:
                         chosen.subscriber.deliver(message, chosen)
         if delivered == 0:
             self._notDelivered(message)
+        else:
+            self.effort.spent += DELIVERY * delivered
         return delivered
 
     def setWatched(self, watched: bool) -> None:
@@ -157,6 +163,7 @@ class Router:
             groups = list(match.groups)
         if local:
             # The node that it was published on has counted it and shown it to watches.
+            self.effort.spent += DELIVERY * delivered
             return delivered
         forwarder = self.forwarder
         if forwarder is not None:
@@ -169,6 +176,8 @@ class Router:
                 watch.subscriber.deliver(message, watch)
         if delivered == 0:
             self._notDelivered(message)
+        else:
+            self.effort.spent += DELIVERY * delivered
         return delivered
 
     def routeShared(self, message: Message, name: str, matching: str) -> bool:
@@ -214,7 +223,7 @@ class Router:
         tree = self.tree
         if topicTree:
             other = self.trees.get(topicTree)
-            tree = self.trees[topicTree] = SubscriptionTree(topicTree) if other is None else other
+            tree = self.trees[topicTree] = SubscriptionTree(topicTree, self.effort) if other is None else other
             tree.events = self._filterEvents
         return tree.add(subscription, group)
 

@@ -664,22 +664,20 @@ class Session:
         self.expiresAt = 0.0 if self.expiryInterval == NEVER else now + self.expiryInterval
         queue = self.queue
         if queue is not None and queue.qos0 and not self.limits.storeQoS0:
-            for entry in queue.entries():
-                if entry.qos == 0:
-                    self._drop(entry.message, "qos0_msg")
-            queue.dropQoS0()
+            for entry in queue.dropQoS0():
+                self._drop(entry.message, "qos0_msg")
 
-    def undelivered(self, group: SharedGroup | None = None) -> list[Entry]:
+    def undelivered(self, groups: set[SharedGroup] | None = None) -> list[Entry]:
         """
         Take out what came through shared subscriptions and may still go to another member: what waits, and what is
         in flight at QoS 1; a QoS 2 message in flight stays with its receiver ([MQTT-4.8.2-5]).
 
-        @param group: of this group only.
+        @param groups: of these groups only; L{None} for all.
         """
-        found = self.inflight.takeShared(group)
+        found = self.inflight.takeShared(groups)
         queue = self.queue
         if queue is not None:
-            found.extend(queue.takeShared(group))
+            found.extend(queue.takeShared(groups))
         journal = self.journal
         if journal is not None:
             for entry in found:

@@ -174,6 +174,15 @@ class SharedGroup:
         if self._last is not None and self._last.subscriber is subscriber:
             self._last = None
 
+    def hasOnline(self) -> bool:
+        """
+        Whether any member is there to receive.
+        """
+        for member in self.members.values():
+            if member.subscriber.online:
+                return True
+        return False
+
     def choose(
         self, message: Message, strategy: int, random: Callable[[], float], besides: object = None
     ) -> Subscription | None:
@@ -221,7 +230,12 @@ class SharedGroup:
         random: Callable[[], float],
         besides: object,
     ) -> Subscription | None:
-        left = [member for member in order if member.subscriber is not besides]
+        # One whose session has ended may still stand here.
+        left = [
+            member
+            for member in order
+            if member.subscriber is not besides and (member.session is None or not member.session.shut)
+        ]
         online = [member for member in left if member.subscriber.online]
         some = online or left
         if not some:

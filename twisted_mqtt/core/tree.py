@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, Protocol
 
+from twisted_mqtt.core.effort import Effort
 from twisted_mqtt.core.parteddict import PartedDict
 from twisted_mqtt.core.subscription import SharedGroup, Subscription, merge
 from twisted_mqtt.core.topics import hasWildcard
@@ -135,10 +136,12 @@ class SubscriptionTree:
     @ivar sharedCount: those that are shared.
     @ivar systemCount: those to topics that begin with C{$}, which no leading wildcard matches.
     @ivar events: is told which filters have subscribers; L{None} where nobody wants to know.
+    @ivar effort: where it counts the levels that it looks at.
     """
 
     __slots__ = (
         "name",
+        "effort",
         "count",
         "sharedCount",
         "systemCount",
@@ -150,8 +153,12 @@ class SubscriptionTree:
         "_filters",
     )
 
-    def __init__(self, name: str = "") -> None:
+    def __init__(self, name: str = "", effort: Effort | None = None) -> None:
+        """
+        @param effort: where it counts the levels that it looks at.
+        """
         self.name: str = name
+        self.effort: Effort = Effort() if effort is None else effort
         self.count: int = 0
         self.sharedCount: int = 0
         self.systemCount: int = 0
@@ -295,19 +302,23 @@ class SubscriptionTree:
         Those who subscribed any filter that matches a topic, each filter by itself. Not to be changed.
         """
         leaves: list[Leaf] = []
+        self._find(topic, leaves)
+        return leaves
+
+    def _find(self, topic: str, leaves: list[Leaf]) -> int:
+        """
+        Add those who subscribed any filter that matches a topic to C{leaves}; returns how many levels were looked at.
+        """
         exact = self._exact.get(topic)
         if exact is not None:
             leaves.append(exact)
         levels = topic.split("/")
         root = self._root
-        if topic.startswith("$"):  # [MQTT-4.7.2-1]
-            children = root.children
-            child = None if children is None else children.get(levels[0])
-            if child is not None:
-                _collect(child, levels, 1, leaves)
-        else:
-            _collect(root, levels, 0, leaves)
-        return leaves
+        if not topic.startswith("$"):
+            return _collect(root, levels, 0, leaves)
+        children = root.children  # [MQTT-4.7.2-1]
+        child = None if children is None else children.get(levels[0])
+        return 0 if child is None else _collect(child, levels, 1, leaves)
 
     def filters(self) -> Iterator[str | None]:
         """
@@ -385,7 +396,8 @@ class SubscriptionTree:
         return found
 
     def _match(self, topic: str) -> Match:
-        leaves = self.leavesFor(topic)
+        leaves: list[Leaf] = []
+        self.effort.spent += self._find(topic, leaves)
         groups: list[SharedGroup] = []
         found: list[Subscription] = []
         for leaf in leaves:
@@ -396,6 +408,7 @@ class SubscriptionTree:
             if leaf.groups is not None:
                 groups.extend(leaf.groups.values())
         if len(leaves) > 1 and len(found) > 1:
+            self.effort.spent += len(found)
             found = _mergeAll(found)
         return Match(found, groups)
 
@@ -446,14 +459,17 @@ def _prune(root: TreeNode, levels: list[str]) -> None:
                 node.children = None
 
 
-def _collect(node: TreeNode, levels: list[str], index: int, leaves: list[Leaf]) -> None:
+def _collect(node: TreeNode, levels: list[str], index: int, leaves: list[Leaf]) -> int:
     """
-    The leaves below C{node} whose filters match the levels from C{index} on.
+    Find the leaves below C{node} whose filters match the levels from C{index} on; returns how many levels were looked
+    at.
     """
     count = len(levels)
+    looked = 0
     # Where a level and C{+} both match there are two ways; the second one of each such place.
     others: list[tuple[TreeNode, int]] | None = None
     while True:
+        looked += 1
         rest = node.rest
         if rest is not None:  # also the parent level itself: sport/# matches sport
             leaves.append(rest)
@@ -474,7 +490,7 @@ def _collect(node: TreeNode, levels: list[str], index: int, leaves: list[Leaf]) 
                 next_ = child
         if next_ is None:
             if not others:
-                return
+                return looked
             next_, index = others.pop()
         node = next_
 

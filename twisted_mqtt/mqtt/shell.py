@@ -17,6 +17,7 @@ from twisted_mqtt.base.ratelimits import TokenBucket, bucketOf
 from twisted_mqtt.base.waiting import Maybe, isDeferred
 from twisted_mqtt.broker.client import ClientInfo
 from twisted_mqtt.core.connection import Connection
+from twisted_mqtt.core.effort import ENOUGH
 from twisted_mqtt.core.packets import AUTH, DISCONNECT, NAMES, VERSION_5, Connack, Disconnect, Packet
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.reasons import (
@@ -150,6 +151,8 @@ class ConnectionShell:
             return
         if packets or connection.error is not None:
             self._take(packets)
+        if connection.full:
+            self._giveWay()
         if self._intake is not None and self._state < CLOSING:
             self._measure(self._intake, len(data))
 
@@ -267,12 +270,16 @@ class ConnectionShell:
         if self._parked is not None:
             self._parked.extend(packets)
             return
+        effort = self.connection.router.effort
         for index, packet in enumerate(packets):
             if self._state >= CLOSING:
                 return
             waiting = self._handle(packet)
             if waiting is not None:
                 self._park(waiting, packets[index + 1 :])
+                return
+            if effort.spent > ENOUGH:
+                self._park(self._turn(), packets[index + 1 :])
                 return
         error = self.connection.error
         if error is not None:
@@ -334,8 +341,12 @@ class ConnectionShell:
     def _unpark(self, _: object) -> None:
         parked = self._parked
         self._waiting = None
+        effort = self.connection.router.effort
+        effort.spent = 0
         while parked is not None and parked and self._state < CLOSING:
             waiting = self._handle(parked.popleft())
+            if waiting is None and effort.spent > ENOUGH and self._state < CLOSING:
+                waiting = self._turn()
             if waiting is not None:
                 self._waiting = waiting
                 waiting.addCallback(self._unpark)
@@ -347,8 +358,23 @@ class ConnectionShell:
         error = self.connection.error
         if error is not None:
             self._refuse(error)
-        else:
-            self._resumeReading()
+            return
+        if self.connection.full:
+            # What has come stands in line before what is read now.
+            self.connection.full = False
+            self.dataReceived(b"")
+        self._resumeReading()
+
+    def _giveWay(self) -> None:
+        """
+        Much was done for the client: what else it has sent is taken in a later turn.
+        """
+        if self._parked is None and self._state < CLOSING:
+            self._park(self._turn(), [])
+
+    def _turn(self) -> Deferred[None]:
+        # If the connection is lost before, it is cancelled.
+        return self.factory.broker.portions.turn().addErrback(self._ebHandle)
 
     def _pauseReading(self) -> None:
         pause = getattr(self.transport, "pauseProducing", None)
