@@ -126,6 +126,7 @@ TABLE: Final[dict[str, list[Entry]]] = {
         Entry("from twisted_mqtt.hooks.verdicts import STOP, AuthResult, Challenge", ALONE, before=_MEMORY),
     ],
     "docs/operations.md": [
+        Entry('connected: "dev1"', UNRUN, reason="lines of a log; tests/system/test_client_log.py reads such lines"),
         Entry("import time", ALONE, before=_SERVICE),
         Entry("[listener.tcp.plant]", CHECKED),
         Entry("service.broker.alarms.active", ALONE, before=_SERVICE),
