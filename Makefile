@@ -31,9 +31,7 @@ help: ## list the targets
 run: $(RUN)/.installed ## start the broker with etc/mqttbroker.toml (CONFIG=FILE for another)
 	exec $(RUN)/bin/twistd --nodaemon --pidfile= mqttbroker --config $(CONFIG)
 
-# What setuptools left of an earlier build would be installed again, so it goes first.
 $(RUN)/.installed: $(SOURCES) $(PACKAGING) | $(RUN)/bin/python
-	rm -rf build/lib* build/bdist*
 	$(RUN)/bin/python -m pip install --quiet --disable-pip-version-check .
 	touch $@
 
