@@ -411,6 +411,8 @@ class Admission:
         control, client = self._control, self.client
         progress = control.router.progress
         if progress.broken and client.expiryInterval and control.store.durable and not self._isKept():
+            if progress.full:
+                control.quotas.report("store", f"{client} is refused: the store is full")
             return self._refuse(QUOTA_EXCEEDED)  # its session could not be kept
         if client.key not in control.registry.sessions:
             refusal = control.quotas.refusal(client)

@@ -44,6 +44,7 @@ from twisted_mqtt.broker.quotas import Quotas
 from twisted_mqtt.broker.retained import RetainedMessages
 from twisted_mqtt.broker.safety import Safety
 from twisted_mqtt.broker.sessions import SessionRegistry
+from twisted_mqtt.broker.storelimit import StoreLimit
 from twisted_mqtt.broker.storeowner import StoreOwner
 from twisted_mqtt.broker.subscribing import Subscribing, SubscriptionService
 from twisted_mqtt.broker.watching import Watching
@@ -159,6 +160,7 @@ class Broker(Service):
         self.portions = Portions(clock)
         self.alarms = Alarms(self.nodeName, self.publish, clock.seconds, store, self.dates)
         self.limits = LimitReports(self.metrics, self.alarms, self.switches.queues, clock.seconds)
+        self.storeLimit = StoreLimit(store, self.switches.queues, self.alarms)
         self.memory = MemoryGuard(self.switches.queues, self.alarms)
         self.quotas = Quotas(lambda: len(self.registry.sessions), self.switches.queues)
         self.quotas.report = self.limits.reached
@@ -343,6 +345,7 @@ class Broker(Service):
         quotas.mostWills = settings.broker.max_wills
         quotas.mostWillBytes = settings.broker.max_will_bytes
         self.memory.configure(settings.node)
+        self.storeLimit.limit = settings.persistence.max_size
         queues.limit = settings.broker.max_queued_bytes
         queues.share = settings.persistence.max_size // QUEUE_SHARE if self.store.durable else 0
 
@@ -362,6 +365,7 @@ class Broker(Service):
         self._overload.check()
         self.limits.check()
         self.memory.check()
+        self.storeLimit.check()
         self.metrics.sample()
         for key in self.retained.expire(now):
             self.store.removeRetained(key)
@@ -410,9 +414,13 @@ class Broker(Service):
             return message.reason
         if message is not published:
             message.stamp(self.clock.seconds())
-        if self.router.progress.broken and message.qos:
-            return QUOTA_EXCEEDED
-        if message.retain and self.retained.put(message):
+        progress = self.router.progress
+        if progress.broken:
+            if progress.full and (message.qos or (message.retain and message.payload)):
+                self.limits.reached("store", f"a message for {message.topic!r} is not kept: the store is full")
+            if message.qos:
+                return QUOTA_EXCEEDED
+        if message.retain and (not progress.full or not message.payload) and self.retained.put(message):
             if message.payload:
                 self.store.putRetained(message)
             else:

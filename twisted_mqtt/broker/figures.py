@@ -136,6 +136,8 @@ def registerParts(broker: Broker) -> None:
     metrics.gauge("alarms.active", "Alarms that are active", read=lambda: len(broker.alarms.active))
     queues, quotas, retained = broker.switches.queues, broker.quotas, broker.retained
     metrics.gauge("queues.bytes", "Bytes of memory that waiting messages take, roughly", read=lambda: queues.bytes)
+    store = broker.store
+    metrics.gauge("store.bytes", "Bytes of the store in use", read=lambda: store.size)
     metrics.gauge("wills", "Wills, of clients that are connected and of those that are gone", read=lambda: quotas.wills)
     metrics.gauge("wills.bytes", "Bytes of the topics and payloads of wills", read=lambda: quotas.willBytes)
     metrics.gauge("retained.bytes", "Bytes of the payloads of retained messages in memory", read=lambda: retained.bytes)

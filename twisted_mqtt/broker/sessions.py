@@ -63,6 +63,7 @@ class SessionRegistry:
         of L{scoped<twisted_mqtt.core.topics.scoped>}.
     @ivar sessions: all that live, likewise.
     @ivar exports: the sessions that are on their way to another node, and what reads them.
+    @ivar limitLifetime: called for a client that is in, and whose connection may last only so long.
     @ivar now: tells the moment.
     @ivar log: has a line for each client that comes or goes.
     """

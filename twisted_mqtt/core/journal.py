@@ -69,13 +69,14 @@ class Progress:
         least first.
     @ivar committed: the C{sequence} up to which everything would survive a crash, here and on the nodes that have to
         keep it.
-    @ivar broken: whether the store can't keep anything new at present; then nothing of QoS 1 or 2 is accepted.
+    @ivar broken: whether the store can't keep anything new at present; then nothing of QoS 1 or 2 is accepted. It has
+        C{failed}, because of the disk, or it is C{full}, because it may not be larger.
     @ivar stuck: whether it can't write at all, so that nothing is committed; it is C{broken} too. One that is not
         stuck, but broken, is full: what frees room is written.
     @ivar congested: whether so much waits to be written that who publishes with QoS 1 or 2 has to wait too.
     """
 
-    __slots__ = ("sequence", "stored", "awaited", "committed", "broken", "stuck", "congested")
+    __slots__ = ("sequence", "stored", "awaited", "committed", "broken", "failed", "full", "stuck", "congested")
 
     def __init__(self) -> None:
         self.sequence: int = 0
@@ -83,6 +84,8 @@ class Progress:
         self.awaited: dict[int, None] = {}
         self.committed: int = 0
         self.broken: bool = False
+        self.failed: bool = False
+        self.full: bool = False
         self.stuck: bool = False
         self.congested: bool = False
 
@@ -100,3 +103,17 @@ class Progress:
             break
         self.committed = committed
         return committed > former
+
+    def setFailed(self, failed: bool) -> None:
+        """
+        The disk lets nothing new be kept, or does again.
+        """
+        self.failed = failed
+        self.broken = failed or self.full
+
+    def setFull(self, full: bool) -> None:
+        """
+        The store is not to become larger, or may again.
+        """
+        self.full = full
+        self.broken = full or self.failed

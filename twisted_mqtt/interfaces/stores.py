@@ -37,6 +37,8 @@ class IProgress(Interface):
     awaited = Attribute("The sequences at which something went to other nodes that they have not stored yet.")
     committed = Attribute("The sequence up to which everything would survive a crash, here and on other nodes.")
     broken = Attribute("Whether the store can't keep anything new at present.")
+    failed = Attribute("Whether that is for the disk.")
+    full = Attribute("Whether that is because it may not be larger.")
     stuck = Attribute("Whether it can't write at all; else one that is broken is full.")
     congested = Attribute("Whether so much waits to be written that publishers of QoS 1 and 2 have to wait too.")
 
@@ -99,10 +101,11 @@ class IStore(Interface):
     else.
 
     Its write methods are called in order from the reactor's thread; they return nothing, do not wait and do not raise:
-    what can't be kept makes C{progress.broken} true.
+    what can't be kept makes C{progress.failed} true.
     """
 
     durable: bool = Attribute("Whether anything survives the process.")
+    size: int = Attribute("How many bytes it has in use, as it was last measured.")
     progress: Progress = Attribute("An L{IProgress}.")
     journal: Journal | None = Attribute("What sessions tell of their messages; None where it is not durable.")
 
@@ -129,6 +132,11 @@ class IStore(Interface):
         @param largest: how many bytes a value may have, where that is more than 1 MiB.
 
         @raise ValueError: the name is none.
+        """
+
+    def measure() -> None:
+        """
+        See how large the store is: C{size} says so soon.
         """
 
     def saveSession(session: Session) -> None:

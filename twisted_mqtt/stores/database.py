@@ -495,6 +495,16 @@ class Database:
         """
         return self.connection.execute(statement).fetchall()
 
+    def used(self) -> int:
+        """
+        How many bytes of the file are in use: what it has without its free pages.
+        """
+        pages, free, size = (
+            int(self.connection.execute(f"PRAGMA {name}").fetchone()[0])
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return (pages - free) * size
+
     def meta(self, name: str) -> Any:
         """
         Read what is known of the whole; L{None} where it is not.

@@ -28,6 +28,7 @@ class MemoryStore:
     """
 
     durable = False
+    size = 0
 
     def __init__(self) -> None:
         self.progress = Progress()
@@ -48,6 +49,11 @@ class MemoryStore:
     def close(self) -> None:
         """
         There is nothing to close.
+        """
+
+    def measure(self) -> None:
+        """
+        See L{IStore}.
         """
 
     def saveSession(self, session: Session) -> None:

@@ -59,6 +59,7 @@ class SQLiteStore:
     """
     Keeps everything in one SQLite file.
 
+    @ivar size: how many bytes of the file are in use, as it was last measured.
     @ivar journal: what sessions tell of their messages.
     """
 
@@ -114,6 +115,8 @@ class SQLiteStore:
         # Clients with a will in the store: most have none, and need no removal.
         self._wills: set[str] = set()
         self._roomier: list[Deferred[None]] = []
+        self.size = 0
+        self._isMeasuring = False
         self._closing: Deferred[None] | None = None
         self._open = False
 
@@ -130,6 +133,7 @@ class SQLiteStore:
         def read() -> Contents:
             self._database.open("OFF" if self._commit == "never" else "FULL")
             try:
+                self.size = self._database.used()
                 return readContents(self._database, self.journal.alone)
             except sqlite3.DatabaseError as error:
                 self._database.close()
@@ -275,6 +279,20 @@ class SQLiteStore:
         else:
             self.progress.sequence += 1
             self.progress.reached(self.progress.sequence)
+
+    def measure(self) -> None:
+        """
+        See L{IStore}.
+        """
+        if self._open and not self._isMeasuring:
+            self._isMeasuring = True
+            self._worker.submit(self._database.used, self._measured)
+
+    def _measured(self, result: int | Failure) -> None:
+        self._isMeasuring = False
+        # One that can't be read will say so with the next batch.
+        if isinstance(result, int):
+            self.size = result
 
     def room(self) -> Deferred[None] | None:
         """
@@ -423,7 +441,8 @@ class SQLiteStore:
         if not progress.stuck:
             wasFull = self._isFull
             self._isFull = False
-            progress.broken = progress.stuck = True
+            progress.setFailed(True)
+            progress.stuck = True
             text = f"the store can't be written: {failure.getErrorMessage()}"
             _log.critical("{text}; messages of QoS 1 and 2 are refused until it can", text=text)
             if not wasFull:
@@ -449,7 +468,7 @@ class SQLiteStore:
         if not self._isFull:
             self._recovered()
             return
-        self.progress.broken = True
+        self.progress.setFailed(True)
         text = "the store has no room: the disk is full"
         _log.critical("{text}; messages of QoS 1 and 2 are refused until there is some", text=text)
         self._owner.storeFailed(text)
@@ -473,7 +492,7 @@ class SQLiteStore:
             self._lookLater()
 
     def _recovered(self) -> None:
-        self.progress.broken = False
+        self.progress.setFailed(False)
         _log.info("the store can be written again")
         self._owner.storeRecovered()
 
