@@ -188,7 +188,7 @@ class DeflateSettings(Struct, frozen=True, kw_only=True):
         str, choice(["default", "none", "best_speed", "best_compression", *map(str, range(10))]), "The effort of zlib"
     ] = "default"
     mem_level: Annotated[int, whole(1, 9), "The memory of zlib"] = 8
-    strategy: Annotated[Literal["default", "filtered", "huffman_only", "rle"], "What kind of data zlib expects"] = (
+    strategy: Annotated[Literal["default", "filtered", "huffman_only", "rle"], "The kind of data that zlib expects"] = (
         "default"
     )
     server_context_takeover: Annotated[

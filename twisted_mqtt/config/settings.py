@@ -55,7 +55,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         "address and nowhere else; a zone may say otherwise",
     ] = None
     acl_nomatch: Annotated[
-        Literal["allow", "deny"], NOW, "What happens to a publish or subscription that no access rule names"
+        Literal["allow", "deny"], NOW, "Whether a message or subscription is allowed that no access rule names"
     ] = "allow"
     acl_file: Annotated[File | None, NOW, "File of the access rules; `none` for the built-in rules"] = None
     enable_acl_cache: Annotated[Flag, NOW, "Whether each client's last access decisions are remembered"] = True
@@ -73,7 +73,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = {}
     listener: Annotated[ListenerTables, NEXT_CONNECTION, "Where clients connect"] = ListenerTables()
     broker: Annotated[BrokerSettings, "The broker"] = BrokerSettings()
-    persistence: Annotated[Persistence, "What survives a restart"] = Persistence()
+    persistence: Annotated[Persistence, "The store, which survives a restart"] = Persistence()
     node: Annotated[Node, "The process"] = Node()
     log: Annotated[Log, NOW, "Log messages"] = Log()
     plugins: Annotated[Plugins, NOW, "Extensions and gateways"] = Plugins()

@@ -59,7 +59,7 @@ class ManagementSettings(Struct, frozen=True, kw_only=True):
     max_row_limit: Annotated[int, whole(1, 100_000), "Most rows of a page of the REST API"] = 10_000
     dialect: Annotated[
         Literal["union", "emqx", "nanomq"],
-        "What answers look like: as in EMQ X, as in NanoMQ, or with the fields of both",
+        "The form of answers: as in EMQ X, as in NanoMQ, or with the fields of both",
     ] = "union"
     status_style: Annotated[
         Literal["standard", "legacy"],
