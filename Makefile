@@ -98,7 +98,7 @@ compiled: $(TOOLS)/.installed ## a copy of the tree with the core compiled, in b
 websocket-suite: $(TOOLS)/.installed ## every case of the WebSocket test suite: up to nine minutes, where "make test" takes twenty seconds of it
 	WEBSOCKET_SUITE=all $(IN_TOOLS) -m pytest -q tests/system/test_websocket_suite.py
 
-crash: $(TOOLS)/.installed ## kill the broker under load ROUNDS times and look for what it had acknowledged (CLIENTS=gateways for STOMP and MQTT-SN too)
+crash: $(TOOLS)/.installed ## kill the broker under load ROUNDS times and look for what it had acknowledged (CLIENTS=gateways for those of the gateways too)
 	$(IN_TOOLS) -m tests.crash $(or $(ROUNDS),300) $(or $(SEED),1) $(CLIENTS)
 
 fuzz: $(TOOLS)/.installed ## random input, for FUZZ_SECONDS (600) in each test

@@ -71,9 +71,11 @@ class Checker:
     @ivar problems: what was found, in words.
     @ivar counts: what was looked at.
     @ivar atLeastOnce: subscribers that may get messages of QoS 2 more than once.
+    @ivar only: topics that a subscriber alone gets, and no others.
     """
 
     def __init__(self) -> None:
+        self.only: dict[str, set[str]] = {}
         self.atLeastOnce: set[str] = set()
         self.streams: dict[str, Stream] = {}
         self.receipts: dict[str, dict[str, Receipts]] = {}
@@ -87,6 +89,13 @@ class Checker:
         """
         return self.streams.setdefault(topic, Stream(topic, qos))
 
+    def _streamsFor(self, subscriber: str) -> list[Stream]:
+        mine = self.only.get(subscriber)
+        if mine is not None:
+            return [self.streams[topic] for topic in mine]
+        others = set().union(*self.only.values())
+        return [stream for topic, stream in self.streams.items() if topic not in others]
+
     def received(self, subscriber: str, topic: str, number: int) -> None:
         """
         A message has come to a subscriber.
@@ -99,10 +108,10 @@ class Checker:
         """
         mine = self.receipts.setdefault(subscriber, {})
         return [
-            (topic, number)
-            for topic, stream in self.streams.items()
+            (stream.topic, number)
+            for stream in self._streamsFor(subscriber)
             for number in sorted(stream.promised)
-            if not mine.setdefault(topic, Receipts()).times[number]
+            if not mine.setdefault(stream.topic, Receipts()).times[number]
         ]
 
     def isDone(self, subscriber: str) -> bool:
@@ -110,8 +119,8 @@ class Checker:
         Whether nothing is missing; as fast as it can be asked after each message.
         """
         mine = self.receipts.setdefault(subscriber, {})
-        for topic, stream in self.streams.items():
-            times = mine.setdefault(topic, Receipts()).times
+        for stream in self._streamsFor(subscriber):
+            times = mine.setdefault(stream.topic, Receipts()).times
             if len(times) < len(stream.promised) or any(number not in times for number in stream.promised):
                 return False
         return True

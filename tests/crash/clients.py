@@ -72,9 +72,15 @@ class Client:
         """
         Send CONNECT.
         """
-        self._decoder = Decoder(LARGEST, self.version)
+        self.reset()
         properties = propertiesOf(sessionExpiry=_EXPIRY) if self.version == 5 and not clean else None
         self.send(Connect("MQTT", self.version, self.clientID, clean, 0, None, None, None, properties))
+
+    def reset(self) -> None:
+        """
+        What comes is of a new connection.
+        """
+        self._decoder = Decoder(LARGEST, self.version)
 
     def close(self) -> None:
         """

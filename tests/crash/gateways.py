@@ -1,5 +1,6 @@
 """
-The same with clients of the gateways: STOMP, whose promises are receipts, and MQTT-SN, over datagrams.
+The same with clients of the gateways: STOMP, whose promises are receipts, MQTT-SN, over datagrams, CoAP, and devices of
+LwM2M with their commands.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from gateways.mqttsn.packets import (
 from gateways.stomp.frame import V12, Frame, FrameLimits, StompParser, encode
 from tests.crash.checker import Checker, Stream
 from tests.crash.clients import Client, Publisher, Subscriber
+from tests.crash.constrained import CoAPPublisher, Commander, Device
 from tests.crash.suite import Suite
 
 
@@ -345,7 +347,7 @@ class GatewaySuite(Suite):
     A broker with gateways, and clients of all of them.
     """
 
-    listeners = 3
+    listeners = 5
     # One message at a time goes to a client of MQTT-SN: what was published in this time takes longer to arrive.
     longest = 0.2
     offlineRounds = 2
@@ -362,11 +364,16 @@ class GatewaySuite(Suite):
             SNPublisher(checker.stream("crash/sn/2", 2)),
             Publisher(checker.stream("crash/mqtt/1", 1), 5, 5),
             Publisher(checker.stream("crash/mqtt/2", 2), 5, 4),
+            CoAPPublisher(checker.stream("crash/coap", 1)),
+            CoAPPublisher(checker.retained.setdefault("retained/coap", Stream("retained/coap", 1)), retain=True),
+            Commander(checker.stream("lwm2m/online-device/dn", 1), 2, 5),
+            Commander(checker.stream("lwm2m/offline-device/dn", 1), 1, 5),
         ]
         self.online = [
             StompSubscriber("online-stomp", checker, "client-individual"),
             SNSubscriber("online-sn", checker),
             Subscriber("online mqtt", checker, 5),
+            Device("online-device", checker),
         ]
         self.reconnecting = [
             StompSubscriber("reconnecting-stomp", checker, "client"),
@@ -375,6 +382,7 @@ class GatewaySuite(Suite):
         self.offline = [
             StompSubscriber("offline-stomp", checker, "client-individual"),
             SNSubscriber("offline-sn", checker),
+            Device("offline-device", checker),
         ]
 
     def configuration(self) -> dict[str, Any]:
@@ -383,7 +391,10 @@ class GatewaySuite(Suite):
         """
         return {
             **super().configuration(),
-            "plugins": {"load": ["stomp", "mqttsn"]},
+            "plugins": {"load": ["stomp", "mqttsn", "coap", "lwm2m"]},
+            "coap": {"port": "127.0.0.1:0"},
+            # Whatever is published in a round may wait for a device.
+            "lwm2m": {"port": "127.0.0.1:0", "max_commands": 1_000_000, "max_command_bytes": "1GB"},
             "stomp": {"listener": {"bind": "127.0.0.1:0"}, "max_unacknowledged": 20},
             "mqtt": {"sn": {"port": "127.0.0.1:0", "max_buffered": 1_000_000, "max_buffered_bytes": 0}},
         }

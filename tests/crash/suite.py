@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.crash.checker import Checker, Stream
 from tests.crash.clients import Client, Newcomer, Publisher, Subscriber
+from tests.crash.lasting import SHORT, WRITTEN, Expiring, Late, Present, ShortSubscriber, Watcher
 from tests.system.process import Broker, startTwistd
 
 # Something is lost if nothing comes for so long: much longer than the broker needs on a busy machine.
@@ -44,9 +45,17 @@ class Suite:
         self.reconnecting: list[Any] = []
         self.offline: list[Any] = []
         self.makeClients()
+        self.short = [ShortSubscriber(f"short-{number}", self.checker) for number in range(2)]
+        self.online += self.short
+        self.late = Late("late")
+        self.present = [Present(f"present{version}", version) for version in (4, 5)]
+        self.expiring = Expiring("expiring")
+        self.watcher = Watcher()
         self.rounds = 0
+        # Whether the wills of those that were there must be in the store.
+        self.wills = False
         self.broker = self._start()
-        subscribers = [*self.online, *self.reconnecting, *self.offline]
+        subscribers = [*self.online, *self.reconnecting, *self.offline, self.watcher]
         self._open(subscribers)
         self._until(subscribers, lambda: all(subscriber.subscribed for subscriber in subscribers))
         assert all(subscriber.subscribed for subscriber in subscribers)
@@ -99,12 +108,15 @@ class Suite:
         """
         for _ in range(rounds):
             self._load()
+            # In every other round there is some.
+            self._rest((self.rounds % 2 + self.random.random()) / 2)
             self.broker.end(signal.SIGKILL)
             self.rounds += 1
             for client in self._clients():
                 client.close()
             self.broker = self._start()
             self._look()
+            self.wills = False
             if self.checker.problems:
                 break
 
@@ -117,7 +129,8 @@ class Suite:
         self.broker.end(signal.SIGKILL)
 
     def _clients(self) -> list[Client]:
-        return [*self.publishers, *self.online, *self.reconnecting, *self.offline]
+        lasting = [self.late, *self.present, self.expiring, self.watcher]
+        return [*self.publishers, *self.online, *self.reconnecting, *self.offline, *lasting]
 
     def _open(self, clients: Iterable[Client]) -> None:
         for client in clients:
@@ -127,11 +140,13 @@ class Suite:
         """
         Publish for a random time.
         """
+        self.expiring.leave()
         for publisher in self.publishers:
             publisher.publishing = True
             publisher.fill()
             if publisher.socket is None:
                 publisher.connect(self.broker)
+        self._open(client for client in (self.late, *self.present) if client.socket is None)
         end = time.monotonic() + self.random.uniform(0.02, self.longest)
         while (left := end - time.monotonic()) > 0:
             self._turn(min(left, 0.05))
@@ -141,15 +156,54 @@ class Suite:
         for publisher in self.publishers:
             publisher.publishing = False
 
+    def _rest(self, chance: float) -> None:
+        """
+        Let the broker rest, or not: nobody publishes any more. Sometimes that is longer than a session lasts whose
+        client is there; mostly it is nothing, so that the kill falls into the load. Once in a while all that nobody
+        waits for is written, so that wills are there.
+        """
+        if chance < 0.5:
+            return
+        self._until(self.present, lambda: self.late.open and all(client.ready for client in self.present))
+        rest = WRITTEN if chance < 0.8 else self.random.uniform(WRITTEN, 1.5) if chance < 0.93 else SHORT + 0.5
+        self.checker.counts["quiet phases"] += 1
+        self.checker.counts["quiet phases longer than a session"] += rest > SHORT
+        end = time.monotonic() + rest
+        while (left := end - time.monotonic()) > 0:
+            self._turn(left)
+        self.wills = True
+
+    def _lookAtWills(self) -> None:
+        """
+        The wills of those that did not come back are published, of those that did are not.
+        """
+        for client in self.short:
+            for _ in self.watcher.wills.pop(f"wills/{client.clientID}", ()):
+                self.checker.problems.append(f"{client.clientID}: its will is published, though it came back in time")
+        if self.wills:
+            late = self.late
+            self._until([self.watcher], lambda: late.number in self.watcher.wills[late.topic])
+            self.checker.counts["delayed wills"] += 1
+            if late.number not in self.watcher.wills[late.topic]:
+                self.checker.problems.append(f"{late.clientID}: its will {late.number} is not published")
+        if self.expiring.isDue:
+            self.expiring.connect(self.broker)
+            self._until([self.expiring], lambda: self.expiring.open)
+        self.checker.counts["sessions that had to end"] = self.expiring.count
+        if self.expiring.problem:
+            self.checker.problems.append(self.expiring.problem)
+
     def _look(self) -> None:
         """
         Let everybody come back, and see whether what was acknowledged is there.
         """
+        # Their time counts from the start.
+        self._open([*self.short, self.watcher])
         self._newcomer()
         present = [*self.online, *self.reconnecting]
         if self.rounds % self.offlineRounds == 0:
             present += self.offline
-        self._open([*present, *self.publishers])
+        self._open([client for client in present if client not in self.short] + self.publishers)
         self._until(self.publishers, lambda: all(publisher.isQuiet for publisher in self.publishers))
         self._until(present, lambda: all(self.checker.isDone(subscriber.clientID) for subscriber in present))
         # A little longer: what comes twice comes late.
@@ -164,6 +218,7 @@ class Suite:
                 self.checker.problems.append(f"{publisher.clientID}: what it sent again is not acknowledged")
         for subscriber in present:
             self.checker.check(subscriber.clientID)
+        self._lookAtWills()
         self._forget(present)
 
     def _forget(self, present: list[Any]) -> None:
@@ -186,6 +241,13 @@ class Suite:
         wanted = {topic for topic, stream in self.checker.retained.items() if stream.promised}
         self._until([newcomer], lambda: wanted <= set(newcomer.values))
         self.checker.checkRetained(newcomer.values)
+        if self.wills:
+            gone = {client.topic: client.number + 1 for client in self.present}
+            self._until([newcomer], lambda: gone.items() <= newcomer.values.items())
+            for client in self.present:
+                self.checker.counts["wills of clean sessions"] += 1
+                if newcomer.values.get(client.topic) != client.number + 1:
+                    self.checker.problems.append(f"{client.topic}: says that its client is there, which is gone")
         newcomer.close()
 
     def _until(self, clients: Iterable[Client], condition: Callable[[], bool]) -> None:

@@ -4,6 +4,8 @@ A short form of the crash suite, and that it can fail. C{make crash} runs the lo
 
 from __future__ import annotations
 
+import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from tests.crash.checker import Checker, Stream
 from tests.crash.gateways import GatewaySuite
 from tests.crash.suite import Suite
+from tests.system.process import Broker
 
 pytestmark = pytest.mark.system
 
@@ -29,6 +32,7 @@ def test_nothingAcknowledgedIsLost(tmp_path: Path) -> None:
     counts = suite.checker.counts
     assert counts["QoS 1 deliveries promised"] > 100 and counts["QoS 2 deliveries promised"] > 100
     assert counts["retained values"] == 16
+    assert counts["delayed wills"] and counts["wills of clean sessions"] and counts["sessions that had to end"]
     for delay in (0, 1):
         assert suite.checker.streams[f"crash/delayed/{delay}"].sent > 10
 
@@ -36,8 +40,8 @@ def test_nothingAcknowledgedIsLost(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_gateways(tmp_path: Path) -> None:
     """
-    The same with clients of STOMP, whose receipts are the promises, one by one and for whole transactions, and of
-    MQTT-SN, of all of which some stay, some reconnect and some are away.
+    The same with clients of STOMP, whose receipts are the promises, one by one and for whole transactions, of MQTT-SN,
+    of CoAP, and devices of LwM2M, which get each command; some stay, some reconnect and some are away.
     """
     suite = GatewaySuite(tmp_path, seed=7)
     try:
@@ -46,8 +50,11 @@ def test_gateways(tmp_path: Path) -> None:
         suite.stop()
     print(suite.checker.report())
     assert suite.checker.problems == []
-    for topic in ("stomp", "transaction", "sn/1", "sn/2", "mqtt/1", "mqtt/2"):
+    for topic in ("stomp", "transaction", "sn/1", "sn/2", "mqtt/1", "mqtt/2", "coap"):
         assert suite.checker.streams[f"crash/{topic}"].sent > 1
+    for place in ("online", "offline"):
+        assert suite.checker.streams[f"lwm2m/{place}-device/dn"].sent > 1
+    assert suite.checker.retained["retained/coap"].sent > 1
     assert suite.checker.counts["QoS 1 deliveries promised"] > 50 and suite.checker.counts["QoS 2 deliveries promised"]
 
 
@@ -68,6 +75,66 @@ def test_seesLosses(tmp_path: Path) -> None:
         suite.stop()
     print(suite.checker.report())
     assert any("is lost" in problem for problem in problems)
+
+
+class ForgetfulSuite(Suite):
+    """
+    A broker that begins anew after each kill.
+    """
+
+    def _start(self) -> Broker:
+        shutil.rmtree(self.folder / "data", ignore_errors=True)
+        return super()._start()
+
+
+def test_seesLostWills(tmp_path: Path) -> None:
+    """
+    Of a store that is gone the suite says so for short sessions, and for wills of clients with a session and without.
+    """
+    suite = ForgetfulSuite(tmp_path, seed=7)
+    try:
+        suite._load()
+        suite._rest(0.6)
+        suite.broker.end(signal.SIGKILL)
+        suite.rounds += 1
+        for client in suite._clients():
+            client.close()
+        suite.broker = suite._start()
+        suite._look()
+    finally:
+        suite.stop()
+    for problem in (
+        "short-0: its session is lost",
+        "late: its will 1 is not published",
+        "retained/present4: says that its client is there, which is gone",
+    ):
+        assert problem in suite.checker.problems
+
+
+def test_seesWillsTooMany(tmp_path: Path) -> None:
+    """
+    A client that comes back too late, whose will is published and whose session has ended, is a problem too; and so is
+    one whose session outlives its time.
+    """
+    suite = Suite(tmp_path, seed=7)
+    try:
+        for client in suite.short:
+            client.close()
+        suite.short[0].connect(suite.broker)
+        suite._until([suite.watcher], lambda: "wills/short-1" in suite.watcher.wills)
+        suite.expiring.lasts = 60
+        suite.expiring.connect(suite.broker)
+        suite._until([suite.expiring], lambda: suite.expiring.open)
+        suite.expiring.lasts = 1
+        suite.expiring.leave()
+        suite.expiring.since -= 10
+        suite._lookAtWills()
+    finally:
+        suite.stop()
+    assert [problem.partition(" after ")[0] for problem in suite.checker.problems] == [
+        "short-1: its will is published, though it came back in time",
+        "expiring: its session of 1 s is there",
+    ]
 
 
 def checkerWith(qos: int, *numbers: int) -> Checker:
