@@ -64,7 +64,7 @@ from gateways.coap.options import (
     uintOption,
 )
 from gateways.coap.publishing import refusePublish, retainedOf
-from gateways.coap.pubsub import MIME, PubSubTopic, keyOf
+from gateways.coap.pubsub import MIME, MOST_WALKS, PubSubTopic, keyOf
 from gateways.coap.query import filtersOf
 from twisted_mqtt.base.listing import Listing
 from twisted_mqtt.base.waiting import then
@@ -81,8 +81,6 @@ if TYPE_CHECKING:
     from twisted_mqtt.broker.client import ClientInfo
     from twisted_mqtt.hooks.verdicts import Verdict
 
-# Each takes a fifth of the reactor's time at most.
-_MOST_LISTINGS: Final = 4
 # Of an identifier, which must not be guessed to be a topic of somebody's.
 _IDENTIFIER_BYTES: Final = 6
 
@@ -166,7 +164,7 @@ def _create(request: CoAPRequest, client: CoAPClient, submitted: Submitted) -> M
         request.refuse(FORBIDDEN, "topics that begin with $ are the broker's")
         return None
     configuration = TopicConfiguration(name, topic, info.mountpoint, info.topicTree, values, submitted.initial == b"")
-    if 0 < configuration.expiresAt <= request.now():
+    if 0 < configuration.expiresAt <= request.gateway.broker.dates.now():
         request.refuse(BAD_REQUEST, "expiration-date has passed")
         return None
     allowed = request.gateway.broker.authorize(info, "publish", topic)
@@ -248,13 +246,18 @@ def _find(request: CoAPRequest, client: CoAPClient, identifier: str) -> TopicCon
     """
     topic = request.gateway.topics.configured(identifier)
     configuration = None if topic is None else topic.configuration
-    if configuration is None or not _isSeen(configuration, client.client.info, request.now()):
+    if configuration is None or not _isSeen(configuration, client.client.info, request.gateway.broker.dates.now()):
         request.refuse(NOT_FOUND, "no such topic")
         return None
     return configuration
 
 
 def _isSeen(configuration: TopicConfiguration, info: ClientInfo, now: float) -> bool:
+    """
+    Whether a client may know of a configuration.
+
+    @param now: the date.
+    """
     if (configuration.mountpoint, configuration.topicTree) != (info.mountpoint, info.topicTree):
         return False
     return not 0 < configuration.expiresAt <= now
@@ -385,8 +388,8 @@ def listTopics(request: CoAPRequest, wanted: dict[int, Value] | None = None) -> 
     """
     if uintOf(request.message.options, ACCEPT) not in (None, LINK_FORMAT):
         request.refuse(NOT_ACCEPTABLE, f"links are in content format {LINK_FORMAT}")
-    elif request.gateway.listings >= _MOST_LISTINGS:
-        request.refuse(SERVICE_UNAVAILABLE, "too many requests for lists", 1.0)
+    elif request.gateway.walks >= MOST_WALKS:
+        request.refuse(SERVICE_UNAVAILABLE, "too many requests that concern many topics", 1.0)
     else:
         request.withClient(lambda client: Deferred.fromCoroutine(_list(request, client, wanted)))
 
@@ -398,7 +401,7 @@ async def _list(request: CoAPRequest, client: CoAPClient, wanted: dict[int, Valu
     longest = gateway.settings.max_body
     found: list[str] = []
     length = 0
-    gateway.listings += 1
+    gateway.walks += 1
     try:
         steps = _steps(request, client, wanted, filters, ofValues)
         async for link, topic in Listing(gateway.broker.clock, steps):
@@ -412,7 +415,7 @@ async def _list(request: CoAPRequest, client: CoAPClient, wanted: dict[int, Valu
                 return
             found.append(link)
     finally:
-        gateway.listings -= 1
+        gateway.walks -= 1
     request.answer(CONTENT, [uintOption(CONTENT_FORMAT, LINK_FORMAT)], ",".join(found).encode("utf-8"))
 
 
@@ -426,7 +429,7 @@ def _steps(
     """
     Links, each with the topic; L{None} for a topic that is not wanted.
     """
-    topics, info, now = request.gateway.topics, client.client.info, request.now()
+    topics, info, now = request.gateway.topics, client.client.info, request.gateway.broker.dates.now()
     for identifier in topics.identifiers():
         topic = topics.configured(identifier)
         configuration = None if topic is None else topic.configuration

@@ -106,7 +106,7 @@ class TopicConfiguration(Struct, frozen=True, array_like=True):
     @property
     def expiresAt(self) -> float:
         """
-        When it is removed, in seconds since the epoch; 0 for never.
+        The date when it is removed, in seconds since the epoch; 0 for never.
         """
         date = self.values.get(EXPIRATION_DATE)
         return 0.0 if date is None else _secondsOf(date)

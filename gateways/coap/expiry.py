@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # How many are removed in one second.
 _AT_ONCE: Final = 100
-# Dates are those of the wall clock, which may be set: so often it is looked at.
+# These are dates of the wall clock, which may be set: so often it is looked at.
 _LOOK: Final = 60.0
 
 
@@ -56,10 +56,10 @@ class Expiry:
         """
         See that it is looked when the next topic expires.
         """
-        clock = self._gateway.broker.clock
-        again = self._again(clock.seconds())
+        broker = self._gateway.broker
+        again = self._again(broker.clock.seconds())
         if again:
-            self._gateway.broker.wheel.add(self, again)
+            broker.wheel.add(self, again)
 
     def stop(self) -> None:
         """
@@ -71,13 +71,16 @@ class Expiry:
         """
         See L{Timed<twisted_mqtt.base.timerwheel.Timed>}.
         """
-        for configuration in self._gateway.topics.expired(now, _AT_ONCE):
+        for configuration in self._gateway.topics.expired(self._gateway.broker.dates.now(), _AT_ONCE):
             self._end(configuration)
         return self._again(now)
 
     def _again(self, now: float) -> float:
+        """
+        The moment when it is to be looked again; 0 while nothing expires.
+        """
         following = self._gateway.topics.nextExpiry()
-        return min(following, now + _LOOK) if following else 0.0
+        return min(max(now, self._gateway.broker.dates.moment(following)), now + _LOOK) if following else 0.0
 
     def _end(self, configuration: TopicConfiguration) -> None:
         gateway = self._gateway

@@ -81,7 +81,7 @@ class CoAPGateway:
     @ivar clients: those that are in or being let in, by address and client identifier.
     @ivar topics: what C{/ps} knows of its topics.
     @ivar expiry: removes topics when their time comes.
-    @ivar listings: how many requests list topics at present.
+    @ivar walks: how many requests go through many topics at present; there may be L{MOST_WALKS}.
     """
 
     def __init__(self, broker: IBroker, settings: CoAPSettings, topics: PubSubTopics) -> None:
@@ -91,7 +91,7 @@ class CoAPGateway:
         self.parameters = Parameters()
         self.clients: dict[tuple[Address, str], CoAPClient] = {}
         self._byAddress: dict[Address, set[CoAPClient]] = {}
-        self.listings = 0
+        self.walks = 0
         self.expiry = Expiry(self)
         self.expiry.arm()
         # The observers of each topic, by keyOf, in the order in which they came.

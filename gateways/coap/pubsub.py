@@ -39,6 +39,12 @@ Content formats as MQTT 5 names them, in the property Content Type.
 
 _FORMATS: Final = {name: number for number, name in MIME.items()}
 
+MOST_WALKS: Final = 4
+"""
+How many requests may go through many topics at a time, to list or to remove them: each works a little in every turn of
+the reactor.
+"""
+
 # So many dates of configurations that have another now may be remembered, besides one for each that has not.
 _SLACK: Final = 1000
 
@@ -217,7 +223,7 @@ class PubSubTopics:
 
     def nextExpiry(self) -> float:
         """
-        When the first configuration expires, in seconds since the epoch; 0 where none does. It may be one that has
+        The date when the first configuration expires; 0 where none does. It may be one that has
         another date meanwhile.
         """
         return self._expiring[0][0] if self._expiring else 0.0
@@ -226,7 +232,7 @@ class PubSubTopics:
         """
         Take out some configurations whose date has passed; whoever asks has to remove their topics.
 
-        @param now: in seconds since the epoch.
+        @param now: the date.
         """
         found: list[TopicConfiguration] = []
         while self._expiring and self._expiring[0][0] <= now and len(found) < most:

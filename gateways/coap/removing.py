@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
-from gateways.coap.codes import DELETED
+from gateways.coap.codes import DELETED, SERVICE_UNAVAILABLE
 from gateways.coap.expiry import endObservations
 from gateways.coap.publishing import refusePublish, retainedOf
-from gateways.coap.pubsub import keyOf
+from gateways.coap.pubsub import MOST_WALKS, keyOf
 from twisted_mqtt.base.waiting import nextTurn
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateways.coap.session import CoAPClient
 
 # How many in one turn of the reactor.
-_AT_ONCE: Final = 20
+_AT_ONCE: Final = 10
 
 
 async def removeAll(request: CoAPRequest, client: CoAPClient, topic: str) -> None:
@@ -30,21 +30,40 @@ async def removeAll(request: CoAPRequest, client: CoAPClient, topic: str) -> Non
     """
     gateway, info = request.gateway, client.client.info
     key = keyOf(info, topic)
-    # The length of the prefix before the topic in its key.
-    before = len(key) - len(topic)
     if gateway.topics.get(key) is None and retainedOf(request, client, topic) is not None:
         if not await _removeOne(request, client, topic):
             return
+    if len(gateway.topics.below(key, "", _AT_ONCE)) == _AT_ONCE:
+        if gateway.walks >= MOST_WALKS:
+            request.refuse(SERVICE_UNAVAILABLE, "too many requests that concern many topics", 1.0)
+            return
+        gateway.walks += 1
+        try:
+            done = await _removeBelow(request, client, key, topic)
+        finally:
+            gateway.walks -= 1
+    else:
+        done = await _removeBelow(request, client, key, topic)
+    if done:
+        request.answer(DELETED)
+
+
+async def _removeBelow(request: CoAPRequest, client: CoAPClient, key: str, topic: str) -> bool:
+    """
+    @return: whether all could be removed; if not, the request has been answered.
+    """
+    gateway = request.gateway
+    # What stands before a topic in its key.
+    before = len(key) - len(topic)
     after = ""
     while keys := gateway.topics.below(key, after, _AT_ONCE):
         for each in keys:
             if not await _removeOne(request, client, each[before:]):
-                return
+                return False
         after = keys[-1]
-        if len(keys) < _AT_ONCE:
-            break
-        await nextTurn(gateway.broker.clock)
-    request.answer(DELETED)
+        if len(keys) == _AT_ONCE:
+            await nextTurn(gateway.broker.clock)
+    return True
 
 
 async def _removeOne(request: CoAPRequest, client: CoAPClient, topic: str) -> bool:

@@ -19,6 +19,7 @@ from gateways.coap.options import (
     ACCEPT,
     CONTENT_FORMAT,
     LOCATION_PATH,
+    MAX_AGE,
     OBSERVE,
     Option,
     stringsOf,
@@ -28,6 +29,7 @@ from gateways.coap.options import (
 )
 from gateways.coap.pubsub import PubSubTopics
 from tests.gateways.coap.test_gateway import OTHER, PEER, Kit
+from twisted_mqtt.base.dates import Dates
 from twisted_mqtt.hooks.verdicts import DENY, STOP
 
 SENSOR: dict[Any, Any] = {0: "room/sensor", 2: "core.ps.data"}
@@ -410,6 +412,22 @@ def test_expires(kit: PubSubKit, text: bool) -> None:
     assert kit.broker.retained.get("room/sensor") is None
 
 
+def test_clockIsSet(kit: PubSubKit) -> None:
+    """
+    An expiration-date is one of the wall clock, also if that is set.
+    """
+    ahead = 0.0
+    kit.broker.dates = Dates(kit.clock.seconds, lambda: kit.clock.seconds() + ahead)
+    path = kit.create({**SENSOR, 5: cbor2.CBORTag(1, 1_003_600)})
+    kit.clock.pump([1] * 100)
+    ahead = -3600.0
+    kit.clock.pump([10] * 360)
+    assert kit.links() == [path]
+    ahead = 0.0
+    kit.clock.pump([1] * 61)
+    assert kit.links() == [] and len(kit.gateway.topics) == 0
+
+
 def test_accessRules(kit: PubSubKit) -> None:
     """
     A topic is created and changed by who may publish to it, and seen by who may subscribe it.
@@ -491,19 +509,27 @@ def test_mountPoints() -> None:
 
 def test_removeManyInPortions(kit: PubSubKit) -> None:
     """
-    A client that removes very many topics at once lets others have their turn; access rules are asked about each.
+    A client that removes very many topics at once lets others have their turn, and may not do so too often at a time.
     """
     kit.restart(1000)
     for number in range(100):
         kit.gateway.topics.make(f"deep/{number}", None, None)
     kit.gateway.topics.make("deeper", None, None)
-    kit.send(DELETE, "/ps/deep?c=me")
-    assert len(kit.gateway.topics) == 81
+    kit.port.sent.clear()
+    for number in range(5):
+        kit.send(DELETE, "/ps/deep?c=me", token=b"%d" % number)
+    assert 50 < len(kit.gateway.topics) < 100
+    ((refused, _),) = kit.port.sent
+    kit.port.sent.clear()
+    assert codeText(refused.code) == "5.03" and uintOf(refused.options, MAX_AGE) == 1
     assert kit.code(PUT, "/ps/other?c=you", b"x", address=OTHER) == "2.01"
-    for _ in range(10):
-        kit.clock.advance(0)
-    assert codeText(kit.port.sent[-1][0].code) == "2.02"
-    assert sorted(kit.gateway.topics._topics) == ["deeper", "other"]
+    kit.clock.advance(0)
+    assert {codeText(message.code) for message in kit.notified()} == {"2.01", "2.02"}
+    assert sorted(kit.gateway.topics.below("deeper", "", 9) + kit.gateway.topics.below("other", "", 9)) == [
+        "deeper",
+        "other",
+    ]
+    assert len(kit.gateway.topics) == 2
 
 
 VALUES = st.recursive(
