@@ -20,6 +20,12 @@ TYPES: Final = ("CON", "NON", "ACK", "RST")
 
 _numberOf: Final = itemgetter(0)
 
+MOST_OPTIONS: Final = 512
+"""
+How many options a message may have: each level of a topic is one. A datagram has room for sixty thousand, which would
+take tens of milliseconds.
+"""
+
 _VERSION: Final = 1
 _MARKER: Final = 0xFF
 _LONGEST_TOKEN: Final = 8
@@ -221,6 +227,8 @@ def decode(datagram: bytes) -> CoAPMessage:
             else:
                 raise MessageError("a wrong option length", messageID, confirmable)
         number += delta
+        if len(options) == MOST_OPTIONS:
+            raise MessageError(f"more than {MOST_OPTIONS} options", messageID, confirmable)
         if at + length > end:
             raise MessageError("an option longer than its message", messageID, confirmable)
         if number > 65535:

@@ -12,6 +12,7 @@ import struct
 from collections import deque
 from ipaddress import ip_address
 from select import EPOLLIN, EPOLLOUT
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import Deferred, succeed
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 AT_ONCE: Final = 256
 """
 Datagrams that are read before others have their turn.
+"""
+
+SLICE: Final = 0.002
+"""
+Seconds after which others have their turn, however few datagrams were read: one of them may cost a hundred times as
+much as another.
 """
 
 _MOST_UNSENT: Final = 4096
@@ -89,8 +96,9 @@ class DatagramPort:
             self._sendWaiting()
         receive = self._socket.recvfrom_into
         view, take = self._view, self._receiver.datagramReceived
+        end = perf_counter() + SLICE
         for _ in range(AT_ONCE):
-            if not self._open:
+            if not self._open or perf_counter() > end:
                 return
             try:
                 size, address = receive(view)
