@@ -71,6 +71,7 @@ SEEN_BY_GATEWAYS = {
             "addressrules",
             "datagrams",
             "endpoints",
+            "httpserver",
             "names",
             "peeridentity",
             "portoptions",

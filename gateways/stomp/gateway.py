@@ -62,6 +62,17 @@ class StompShell(Protocol):
         """
 
 
+class Newcomer(Protocol):
+    """
+    A connection that has just come.
+    """
+
+    def giveWay(self) -> bool:
+        """
+        Go, if nothing has been begun yet; returns whether it goes.
+        """
+
+
 class StompGateway:
     """
     The gateway as its sessions see it.
@@ -83,6 +94,8 @@ class StompGateway:
         bind = settings.listener.bind
         self.profile = self._makeProfile("stomp", bind is not None and bind.isLoopback)
         self.clients = 0
+        # Those that may not have sent a CONNECT yet, the first that came first.
+        self._newcomers: dict[Newcomer, None] = {}
 
     def _makeProfile(self, name: str, onLoopback: bool) -> ListenerProfile:
         zone = self.broker.settings.resolveZone(self.settings.zone)
@@ -118,3 +131,30 @@ class StompGateway:
         Whether no further client may connect.
         """
         return self.clients >= self.settings.max_clients
+
+    def came(self, connection: Newcomer) -> None:
+        """
+        A client has connected.
+        """
+        self.clients += 1
+        self._newcomers[connection] = None
+
+    def left(self, connection: Newcomer) -> None:
+        """
+        A client has gone.
+        """
+        self.clients -= 1
+        self._newcomers.pop(connection, None)
+
+    def makeRoom(self) -> bool:
+        """
+        End the oldest connection that has not sent a CONNECT: nobody keeps others away by opening connections.
+
+        @return: whether there was one.
+        """
+        while self._newcomers:
+            oldest = next(iter(self._newcomers))
+            del self._newcomers[oldest]
+            if oldest.giveWay():
+                return True
+        return False

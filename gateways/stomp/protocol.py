@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from gateways.implements import GatewayClient
 from gateways.stomp.frame import StompError, StompParser
-from gateways.stomp.session import OVER, StompSession
+from gateways.stomp.session import NEW, OVER, StompSession
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IDelayedCall
@@ -117,6 +117,18 @@ class StompProtocol:
         if waiting is not None:
             waiting.cancel()
         self._factory.disconnected(self)
+
+    def giveWay(self) -> bool:
+        """
+        Go, if the client has not even sent a CONNECT: another wants to come, and there is no room.
+
+        @return: whether it goes.
+        """
+        if self.session.state != NEW:
+            return False
+        self.session.lost("no_room")
+        self.transport.abortConnection()
+        return True
 
     # IPushProducer: what the transport tells a streaming producer
 
@@ -335,7 +347,8 @@ class StompFactory(Factory):
         """
         A protocol for a connection, or L{None} while the broker is stopping or where there are too many.
         """
-        if self.gateway.broker.stopping or self.gateway.isFull:
+        gateway = self.gateway
+        if gateway.broker.stopping or (gateway.isFull and not gateway.makeRoom()):
             return None
         return StompProtocol(self, addr)
 
@@ -343,14 +356,14 @@ class StompFactory(Factory):
         """
         A protocol has its transport.
         """
-        self.gateway.clients += 1
+        self.gateway.came(protocol)
         self.protocols.add(protocol)
 
     def disconnected(self, protocol: StompProtocol) -> None:
         """
         A protocol has lost its transport.
         """
-        self.gateway.clients -= 1
+        self.gateway.left(protocol)
         self.protocols.discard(protocol)
 
     def sendAllAway(self) -> None:

@@ -278,7 +278,7 @@ class SockJSResource(Resource):
         if code != 204:
             request.setHeader(b"content-type", contentType)
             request.setHeader(b"content-length", b"%d" % len(body))
-        return b"" if request.method == b"HEAD" else body
+        return body
 
     def _allow(self, request: Request, methods: bytes) -> bytes:
         request.setHeader(b"access-control-allow-methods", methods)

@@ -40,6 +40,8 @@ class Answer(Protocol):
 class SockJSSession:
     """
     One session. It is the L{Messenger<gateways.stomp.messagetransport.Messenger>} of the protocol above.
+
+    @ivar refused: whether there is no room for this client.
     """
 
     def __init__(
@@ -72,15 +74,9 @@ class SockJSSession:
         self._timer: Any = None
         self._upper: Any = factory.stomp.buildProtocol(peer)
         self._lower = MessageTransport(self, peer, host, identity, cookie)
+        self.refused = self._upper is None
         if self._upper is not None:
             self._upper.makeConnection(self._lower)
-
-    @property
-    def refused(self) -> bool:
-        """
-        Whether there is no room for this client.
-        """
-        return self._upper is None
 
     @property
     def isReading(self) -> bool:
@@ -256,8 +252,10 @@ class SockJSSession:
         self._unread.clear()
         self._tellRead()
         self._producer = None
-        if self._upper is not None:
-            self._upper.connectionLost(Failure(reason))
+        # What is left is small: a client that opens one session after the other has very many of them.
+        upper, self._upper = self._upper, None
+        if upper is not None:
+            upper.connectionLost(Failure(reason))
 
     def stop(self) -> None:
         """

@@ -5,13 +5,11 @@ STOMP's HTTP listener: WebSocket, and SockJS over plain HTTP.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
-
-from twisted.web.http import Request as HTTPRequest
-from twisted.web.server import Request, Site
+from typing import TYPE_CHECKING
 
 from gateways.stomp.sockjs import SockJSResource
 from gateways.stomp.websocket import SUB_PROTOCOLS, StompSocketFactory
+from twisted_mqtt.net.httpserver import BoundedSite, HTTPLimits
 from twisted_mqtt.net.websocket.autobahnprivate import BEST, Ways
 from twisted_mqtt.net.websocket.factory import WebSocketFactory
 from twisted_mqtt.net.websocket.options import DeflateOptions, MessageEndpoint, WebSocketOptions, WebSocketPortOptions
@@ -24,66 +22,6 @@ if TYPE_CHECKING:
     from gateways.stomp.settings import StompWeb
     from twisted_mqtt.net.websocket.http import Request as WebRequest
     from twisted_mqtt.net.websocket.transport import MessageFactory
-
-_TOO_LARGE: Final = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-
-
-class _QuietSite(Site):
-    """
-    A site that does not log every request: a polling client makes many.
-    """
-
-    noisy = False
-    displayTracebacks = False
-
-    def log(self, request: HTTPRequest) -> None:
-        """
-        Say nothing.
-        """
-
-
-class _LimitedRequest(Request):
-    """
-    A request whose body is not longer than a client's messages may be.
-    """
-
-    largest = 65536
-    _taken = 0
-    _refused = False
-
-    def gotLength(self, length: int | None) -> None:
-        """
-        The body is to have so many bytes.
-        """
-        tooLarge = length is not None and length > self.largest
-        # For a large one there would be a file to put it in.
-        HTTPRequest.gotLength(self, 0 if tooLarge else length)
-        if tooLarge:
-            self._refuse()
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """
-        A piece of the body has come.
-        """
-        self._taken += len(data)
-        if self._taken > self.largest:
-            self._refuse()
-        elif not self._refused:
-            HTTPRequest.handleContentChunk(self, data)
-
-    def process(self) -> None:
-        """
-        The request is here.
-        """
-        if not self._refused:
-            Request.process(self)
-
-    def _refuse(self) -> None:
-        if not self._refused:
-            self._refused = True
-            transport: Any = self.channel.transport
-            transport.write(_TOO_LARGE)
-            transport.loseConnection()
 
 
 class WebFactory(WebSocketFactory):
@@ -109,10 +47,11 @@ class WebFactory(WebSocketFactory):
         # As JSON a byte may take six.
         largest = 6 * (limits.maxHead + limits.maxBodyLength) + 1024
         framed = StompSocketFactory(stomp, table, reactor, framed=True)
-        self._resource = SockJSResource(framed, origins)
-        request = type("LimitedRequest", (_LimitedRequest,), {"largest": largest})
-        site: Any = _QuietSite  # its own is untyped
-        self._site: Site = site(self._resource, requestFactory=request, timeout=60, reactor=reactor)
+        resource = self._resource = SockJSResource(framed, origins)
+        # A polling client makes many requests: they are not logged.
+        self._site = BoundedSite(
+            lambda request: resource, HTTPLimits(body=largest), reactor, stomp.profile.name, secure, logged=False
+        )
         WebSocketFactory.__init__(
             self,
             WebSocketPortOptions(
@@ -159,19 +98,11 @@ class WebFactory(WebSocketFactory):
             for pattern, factory in paths
         ]
 
-    def doStart(self) -> None:
-        """
-        A port begins to listen.
-        """
-        super().doStart()
-        self._site.doStart()
-
     def doStop(self) -> None:
         """
         A port has stopped.
         """
         self._resource.stop()
-        self._site.doStop()
         super().doStop()
 
     def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:

@@ -9,14 +9,17 @@ from typing import Any
 from warnings import catch_warnings, simplefilter
 
 from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web import pages
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
+from twisted_mqtt.net import httpserver
 from twisted_mqtt.net.httpserver import BoundedSite, HTTPLimits
 
 PEER = IPv4Address("TCP", "192.0.2.1", 50000)
@@ -84,6 +87,7 @@ class Conversation:
         self.transport = StringTransport(peerAddress=PEER)
         self.channel: Any = site.buildProtocol(PEER)
         self.channel.makeConnection(self.transport)
+        self._clock: Any = site.reactor
 
     def say(self, data: bytes, step: int = 0) -> None:
         """
@@ -93,6 +97,7 @@ class Conversation:
         """
         for start in range(0, len(data), step or len(data) or 1):
             self.channel.dataReceived(data[start : start + step] if step else data)
+            self._clock.advance(0)
 
     def heard(self) -> bytes:
         """
@@ -209,6 +214,31 @@ class AnswerTests(HTTPTestCase):
         self.slow.asked[0].write(b"done")
         self.slow.asked[0].finish()
         self.assertEqual(talk.heard().count(b"HTTP/1.1 200 OK"), 4)
+
+    def test_pipelinedInPortions(self) -> None:
+        """
+        A client that sends very many requests at once has its answers in order, and others have their turn in between.
+        """
+        self.patch(httpserver, "SLICE", 0.0)
+        talk = self.talk()
+        bodies = [b"%d" % number for number in range(50)]
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b"
+        talk.channel.dataReceived(b"".join(head % (len(body), body) for body in bodies))
+        self.assertEqual(talk.transport.value().count(b"HTTP/1.1 200"), 1)
+        self.clock.pump([0] * 60)
+        answers = talk.heard().split(b"HTTP/1.1 200")[1:]
+        self.assertEqual([answer.partition(b"\r\n\r\n")[2] for answer in answers], bodies)
+
+    def test_goneBetweenPortions(self) -> None:
+        """
+        A connection may be lost while its next request waits for its turn.
+        """
+        self.patch(httpserver, "SLICE", 0.0)
+        talk = self.talk()
+        talk.channel.dataReceived(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+        talk.channel.connectionLost(Failure(ConnectionLost()))
+        self.clock.pump([0] * 5)
+        self.assertEqual(talk.transport.value().count(b"HTTP/1.1 200"), 1)
 
     def test_head(self) -> None:
         """

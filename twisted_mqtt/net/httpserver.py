@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from io import BytesIO
+from math import inf
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -37,6 +39,8 @@ SERVER: Final = b"mqttbroker"
 What the C{Server} header says: no version, which would tell strangers what to try.
 """
 
+#: Seconds after which a connection that has sent several requests at once lets others have their turn.
+SLICE: Final = 0.002
 _LINES_AT_ONCE: Final = 100.0
 _LINES_A_SECOND: Final = 20.0
 
@@ -150,7 +154,8 @@ class BoundedRequest(Request):
         self._answer(errorBody(code, message))
 
     def _answer(self, body: bytes) -> None:
-        self.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
+        if self.code != HTTPStatus.NO_CONTENT:  # RFC 9110 8.6
+            self.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
         request: Any = self
         # Of an answer to HEAD, Twisted sends the headers only.
         request.write(body)
@@ -175,6 +180,8 @@ class BoundedChannel(HTTPChannel):
         self._headerCount = 0
         self._lines = 0
         self._served = 0
+        # When others are to have their turn; for ever where nothing is being read.
+        self._turnEnds = inf
 
     @property
     def limits(self) -> HTTPLimits:
@@ -205,6 +212,13 @@ class BoundedChannel(HTTPChannel):
         self._upper("connectionMade")
         self._within(self.limits.headTimeout)
 
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # Twisted's has a default
+        """
+        The connection is gone.
+        """
+        self.refused = True
+        self._upper("connectionLost", reason)
+
     def dataReceived(self, data: bytes) -> None:
         """
         Bytes have come.
@@ -214,7 +228,14 @@ class BoundedChannel(HTTPChannel):
         if self._waits and data:
             self._waits = False
             self._within(self.limits.headTimeout)
-        self._upper("dataReceived", data)
+        if self._turnEnds < inf:  # Twisted calls it again for what waits
+            self._upper("dataReceived", data)
+            return
+        self._turnEnds = perf_counter() + SLICE
+        try:
+            self._upper("dataReceived", data)
+        finally:
+            self._turnEnds = inf
 
     def lineReceived(self, line: bytes) -> None:
         """
@@ -290,8 +311,18 @@ class BoundedChannel(HTTPChannel):
 
     def requestDone(self, request: Request) -> None:
         """
-        A request is answered.
+        A request is answered. One chunk may hold a thousand of them: after a while, others have their turn.
         """
+        if perf_counter() > self._turnEnds:
+            self.factory.reactor.callLater(0, self._goOn, request)
+        else:
+            self._done(request)
+
+    def _goOn(self, request: Request) -> None:
+        if not self.refused:
+            self._done(request)
+
+    def _done(self, request: Request) -> None:
         self._waits = True
         self._upper("requestDone", request)
 

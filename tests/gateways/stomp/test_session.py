@@ -168,6 +168,19 @@ class TestConnect:
         first.lose()
         kit.connected()
 
+    def test_newcomersGiveWay(self) -> None:
+        """
+        A connection without a CONNECT does not keep others away: the oldest gives way to the next that comes.
+        """
+        kit = Kit(max_clients=3)
+        first = kit.connected()
+        second, third = kit.client(), kit.client()
+        fourth = kit.connected()
+        assert second.closed and not third.closed
+        kit.connected()
+        assert third.closed and not first.closed and not fourth.closed
+        assert kit.factory.buildProtocol(None) is None
+
 
 class TestSending:
     """

@@ -358,11 +358,15 @@ def test_largeRequest() -> None:
 
 def test_tooMany() -> None:
     """
-    SockJS clients count as others do.
+    SockJS clients count as others do: a session without a CONNECT gives way to a new one, and none with it does.
     """
     site = Site(max_clients=1)
     assert site.ask("POST", "/stomp/000/s1/xhr")[2] == b"o\n"
-    assert site.ask("POST", "/stomp/000/s2/xhr")[0] == 503
+    assert site.ask("POST", "/stomp/000/s2/xhr")[2] == b"o\n"
+    assert site.ask("POST", "/stomp/000/s1/xhr")[2].startswith(b"c[")
+    connect = json.dumps([CONNECT]).encode()
+    assert site.ask("POST", "/stomp/000/s2/xhr_send", connect)[0] == 204
+    assert site.ask("POST", "/stomp/000/s3/xhr")[0] == 503
 
 
 def test_notHTTP() -> None:
