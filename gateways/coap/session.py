@@ -17,7 +17,13 @@ from gateways.coap.message import CoAPMessage
 from gateways.coap.options import CONTENT_FORMAT, MAX_AGE, OBSERVE, OCTET_STREAM, Option, uintOption
 from gateways.implements import GatewayClient
 from twisted_mqtt.base.waiting import Maybe, then
-from twisted_mqtt.core.reasons import KEEP_ALIVE_TIMEOUT, NORMAL_DISCONNECTION, SESSION_TAKEN_OVER, SUCCESS
+from twisted_mqtt.core.reasons import (
+    KEEP_ALIVE_TIMEOUT,
+    NORMAL_DISCONNECTION,
+    QUOTA_EXCEEDED,
+    SESSION_TAKEN_OVER,
+    SUCCESS,
+)
 
 if TYPE_CHECKING:
     from gateways.coap.gateway import CoAPGateway, Endpoint
@@ -33,6 +39,8 @@ OPEN: Final = 1
 OVER: Final = 2
 
 _MOST_WAITING: Final = 100
+# So often may a client observe the same, by different tokens; then the oldest observation ends.
+_MOST_ALIKE: Final = 16
 # How often an observer is asked whether it still wants to be told, where nothing else would ask (RFC 7641 4.5).
 CHECK_INTERVAL: Final = 60.0
 
@@ -323,6 +331,8 @@ class CoAPClient:
         """
         token = observation.request.token
         before = self._observations.get(token)
+        if before is None and len(self._observations) >= self._gateway.settings.max_observations:
+            return QUOTA_EXCEEDED, _nothing
         subscription = self._subscriptions.get(observation.topicFilter)
         if subscription is not None:
             if before is not None:
@@ -351,7 +361,11 @@ class CoAPClient:
     def _add(self, token: bytes, observation: Observer, subscription: _ObservedFilter) -> None:
         before = self._observations.get(token)
         self._observations[token] = observation
-        subscription.observations[token] = observation
+        others = subscription.observations
+        others[token] = observation
+        if len(others) > _MOST_ALIKE:
+            # Of a client that has forgotten them, most likely: each message would go there once for each.
+            self.forgetObservation(next(iter(others)))
         if before is not None and before.topicFilter != observation.topicFilter:
             # The token is used for something else now.
             self._leave(token, before)

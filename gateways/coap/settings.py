@@ -68,6 +68,7 @@ class CoAPSettings(DatagramSettings, frozen=True, kw_only=True):
     enable_stats: Annotated[Flag, "Whether figures are kept for every client"] = False
     max_clients: Annotated[Positive, "Most clients at once; requests of others are answered 5.03"] = 102_400
     max_clients_per_address: Annotated[Whole, "Most of them at one address; 0 for no limit"] = 25_000
+    max_observations: Annotated[Positive, "Most observations of a client; further ones are answered 4.29"] = 1000
     max_body: Annotated[Size, "Largest payload that is put together from blocks"] = MB
     max_topics: Annotated[Positive, "Most topics that `/ps` knows more of than their value"] = 100_000
     block_size: Annotated[
