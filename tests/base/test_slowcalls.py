@@ -54,6 +54,37 @@ class SlowCallsTests(SynchronousTestCase):
         self.assertEqual(self.slow.count, 6)
         self.assertEqual(self.logged[0]["milliseconds"], 20)
 
+    def test_call(self) -> None:
+        """
+        A call returns what its callback returns, raises what it raises, and is measured either way.
+        """
+
+        def failing() -> None:
+            slowly(0.02)
+            raise ZeroDivisionError
+
+        self.assertEqual(self.slow.call(lambda *args: args, "a watch", 1, 2), (1, 2))
+        self.assertEqual(self.slow.count, 0)
+        self.assertRaises(ZeroDivisionError, self.slow.call, failing, "a watch")
+        self.slow.call(slowly, "a watch", 0.02)
+        self.assertEqual(self.slow.count, 2)
+        self.slow.limit = 0.0
+        self.slow.call(slowly, "a watch", 0.02)
+        self.assertEqual(self.slow.count, 2)
+
+    def test_nameOfACoroutine(self) -> None:
+        """
+        A coroutine is named by its function, the same each time.
+        """
+
+        async def work() -> None:
+            slowly(0.02)
+
+        for _ in range(2):
+            self.successResultOf(Deferred.fromCoroutine(self.slow.measured(started := work(), started, "x")))
+        (name,) = self.names()
+        self.assertIn("test_nameOfACoroutine.<locals>.work", name)
+
     def test_steps(self) -> None:
         """
         Of a coroutine each step is measured, not the time that it waits.

@@ -4,13 +4,16 @@ Properties of L{twisted_mqtt.broker.permissions}: whatever is remembered, the an
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Final
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from twisted.internet.task import Clock
 
+from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.core.packets import Auth
 from twisted_mqtt.core.topicrules import TopicRule, TopicRules
 from twisted_mqtt.core.topics import matches
@@ -37,6 +40,8 @@ class Judge:
         self.kind = kind
         self.final = final
         self.rules = rules
+        # Of whom it tells nothing beforehand, though it could.
+        self.silentOf: set[str] = set()
 
     def decide(self, client: Any, topic: str, payload: bytes) -> bool | None:
         """
@@ -62,6 +67,8 @@ class Judge:
         """
         Get the rules that it tells beforehand.
         """
+        if client.clientID in self.silentOf:
+            return None
         return TopicRules([TopicRule(*each) for each in self.rules[client.clientID]], self.final)
 
 
@@ -129,16 +136,31 @@ class Permitted(RuleBasedStateMachine):
         assert self.broker.hooks.clientCheckAcl.remove(judge)
 
     @precondition(lambda self: self.judges)
-    @rule(index=st.integers(0, 5), name=st.sampled_from(CLIENTS), rules=RULES, forget=st.sampled_from(["all", "one"]))
-    def change(self, index: int, name: str, rules: Any, forget: str) -> None:
+    @rule(
+        index=st.integers(0, 5),
+        name=st.sampled_from(CLIENTS),
+        rules=RULES,
+        silent=st.booleans(),
+        forget=st.sampled_from(["all", "one"]),
+        used=st.booleans(),
+    )
+    def change(self, index: int, name: str, rules: Any, silent: bool, forget: str, used: bool) -> None:
         """
-        Other rules for one client, and what was said before is forgotten.
+        Other rules for one client, told beforehand or not, and what was said before is forgotten.
+
+        @param used: whether the client publishes to everything before and after.
         """
-        self.judges[index % len(self.judges)][1].rules[name] = rules
+        if used:
+            self.publishEverywhere(name)
+        judge = self.judges[index % len(self.judges)][1]
+        judge.rules[name] = rules
+        (judge.silentOf.add if silent else judge.silentOf.discard)(name)
         if forget == "all":
             self.broker.forgetPermissions()
         else:
             self.broker.forgetPermissions(self.broker.clients[name])
+        if used:
+            self.publishEverywhere(name)
 
     @precondition(lambda self: any(judge.kind != "told" for _, judge in self.judges))
     @rule(index=st.integers(0, 5), name=st.sampled_from(CLIENTS), rules=RULES)
@@ -183,9 +205,22 @@ class Permitted(RuleBasedStateMachine):
         A message gets in just where asking every callback says so.
         """
         for topic, payload, retain in messages:
-            before = self.broker.counters.messages_received
-            self.peers[name].publish(topic, payload, retain=retain)
-            assert (self.broker.counters.messages_received > before) is self.asked(name, topic, payload)
+            self.check(name, topic, payload, retain)
+
+    def publishEverywhere(self, name: str) -> None:
+        """
+        What was remembered or told beforehand is used, wherever it can be.
+        """
+        for topic in TOPICS[:3]:
+            self.check(name, topic, b"", False)
+
+    def check(self, name: str, topic: str, payload: bytes, retain: bool) -> None:
+        """
+        Have a client publish something.
+        """
+        before = self.broker.counters.messages_received
+        self.peers[name].publish(topic, payload, retain=retain)
+        assert (self.broker.counters.messages_received > before) is self.asked(name, topic, payload)
 
     def asked(self, name: str, topic: str, payload: bytes) -> bool:
         """
@@ -220,3 +255,38 @@ class Permitted(RuleBasedStateMachine):
 
 TestPermitted = Permitted.TestCase
 TestPermitted.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+# What a callback may say of a client, and whether it tells so beforehand.
+STATES: Final = tuple(
+    (rules, silent)
+    for rules in ([], [(True, None)], [(False, None)], [(True, "a")], [(False, "a")])
+    for silent in (False, True)
+)
+
+
+@pytest.mark.parametrize("nomatch", ["allow", "deny"])
+@pytest.mark.parametrize("forget", ["all", "one"])
+def test_everyChange(nomatch: str, forget: str) -> None:
+    """
+    Whatever the core went by before a change (what was told beforehand, answers remembered, or that all is allowed):
+    once that is forgotten, it goes by what holds then.
+    """
+    clock = Clock()
+    broker, factory = makeBroker(clock)
+    broker.configure(settingsFrom({"acl_nomatch": nomatch}))
+    judge = Judge("told", False, {"one": []})
+    broker.hooks.clientCheckAcl.add(judge, publishRules=judge.publishRules)
+    peer = Peer(factory, clock)
+    peer.connect("one")
+    for before, after in itertools.product(STATES, STATES):
+        for rules, silent in (before, after):
+            judge.rules["one"] = rules
+            judge.silentOf = {"one"} if silent else set()
+            broker.forgetPermissions(None if forget == "all" else broker.clients["one"])
+            for topic in ("a", "b"):
+                received = broker.counters.messages_received
+                peer.publish(topic)
+                said = judge.decide(broker.clients["one"], topic, b"")
+                allowed = nomatch == "allow" if said is None else said
+                assert (broker.counters.messages_received > received) is allowed, (before, after, topic)

@@ -5,16 +5,20 @@ what somebody else has taken back is held no longer.
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
 from tests.kits.extensions import Recorder
+from twisted_mqtt.base.waiting import nextTurn
+from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.config.schema_ports import DatagramSettings, TCPPortSettings
 from twisted_mqtt.config.values import Bind
 from twisted_mqtt.extensions.context import ExtensionEnded
@@ -32,6 +36,56 @@ class ServicesTests(SynchronousTestCase):
         self.memory = MemoryBroker()
         self.harness = self.memory.harness(Recorder("greeter", [], None), "greeter")
         self.context = self.harness.context
+
+    def test_slow(self) -> None:
+        """
+        Whatever of an extension holds the reactor for longer than C{sysmon.long_schedule} is named and counted:
+        watches, delayed calls, loops and work, and each step of those that are coroutines.
+        """
+        logged: list[Any] = []
+        globalLogPublisher.addObserver(logged.append)
+        self.addCleanup(globalLogPublisher.removeObserver, logged.append)
+        broker = self.memory.broker
+        broker.configure(settingsFrom({"sysmon": {"long_schedule": 5}}))
+
+        def hold(seconds: float = 0.02) -> None:
+            until = perf_counter() + seconds
+            while perf_counter() < until:
+                pass
+
+        def watching(message: object) -> None:
+            hold()
+
+        async def watchingLater(message: object) -> None:
+            await nextTurn(self.memory.clock)
+            hold()
+
+        def delayed() -> None:
+            hold()
+
+        def looping() -> None:
+            hold()
+
+        async def working() -> None:
+            await nextTurn(self.memory.clock)
+            hold()
+
+        def quick(*args: object) -> None:
+            pass
+
+        context = self.context
+        for watch in (watching, watchingLater, quick):
+            context.watch("a", watch)
+        for action in (delayed, quick):
+            context.callLater(1, action)
+        for action in (looping, quick):
+            context.loop(1.5, action)
+        context.run(working())
+        self.memory.client().publish("a")
+        self.memory.wait(2)
+        names = [event["callback"].rpartition(".")[2] for event in logged if "milliseconds" in event]
+        self.assertEqual(sorted(names), ["delayed", "looping", "watching", "watchingLater", "working"])
+        self.assertEqual(broker.metrics.read()["callbacks.slow"], 5)
 
     def test_watch(self) -> None:
         """

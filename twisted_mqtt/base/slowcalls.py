@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from time import perf_counter
-from types import coroutine
+from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from twisted.logger import Logger
 from twisted.python.reflect import fullyQualifiedName, safe_repr
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 _log = Logger()
 
@@ -29,8 +29,10 @@ _MOST_NAMES: Final = 1000
 
 def describe(action: object) -> str:
     """
-    Name a callback for people.
+    Name a callback for people; or a coroutine, by its function.
     """
+    if isinstance(action, CoroutineType):
+        return f"{action.cr_code.co_filename}: {action.__qualname__}"
     try:
         name: str = fullyQualifiedName(action)
     except AttributeError:
@@ -77,6 +79,24 @@ class SlowCalls:
             where=where,
             milliseconds=round(seconds * 1000),
         )
+
+    def call(self, callback: Callable[..., _T], where: str, *args: object) -> _T:
+        """
+        Call a callback, measured.
+
+        @param where: what it is called for.
+
+        @return: what it returns; what it raises comes through.
+        """
+        if self.limit <= 0.0:
+            return callback(*args)
+        began = perf_counter()
+        try:
+            return callback(*args)
+        finally:
+            took = perf_counter() - began
+            if took > self.limit > 0.0:
+                self.held(callback, where, took)
 
     def measured(self, steps: Coroutine[_W, object, _T], callback: object, where: str) -> Coroutine[_W, object, _T]:
         """

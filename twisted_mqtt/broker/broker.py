@@ -206,7 +206,7 @@ class Broker(Service):
             self.admissions, self.registry, self.router, self.wills, self.store, self.absent
         )
         self.publishing = Publishing(self.router, self.store.room, self.permissions, clock, self.publish)
-        self.watching = Watching(self.router, self.retained, clock)
+        self.watching = Watching(self.router, self.retained, clock, self.slowCalls)
         self._safety = Safety(self.router)
         self.directory = Directory(self.sessions, self.router, self.retained, clock)
         self._filterWatches = FilterWatches(self.router)

@@ -133,6 +133,12 @@ def registerParts(broker: Broker) -> None:
     metrics.counter(
         "threads.refused", "Calls refused because too many waited for a thread", read=lambda: threads.refused
     )
+    slow = broker.slowCalls
+    metrics.counter(
+        "callbacks.slow",
+        "Callbacks that blocked the reactor for longer than sysmon.long_schedule",
+        read=lambda: slow.count,
+    )
     metrics.gauge("alarms.active", "Alarms that are active", read=lambda: len(broker.alarms.active))
     queues, quotas, retained = broker.switches.queues, broker.quotas, broker.retained
     metrics.gauge("queues.bytes", "Bytes of memory that waiting messages take, roughly", read=lambda: queues.bytes)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
     from twisted.python.failure import Failure
 
+    from twisted_mqtt.base.slowcalls import SlowCalls
     from twisted_mqtt.broker.retained import RetainedMessages
     from twisted_mqtt.core.router import Router
 
@@ -77,6 +78,8 @@ class Watch:
         self._concurrency = concurrency
         self._retained = retained
         self._quietUntil = 0.0
+        # What it is called in the record of slow calls.
+        self._where = f"the watch {name or ', '.join(topicFilters)}"
         self._idle: list[Deferred[None]] = []
 
     @property
@@ -185,13 +188,14 @@ class Watch:
 
     def _call(self, message: Message) -> None:
         self.handed += 1
+        slow = self._watching.slow
         try:
-            outcome = self._callback(message)
+            outcome = slow.call(self._callback, self._where, message)
         except Exception:
             self._fail(None)
             return
         if isinstance(outcome, CoroutineType):
-            outcome = Deferred.fromCoroutine(outcome)
+            outcome = Deferred.fromCoroutine(slow.measured(outcome, self._callback, self._where))
         if isDeferred(outcome):
             self.running += 1
             outcome.addErrback(self._fail).addBoth(self._finished)
@@ -223,8 +227,12 @@ class Watching:
     @ivar watches: those that are open, in the order of their opening.
     """
 
-    def __init__(self, router: Router, retained: RetainedMessages, clock: IReactorTime) -> None:
+    def __init__(self, router: Router, retained: RetainedMessages, clock: IReactorTime, slow: SlowCalls) -> None:
+        """
+        @param slow: told of callbacks that hold the reactor.
+        """
         self.retained = retained
+        self.slow = slow
         self.watches: dict[Watch, None] = {}
         self._router = router
         self._clock = clock

@@ -14,6 +14,7 @@ from twisted_mqtt.config.keys import NOW, Duration, Flag, NoEffect, Percent, Por
 from twisted_mqtt.config.values import GB, MB, RateLimit
 
 ONE_NODE = "this broker runs as a single node"
+NO_MONITOR = "there is no monitor for it yet"
 _ERLANG = "only the Erlang VM has such a thing"
 
 
@@ -215,16 +216,20 @@ class SystemMonitor(Struct, frozen=True, kw_only=True):
     """
 
     long_gc: Annotated[
-        int, whole(0, unit="milliseconds"), "Report a clean-up of memory that takes longer; 0 for never"
+        int,
+        whole(0, unit="milliseconds"),
+        NoEffect(NO_MONITOR),
+        "Report a clean-up of memory that takes longer; 0 for never",
     ] = 0
     long_schedule: Annotated[
         int,
         whole(0, unit="milliseconds"),
+        NOW,
         "Log callbacks of extensions by name that hold the reactor for longer; 0 for never",
     ] = 240
-    large_heap: Annotated[Size, "Report a connection for which more bytes wait"] = 8 * MB
-    busy_port: Annotated[Flag, "Report a client that takes its messages too slowly"] = False
-    busy_dist_port: Annotated[Flag, "Report a node that takes its messages too slowly"] = True
+    large_heap: Annotated[Size, NoEffect(NO_MONITOR), "Report a connection for which more bytes wait"] = 8 * MB
+    busy_port: Annotated[Flag, NoEffect(NO_MONITOR), "Report a client that takes its messages too slowly"] = False
+    busy_dist_port: Annotated[Flag, NoEffect(NO_MONITOR), "Report a node that takes its messages too slowly"] = True
 
 
 class OSMonitor(Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from twisted_mqtt.config.schema_cluster import RPC, Cluster
 from twisted_mqtt.config.schema_listeners import AnyListener, ListenerTables
 from twisted_mqtt.config.schema_mqtt import MQTT, Zone
 from twisted_mqtt.config.schema_node import (
+    NO_MONITOR,
     ONE_NODE,
     BrokerSettings,
     Log,
@@ -29,8 +30,6 @@ from twisted_mqtt.config.schema_node import (
 from twisted_mqtt.config.values import FlappingPolicy
 
 S = TypeVar("S", bound=Struct)
-
-_NO_MONITOR = "there is no monitor for it yet"
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -77,9 +76,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     node: Annotated[Node, "The process"] = Node()
     log: Annotated[Log, NOW, "Log messages"] = Log()
     plugins: Annotated[Plugins, NOW, "Extensions and gateways"] = Plugins()
-    sysmon: Annotated[SystemMonitor, NoEffect(_NO_MONITOR), "Reports about the process, under `$SYS`"] = SystemMonitor()
-    os_mon: Annotated[OSMonitor, NoEffect(_NO_MONITOR), "Alarms about the machine"] = OSMonitor()
-    vm_mon: Annotated[VMMonitor, NoEffect(_NO_MONITOR), "Alarms about connections"] = VMMonitor()
+    sysmon: Annotated[SystemMonitor, "Reports about the process"] = SystemMonitor()
+    os_mon: Annotated[OSMonitor, NoEffect(NO_MONITOR), "Alarms about the machine"] = OSMonitor()
+    vm_mon: Annotated[VMMonitor, NoEffect(NO_MONITOR), "Alarms about connections"] = VMMonitor()
     cluster: Annotated[Cluster, NoEffect(ONE_NODE), "How nodes find each other"] = Cluster()
     rpc: Annotated[RPC, NoEffect(ONE_NODE), "How nodes forward messages"] = RPC()
 

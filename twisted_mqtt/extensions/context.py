@@ -403,7 +403,11 @@ class ExtensionContext:
         See L{IExtensionContext}.
         """
         self.check()
-        waiting: Deferred[Any] = work if isinstance(work, Deferred) else Deferred.fromCoroutine(work)
+        if isinstance(work, Deferred):
+            waiting: Deferred[Any] = work
+        else:
+            slow = self.broker.hooks.slow
+            waiting = Deferred.fromCoroutine(slow.measured(work, work, f"the extension {self.name}"))
         return self._follow(waiting, what or "work")[0]
 
     def addCleanup(self, name: str, action: Callable[[], object]) -> Held:
@@ -470,13 +474,14 @@ class ExtensionContext:
 
         @return: C{None}, or a Deferred that fires when what the extension waits for is over; it does not fail.
         """
+        slow, where = self.broker.hooks.slow, f"the extension {self.name}"
         try:
-            outcome = action(*args)
+            outcome: object = slow.call(action, where, *args)
         except Exception:
             self.log.failure("{what} of the extension {name} failed", what=_nameOf(action), name=self.name)
             return None
         if isinstance(outcome, CoroutineType):
-            outcome = Deferred.fromCoroutine(outcome)
+            outcome = Deferred.fromCoroutine(slow.measured(outcome, action, where))
         return self._follow(outcome, _nameOf(action))[1] if isinstance(outcome, Deferred) else None
 
     def _follow(self, waiting: Deferred[Any], what: str) -> tuple[Held, Deferred[None]]:
