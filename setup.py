@@ -5,6 +5,7 @@ C{BUILD_EXTENSION=no} never compiles, C{BUILD_EXTENSION=yes} fails where it cann
 compiler or Python's headers gets the same modules interpreted. Correctness never depends on the compiler.
 """
 
+import contextlib
 import importlib.util
 import os
 import shlex
@@ -12,7 +13,9 @@ import shutil
 import sys
 import sysconfig
 import tempfile
+import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -116,6 +119,36 @@ SHIPPED = {
 _ASKING = {"egg_info", "dist_info", "sdist", "clean", "--version", "--name"}
 
 
+@contextlib.contextmanager
+def telling(what: str) -> Iterator[None]:
+    """
+    Say what is being done, and every ten seconds that it still is, in the file that C{BUILD_PROGRESS} names: pip shows
+    nothing of what a build prints.
+    """
+    path = os.environ.get("BUILD_PROGRESS")
+    over = threading.Event()
+
+    def say(text: str) -> None:
+        if path:
+            with contextlib.suppress(OSError), open(path, "a") as file:
+                file.write(f"  {text}\n")
+
+    def repeat() -> None:
+        seconds = 0
+        while not over.wait(10.0):
+            seconds += 10
+            say(f"... {seconds} s")
+
+    say(what)
+    repeating = threading.Thread(target=repeat, daemon=True)
+    repeating.start()
+    try:
+        yield
+    finally:
+        over.set()
+        repeating.join()
+
+
 def modules() -> list[str]:
     """
     Every source file that is compiled; all of them become one group, so that calls between them stay native.
@@ -166,7 +199,8 @@ def extensions(required: bool) -> list[Extension]:
                 "--python-version=3.11",
             ]
             try:
-                return mypycify(options + modules(), opt_level="3", group_name="twisted_mqtt")
+                with telling(f"translating {len(modules())} modules to C"):
+                    return mypycify(options + modules(), opt_level="3", group_name="twisted_mqtt")
             except SystemExit as error:  # how mypyc reports a source that it refuses
                 reason = f"mypyc refused it: {error}"
     if required:
@@ -182,7 +216,8 @@ class BuildAllOrNone(build_ext):
 
     def build_extensions(self) -> None:
         try:
-            super().build_extensions()
+            with telling("compiling the C: the longest step, a minute or two"):
+                super().build_extensions()
         except (BaseError, CCompilerError, OSError) as error:
             if os.environ.get("BUILD_EXTENSION") == "yes":
                 raise

@@ -7,16 +7,25 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import platform
+import re
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import chdir
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import twisted
+from twisted.logger import Logger
 from twisted.python import usage
 
 from twisted_mqtt.config import ConfigurationError, readSettings
+from twisted_mqtt.config.problems import nearest
+from twisted_mqtt.core import codec
+from twisted_mqtt.extensions.makers import releaseOf
 from twisted_mqtt.node.preflight import Preflight
 from twisted_mqtt.node.service import BrokerService, ProcessContext, storePath
 from twisted_mqtt.process.initialize import InitializeError, initialize, shipped
@@ -60,36 +69,77 @@ class Options(usage.Options):
     settings: Settings
     log: BrokerLog | None = None
 
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Read the command line. What is wrong with it is said in a line, which would be lost below a page of usage.
+
+        @raise SystemExit: it is wrong, or wants something that is done now.
+        """
+        try:
+            usage.Options.parseOptions(self, options)
+        except usage.UsageError as error:
+            _refuse(f"twistd mqttbroker: {self._remedy(str(error))}; twistd mqttbroker --help has all options")
+
+    def opt_version(self) -> None:
+        """
+        Display the version of this broker, of Twisted and of Python, and exit.
+        """
+        print(f"{versions()}, {compiled()}")
+        raise SystemExit(0)
+
+    def _remedy(self, text: str) -> str:
+        """
+        The nearest option beside what is wrong with one.
+        """
+        found = re.fullmatch(r"option (--\S+) not recognized", text)
+        if found is None:
+            return text[:1].lower() + text[1:].rstrip(".")
+        close = nearest(found[1].lstrip("-"), [name.rstrip("=") for name in self.longOpt])
+        return f"there is no option {found[1]}" + (f"; the nearest is --{close}" if close else "")
+
+    def parseArgs(self, *args: str) -> None:
+        """
+        There are none.
+
+        @raise usage.UsageError: there are some.
+        """
+        if args:
+            raise usage.UsageError(f'"{args[0]}" belongs to no option. A configuration is named by --config {args[0]}')
+
     def postOptions(self) -> None:
         """
         Read the configuration, and have C{twistd} log as it says, unless the command line says otherwise.
 
-        @raise usage.UsageError: with everything that is wrong with it.
+        @raise SystemExit: it can't be used, which has been said; or something else was to be done, and is.
         """
+        if self["running"] and not self["check"]:
+            raise usage.UsageError("--running goes with --check")
         if self["init"] is not None:
             self._initialize()
         try:
             self.settings = readSettings(self["config"], os.environ)
         except ConfigurationError as error:
-            if self["check"]:
-                print(error, file=sys.stderr)
-                raise SystemExit(1) from None
-            raise usage.UsageError(str(error)) from None
+            _refuse(str(error))
         if self["check"]:
             for warning in self.settings.warnings:
                 print(f"warning: {warning}", file=sys.stderr)
             problems = Preflight(self.settings, bool(self["running"])).run()
-            for problem in problems:
-                print(problem, file=sys.stderr)
             if problems:
-                raise SystemExit(1)
+                _refuse("\n".join(map(str, problems)))
             print(f"{self['config'] or 'the defaults'}: all is well")
             raise SystemExit(0)
         self._useStore()
         parent: Any = self.parent
+        daemon = parent is not None and not parent.get("nodaemon", True)
+        if daemon and not parent.get("chroot"):
+            # Later nobody would be told: the terminal has its prompt again, and the status is 0.
+            preflight = Preflight(self.settings)
+            with chdir(parent.get("rundir") or "."):
+                preflight.run()
+            if preflight.grave:
+                _refuse("\n".join(map(str, preflight.grave)))
         if parent is None or any(parent.get(option) for option in ("logger", "logfile", "syslog")):
             return
-        daemon = not parent.get("nodaemon", True)
         try:
             # A daemon has no console; twistd has a file for it.
             console = (
@@ -99,7 +149,7 @@ class Options(usage.Options):
             )
             self.log = BrokerLog(self.settings.log, console)
         except OSError as error:
-            raise usage.UsageError(f"log: {error}") from None
+            _refuse(f"log: {error}")
 
     def _initialize(self) -> None:
         """
@@ -141,6 +191,7 @@ def makeService(options: Options) -> IService:
 
     # Its type is that of a reactor of which nothing but time and events is known.
     reactor: Any = installed
+    Logger("twisted_mqtt").info("{versions}, {compiled}", versions=versions(), compiled=compiled())
     process = ProcessContext(
         options.log,
         Notifier(os.environ, reactor),
@@ -161,7 +212,26 @@ def makeService(options: Options) -> IService:
         return result
 
     service.ready.addBoth(ended)
+    reactor.addSystemEventTrigger("before", "shutdown", _heedSecondInterrupt)
     return service
+
+
+def versions() -> str:
+    """
+    What runs here, in a few words.
+    """
+    return (
+        f"twisted-mqtt {releaseOf('twisted-mqtt')} (Twisted {twisted.__version__}, Python {platform.python_version()})"
+    )
+
+
+def compiled() -> str:
+    """
+    Whether the core runs compiled, in a few words.
+    """
+    if not codec.__file__.endswith(".py"):
+        return "compiled"
+    return "interpreted: several times slower than compiled, as pip installs it where there is a C compiler"
 
 
 def _calmCollector() -> None:
@@ -172,6 +242,29 @@ def _calmCollector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+def _refuse(text: str) -> NoReturn:
+    """
+    Say why nothing starts, and end.
+    """
+    print(text, file=sys.stderr)
+    raise SystemExit(1)
+
+
+def _heedSecondInterrupt() -> None:
+    """
+    Who interrupts a broker that is stopping does not want to wait for its clients: end at once. What was acknowledged
+    is on disk.
+    """
+
+    def end(number: int, frame: object) -> None:
+        os.write(2, b"interrupted again: ended at once, without waiting for clients\n")
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, end)
 
 
 def _stop(reactor: Any) -> None:

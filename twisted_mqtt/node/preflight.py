@@ -46,6 +46,7 @@ class Preflight:
     Tries it. See L{IPreflight}.
 
     @ivar problems: what has been found so far.
+    @ivar grave: those of them with which the broker would not start; with the others, some extension would not.
     """
 
     def __init__(self, settings: Settings, running: bool = False) -> None:
@@ -55,6 +56,8 @@ class Preflight:
         self.settings = settings
         self.preSharedKeys = PreSharedKeys()
         self.problems: list[Problem] = []
+        self.grave: list[Problem] = []
+        self._isGrave = True
         self._running = running
         self._opened: list[tuple[str, Bind, str]] = []
 
@@ -117,6 +120,8 @@ class Preflight:
         problem = Problem(name, line, key, value, text)
         if problem not in self.problems:
             self.problems.append(problem)
+            if self._isGrave:
+                self.grave.append(problem)
 
     def _logs(self) -> None:
         log = self.settings.log
@@ -139,6 +144,7 @@ class Preflight:
         names.extend(changes.wanted(settings.startingExtensions))
         makers = [maker for name in dict.fromkeys(names) if (maker := registry.find(name)) is not None]
         for maker in sorted(makers, key=lambda maker: maker.gateway):
+            self._isGrave = maker.necessary
             self._extension(maker)
 
     def _extension(self, maker: IExtensionMaker) -> None:

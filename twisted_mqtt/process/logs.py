@@ -51,6 +51,8 @@ LEVELS: Final[dict[str, Any]] = {
     "emergency": LogLevel.critical,
 }
 
+_CACHE: Final = "Unable to write to plugin cache"
+
 _RANKS: Final[dict[Any, int]] = {level: rank for rank, level in enumerate(LogLevel.iterconstants())}
 
 
@@ -117,6 +119,8 @@ class BrokerLog:
         self._waiting: queue.Queue[tuple[Target, str] | None] = queue.Queue(MOST_WAITING)
         self._thread: threading.Thread | None = None
         self._stuck = False
+        # Those that can't be written and have been told of: one for each folder with plugins.
+        self._caches: set[object] = set()
         self.left = 0
         self.configure(settings)
 
@@ -170,6 +174,10 @@ class BrokerLog:
         See C{ILogObserver}.
         """
         rank = _RANKS.get(event.get("log_level"), _RANKS[LogLevel.info])
+        if str(event.get("format", "")).startswith(_CACHE):
+            # Twisted says so at each look for plugins. It costs a little time, and nobody has to do anything.
+            rank = _RANKS[LogLevel.debug] if event.get("path") not in self._caches else -1
+            self._caches.add(event.get("path"))
         if rank < self._least:
             return
         text = eventAsText(event)
