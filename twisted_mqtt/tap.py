@@ -22,10 +22,10 @@ import twisted
 from twisted.logger import Logger
 from twisted.python import usage
 
+from twisted_mqtt.base.about import releaseOf
 from twisted_mqtt.config import ConfigurationError, readSettings
 from twisted_mqtt.config.problems import nearest
 from twisted_mqtt.core import codec
-from twisted_mqtt.extensions.makers import releaseOf
 from twisted_mqtt.node.preflight import Preflight
 from twisted_mqtt.node.service import BrokerService, ProcessContext, storePath
 from twisted_mqtt.process.initialize import InitializeError, initialize, shipped

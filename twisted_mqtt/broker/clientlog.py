@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from twisted_mqtt.config.values import RateLimit
     from twisted_mqtt.core.session import Session
 
-_log = Logger()
+# Compiled, it could not find out by itself what it is called.
+_log = Logger("twisted_mqtt.broker.clientlog")
 
 MOST_ADDRESSES: Final = 10_000
 """
