@@ -7,9 +7,13 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from twisted_mqtt.core.codec import encode
+from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import Disconnect, Publish, Will
 from twisted_mqtt.core.reasons import NOT_AUTHORIZED, QOS_NOT_SUPPORTED, RETAIN_NOT_SUPPORTED, SESSION_TAKEN_OVER
 from twisted_mqtt.testing.broker import makeBroker
@@ -59,6 +63,53 @@ class WillTests(SynchronousTestCase):
         """
         for _ in range(seconds):
             self.clock.advance(1)
+
+    def test_manyAtOnce(self) -> None:
+        """
+        Of very many clients that vanish at the same time each will is published once, some of them in later turns.
+        """
+        peers = []
+        for number in range(100):
+            peer = Peer(self.factory, self.clock)
+            peer.connect(f"c{number}", will=will(b"%d" % number))
+            peers.append(peer)
+        for peer in peers:
+            peer.protocol.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(len(self.broker.clients), 1)
+        self.assertTrue(self.broker.wills.behind)
+        payloads = [each.payload for each in self.watcher.receive() if isinstance(each, Publish)]
+        self.assertEqual(payloads, [b"%d" % number for number in range(100)])
+        self.assertFalse(self.broker.wills.behind)
+
+    def test_backBeforeItsWill(self) -> None:
+        """
+        A client that comes back while its will stands in line has its old will published first, and keeps its new one.
+        """
+        peers = []
+        for number in range(30):
+            peer = Peer(self.factory, self.clock)
+            peer.connect(f"c{number}", will=will(b"old %d" % number))
+            peers.append(peer)
+        for peer in peers:
+            peer.protocol.connectionLost(Failure(ConnectionLost()))
+        again = Peer(self.factory, self.clock)
+        again.protocol.dataReceived(encode(connectPacket("c29", will=will(b"new")), 5))
+        self.watcher.turn()
+        again.lose()
+        payloads = [each.payload for each in self.watcher.receive() if isinstance(each, Publish)]
+        self.assertEqual(sorted(payloads), sorted([b"old %d" % number for number in range(30)] + [b"new"]))
+        self.assertLess(payloads.index(b"old 29"), payloads.index(b"new"))
+
+    def test_stopsWhileBehind(self) -> None:
+        """
+        Wills whose time has come are published when the broker stops.
+        """
+        published: list[bytes] = []
+        self.broker.hooks.messagePublish.add(lambda message: published.append(message.payload) or message)
+        for number in range(50):
+            self.broker.wills.publishSoon(f"k{number}", Message("t", b"%d" % number))
+        self.broker.wills.stop()
+        self.assertEqual(published, [b"%d" % number for number in range(50)])
 
     def test_withoutAWord(self) -> None:
         """

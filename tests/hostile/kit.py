@@ -27,6 +27,7 @@ P99 = 400.0
 LEAST = 2.0
 
 CLEAN = 0x02
+WILL = 0x04
 
 
 class Siege:
@@ -62,17 +63,27 @@ class Siege:
 StartSiege = Callable[..., Siege]
 
 
-def mqtt(clientID: str, flags: int = CLEAN, expiry: int | None = None, version: int = 5) -> bytes:
+def mqtt(
+    clientID: str,
+    flags: int = CLEAN,
+    expiry: int | None = None,
+    version: int = 5,
+    will: tuple[str, bytes] | None = None,
+) -> bytes:
     """
     A CONNECT.
 
     @param expiry: the session expiry interval in seconds, of version 5.
+    @param will: its topic and its payload, of QoS 0.
     """
     properties = b""
     if version == 5:
         properties = b"\x00" if expiry is None else b"\x05\x11" + expiry.to_bytes(4, "big")
-    head = counted(b"MQTT") + bytes((version, flags)) + b"\x00\x00" + properties
-    return frame(0x10, head + counted(clientID.encode()))
+    body = counted(clientID.encode())
+    if will is not None:
+        flags |= WILL
+        body += (b"\x00" if version == 5 else b"") + counted(will[0].encode()) + counted(will[1])
+    return frame(0x10, counted(b"MQTT") + bytes((version, flags)) + b"\x00\x00" + properties + body)
 
 
 def entered(broker: Broker, clientID: str, flags: int = CLEAN, expiry: int | None = None) -> socket.socket:

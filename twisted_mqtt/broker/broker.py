@@ -165,7 +165,7 @@ class Broker(Service):
         self.quotas = Quotas(lambda: len(self.registry.sessions), self.switches.queues)
         self.quotas.report = self.limits.reached
         self.retained.report = self.limits.reached
-        self.wills = Wills(clock, store, self.publish, self.quotas)
+        self.wills = Wills(clock, store, self.publish, self.quotas, self.portions)
         self.registry = SessionRegistry(
             self.router,
             self.hooks,

@@ -167,6 +167,8 @@ class SessionRegistry:
         if client.will is not None:
             client.willSize = self._quotas.holdWill(client.will)
         self._endNever(session)
+        if self._wills.behind:
+            self._wills.entered(key)
         self._persist(session, client)
         # A point that nobody listens at costs a test, which counts where many connect.
         if present:

@@ -4,10 +4,12 @@ Wills: published when a client goes without DISCONNECT, at once or after a delay
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
 
 from twisted.logger import Logger
 
+from twisted_mqtt.base.portions import Portions
 from twisted_mqtt.base.waiting import Maybe, isDeferred
 from twisted_mqtt.broker.quotas import Quotas, sizeOf
 from twisted_mqtt.core.session import NEVER
@@ -25,14 +27,24 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
+# So many are published at once; where more clients go at the same time, the others' wills are published in portions.
+_AT_ONCE: Final = 16
+
 
 class Wills:
     """
     The wills of clients that are gone, until they are published or their clients come back.
+
+    @ivar behind: whether there are some that are to be published as soon as it is their turn.
     """
 
     def __init__(
-        self, clock: IReactorTime, store: IStore, publish: Callable[[Message], Maybe[int]], quotas: Quotas
+        self,
+        clock: IReactorTime,
+        store: IStore,
+        publish: Callable[[Message], Maybe[int]],
+        quotas: Quotas,
+        portions: Portions,
     ) -> None:
         """
         @param quotas: counts the wills.
@@ -42,8 +54,12 @@ class Wills:
         self._store = store
         self._publishMessage = publish
         self._quotas = quotas
+        self.behind = False
+        self._portions = portions
         self._waiting: dict[Session, tuple[Message, IDelayedCall]] = {}
-        self._orphans: list[IDelayedCall] = []
+        # Those whose time has come, by the keys of their sessions; and how many were published in this turn.
+        self._due: OrderedDict[str, Message] = OrderedDict()
+        self._published = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -61,8 +77,7 @@ class Wills:
         if session.expiryInterval != NEVER:
             delay = min(delay, session.expiryInterval)  # [MQTT-3.1.3-9]: whichever comes first
         if delay == 0:
-            self._store.removeWill(session.key)
-            self._publish(will)
+            self._publishNext(session.key, will)
         else:
             self.delay(session, will, delay)
             if session.journal is not None:
@@ -105,8 +120,7 @@ class Wills:
         self._quotas.releaseWill(sizeOf(will))
         if call.active():
             call.cancel()
-        self._store.removeWill(session.key)
-        self._publish(will)
+        self._publishNext(session.key, will)
 
     def publishSoon(self, key: str, will: Message) -> None:
         """
@@ -114,28 +128,61 @@ class Wills:
 
         @param key: of that session.
         """
+        self._begin()
+        self.behind = True
+        self._due[key] = will
 
-        def publish() -> None:
-            self._orphans.remove(call)
-            self._store.removeWill(key)
-            self._publish(will)
+    def entered(self, key: str) -> None:
+        """
+        A client with that key comes in: if the will of the one before is still to be published, it is now.
+        """
+        will = self._due.pop(key, None)
+        if will is not None:
+            self._publish(key, will)
 
-        call = self._clock.callLater(0, publish)
-        self._orphans.append(call)
+    def goOn(self) -> bool:
+        """
+        See L{Work<twisted_mqtt.core.events.Work>}: publish the next one.
+        """
+        if self._due:
+            self._publish(*self._due.popitem(last=False))
+            return True
+        self._published = 0
+        self.behind = False
+        return False
 
     def stop(self) -> None:
         """
-        Publish no more; what a store has kept goes on after the next start.
+        Publish those whose time has come, and no more; what a store has kept goes on after the next start.
         """
-        for call in [*(call for _, call in self._waiting.values()), *self._orphans]:
+        for _, call in self._waiting.values():
             if call.active():
                 call.cancel()
         for will, _ in self._waiting.values():
             self._quotas.releaseWill(sizeOf(will))
         self._waiting.clear()
-        self._orphans.clear()
+        while self._due:
+            self._publish(*self._due.popitem(last=False))
 
-    def _publish(self, will: Message) -> None:
+    def _publishNext(self, key: str, will: Message) -> None:
+        """
+        Publish a will, at once or as soon as it is its turn.
+        """
+        self._begin()
+        if self._published <= _AT_ONCE and not self._due:
+            self._publish(key, will)
+        else:
+            self.entered(key)
+            self.behind = True
+            self._due[key] = will
+
+    def _begin(self) -> None:
+        if self._published == 0:
+            self._portions.add(self)
+        self._published += 1
+
+    def _publish(self, key: str, will: Message) -> None:
+        self._store.removeWill(key)
         outcome = self._publishMessage(will)
         if isDeferred(outcome):
             outcome.addErrback(self._ebPublish, will)
