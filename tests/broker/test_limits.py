@@ -4,14 +4,27 @@ The limits of the broker: who is refused with which reason code, what is counted
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tests.kits.brokercase import BrokerTestCase
+from twisted_mqtt.broker.limitreports import LIMITS
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import Connack, Disconnect, Suback, Subscribe, SubscriptionRequest, Will
 from twisted_mqtt.core.reasons import QUOTA_EXCEEDED, SERVER_BUSY
 from twisted_mqtt.testing.peer import propertiesOf
+
+
+def test_documented() -> None:
+    """
+    Each limit has its counter, its alarm if it has one, and its keys in docs/operations.md.
+    """
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    for name, limit in LIMITS.items():
+        wanted = [f"`limits.{name}`", *([f"`limit_{name}`"] if limit.title else [])]
+        wanted += [key.rpartition(".")[2] for key in limit.key.split(", ")]
+        assert [each for each in wanted if each not in text] == []
 
 
 def willOf(payload: bytes, delay: int = 0) -> Will:
