@@ -3,10 +3,12 @@ Tests for L{twisted_mqtt.process.initialize}: C{twistd mqttbroker --init DIR}. C
 what it writes.
 """
 
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -15,6 +17,8 @@ import pytest
 from twisted_mqtt.config import readSettings
 from twisted_mqtt.process.initialize import InitializeError, initialize, shipped
 from twisted_mqtt.tap import Options
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_meansTheShippedOne(tmp_path: Path) -> None:
@@ -62,6 +66,36 @@ def test_cannotWrite(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InitializeError, match="file.*nothing was written"):
         initialize(tmp_path / "file" / "folder")
+
+
+def test_diskFull(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A folder that could be filled in part only is as it was before.
+    """
+
+    def full(descriptor: int, mode: int) -> None:
+        if (tmp_path / "new" / "acl.conf").exists():
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fchmod", full)
+    with pytest.raises(InitializeError, match="No space left.*nothing was written"):
+        initialize(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hiddenFolder(tmp_path: Path) -> None:
+    """
+    A folder that may not be looked into is told of, without a traceback.
+    """
+    (tmp_path / "closed").mkdir(mode=0)
+    code = "import sys; from pathlib import Path; from twisted_mqtt.process.initialize import *\n"
+    code += "try: initialize(Path(sys.argv[1]))\nexcept InitializeError as error: print(error)"
+    command = [sys.executable, "-c", code, str(tmp_path / "closed" / "new")]
+    if os.geteuid() == 0:
+        # Without the capability to look everywhere.
+        command[:0] = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert "Permission denied" in done.stdout and "nothing was written" in done.stdout, done.stderr
 
 
 def test_strangeName(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def initialize(folder: Path) -> str:
     texts = {name: (shipped("etc") / name).read_text(encoding="utf-8") for name in _FILES}
     texts["mqttbroker.toml"] = _configuration(texts["mqttbroker.toml"], place.folder)
     texts["mqttbroker.service"] = _unit(texts["mqttbroker.service"], place)
-    made = not place.folder.exists()
+    made = not os.path.exists(place.folder)
     written: list[Path] = []
     try:
         place.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -107,6 +107,8 @@ def initialize(folder: Path) -> str:
     except OSError as error:
         for path in written:
             path.unlink(missing_ok=True)
+        if made and os.path.isdir(place.folder):
+            place.folder.rmdir()
         raise InitializeError(f"{error}; nothing was written") from None
     if root:
         _give(place, [*written, place.folder] if made else written)
