@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import NODEFAULT, Struct
+from msgspec import NODEFAULT, UNSET, Struct
 from msgspec.json import schema_components
 
 if TYPE_CHECKING:
@@ -31,7 +31,10 @@ class Parameter(Struct, frozen=True):
 
 class Description(Struct, frozen=True):
     """
-    An operation, without what it does.
+    An operation, without what it does; see L{Operation}.
+
+    @ivar hasText: whether the broker prints it as EMQ X does.
+    @ivar calls: its REST calls, method and path.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Description(Struct, frozen=True):
     isList: bool
     hasText: bool
     example: str = ""
+    calls: list[tuple[str, str]] = []
 
 
 def describe(operation: Operation) -> Description:
@@ -61,6 +65,7 @@ def describe(operation: Operation) -> Description:
         operation.isList,
         operation.text is not None,
         operation.example,
+        [(route.method, route.path) for route in operation.routes if route.api == "v4"],
     )
 
 
@@ -74,7 +79,7 @@ def parametersOf(request: type[Struct]) -> list[Parameter]:
         if components:
             schema = {**schema, "$defs": components}
         required = field.default is NODEFAULT and field.default_factory is NODEFAULT
-        default = None if field.default is NODEFAULT else msgspec.to_builtins(field.default)
+        default = None if field.default in (NODEFAULT, UNSET) else msgspec.to_builtins(field.default)
         text = str(schema.pop("description", ""))
         found.append(Parameter(field.encode_name, required, text, schema, default))
     return found

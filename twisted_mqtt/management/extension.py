@@ -5,58 +5,22 @@ The extension C{management}: the operations of the broker, the REST API and the 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from zope.interface import implementer
 
 from twisted_mqtt.config.values import Bind
 from twisted_mqtt.interfaces import IExtension
 from twisted_mqtt.management.applications import Application, Applications
-from twisted_mqtt.management.builtin import (
-    alarms,
-    banned,
-    clients,
-    index,
-    listeners,
-    messages,
-    nodes,
-    permissions,
-    plugins,
-    subscriptions,
-)
 from twisted_mqtt.management.builtin.applications import ApplicationOperations
+from twisted_mqtt.management.catalogue import builtin
 from twisted_mqtt.management.control import ControlAPI
 from twisted_mqtt.management.rest.resource import RestAPI
 from twisted_mqtt.management.settings import ControlSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from twisted_mqtt.interfaces import IExtensionContext
     from twisted_mqtt.management.settings import ManagementSettings
-    from twisted_mqtt.operations.operation import Operation
-
-
-_MODULES: Final = (
-    index,
-    nodes,
-    clients,
-    permissions,
-    subscriptions,
-    messages,
-    plugins,
-    listeners,
-    alarms,
-    banned,
-)
-
-
-def builtin() -> Iterator[Operation]:
-    """
-    The operations that every broker with management has.
-    """
-    for module in _MODULES:
-        yield from module.OPERATIONS
 
 
 @implementer(IExtension)

@@ -80,6 +80,13 @@ class ApplicationOperations:
     def __init__(self, applications: Applications) -> None:
         self._applications = applications
 
+    @classmethod
+    def declared(cls) -> tuple[Operation, ...]:
+        """
+        The operations without accounts, to be described and not called.
+        """
+        return cls(None).all()  # type: ignore[arg-type]  # nobody calls them
+
     def all(self) -> tuple[Operation, ...]:
         """
         The operations.

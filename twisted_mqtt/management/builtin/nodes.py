@@ -180,7 +180,7 @@ def _brokerLines(row: BrokerRow) -> Iterator[str]:
         yield f"{name:<10}: {value}"
 
 
-@operation("list_brokers", "List the nodes with their versions", "", Route("GET", "/brokers/"))
+@operation("list_brokers", "List the nodes with their versions", "brokers list", Route("GET", "/brokers/"))
 def listBrokers(call: Call[Nothing]) -> list[BrokerRow]:
     """
     This one.
@@ -219,7 +219,7 @@ def showStatus(call: Call[Nothing]) -> BrokerRow:
     return _brokerOf(call.node)
 
 
-@operation("list_nodes", "List the nodes with their load", "", Route("GET", "/nodes/"))
+@operation("list_nodes", "List the nodes with their load", "nodes list", Route("GET", "/nodes/"))
 def listNodes(call: Call[Nothing]) -> list[NodeRow]:
     """
     Memory as text.

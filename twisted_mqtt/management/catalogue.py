@@ -1,0 +1,49 @@
+"""
+The operations that every broker with management has.
+
+The command line imports this for its help, so nothing here imports a reactor, HTTP or a driver.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from twisted_mqtt.management.builtin import (
+    alarms,
+    banned,
+    clients,
+    index,
+    listeners,
+    messages,
+    nodes,
+    permissions,
+    plugins,
+    subscriptions,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from twisted_mqtt.operations.operation import Operation
+
+_MODULES: Final = (
+    index,
+    nodes,
+    clients,
+    permissions,
+    subscriptions,
+    messages,
+    plugins,
+    listeners,
+    alarms,
+    banned,
+)
+
+
+def builtin() -> Iterator[Operation]:
+    """
+    The operations, without those that are made with what they need: L{ApplicationOperations
+    <twisted_mqtt.management.builtin.applications.ApplicationOperations>}.
+    """
+    for module in _MODULES:
+        yield from module.OPERATIONS

@@ -1,0 +1,3 @@
+"""
+The command line, C{mqttbroker-ctl}: operations as commands (spec/cli.md).
+"""
