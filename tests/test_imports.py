@@ -32,6 +32,7 @@ ROOMS = (
     "node",
     "testing",
     "tap",
+    "ctl",
 )
 
 # These see the broker through its interface and its hooks only, and never each other.
@@ -191,7 +192,7 @@ def allowed(module: str, name: str, forTypes: bool = False) -> bool:
     if importer in EXTENSIONS:
         return target in SEEN_BY_EXTENSIONS or (forTypes and name.rpartition(".")[0] in NAMED_BY_EXTENSIONS)
     if target in EXTENSIONS:
-        return importer in ("node", "tap")
+        return importer in ("node", "tap", "ctl")
     return ROOMS.index(target) <= ROOMS.index(importer)
 
 
