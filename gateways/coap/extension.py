@@ -4,7 +4,7 @@ The extension C{coap}: the ports of the CoAP gateway, from its table of the conf
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
@@ -27,6 +27,8 @@ from twisted_mqtt.net.datagrams import openGroup
 from twisted_mqtt.net.tls.options import TLSProblem, optionsOf
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
     from twisted_mqtt.config.values import Bind
     from twisted_mqtt.interfaces import IExtensionContext, IListening, IPreflight
     from twisted_mqtt.net.datagrams import DatagramPort, DatagramReceiver, TwistedPort
@@ -62,7 +64,7 @@ class CoAPExtension:
         """
         settings = self._settings
         self._broker = broker = context.broker
-        self._reactor: Any = context.clock
+        self._reactor: IReactorTime = context.clock
         kept = context.table("topics").records(TopicConfiguration)
         self.gateway = CoAPGateway(broker, settings, PubSubTopics(settings.max_topics, kept))
         self._node = context.node

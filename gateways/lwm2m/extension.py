@@ -22,6 +22,8 @@ from twisted_mqtt.interfaces import IExtension
 from twisted_mqtt.net.tls.options import optionsOf
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
     from twisted_mqtt.config.values import Bind
     from twisted_mqtt.interfaces import IExtensionContext, IListening, IPreflight
     from twisted_mqtt.net.tls.psk import PreSharedKeys
@@ -60,7 +62,7 @@ class LwM2MExtension:
         """
         settings = self._settings
         self._broker = broker = context.broker
-        self._reactor: Any = context.clock
+        self._reactor: IReactorTime = context.clock
         models, problems = loadModels(settings.xml_dir)
         for problem in problems:
             _log.error("lwm2m.xml_dir: {problem}", problem=problem)

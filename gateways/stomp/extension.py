@@ -4,7 +4,7 @@ The extension C{stomp}: the listeners of the STOMP gateway, from its table of th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zope.interface import implementer
 
@@ -18,7 +18,7 @@ from twisted_mqtt.net.tls.context import ServerContext
 from twisted_mqtt.net.tls.options import optionsOf
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IProtocolFactory
+    from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 
     from twisted_mqtt.config.schema_ports import TCPPortSettings
     from twisted_mqtt.config.values import Bind
@@ -50,7 +50,7 @@ class StompExtension:
         """
         settings = self._settings
         self.gateway = StompGateway(context.broker, settings)
-        self._reactor: Any = context.clock
+        self._reactor: IReactorTime = context.clock
         Logins(settings).start(context)
         self._node = context.node
         listener, secure, web = settings.listener, settings.ssl, settings.ws

@@ -4,9 +4,13 @@ Deadlines of very many objects, few of which are ever due: one delayed call for 
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.logger import Logger
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
 
 _log = Logger()
 
@@ -35,15 +39,12 @@ class TimerWheel:
     Putting a deadline off costs nothing: the thing says so when asked.
     """
 
-    def __init__(self, clock: Any) -> None:
-        """
-        @param clock: provides C{IReactorTime}.
-        """
+    def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         # By the second in which they are due.
         self._buckets: dict[int, set[Timed]] = {}
         self._next = 0
-        self._call: Any = None
+        self._call: IDelayedCall | None = None
         # Whether things are being asked: what they add waits for the end of that to be timed.
         self._turning = False
 

@@ -13,7 +13,7 @@ from twisted_mqtt.base.ratelimitedlog import RateLimitedLog, peerName
 from twisted_mqtt.base.ratelimits import TokenBucket
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
+    from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IProtocolFactory, IReactorTime
 
     from twisted_mqtt.config.schema_ports import PortSettings
     from twisted_mqtt.core.counters import Counters
@@ -44,7 +44,7 @@ class Gate:
         settings: PortSettings,
         path: str,
         counters: Counters,
-        clock: Any,
+        clock: IReactorTime,
         connections: Callable[[], int],
     ) -> None:
         """
@@ -63,7 +63,7 @@ class Gate:
         self._clock = clock
         self._connections = connections
         self._started = False
-        self._resting: Any = None
+        self._resting: IDelayedCall | None = None
         self._full = RateLimitedLog(clock.seconds)
         self._use(settings)
 

@@ -372,9 +372,7 @@ class MQTTFactory:
         self.registry: SessionRegistry = broker.registry
         self.admissions: AdmissionControl = broker.admissions
         self.publishing: Publishing = broker.publishing
-        # A reactor that is not there yet can't be typed here: what it says of the time is all that is needed.
-        clock: Any = broker.clock
-        self.seconds: Callable[[], float] = clock.seconds
+        self.seconds: Callable[[], float] = broker.clock.seconds
         self.protocols: set[ConnectionShell] = set()
         self._port: int | None = None
 

@@ -33,6 +33,7 @@ from twisted_mqtt.net.transport import FastConnection
 from twisted_mqtt.net.websocket.transport import WebSocketTransport
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
 
     from twisted_mqtt.mqtt.protocol import MQTTFactory
@@ -98,7 +99,7 @@ class ConnectionShell:
         self._cutAt = 0.0
         # Where the listener limits the bytes that come; and the call that ends a pause.
         self._intake: TokenBucket | None = None
-        self._throttle: Any = None
+        self._throttle: IDelayedCall | None = None
 
     # IProtocol
 
@@ -400,8 +401,7 @@ class ConnectionShell:
         factory = self.factory
         wait = intake.take(size, factory.seconds())
         if wait and self._throttle is None:
-            clock: Any = factory.broker.clock
-            self._throttle = clock.callLater(wait, self._unthrottle)
+            self._throttle = factory.broker.clock.callLater(wait, self._unthrottle)
             self._pauseReading()
 
     def _unthrottle(self) -> None:

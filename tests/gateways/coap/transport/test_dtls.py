@@ -36,6 +36,32 @@ def test_exchange(tmp_path: Path) -> None:
     assert all(len(datagram) <= 1232 for datagram, _ in server.sent)
 
 
+def test_handshakeWhileTheClockIsSetBack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    OpenSSL counts by the wall clock, and wants to be asked again in an hour where that was set back. A handshake that
+    the client has given up ends in time all the same, and one that goes on is finished.
+    """
+    monkeypatch.setattr(SSL.Connection, "DTLSv1_get_timeout", lambda connection: 3600.0)
+    server = Server(tmp_path)
+    given, going = Client(server, 1), Client(server, 2)
+    for client in (given, going):
+        for _ in range(2):
+            with pytest.raises(SSL.WantReadError):
+                client.connection.do_handshake()
+            for record in client.output():
+                server.layer.datagramReceived(record, client.address)
+            for datagram, address in server.sent:
+                if address == client.address:
+                    client.connection.bio_write(datagram)
+            server.sent.clear()
+    assert len(server.layer) == 2
+    server.clock.pump([1.0] * 20)
+    assert going.shake()
+    server.clock.pump([1.0] * 15)
+    assert len(server.layer) == 1
+    assert going.ask(b"hello") == b"HELLO"
+
+
 def test_firstMessageCostsNothing(tmp_path: Path) -> None:
     """
     A client that does not bring its cookie back, or brings another one, leaves no association behind.
