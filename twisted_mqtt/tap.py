@@ -218,7 +218,7 @@ def makeService(options: Options) -> IService:
 
 def versions() -> str:
     """
-    What runs here, in a few words.
+    Name the versions that run here.
     """
     return (
         f"twisted-mqtt {releaseOf('twisted-mqtt')} (Twisted {twisted.__version__}, Python {platform.python_version()})"
@@ -254,8 +254,8 @@ def _refuse(text: str) -> NoReturn:
 
 def _heedSecondInterrupt() -> None:
     """
-    Who interrupts a broker that is stopping does not want to wait for its clients: end at once. What was acknowledged
-    is on disk.
+    End at once when a broker that is stopping is interrupted again: the user does not want to wait for its clients.
+    Acknowledged messages are on disk.
     """
 
     def end(number: int, frame: object) -> None:

@@ -53,7 +53,7 @@ async def _removeBelow(request: CoAPRequest, client: CoAPClient, key: str, topic
     @return: whether all could be removed; if not, the request has been answered.
     """
     gateway = request.gateway
-    # What stands before a topic in its key.
+    # The length of the prefix before the topic in its key.
     before = len(key) - len(topic)
     after = ""
     while keys := gateway.topics.below(key, after, _AT_ONCE):

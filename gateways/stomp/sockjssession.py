@@ -252,7 +252,7 @@ class SockJSSession:
         self._unread.clear()
         self._tellRead()
         self._producer = None
-        # What is left is small: a client that opens one session after the other has very many of them.
+        # The rest is kept small: a client that opens one session after the other has very many of them.
         upper, self._upper = self._upper, None
         if upper is not None:
             upper.connectionLost(Failure(reason))

@@ -23,7 +23,7 @@ class ClientLogTests(BrokerTestCase):
     @contextmanager
     def lines(self) -> Iterator[list[str]]:
         """
-        What the log says of clients meanwhile.
+        Get the log's lines about clients since.
         """
         said: list[str] = []
         with capturedLogs() as events:
@@ -32,7 +32,7 @@ class ClientLogTests(BrokerTestCase):
 
     def test_cameAndWent(self) -> None:
         """
-        Who came, as whom and from where; and at the end why it went and what it has done.
+        A line tells who came, as whom and from where; at the end, one tells why the client went and what it has done.
         """
         with self.lines() as lines:
             client = self.client("dev", username="bob")
@@ -48,7 +48,7 @@ class ClientLogTests(BrokerTestCase):
 
     def test_cut(self) -> None:
         """
-        Who is cut off: the reason code, and what was wrong.
+        A line about a client that is cut off has the reason code, and the fault.
         """
         client = self.client("dev")
         with self.lines() as lines:
@@ -63,7 +63,7 @@ class ClientLogTests(BrokerTestCase):
 
     def test_refused(self) -> None:
         """
-        Who is refused, and why: by a ban, by whoever authenticates, or since nobody knows it.
+        A line about a refused client has the reason: a ban, the answer of an authenticator, or that nobody knows it.
         """
         self.broker.bans.add("dev", "clientid", "scans")
         with self.lines() as lines:
@@ -81,7 +81,7 @@ class ClientLogTests(BrokerTestCase):
 
     def test_neverCame(self) -> None:
         """
-        Who sends something else than CONNECT, or nothing in time.
+        A line tells of a client that sends something else than CONNECT, or nothing in time.
         """
         with self.lines() as lines:
             self.peer().send(bytes.fromhex("c000"))

@@ -209,7 +209,7 @@ class Permitted(RuleBasedStateMachine):
 
     def publishEverywhere(self, name: str) -> None:
         """
-        What was remembered or told beforehand is used, wherever it can be.
+        Verdicts that were remembered or told beforehand are used, wherever they can be.
         """
         for topic in TOPICS[:3]:
             self.check(name, topic, b"", False)
@@ -257,7 +257,7 @@ TestPermitted = Permitted.TestCase
 TestPermitted.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
-# What a callback may say of a client, and whether it tells so beforehand.
+# The possible answers of a callback about a client, and whether it tells them beforehand.
 STATES: Final = tuple(
     (rules, silent)
     for rules in ([], [(True, None)], [(False, None)], [(True, "a")], [(False, "a")])

@@ -491,7 +491,7 @@ def test_olderSessionHereEnds(beds: tuple[Bed, Bed]) -> None:
 
 def test_headersGoAlong(beds: tuple[Bed, Bed]) -> None:
     """
-    What hooks have said of a message goes along with it, as far as it is plain data.
+    Notes of hooks about a message go along with it, as far as they are plain data.
     """
     here, there = beds
     said = {"rule": "r1", "hops": [1, {"by": b"\x00", "at": 0.5}], "seen": None, "ok": True}

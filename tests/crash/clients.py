@@ -78,7 +78,7 @@ class Client:
 
     def reset(self) -> None:
         """
-        What comes is of a new connection.
+        Each message that comes is of a new connection.
         """
         self._decoder = Decoder(LARGEST, self.version)
 

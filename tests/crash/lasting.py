@@ -117,7 +117,7 @@ class Present(Client):
 
     def take(self, packet: Packet) -> None:
         """
-        What it has said is kept.
+        Messages that it has sent are kept.
         """
         assert packet.type == PUBACK, packet
         self.ready = True

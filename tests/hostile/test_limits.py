@@ -232,7 +232,7 @@ def coapRequest(code: int, number: int, options: bytes, payload: bytes) -> bytes
 
 def answersOf(siege: Siege) -> dict[str, list[int]]:
     """
-    What clients of each gateway are told that come from one address.
+    Answers to clients of each gateway that come from one address.
     """
     ports = siege.broker.ports
     answers: dict[str, list[int]] = {"mqttsn": [], "coap": [], "lwm2m": [], "stomp": []}

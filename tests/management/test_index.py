@@ -182,7 +182,7 @@ def test_publish() -> None:
 )
 def test_wrongMessages(body: object, status: int, code: int, says: str) -> None:
     """
-    What is wrong is named; nothing is published.
+    An error names its field; nothing is published.
     """
     rest = Rest()
     answer = rest.call("POST", "/mqtt/publish", body)
@@ -295,7 +295,7 @@ def test_alarms() -> None:
 
 def test_aclCache() -> None:
     """
-    What access rules have said is listed and can be forgotten.
+    Remembered verdicts of access rules are listed and can be forgotten.
     """
     rest = Rest()
     rest.memory.broker.hooks.clientCheckAcl.add(lambda client, access, topic, verdict: None)

@@ -279,7 +279,7 @@ def test_copyTruncate(made: Make, tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_otherEncodings(made: Make, tmp_path: Path, encoding: str) -> None:
     """
-    What a console's encoding does not have is escaped; the rest of the line is there.
+    Characters that a console's encoding does not have are escaped; the rest of the line is there.
     """
     raw = BytesIO()
     console = TextIOWrapper(raw, encoding)

@@ -64,7 +64,7 @@ def fill(bed: Bed) -> None:
 
 def queues(bed: Bed) -> list[list[bytes]]:
     """
-    What waits for the clients.
+    The messages that wait for the clients.
     """
     found = []
     for number in range(20):
@@ -152,7 +152,7 @@ def copied(bed: Bed, tmp_path: Path) -> Iterator[Bed]:
 
 def test_fromTheLog(copied: Bed) -> None:
     """
-    What was in the log alone is saved, up to its last commit; a log that was torn ends before.
+    Rows that were in the log alone are saved, up to its last commit; a log that was torn ends before.
     """
     log = copied.path.with_name("store.db-wal")
     assert log.stat().st_size > 500_000
@@ -186,7 +186,7 @@ def test_missingBesideItsLog(copied: Bed) -> None:
 
 def test_whatWasDeletedIsNot(bed: Bed) -> None:
     """
-    What was deleted does not come back, though it may still lie in pages that are free.
+    Deleted rows do not come back, though they may still lie in pages that are free.
     """
     for number in range(0, 20, 2):
         client = bed.client(f"c{number}")

@@ -1,5 +1,6 @@
 """
-What a newcomer types: a mistyped option, C{--version}, a daemon, an interrupt too many, a folder that can't be written.
+The first commands of a newcomer: a mistyped option, C{--version}, a daemon, an interrupt too many, a folder that can't
+be written.
 """
 
 import os

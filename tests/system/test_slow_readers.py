@@ -86,7 +86,7 @@ def test_keepAliveOfTCP(startBroker: StartBroker, name: str) -> None:
 
     def timerOf(key: str) -> str:
         """
-        What the kernel tells of the broker's end of a new connection.
+        The kernel's information about the broker's end of a new connection.
         """
         with socket.create_connection((broker.host, broker.ports[key]), PATIENCE) as link:
             link.sendall(connect(name))
@@ -99,7 +99,7 @@ def test_keepAliveOfTCP(startBroker: StartBroker, name: str) -> None:
                 for line in table:
                     words = line.split()
                     if words[2].endswith(f":{here:04X}") and words[1].endswith(f":{broker.ports[key]:04X}"):
-                        # Which timer runs (2: that of keep-alive), and in how many hundredths of a second it ends.
+                        # The timer that runs (2: that of keep-alive), and in how many hundredths of a second it ends.
                         kind, ends = words[5].split(":")
                         return f"{kind} {int(ends, 16) / 100:.0f}"
         raise AssertionError("no such connection")

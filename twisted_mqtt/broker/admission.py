@@ -137,7 +137,7 @@ class Admission:
         self.properties = Properties()
         self.before = -1
         self._packet: PacketContext | None = None
-        # What stands if nobody has an opinion about who it is.
+        # This result stands if nobody has an opinion about the identity.
         self._default: AuthResult | None = None
 
     def begin(self) -> Maybe[Admission]:

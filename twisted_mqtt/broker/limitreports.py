@@ -120,7 +120,7 @@ class LimitReports:
         }
         # Until when nothing more is logged of a session, by its key.
         self._quiet: dict[str, float] = {}
-        # What each of those has lost before.
+        # The number of messages that each of those has lost before.
         self._lost: dict[str, int] = {}
 
     def reached(self, name: str, what: str, count: int = 1) -> None:

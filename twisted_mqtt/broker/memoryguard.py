@@ -48,7 +48,7 @@ class MemoryGuard:
         self._high = self._low = 0.0
         # How often it was looked since it has been above the watermark.
         self._since = 0
-        # Whose messages of QoS 0 are still to be dropped.
+        # The sessions whose messages of QoS 0 are still to be dropped.
         self._shedding: list[Session] = []
 
     @property

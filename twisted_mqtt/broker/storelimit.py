@@ -41,8 +41,8 @@ class StoreLimit:
         self._store = store
         self._budget = budget
         self._alarms = alarms
-        # What was in use when it was last looked, and how many bytes of messages were dropped since that was measured:
-        # the store is smaller only after its next batch.
+        # The bytes in use at the last look, and the bytes of messages that were dropped since then: the store is
+        # smaller only after its next batch.
         self._seen = 0
         self._given = 0
         self._patience = 0

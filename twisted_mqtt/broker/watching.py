@@ -78,7 +78,7 @@ class Watch:
         self._concurrency = concurrency
         self._retained = retained
         self._quietUntil = 0.0
-        # What it is called in the record of slow calls.
+        # Its name in the record of slow calls.
         self._where = f"the watch {name or ', '.join(topicFilters)}"
         self._idle: list[Deferred[None]] = []
 

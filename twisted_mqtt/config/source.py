@@ -26,8 +26,8 @@ SINGLE = ""
 
 Path = tuple[str, ...]
 
-# What Kubernetes (and Docker's links) put into the environment of every container for each service, such as one that
-# is called "mqttbroker-ws" or "emqx-tcp".
+# Variables that Kubernetes (and Docker's links) put into the environment of every container for each service, such as
+# one that is called "mqttbroker-ws" or "emqx-tcp".
 _SERVICE_LINK = re.compile(
     r"[A-Z]\w*?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?|(?P<url>PORT))"
 )

@@ -230,7 +230,7 @@ class Backlog:
 
     def _matchAtOnce(self, wanted: Wanted) -> list[Message] | None:
         """
-        What matches a filter, if that can be said without looking at much.
+        Find the matches of a filter, if few messages have to be examined for that.
         """
         if self._left == 0:
             return None

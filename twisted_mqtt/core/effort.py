@@ -14,7 +14,7 @@ DELIVERY: Final = 16
 
 class Effort:
     """
-    What was done since the input of some client began to be taken: one for each router.
+    The work since the input of some client began to be taken: one for each router.
 
     @ivar spent: levels of filters that were looked at, and deliveries, which count L{DELIVERY} times.
     """

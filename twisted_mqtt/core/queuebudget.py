@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from twisted_mqtt.core.session import Session
 
-#: What a message weighs in memory beside its topic and payload, and what it weighs once more in each queue; roughly.
+#: The rough weight of a message in memory besides its topic and payload, and its further weight in each queue.
 MESSAGE_WEIGHT: Final = 400
 ENTRY_WEIGHT: Final = 200
 
@@ -92,7 +92,7 @@ def _levelOf(size: int) -> int:
 
 class QueueBudget:
     """
-    What all queues may hold together.
+    The limit of all queues together.
 
     @ivar bytes: what waits in memory, a message that waits in several queues counted once; roughly.
     @ivar limit: how much that may be; 0 for any amount.

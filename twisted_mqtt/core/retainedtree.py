@@ -12,7 +12,7 @@ from typing import Final
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.topics import hasWildcard
 
-# What was found for so many filters is remembered, as long as no message comes or goes.
+# The matches of so many filters are remembered, as long as no message comes or goes.
 _CACHED_FILTERS: Final = 16
 _ALL: Final = 1 << 60
 # So many levels L{RetainedTree.messages} looks at in a step.
@@ -110,7 +110,7 @@ class RetainedWalk:
             node, index, names = stack[len(stack) - 1]
             children = node.children
             after = index if levels[index] == "#" else index + 1
-            # What has to be on the next level; nothing where this is the last.
+            # The word that the next level needs; empty if this is the last one.
             below = levels[after] if after < last else ""
             isLast = after == last
             entered = False

@@ -140,7 +140,7 @@ class Session:
         self.dropped: int = 0
         self.losing: bool = False
         self.lost: int = 0
-        # Whose it is, and from which address it was begun, as the broker's quotas count it; the core does not use it.
+        # Its user, and the address that has begun it, as the broker's quotas count them; the core does not use them.
         self.beganBy: str | None = None
         self.beganAt: str | None = None
         self.beganFrom: dict[str, int] | None = None

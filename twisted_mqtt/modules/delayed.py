@@ -35,7 +35,7 @@ PREFIX: Final = "$delayed/"
 #: The longest delay, in seconds.
 LONGEST: Final = 4294967
 
-# What its publisher hears if there is no room.
+# The answer to a publisher if there is no room.
 QUOTA: Final = Drop(QUOTA_EXCEEDED)
 
 # After how many seconds it is looked again whether the store can be written.

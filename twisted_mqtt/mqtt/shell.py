@@ -361,7 +361,7 @@ class ConnectionShell:
             self._refuse(error)
             return
         if self.connection.full:
-            # What has come stands in line before what is read now.
+            # Bytes that have come already stand in line before those that are read now.
             self.connection.full = False
             self.dataReceived(b"")
         self._resumeReading()

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _R = TypeVar("_R")
 _T = TypeVar("_T")
 
-#: What a caller must be allowed: to look; to change clients, subscriptions, extensions; to publish; to do everything,
+#: The right that a caller needs: to look; to change clients, subscriptions, extensions; to publish; to do everything,
 #: accounts, files and the configuration included.
 Role: TypeAlias = Literal["read", "write", "publish", "admin"]
 
@@ -73,7 +73,7 @@ class Refused(Exception):
 
 class NotFound(Refused):
     """
-    What was asked for is not there.
+    The object of the request is not there.
     """
 
     def __init__(self, message: str, code: int = 404) -> None:
@@ -88,7 +88,7 @@ class Nothing(Struct):
 
 class Caller(Struct, frozen=True):
     """
-    Who calls an operation.
+    The caller of an operation.
 
     @ivar name: an application, an account, or C{"ctl"} on this machine.
     @ivar roles: what it is allowed; C{admin} is allowed everything.

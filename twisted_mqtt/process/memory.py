@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What version 1 of control groups writes for "no limit" is about the largest number; nothing has so much memory.
+# Version 1 of control groups writes about the largest number for "no limit"; nothing has so much memory.
 _UNLIMITED: Final = 1 << 60
 
 

@@ -238,7 +238,7 @@ class Database:
                 self._emptyLog()
                 self._applyOnce(batch)
             finally:
-                # What is left of its room is not for others.
+                # Others must not take the rest of its room.
                 self._reserve.take()
         if not self._reserve.isWhole:
             self.look()
@@ -256,7 +256,7 @@ class Database:
         room = reserve.held
         enough = reserve.size * _ENOUGH_FROM // 8
         if room < enough:
-            # What is written takes room in the log and then in the file, either of which may have some already.
+            # Each write takes room in the log and then in the file, either of which may have some already.
             log, free = self._emptyLog(), self._freeBytes()
             room = min(2 * (room + log), 2 * (room + free), room + log + free)
         self.room = room

@@ -391,8 +391,8 @@ class Ledger:
 
     def _closeEntries(self, batch: Batch) -> None:
         """
-        What is not settled by now becomes runs, one a session or several; with a message that several entries want in a
-        parcel, that of one with its run.
+        Make runs of the entries that are not settled by now, one a session or several. A message that several entries
+        want is in a parcel, a message of one entry is in its run.
         """
         drafts: dict[int, _Draft] = {}
         draft: _Draft | None = None

@@ -44,7 +44,7 @@ _WORD: Final = struct.Struct(">I")
 
 class _Damaged(Exception):
     """
-    What was read can't be what it is said to be.
+    A page does not hold what it claims to hold.
     """
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SHARE: Final = 8
 # Less than this is not worth a file.
 _LEAST: Final = 32 << 10
-# What SQLite says where there is no room: for a file of the store, or for the index of its log.
+# The errors of SQLite when there is no room: for a file of the store, or for the index of its log.
 _FULL: Final = 13
 _NO_INDEX: Final = 4874
 

@@ -49,7 +49,7 @@ RETRY: Final = 1.0
 MOST_WAITING: Final = 32 << 20
 #: For how many seconds a store that is full waits before it looks again whether there is room.
 LOOK: Final = 2.0
-# What may gather at least, and at most as a part of the room that a disk has that is nearly full.
+# So many bytes may always gather; on a nearly full disk, at most this part of its room.
 _LEAST_WAITING: Final = 16 << 10
 _OF_ROOM: Final = 4
 
@@ -197,7 +197,7 @@ class SQLiteStore:
 
         self._worker.submit(self._database.close, shut)
 
-    # What the broker tells
+    # Calls of the broker
 
     def table(self, name: str, largest: int = 0) -> Table:
         """
@@ -373,7 +373,7 @@ class SQLiteStore:
         """
         self._database.apply(batch)
         if self.journal.waits:
-            # What is next, and the replies, need not wait until all that is ready has been read.
+            # The next batch, and the replies, need not wait until all that is ready has been read.
             self._owner.hurry(True)
 
     def _written(self, result: object) -> None:
@@ -405,7 +405,7 @@ class SQLiteStore:
                 self._owner.committed()
             self._handOver()
             return
-        # What has come meanwhile is written at once, while the replies go out; what could wait has waited.
+        # Everything that has come meanwhile is written at once, while the replies go out.
         hurry = self._pages or self.progress.congested or not self._delay
         if hurry and not self._nested and (self._pages or not self.journal.isEmpty):
             self._cancel()
@@ -447,7 +447,7 @@ class SQLiteStore:
             _log.critical("{text}; messages of QoS 1 and 2 are refused until it can", text=text)
             if not wasFull:
                 self._owner.storeFailed(text)
-            # What waits for this batch has a part that does not need it.
+            # Some of the reads that wait for this batch do not need it.
             pages, self._pages, self._pagesNext = [*self._pagesNext, *self._pages], [], []
             for session, after in pages:
                 self._readPage(session, after, True)
