@@ -27,6 +27,17 @@ class RetainedTests(BrokerTestCase):
         self.assertEqual(peer.subscribe("#"), [2])
         self.assertEqual(len(peer.receive()), 50_000)
 
+    def test_manyExpire(self) -> None:
+        """
+        Very many that expire at the same time are forgotten in several turns, and none is left.
+        """
+        now = self.clock.seconds()
+        for number in range(500):
+            self.broker.retained.put(Message(f"t/{number}", b"x", 0, True, expiresAt=now + 10))
+        self.assertEqual(len(self.broker.retained.expire(now + 11, 100)), 100)
+        self.pass_(12)
+        self.assertEqual(self.broker.retained.topics(), [])
+
     def test_acknowledged(self) -> None:
         """
         At QoS 1 as fast as the client acknowledges, each once.

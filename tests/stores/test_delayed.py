@@ -27,11 +27,11 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
     made.crash()
 
 
-def load(bed: Bed, most: int = 0) -> ExtensionHarness:
+def load(bed: Bed, most: int = 0, mostBytes: int = 100) -> ExtensionHarness:
     """
     Start the extension.
     """
-    extension = DelayedPublish(DelayedPublishSettings(max_delayed_messages=most, max_delayed_bytes=100))
+    extension = DelayedPublish(DelayedPublishSettings(max_delayed_messages=most, max_delayed_bytes=mostBytes))
     return ExtensionHarness(extension, bed.broker).start()
 
 
@@ -63,6 +63,28 @@ def test_order(bed: Bed) -> None:
     bed.clock.advance(10)
     assert subscriber.payloads() == [b"1"]
     assert bed.broker.counters.messages_delayed == 0
+
+
+def test_manyAtOnce(bed: Bed) -> None:
+    """
+    Very many that are due at the same time come in several turns, in the order of publishing.
+    """
+    load(bed, mostBytes=1000)
+    publisher, subscriber = both(bed)
+    for number in range(100):
+        publisher.publish("$delayed/10/a", b"%d" % number)
+    bed.clock.advance(9)
+    # One turn: what it causes to be called is left for the next.
+    bed.clock.rightNow += 1
+    calls = [call for call in bed.clock.getDelayedCalls() if call.getTime() <= bed.clock.seconds()]
+    for call in calls:
+        bed.clock.calls.remove(call)
+        call.called = 1
+        call.func(*call.args, **call.kw)
+    assert 0 < bed.broker.counters.messages_delayed < 100
+    bed.clock.advance(0)
+    assert bed.broker.counters.messages_delayed == 0
+    assert subscriber.payloads() == [b"%d" % number for number in range(100)]
 
 
 @pytest.mark.parametrize("topic", ["x/a", "-1/a", "1.5/a", "4294968/a", "10", "10/", "1/$SYS/a", "\u0663/a"])

@@ -42,6 +42,7 @@ from twisted_mqtt.broker.permissions import KnownPermission, Permissions
 from twisted_mqtt.broker.publishing import Publishing
 from twisted_mqtt.broker.quotas import Quotas
 from twisted_mqtt.broker.retained import RetainedMessages
+from twisted_mqtt.broker.retainedexpiry import RetainedExpiry
 from twisted_mqtt.broker.safety import Safety
 from twisted_mqtt.broker.sessions import SessionRegistry
 from twisted_mqtt.broker.storelimit import StoreLimit
@@ -215,6 +216,7 @@ class Broker(Service):
         self._limit(settings)
         # By how much the wall clock was ahead when what is kept was given its dates.
         self._skew = self.dates.skew
+        self._retainedExpiry = RetainedExpiry(self.retained, self.store, self.portions, clock.seconds)
         self._housekeeping = LoopingCall(self._keepHouse)
         self._housekeeping.clock = clock
 
@@ -367,8 +369,7 @@ class Broker(Service):
         self.memory.check()
         self.storeLimit.check()
         self.metrics.sample()
-        for key in self.retained.expire(now):
-            self.store.removeRetained(key)
+        self._retainedExpiry.look()
         skew = self.dates.skew
         if skew != self._skew:
             self._skew = skew

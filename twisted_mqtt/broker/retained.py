@@ -5,6 +5,7 @@ Retained messages: limits, expiry and the store below the tree (spec/hooks-modul
 from __future__ import annotations
 
 import heapq
+from sys import maxsize
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
@@ -267,13 +268,24 @@ class RetainedMessages:
         interval = self.limits.expiry_interval
         return message.timestamp + interval if interval and not message.system else 0.0
 
-    def expire(self, now: float) -> list[str]:
+    @property
+    def nextExpiry(self) -> float:
+        """
+        When to look next for what is too old; 0 for never.
+        """
+        return self._expiring[0][0] if self._expiring else 0.0
+
+    def expire(self, now: float, most: int = maxsize) -> list[str]:
         """
         Forget what is too old; returns the topics, each with its topic tree:
         L{scoped<twisted_mqtt.core.topics.scoped>}.
+
+        @param most: how many to look at; see L{nextExpiry}.
         """
         gone: list[str] = []
-        while self._expiring and self._expiring[0][0] <= now:
+        for _ in range(most):
+            if not self._expiring or self._expiring[0][0] > now:
+                break
             key = heapq.heappop(self._expiring)[1]
             topicTree, topic = unscoped(key)
             message = self.get(topic, topicTree)

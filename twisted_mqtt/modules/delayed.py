@@ -40,6 +40,8 @@ QUOTA: Final = Drop(QUOTA_EXCEEDED)
 
 # After how many seconds it is looked again whether the store can be written.
 _RETRY: Final = 1.0
+# So many are published in one turn of the reactor, lest those that are due at the same time hold up everybody.
+_AT_ONCE: Final = 32
 
 # A message of the largest packet, with what is known of its publisher.
 _LARGEST: Final = LARGEST + (1 << 18)
@@ -226,7 +228,9 @@ class DelayedPublish:
             self._call = self._context.callLater(_RETRY, self._due)
             return
         now = broker.clock.seconds()
-        while self._waiting and self._waiting[0][0] <= now:
+        for _ in range(_AT_ONCE):
+            if not self._waiting or self._waiting[0][0] > now:
+                break
             due, number = heapq.heappop(self._waiting)
             key = str(number)
             record = self._records.get(key)
