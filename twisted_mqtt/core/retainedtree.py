@@ -30,6 +30,12 @@ class RetainedNode:
         self.message: Message | None = None
         self.children: dict[str, RetainedNode] | None = None
 
+    def bare(self) -> bool:
+        """
+        Whether neither a message nor any level is here.
+        """
+        return self.message is None and self.children is None
+
 
 class RetainedWalk:
     """
@@ -281,7 +287,7 @@ class RetainedTree:
             path.append(node)
             node = child
         node.message = None
-        while path and node.message is None and node.children is None:
+        while path and node.bare():
             node = path.pop()
             children = node.children
             if children is None:
