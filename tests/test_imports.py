@@ -58,7 +58,7 @@ NAMES_TYPES = {"interfaces"}
 SEEN_BY_GATEWAYS = {
     "twisted_mqtt.interfaces",
     *(f"twisted_mqtt.core.{name}" for name in ("message", "packets", "properties", "reasons")),
-    *(f"twisted_mqtt.core.{name}" for name in ("subscription", "topics")),
+    *(f"twisted_mqtt.core.{name}" for name in ("subscription", "templates", "topics")),
     # Where they listen and what their tables say; waiting, and lines of the log that strangers can cause.
     "twisted_mqtt.config",
     "twisted_mqtt.base",

@@ -12,6 +12,7 @@ from gateways.lwm2m.interface import Asked, ServerInterface
 from gateways.lwm2m.registration import Lifetimes
 from gateways.lwm2m.registry import DeviceRegistry
 from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
+from twisted_mqtt.core.templates import filled
 
 if TYPE_CHECKING:
     from gateways.coap.exchange import Address, Incoming
@@ -55,8 +56,8 @@ class LwM2MGateway:
         """
         See L{DeviceGateway<gateways.lwm2m.contact.DeviceGateway>}.
         """
-        whole = self.settings.mountpoint + topic
-        return whole.replace("%e", device.registration.endpoint).replace("%a", str(device.address[0]))
+        names: dict[str, str | None] = {"e": device.registration.endpoint, "a": str(device.address[0])}
+        return filled(self.settings.mountpoint + topic, names)
 
     def lost(self, address: Address, reason: int | str) -> None:
         """

@@ -88,8 +88,10 @@ def parseRegister(
     endpoint = options.pop("ep", name)
     if not endpoint:
         raise RegistrationError(BAD_REQUEST, "no endpoint name: add ep=")
-    if len(endpoint) > _LONGEST_NAME or _NOT_IN_NAMES.search(endpoint) is not None:
-        raise RegistrationError(BAD_REQUEST, "ep: the name is too long, or holds one of / + # or a control character")
+    if len(endpoint) > _LONGEST_NAME or _NOT_IN_NAMES.search(endpoint) is not None or endpoint[0] == "$":
+        raise RegistrationError(
+            BAD_REQUEST, "ep: the name is too long, begins with $, or holds one of / + # or a control character"
+        )
     if "lt" not in options:
         raise RegistrationError(BAD_REQUEST, "no lifetime: add lt=")
     lifetime = _lifetimeOf(options.pop("lt"), lifetimes)

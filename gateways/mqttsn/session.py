@@ -60,8 +60,9 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-# The fixed part of a PUBLISH with a long length.
+# The fixed parts of a PUBLISH and a REGISTER with a long length.
 _PUBLISH_HEAD: Final = 9
+_REGISTER_HEAD: Final = 8
 
 
 class SNClient(Requests):
@@ -355,7 +356,8 @@ class SNClient(Requests):
         self.state = ACTIVE
         if self._client.info.retryInterval:
             self._outgoing.interval = self._client.info.retryInterval
-        self._client.link.maxOut = site.settings.max_message_size - _PUBLISH_HEAD
+        link, largest = self._client.link, site.settings.max_message_size
+        link.maxOut, link.maxTopic = largest - _PUBLISH_HEAD, largest - _REGISTER_HEAD
         self._keepWill()
         # MQTT-SN can't tell a client the keep-alive of the broker, as MQTT 5 can: the client's own figure counts.
         self._silence = (request.duration or 0) * site.patience

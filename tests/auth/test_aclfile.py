@@ -143,9 +143,46 @@ def test_placeholdersWithoutAValue() -> None:
     everything.
     """
     rules = parseRules('{allow, all, pubsub, ["of/%c", "by/%u"]}. {deny, all}.')
-    for name in ("#", "+", "a/b"):
+    for name in ("#", "+", "a/b", "a\0"):
         assert rules.verdict(client(clientID=name), "subscribe", f"of/{name}") is False
     assert rules.verdict(client(username=None), "publish", "by/None") is False
+
+
+def test_placeholderOfANameWithADollar() -> None:
+    """
+    A C{$} at the beginning of a name makes a topic of the broker's at the beginning of a topic only.
+    """
+    rules = parseRules('{allow, all, pubsub, ["%c/#", "of/%c"]}. {deny, all}.')
+    assert rules.verdict(client(clientID="$SYS"), "subscribe", "$SYS/#") is False
+    assert rules.verdict(client(clientID="$SYS"), "subscribe", "of/$SYS") is True
+
+
+def test_placeholderOfAnUncheckedName() -> None:
+    """
+    What is allowed to a user name is allowed to who has been authenticated; what is denied to it is denied to who calls
+    himself so, too.
+    """
+    rules = parseRules('{allow, all, pubsub, ["by/%u/#"]}. {deny, all}.')
+    assert rules.verdict(client(), "subscribe", "by/u1/#") is True
+    assert rules.verdict(client(anonymous=True), "subscribe", "by/u1/#") is False
+    for anonymous in (True, False):
+        rule = rules.publishRules(client(anonymous=anonymous)).find("by/u1/x")
+        assert rule is not None and rule.allow is not anonymous
+    rules = parseRules('{deny, all, pubsub, ["by/%u/#"]}. {allow, all}.')
+    assert rules.verdict(client(anonymous=True), "subscribe", "by/u1/#") is False
+
+
+@pytest.mark.parametrize("name", ["a/b", "$x", "c1"])
+def test_denyingByAPlaceholder(name: str) -> None:
+    """
+    Nobody escapes a rule that denies by a name that can't be a level.
+    """
+    rules = parseRules('{deny, all, pubsub, ["cmd/%c/#", "%c/cmd"]}. {allow, all}.')
+    for topic in (f"cmd/{name}/x", f"{name}/cmd"):
+        assert rules.verdict(client(clientID=name), "publish", topic) is False
+        (rule,) = [rules.publishRules(client(clientID=name)).find(topic)]
+        assert rule is not None and not rule.allow
+    assert rules.verdict(client(clientID=name), "publish", "other") is True
 
 
 @pytest.mark.parametrize(

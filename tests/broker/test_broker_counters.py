@@ -624,7 +624,9 @@ def test_noneIsForgotten() -> None:
         "delivery.dropped.qos0_msg",
         "delivery.dropped.memory",
         "delivery.dropped.queue_full",
-        "delivery.dropped.too_large",  # tests of the session
+        "delivery.dropped.too_large",
+        "delivery.dropped.unsendable",  # tests of the session
+        "messages.dropped.invalid",  # tests of poison messages
         "packets.publish.dropped",
         "packets.unsubscribe.error",  # below
     }

@@ -7,13 +7,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.kits.strategies import connects, packets, properties, versions
 from twisted_mqtt.core.codec import LARGEST, Decoder, encode
 from twisted_mqtt.core.packets import Connect, Packet
-from twisted_mqtt.core.properties import TABLE, decodeProperties, encodeProperties
+from twisted_mqtt.core.properties import TABLE, decodeProperties, encodeProperties, encodeVarint
 from twisted_mqtt.core.reasons import NAMES, ProtocolError
 from twisted_mqtt.testing.peer import fieldsOf
 
@@ -155,3 +156,12 @@ def test_memoryIsBounded(maxPacketSize: int, piece: int) -> None:
             break
     assert decoder.error is not None
     assert sent <= 5 + piece
+
+
+def test_longestPacket() -> None:
+    """
+    What is longer than any packet may be is no packet: its length would be read as something else.
+    """
+    assert encodeVarint(LARGEST) == b"\xff\xff\xff\x7f"
+    with pytest.raises(ValueError):
+        encodeVarint(LARGEST + 1)

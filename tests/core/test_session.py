@@ -12,6 +12,7 @@ from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL
 from twisted_mqtt.core.queue import Entry
 from twisted_mqtt.core.session import Session
+from twisted_mqtt.testing.peer import propertiesOf
 
 
 @pytest.fixture
@@ -430,15 +431,77 @@ def test_retainedBacklogOfAClientThatGoes(core: Core) -> None:
     assert (lasting.session.queueLength, passing.session.queueLength) == (2, 0)
 
 
-def test_failureDuringFillingDoesNotStopTheSession(core: Core) -> None:
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("qos", [0, 1, 2])
+@pytest.mark.parametrize("aliases", [0, 2])
+@pytest.mark.parametrize(
+    "poison",
+    [
+        Message("x" * 65_536, b"too long for its length field", 2),
+        Message("\ud800", b"no character", 2),
+        Message("x", b"a property of MQTT 5 that is too long", 2, properties=propertiesOf(contentType="x" * 65_536)),
+    ],
+    ids=["long", "surrogate", "property"],
+)
+def test_poison(core: Core, poison: Message, qos: int, version: int, aliases: int) -> None:
     """
-    A message that can't be encoded harms nobody but itself: the session goes on with the next.
+    A message that can't be encoded is dropped for who should get it, at once or when the client is back; that is
+    counted, and nothing else is harmed by it: neither the publisher, nor the connection, nor what comes behind.
     """
-    client = Client(core)
+    core.switches.dropped = True
+    client = Client(core, version=version)
+    client.subscribe("#", qos)
+    expected = [b"next"] if version == 5 or poison.properties is None else [poison.payload, b"next"]
+    aliases = aliases if version == 5 else 0
+    for _ in range(2):
+        core.router.route(poison.replace())
+        core.publish("t", b"next", 2)
+        client.connect(aliases=aliases)
+        assert client.payloads() == expected
+        core.router.route(poison.replace())
+        core.publish("t", b"next", 2)
+        assert client.payloads() == expected
+        assert client.session.queueLength == 0
+        client.lose()
+        client.session.inflight.entries.clear()
+    dropped = 4 * (2 - len(expected))
+    assert core.counters.delivery_dropped_unsendable == core.counters.messages_dropped == dropped
+    assert core.told.events == [("dropped", "client", poison.payload, "unsendable")] * dropped
+
+
+def test_poisonInFlight(core: Core) -> None:
+    """
+    What becomes a poison while it is in flight, by an older release of the broker, say, is given up when it would be
+    sent again.
+    """
+    client = Client(core).connect()
     client.subscribe("#")
-    core.publish("x" * 70_000, b"too long for its length field", 1)
-    core.publish("t", b"next", 1)
-    with pytest.raises(OverflowError):
-        client.connect()
-    client.session.refill(core.now)
-    assert client.payloads() == [b"next"]
+    core.publish("a", b"bad", 1)
+    core.publish("b", b"good", 1)
+    client.publishes()
+    client.lose()
+    client.session.inflight.entries[1].message = Message("x" * 70_000, b"bad", 1)
+    client.connect()
+    assert client.payloads() == [b"good"]
+    assert list(client.session.inflight.entries) == [2]
+
+
+@pytest.mark.parametrize("topic", ["zone/", "zone"])
+def test_nothingLeftBehindAMountpoint(core: Core, topic: str) -> None:
+    """
+    What stands right at a mount point matches its C{#} too, and has no name behind it: nobody there gets it, in
+    particular no PUBLISH without a topic.
+    """
+    client = Client(core, mountpoint="zone/").connect()
+    client.subscribe("#")
+    for qos in (0, 1, 2):
+        core.publish(topic, b"bad", qos)
+        core.publish("zone/t", b"good", qos)
+    assert client.payloads() == [b"good"] * 3
+    client.lose()
+    core.publish(topic, b"bad", 1)
+    core.publish("zone/t", b"good", 1)
+    client.session.inflight.entries.clear()
+    client.connect()
+    assert client.payloads() == [b"good"]
+    assert core.counters.delivery_dropped_unsendable == 4

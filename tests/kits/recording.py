@@ -97,6 +97,7 @@ class Client:
     def __init__(self, **changed: Any) -> None:
         self.clientID = "c1"
         self.username: str | None = "u"
+        self.anonymous = False
         self.peerHost = "127.0.0.1"
         self.sockPort = 1883
         self.protoName = "MQTT"

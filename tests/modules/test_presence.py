@@ -110,9 +110,17 @@ class PresenceTests(SynchronousTestCase):
 
     def test_wildcards(self) -> None:
         """
-        Whatever a client calls itself, the topic is one that may be sent.
+        Whatever a client calls itself, its name is one level of a topic that may be sent, and no other name makes the
+        same.
         """
-        self.assertEqual(self.connect(clientID="a/+/#").topic, CLIENTS + "a/%2B/%23/connected")
+        for name, level in (
+            ("a/+/#", "a%2F%2B%2F%23"),
+            ("a%2F", "a%252F"),
+            ("\0", "%00"),
+            ("$SYS", "$SYS"),
+            ("ä", "ä"),
+        ):
+            self.assertEqual(self.connect(clientID=name).topic, f"{CLIENTS}{level}/connected")
 
     def test_message(self) -> None:
         """

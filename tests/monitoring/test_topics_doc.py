@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from twisted_mqtt.auth.aclfile import DEFAULT, parseRules
-from twisted_mqtt.modules.delayed import LONGEST, PREFIX
+from twisted_mqtt.core.topics import DELAYED
+from twisted_mqtt.modules.delayed import LONGEST
 from twisted_mqtt.monitoring.systopics import METRICS, STATS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "topics.md").read_text(encoding="utf-8")
@@ -42,5 +43,5 @@ def test_delayed() -> None:
     """
     The prefix and the longest delay are those of the code.
     """
-    assert f"`{PREFIX}SECONDS/TOPIC`" in TEXT
+    assert f"`{DELAYED}SECONDS/TOPIC`" in TEXT
     assert f"{LONGEST:,} ({LONGEST // 86400} days)" in TEXT

@@ -11,10 +11,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec import Struct
 
+from twisted_mqtt.core.templates import isPlainLevel
 from twisted_mqtt.core.topicrules import EVERYTHING, TopicRule, TopicRules
 from twisted_mqtt.core.topics import isTopicFilter, matches
 
@@ -45,34 +46,34 @@ class Who(Struct, frozen=True):
     Whom a rule is about.
 
     @ivar kind: C{"all"}, C{"ipaddr"}, C{"client"}, C{"user"}, C{"and"} or C{"or"}.
-    @ivar value: the name, the network, or those that are joined.
+    @ivar value: the name, the network, or those that are joined; L{None} for C{"all"}.
     """
 
     kind: str
-    value: Any = None
+    value: str | Network | tuple[Who, ...] | None = None
 
     def fits(self, client: IClient) -> bool:
         """
         Whether the rule is about a client.
         """
-        kind, value = self.kind, self.value
-        if kind == "all":
+        value = self.value
+        if value is None:
             return True
-        if kind == "client":
-            return bool(client.clientID == value)
-        if kind == "user":
+        if isinstance(value, str):
+            if self.kind == "client":
+                return bool(client.clientID == value)
             # Anybody can call himself so: it has to have been checked.
             return bool(client.username == value and not client.anonymous)
-        if kind == "ipaddr":
-            try:
-                # A client on a UNIX socket is on this machine.
-                address = ipaddress.ip_address(client.peerHost or "127.0.0.1")
-            except ValueError:
-                return False
-            mapped = getattr(address, "ipv4_mapped", None)
-            return (mapped or address) in value
-        parts = [part.fits(client) for part in value]
-        return all(parts) if kind == "and" else any(parts)
+        if isinstance(value, tuple):
+            parts = [part.fits(client) for part in value]
+            return all(parts) if self.kind == "and" else any(parts)
+        try:
+            # A client on a UNIX socket is on this machine.
+            address = ipaddress.ip_address(client.peerHost or "127.0.0.1")
+        except ValueError:
+            return False
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return (mapped or address) in value
 
 
 class Topic(Struct, frozen=True):
@@ -85,18 +86,27 @@ class Topic(Struct, frozen=True):
     topicFilter: str
     exact: bool = False
 
-    def filled(self, client: IClient) -> str | None:
+    def filled(self, client: IClient, allow: bool) -> str | None:
         """
-        The filter, with a client's values for the placeholders; L{None} where it fits no topic of this client.
+        The filter, with a client's names in place of the placeholders.
+
+        @param allow: whether the rule allows. Then a name has to be one plain level; and a user name has to have been
+            checked, as anybody can call himself so. A rule that denies takes the names as they are.
+
+        @return: L{None} where the rule is about no topic of this client.
         """
         if "%" not in self.topicFilter:
             return self.topicFilter
         levels: list[str] = []
         for level in self.topicFilter.split("/"):
-            value = _filled(level, client)
-            if value is None:
-                return None
-            levels.append(value)
+            if level == "%c" or level == "%u":
+                name = client.clientID if level == "%c" else client.username
+                if not name or (allow and not isPlainLevel(name, not levels)):
+                    return None
+                if allow and level == "%u" and client.anonymous:
+                    return None
+                level = name
+            levels.append(level)
         return "/".join(levels)
 
     def fits(self, client: IClient, topic: str, allow: bool) -> bool:
@@ -106,7 +116,7 @@ class Topic(Struct, frozen=True):
         @param allow: whether the rule allows. Then it is about a filter only if it is about every topic that the filter
             matches: C{a/+} is not about C{a/#}.
         """
-        topicFilter = self.filled(client)
+        topicFilter = self.filled(client, allow)
         if topicFilter is None:
             return False
         if self.exact or (allow and topic.endswith("#") and not topicFilter.endswith("#")):
@@ -173,20 +183,10 @@ class Rules:
                 found.append(TopicRule(rule.allow))
                 break
             for topic in rule.topics:
-                topicFilter = topic.filled(client)
+                topicFilter = topic.filled(client, rule.allow)
                 if topicFilter is not None:
                     found.append(TopicRule(rule.allow, topicFilter, topic.exact))
         return TopicRules(found)
-
-
-def _filled(level: str, client: IClient) -> str | None:
-    """
-    A level with its placeholder filled in; L{None} where that has no value or is no single plain level.
-    """
-    value = client.clientID if level == "%c" else client.username if level == "%u" else level
-    if value is not level and (not value or any(mark in value for mark in "/+#")):
-        return None
-    return str(value)
 
 
 def parseRules(text: str, name: str = "the access rules") -> Rules:

@@ -32,7 +32,7 @@ from twisted_mqtt.core.reasons import (
 )
 from twisted_mqtt.core.session import NEVER
 from twisted_mqtt.core.templates import UnfitName, filled, isPlainLevel
-from twisted_mqtt.core.topics import RESERVED, isReserved, isTooLong
+from twisted_mqtt.core.topics import RESERVED, isEncodable, isReserved
 from twisted_mqtt.hooks.packets import PacketContext, during
 from twisted_mqtt.hooks.verdicts import AuthResult, Challenge, Verdict
 
@@ -212,7 +212,7 @@ class Admission:
             client.clientID = f"auto-{secrets.token_hex(10)}"
             if request.version == VERSION_5:
                 self.properties.assignedClientID = client.clientID  # [MQTT-3.2.2-16]
-        elif len(client.clientID.encode("utf-8")) > client.limits.maxClientIDLength:
+        elif "\0" in client.clientID or len(client.clientID.encode("utf-8")) > client.limits.maxClientIDLength:
             return CLIENT_ID_NOT_VALID
         return SUCCESS
 
@@ -536,7 +536,7 @@ class Admission:
             return True
         if properties.requestResponse == 1 and isPlainLevel(client.clientID):  # [MQTT-3.1.2-28]
             information = f"response/{client.clientID}/"
-            if not isTooLong(information):
+            if isEncodable(information):
                 mine.responseInformation = information
         return self._hasRoom(properties)
 

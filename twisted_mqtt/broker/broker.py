@@ -56,14 +56,16 @@ from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.outbox import Outbox
 from twisted_mqtt.core.reasons import (
     NO_MATCHING_SUBSCRIBERS,
+    NOT_AUTHORIZED,
     QUOTA_EXCEEDED,
     SERVER_SHUTTING_DOWN,
     SUCCESS,
+    TOPIC_NAME_INVALID,
 )
 from twisted_mqtt.core.router import Router
 from twisted_mqtt.core.session import Session
 from twisted_mqtt.core.subscription import STRATEGIES, Subscriber, Subscription
-from twisted_mqtt.core.topics import scoped, splitShare
+from twisted_mqtt.core.topics import isReserved, scoped, splitShare
 from twisted_mqtt.hooks.packets import during
 from twisted_mqtt.hooks.points import HookPoint, Hooks
 from twisted_mqtt.hooks.verdicts import Drop, Verdict
@@ -85,6 +87,9 @@ if TYPE_CHECKING:
     from twisted_mqtt.interfaces import IClient, ISession, IStore, IWatch
 
 _log = Logger()
+
+# Characters of a topic in the log.
+_SHOWN = 200
 
 _T = TypeVar("_T")
 
@@ -206,7 +211,8 @@ class Broker(Service):
         self.interconnect = Interconnect(
             self.admissions, self.registry, self.router, self.wills, self.store, self.absent
         )
-        self.publishing = Publishing(self.router, self.store.room, self.permissions, clock, self.publish)
+        self.publishing = Publishing(self.router, self.store.room, self.permissions, clock, self.publishChecked)
+        self._invalidLog = RateLimitedLog(clock.seconds)
         self.watching = Watching(self.router, self.retained, clock, self.slowCalls)
         self._safety = Safety(self.router)
         self.directory = Directory(self.sessions, self.router, self.retained, clock)
@@ -399,6 +405,15 @@ class Broker(Service):
         See L{IBroker}.
         """
         message.stamp(self.clock.seconds())
+        if not message.fits():
+            return self._invalid(message)
+        return self.publishChecked(message, packet)
+
+    def publishChecked(self, message: Message, packet: PacketContext | None = None) -> Maybe[int]:
+        """
+        Publish a message that a packet can carry, which is known of those that clients send.
+        """
+        message.stamp(self.clock.seconds())
         point = self.hooks.messagePublish
         if point.callbacks:
             outcome = during(packet, point.fold, message)
@@ -409,12 +424,14 @@ class Broker(Service):
 
     def _publish(self, message: Message | Drop, published: Message) -> int:
         if isinstance(message, Drop):
-            self.counters.messages_dropped += 1
-            if self.switches.dropped:
-                self.dropped(None, published, "hook")
+            self._giveUp(published, "hook")
             return message.reason
         if message is not published:
             message.stamp(self.clock.seconds())
+            if isReserved(message.topic) and message.clientID and not message.system:
+                # Nobody but the broker publishes there, whatever hooks make of a topic.
+                self._giveUp(message, "hook")
+                return NOT_AUTHORIZED
         progress = self.router.progress
         if progress.broken:
             if progress.full and (message.qos or (message.retain and message.payload)):
@@ -427,6 +444,25 @@ class Broker(Service):
             else:
                 self.store.removeRetained(scoped(message.topicTree, message.topic))
         return SUCCESS if self.router.route(message) else NO_MATCHING_SUBSCRIBERS
+
+    def _invalid(self, message: Message) -> int:
+        """
+        Give up a message that no packet can carry.
+        """
+        self.counters.messages_dropped_invalid += 1
+        self._giveUp(message, "invalid")
+        self._invalidLog.info(
+            "A message is dropped, because no packet can carry it: {topic}{rest}, {size} bytes",
+            topic=message.topic[:_SHOWN],
+            rest="..." if len(message.topic) > _SHOWN else "",
+            size=len(message.payload),
+        )
+        return TOPIC_NAME_INVALID
+
+    def _giveUp(self, message: Message, reason: str) -> None:
+        self.counters.messages_dropped += 1
+        if self.switches.dropped:
+            self.dropped(None, message, reason)
 
     def account(
         self,

@@ -15,6 +15,7 @@ from twisted_mqtt.broker.client import ClientInfo, KnownVerdicts
 from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.events import Switches
 from twisted_mqtt.core.topicrules import PublishRules, TopicRules, allowsEverything
+from twisted_mqtt.core.topics import DELAYED, afterDelay
 from twisted_mqtt.hooks.packets import PacketContext, during
 from twisted_mqtt.hooks.verdicts import ALLOW, DENY, Verdict
 
@@ -191,6 +192,19 @@ class Permissions:
         switches = self._switches
         if client.isSuperuser or not switches.acl or not client.options.enable_acl:
             return ALLOW
+        if access == "publish" and topic.startswith(DELAYED):
+            # Who may delay messages may do so with those that he may publish.
+            return then(self._ask(client, access, topic, packet), self._askAboutTheRest, client, topic, packet)
+        return self._ask(client, access, topic, packet)
+
+    def _askAboutTheRest(
+        self, verdict: Verdict, client: ClientInfo, topic: str, packet: PacketContext | None
+    ) -> Maybe[Verdict]:
+        rest = afterDelay(topic)
+        return self._ask(client, "publish", rest, packet) if verdict.allowed and rest else verdict
+
+    def _ask(self, client: ClientInfo, access: str, topic: str, packet: PacketContext | None) -> Maybe[Verdict]:
+        switches = self._switches
         known = client.verdicts
         if access == "publish":
             connection = client.connection

@@ -26,7 +26,7 @@ from twisted_mqtt.core.reasons import (
     ProtocolError,
 )
 from twisted_mqtt.core.router import Router
-from twisted_mqtt.core.topics import MAX_LENGTH, checkTopicName, isReserved
+from twisted_mqtt.core.topics import MAX_LENGTH, checkTopicName, isEncodable, isReserved
 from twisted_mqtt.hooks.packets import PacketContext
 from twisted_mqtt.hooks.verdicts import ALLOW, DENY, Verdict
 
@@ -157,19 +157,20 @@ class Publishing:
         except ProtocolError as error:
             return error.reason
         whole = client.mountpoint + topic
-        # No character takes more than four bytes.
-        if len(whole) > MAX_LENGTH // 4 and len(whole.encode("utf-8")) > MAX_LENGTH:
+        if not isEncodable(whole):
             return TOPIC_NAME_INVALID
         if len(payload) > _LONGEST:
             return PACKET_TOO_LARGE
         qos = min(qos, limits.maxQoS)
         retain = retain and limits.retainAvailable
+        message = Message(whole, payload, qos, retain, properties, client.clientID)
+        if properties is not None and not message.fits():
+            return PACKET_TOO_LARGE
         if not patient and client.pausedUntil > self._clock.seconds():
             return MESSAGE_RATE_TOO_HIGH
         packet = self.context(client, topic, payload, qos, retain, properties)
         verdict = self.admit(client, topic, qos, patient, packet)
         wasHere = client.connection is not None and isDeferred(verdict)
-        message = Message(whole, payload, qos, retain, properties, client.clientID)
         return then(verdict, self._admitted, client, message, packet, wasHere, patient)
 
     def _admitted(

@@ -42,7 +42,7 @@ from twisted_mqtt.core.sender import Sender, Writer
 from twisted_mqtt.core.session import Session
 from twisted_mqtt.core.strict import checkPacket, checkProperties, checkText
 from twisted_mqtt.core.topicrules import PublishRules
-from twisted_mqtt.core.topics import checkResponseTopic, isTooLong
+from twisted_mqtt.core.topics import MAX_LENGTH, checkResponseTopic, isEncodable
 
 if TYPE_CHECKING:
     from twisted_mqtt.core.outbox import Outbox
@@ -496,7 +496,8 @@ def mounted(mountpoint: str, topic: str) -> str:
     @raise ProtocolError: there is no room for it in a packet.
     """
     whole = mountpoint + topic
-    if isTooLong(whole):
+    # No character takes more than four bytes.
+    if len(whole) > MAX_LENGTH // 4 and not isEncodable(whole):
         raise ProtocolError(TOPIC_NAME_INVALID, "a topic is too long")
     return whole
 

@@ -34,11 +34,13 @@ NAMES: Final[tuple[str, ...]] = (
     "delivery.dropped.qos0_msg",
     "delivery.dropped.queue_full",
     "delivery.dropped.too_large",
+    "delivery.dropped.unsendable",
     "messages.acked",
     "messages.delayed",
     "messages.delivered",
     "messages.dropped",
     "messages.dropped.expired",
+    "messages.dropped.invalid",
     "messages.dropped.no_subscriber",
     "messages.forward",
     "messages.publish",
@@ -133,11 +135,13 @@ class Counters:
         self.delivery_dropped_qos0_msg: int = 0
         self.delivery_dropped_queue_full: int = 0
         self.delivery_dropped_too_large: int = 0
+        self.delivery_dropped_unsendable: int = 0
         self.messages_acked: int = 0
         self.messages_delayed: int = 0
         self.messages_delivered: int = 0
         self.messages_dropped: int = 0
         self.messages_dropped_expired: int = 0
+        self.messages_dropped_invalid: int = 0
         self.messages_dropped_no_subscriber: int = 0
         self.messages_forward: int = 0
         self.messages_publish: int = 0

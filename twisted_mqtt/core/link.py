@@ -12,6 +12,7 @@ from twisted_mqtt.core.limits import Limits
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBREL
 from twisted_mqtt.core.router import Router
+from twisted_mqtt.core.topics import MAX_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,13 +62,15 @@ class Link(Connection):
     The connection of a client whose protocol is somebody else's.
 
     @ivar receiver: gets what is for the client.
+    @ivar maxTopic: bytes in the longest topic that its protocol can tell the client of.
     """
 
-    __slots__ = ("receiver", "_actions")
+    __slots__ = ("receiver", "maxTopic", "_actions")
 
     def __init__(self, router: Router, limits: Limits, outbox: Outbox, receiver: LinkReceiver, now: float) -> None:
         super().__init__(router, limits, outbox, _Nowhere(), now)
         self.receiver: LinkReceiver = receiver
+        self.maxTopic: int = MAX_LENGTH
         self.version = 5
         # Nothing it sends is bytes that others get too.
         self.plain = False
@@ -138,7 +141,9 @@ class Link(Connection):
         """
         if self.closed:
             return True
-        if len(message.payload) > self.maxOut:
+        if len(message.payload) > self.maxOut or (
+            len(message.topic) > self.maxTopic // 4 and len(message.topic.encode("utf-8")) > self.maxTopic
+        ):
             self.tooLarge(message)
             return False
         self.sentMessages += 1

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from twisted_mqtt.core.codec import encodePublish
+from twisted_mqtt.core.codec import LARGEST, encodePublish
 from twisted_mqtt.core.properties import IN_PUBLISH, Properties, encodeProperties, encodeVarint
 from twisted_mqtt.core.topics import MAX_LENGTH, isTopicName
 
@@ -203,10 +203,15 @@ class Message:
         if self.expiresAt == 0.0 and properties is not None and properties.messageExpiry is not None:
             self.expiresAt = self.timestamp + properties.messageExpiry
 
-    def withoutPrefix(self, prefix: str) -> Message:
+    def withoutPrefix(self, prefix: str) -> Message | None:
         """
         The message as clients behind the mount point C{prefix} see it; the last one made is kept.
+
+        @return: L{None} where they can't see it: nothing is left of its topic. Their C{#} matches what stands right at
+            the mount point, too.
         """
+        if prefix.startswith(self.topic):
+            return None
         mounted = self._mounted
         if mounted is None or mounted[0] != prefix:
             topic = self.topic
@@ -221,10 +226,11 @@ class Message:
         if not isTopicName(self.topic) or self.qos < 0 or self.qos > 2:
             return False
         try:
-            self.encodedProperties(None, self.timestamp)
-            return len(self.topic.encode("utf-8")) <= MAX_LENGTH
+            extra = self.encodedProperties(None, self.timestamp)
+            topic = self.topic.encode("utf-8")
         except (OverflowError, ValueError):
             return False
+        return len(topic) <= MAX_LENGTH and 4 + len(topic) + len(extra) + len(self.payload) <= LARGEST
 
     def encodedProperties(self, identifiers: list[int] | None, now: float) -> bytes:
         """

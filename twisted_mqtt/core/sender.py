@@ -208,18 +208,32 @@ class Sender(Decoder):
             counters.messages_qos2_sent += 1
         return True
 
+    def whole(self, message: Message) -> bytes | None:
+        """
+        The packet of a message for who gets it at QoS 0 as it was published.
+
+        @return: L{None} where MQTT has no form for it, which is counted.
+        """
+        try:
+            return message.whole(self.version5)
+        except (OverflowError, ValueError):
+            self._unsendable(message)
+            return None
+
     def sendShaped(self, message: Message, qos: int, packetID: int) -> bool:
         """
         Send a PUBLISH of QoS 1 or 2 whose bytes but for the packet identifier are those that others get.
+
+        @return: whether that could be: not where it is too large for the client, or where MQTT has no form for it.
         """
         first = 0x30 | qos << 1
         identifier = packetID.to_bytes(2, "big")
         if self.version5:
-            if message.key5 != first:
-                message.shape(True, first)
+            if message.key5 != first and not self._shape(message, first):
+                return False
             return self.sendPublish(message.head5 + identifier + message.tail5, qos, message)
-        if message.key4 != first:
-            message.shape(False, first)
+        if message.key4 != first and not self._shape(message, first):
+            return False
         return self.sendPublish(message.head4 + identifier + message.tail4, qos, message)
 
     def sendEncoded(
@@ -235,14 +249,19 @@ class Sender(Decoder):
         """
         Send a PUBLISH that is made for this client alone.
 
-        @return: whether it was not too large for the client.
+        @return: see L{sendShaped}.
         """
         first = 0x30 | qos << 1 | (8 if dup else 0) | (1 if retain else 0)
         # A packet that is held back can't set an alias: a packet that uses the alias might overtake it.
-        if self._aliasesOut is not None and self.version5 and not (qos == 2 and self._mustHold()):
-            wire = self._aliased(message, first, packetID, identifiers, now)
-        else:
-            wire = message.encoded(self.version5, first, packetID, identifiers, now)
+        aliased = self._aliasesOut is not None and self.version5 and not (qos == 2 and self._mustHold())
+        try:
+            if aliased:
+                wire = self._aliased(message, first, packetID, identifiers, now)
+            else:
+                wire = message.encoded(self.version5, first, packetID, identifiers, now)
+        except (OverflowError, ValueError):
+            self._unsendable(message)
+            return False
         return self.sendPublish(wire, qos, message)
 
     def sendAck(self, packetType: int, packetID: int, reason: int) -> None:
@@ -264,12 +283,8 @@ class Sender(Decoder):
         """
         Count a message that is larger than the client takes ([MQTT-3.1.2-25]).
         """
-        router = self.router
-        router.counters.delivery_dropped += 1
-        router.counters.delivery_dropped_too_large += 1
-        router.counters.messages_dropped += 1
-        if router.switches.dropped:
-            router.events.dropped(self.session, message, "too_large")
+        self.router.counters.delivery_dropped_too_large += 1
+        self._dropped(message, "too_large")
 
     def flush(self) -> None:
         """
@@ -375,6 +390,29 @@ class Sender(Decoder):
         except (OverflowError, ValueError):
             # Hooks have put something into it that MQTT has no form for.
             return None
+
+    def _shape(self, message: Message, first: int) -> bool:
+        try:
+            message.shape(self.version5, first)
+        except (OverflowError, ValueError):
+            self._unsendable(message)
+            return False
+        return True
+
+    def _unsendable(self, message: Message) -> None:
+        """
+        Count a message for which MQTT has no form: a hook has made something of it that fits no packet, say. It must
+        neither end this connection nor stand in the way of what comes behind it.
+        """
+        self.router.counters.delivery_dropped_unsendable += 1
+        self._dropped(message, "unsendable")
+
+    def _dropped(self, message: Message, reason: str) -> None:
+        router = self.router
+        router.counters.delivery_dropped += 1
+        router.counters.messages_dropped += 1
+        if router.switches.dropped:
+            router.events.dropped(self.session, message, reason)
 
     def _mustHold(self) -> bool:
         """

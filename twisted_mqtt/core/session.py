@@ -220,13 +220,17 @@ class Session:
                         version5 = connection.version5
                         wire = message.whole5 if version5 else message.whole4
                         if wire is None:
-                            wire = message.whole(version5)
+                            wire = connection.whole(message)
+                            if wire is None:
+                                return
                         connection.sendPublish(wire, 0, message)
                     else:
-                        retain = message.retain and subscription.retainAsPublished
-                        connection.sendEncoded(
-                            self._seen(message), 0, 0, retain, False, subscription.identifiers, message.timestamp
-                        )
+                        seen = self._seen(message)
+                        if seen is not None:
+                            retain = message.retain and subscription.retainAsPublished
+                            connection.sendEncoded(
+                                seen, 0, 0, retain, False, subscription.identifiers, message.timestamp
+                            )
                     return
             elif not limits.storeQoS0 and (connection is None or not self._isReading()):
                 self._drop(message, "qos0_msg")
@@ -752,8 +756,16 @@ class Session:
         if journal is not None:
             journal.settled(self, entry)
 
-    def _seen(self, message: Message) -> Message:
-        return message.withoutPrefix(self.mountpoint) if self.mountpoint else message
+    def _seen(self, message: Message) -> Message | None:
+        """
+        A message as the client sees it; L{None} where it can't, which is counted.
+        """
+        if not self.mountpoint:
+            return message
+        seen = message.withoutPrefix(self.mountpoint)
+        if seen is None:
+            self._drop(message, "unsendable")
+        return seen
 
     def _enqueue(self, entry: Entry) -> None:
         if self.shut:
@@ -956,7 +968,11 @@ class Session:
         qos = entry.qos
         message = entry.message
         if self.mountpoint:
-            message = message.withoutPrefix(self.mountpoint)
+            seen = self._seen(message)
+            if seen is None:
+                self._discard(entry)
+                return
+            message = seen
         self.deliveries += 1
         if qos == 0:
             connection.sendEncoded(message, 0, 0, entry.retain, False, entry.identifiers, now)
@@ -982,8 +998,9 @@ class Session:
             connection.reply(PUBREL, entry.packetID, 0)
             return
         message = self._seen(entry.message)
-        fits = connection.sendEncoded(message, entry.qos, entry.packetID, entry.retain, True, entry.identifiers, now)
-        if not fits:
+        if message is None or not connection.sendEncoded(
+            message, entry.qos, entry.packetID, entry.retain, True, entry.identifiers, now
+        ):
             self.inflight.remove(entry)
             self._discard(entry)
 
@@ -1003,6 +1020,8 @@ class Session:
             counters.delivery_dropped_expired += 1
         elif reason == "memory":
             counters.delivery_dropped_memory += 1
+        elif reason == "unsendable":
+            counters.delivery_dropped_unsendable += 1
         if reason != "no_local":
             counters.messages_dropped += 1
         if self.switches.dropped:

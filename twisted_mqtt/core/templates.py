@@ -50,11 +50,13 @@ def filled(template: str, names: dict[str, str | None]) -> str:
     return whole
 
 
-def isPlainLevel(name: str) -> bool:
+def isPlainLevel(name: str, first: bool = False) -> bool:
     """
-    Whether a client's name can be a level of a topic, wherever it stands.
+    Whether a client's name can be one level of a topic.
+
+    @param first: whether it is to be the first one.
     """
-    return name != "" and name[0] != "$" and not any(character in _SHAPING for character in name)
+    return name != "" and not (first and name[0] == "$") and not any(character in _SHAPING for character in name)
 
 
 def _isBeginning(whole: str) -> bool:

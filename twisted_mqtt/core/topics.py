@@ -16,6 +16,8 @@ from twisted_mqtt.core.reasons import (
 SHARE: Final = "$share/"
 QUEUE: Final = "$queue/"
 LOCAL: Final = "$local/"
+# Before the seconds after which a message is published to the rest of its topic.
+DELAYED: Final = "$delayed/"
 # The group of all $queue/ subscriptions; no $share group can have this name, because it has a slash.
 QUEUE_GROUP: Final = "$queue/"
 MAX_LENGTH: Final = 65535
@@ -113,11 +115,27 @@ def isReserved(topicName: str) -> bool:
     return topicName.startswith(RESERVED)
 
 
-def isTooLong(topicName: str) -> bool:
+def afterDelay(topicName: str) -> str:
     """
-    Whether a packet has no room for a topic: more than 65,535 bytes of UTF-8 (1.5.4).
+    The topic that a message to C{$delayed/<seconds>/<topic>} is published to in the end.
+
+    @return: empty for any other topic.
     """
-    return len(topicName) > MAX_LENGTH // 4 and len(topicName.encode("utf-8")) > MAX_LENGTH
+    if not topicName.startswith(DELAYED):
+        return ""
+    return topicName[len(DELAYED) :].partition("/")[2]
+
+
+def isEncodable(text: str) -> bool:
+    """
+    Whether a packet has a form for a string: characters only, and at most 65,535 bytes of UTF-8 (1.5.4).
+    """
+    if text.isascii():
+        return len(text) <= MAX_LENGTH
+    try:
+        return len(text.encode("utf-8")) <= MAX_LENGTH
+    except UnicodeEncodeError:
+        return False
 
 
 def hasWildcard(topicFilter: str) -> bool:

@@ -221,7 +221,9 @@ class IBroker(Interface):
 
         @param packet: for which packet of a client it is published.
 
-        @return: a reason code: 0, or 0x10 where nobody has subscribed its topic; or a Deferred of it. It does not fail.
+        @return: a reason code: 0, or 0x10 where nobody has subscribed its topic, or 0x90 where it is dropped because no
+            packet can carry it: its topic is empty, too long or has a wildcard, say; or a Deferred of it. It does not
+            fail.
         """
 
     def account(

@@ -18,7 +18,7 @@ from twisted_mqtt.core.codec import LARGEST
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import IN_PUBLISH, decodeProperties, encodeProperties
 from twisted_mqtt.core.reasons import QUOTA_EXCEEDED
-from twisted_mqtt.core.topics import isReserved
+from twisted_mqtt.core.topics import DELAYED, isReserved
 from twisted_mqtt.hooks.verdicts import DROP, Drop
 from twisted_mqtt.interfaces import IExtension
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-PREFIX: Final = "$delayed/"
 #: The longest delay, in seconds.
 LONGEST: Final = 4294967
 
@@ -178,9 +177,9 @@ class DelayedPublish:
         self._count()
 
     def _published(self, message: Message) -> Message | Drop:
-        if not message.topic.startswith(PREFIX):
+        if not message.topic.startswith(DELAYED):
             return message
-        seconds, _, topic = message.topic[len(PREFIX) :].partition("/")
+        seconds, _, topic = message.topic[len(DELAYED) :].partition("/")
         broker = self._broker
         # Nobody but the broker publishes there, not later either.
         wrong = not seconds.isascii() or not seconds.isdigit() or not topic or isReserved(topic)

@@ -4,7 +4,7 @@ Publishes a message under C{$SYS/brokers/<node>/clients/} when a client connects
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 from msgspec import Struct
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from twisted_mqtt.interfaces import IClient, IExtensionContext
 
 _log = Logger()
+
+# Also what escapes them, so that no two identifiers become the same.
+_ESCAPED: Final = str.maketrans({"/": "%2F", "+": "%2B", "#": "%23", "\0": "%00", "%": "%25"})
 
 
 class PresenceSettings(Struct, frozen=True, kw_only=True):
@@ -94,7 +97,7 @@ class Presence:
         }
 
     def _publish(self, clientID: str, event: str, content: dict[str, object]) -> None:
-        topic = f"{self._prefix}{asLevels(clientID)}/{event}"
+        topic = f"{self._prefix}{asLevel(clientID)}/{event}"
         message = Message(
             topic, msgspec.json.encode(content), self._qos, timestamp=self._broker.clock.seconds(), system=True
         )
@@ -116,11 +119,9 @@ def reasonText(reason: int | str) -> str:
     return "normal" if reason == 0 else nameOf(reason)
 
 
-def asLevels(clientID: str) -> str:
+def asLevel(clientID: str) -> str:
     """
-    Make a part of a topic name of a client identifier.
-
-    A slash stays and makes levels, as in EMQ X. A wildcard would make the name one that nobody may send, so it is
-    written as in a URL.
+    Make one level of a topic name of a client identifier: what would make more of it, or a name that nobody may send,
+    is written as in a URL.
     """
-    return clientID.replace("+", "%2B").replace("#", "%23")
+    return clientID.translate(_ESCAPED)

@@ -4,21 +4,20 @@ Subscribes each client that connects to the same configured filters.
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Struct
 from zope.interface import implementer
 
+from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
 from twisted_mqtt.base.waiting import Maybe, then
 from twisted_mqtt.config.keys import Entries, Flag, QoS, TopicFilter
 from twisted_mqtt.core.packets import Subscribe, SubscriptionRequest
+from twisted_mqtt.core.templates import UnfitName, filled
 from twisted_mqtt.interfaces import IExtension
 
 if TYPE_CHECKING:
     from twisted_mqtt.interfaces import IClient, IExtensionContext
-
-_MARK: Final = re.compile("%[cu]")
 
 
 class ProxySubscription(Struct, frozen=True, kw_only=True):
@@ -56,33 +55,25 @@ class ProxySubscriptions:
         Subscribe the clients that connect from now on. Their subscriptions stay for as long as their sessions.
         """
         self._broker = context.broker
+        self._log = RateLimitedLog(context.broker.clock.seconds)
         context.hook("client.connected", self._connected)
 
     def _connected(self, client: IClient, connection: object) -> Maybe[None]:
+        # Anybody can call himself so: it has to have been checked.
+        username = None if client.anonymous else client.username or None
+        names = {"c": client.clientID, "u": username}
         requests = []
         for entry in self._entries:
-            topicFilter = filled(entry.topic, client)
-            if topicFilter is not None:
-                # A client that comes back to its session has its subscriptions already, and what is retained too.
-                requests.append(SubscriptionRequest(topicFilter, entry.qos, retainHandling=1))
+            try:
+                topicFilter = filled(entry.topic, names)
+            except UnfitName as error:
+                self._log.info(
+                    "{client} is not subscribed to {topic}: {error}", client=client, topic=entry.topic, error=error
+                )
+                continue
+            # A client that comes back to its session has its subscriptions already, and what is retained too.
+            requests.append(SubscriptionRequest(topicFilter, entry.qos, retainHandling=1))
         if requests:
             subscribing = self._broker.subscribeClient(client, Subscribe(0, requests), trusted=True)
             return then(subscribing, lambda done: done.deliverRetained())
         return None
-
-
-def filled(template: str, client: IClient) -> str | None:
-    """
-    Put a client's names in place of C{%c} and C{%u}.
-
-    @return: C{None} if the client has no such name, or one that is more than a level, which would let it choose its
-        filter.
-    """
-    names = {"%c": client.clientID, "%u": client.username}
-    used = [names[mark] for mark in _MARK.findall(template)]
-    if any(not name or any(mark in name for mark in "/+#\0") for name in used):
-        return None
-    if template.startswith("%") and (used[0] or "").startswith("$"):
-        return None
-    # In one pass: a name that looks like a mark is not filled in again.
-    return _MARK.sub(lambda mark: names[mark[0]] or "", template)

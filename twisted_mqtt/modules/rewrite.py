@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from twisted_mqtt.config.keys import Flag, Rewrites
 from twisted_mqtt.core.packets import SubscriptionRequest
-from twisted_mqtt.core.topics import LOCAL, QUEUE, SHARE, isTopicFilter, isTopicName, matches
+from twisted_mqtt.core.topics import LOCAL, QUEUE, SHARE, isEncodable, isTopicFilter, isTopicName, matches
 from twisted_mqtt.interfaces import IExtension
 
 if TYPE_CHECKING:
@@ -47,20 +47,27 @@ class Rewriter:
         for topicFilter, pattern, destination in self._rules:
             if matches(topicFilter, topic):
                 found = pattern.search(topic)
-                return topic if found is None else _filled(destination, found)
+                return topic if found is None else _filled(destination, found) or topic
         return topic
 
 
 def _filled(destination: str, found: re.Match[str]) -> str:
     """
     Put what the groups matched into a destination; a group that matched nothing is empty, one that is not there stays.
+
+    @return: empty where that can't be used: it is too long, or a client would decide by the rest of its topic that this
+        becomes one with a C{$}, about which access rules were not asked.
     """
 
     def group(reference: re.Match[str]) -> str:
         number = int(reference[1])
         return (found[number] or "") if 1 <= number <= found.re.groups else reference[0]
 
-    return _REFERENCE.sub(group, destination)
+    filled = _REFERENCE.sub(group, destination)
+    literal = destination.startswith("$") and _REFERENCE.match(destination) is None
+    if filled.startswith("$") and not literal and filled.split("/")[0] != found.string.split("/")[0]:
+        return ""
+    return filled if isEncodable(filled) else ""
 
 
 def _splitPrefix(topicFilter: str) -> tuple[str, str]:

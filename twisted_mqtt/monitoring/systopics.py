@@ -30,7 +30,13 @@ METRICS: Final[tuple[str, ...]] = tuple(
     name
     for name in NAMES
     if name.startswith(("bytes.", "messages.", "packets."))
-    and name not in ("packets.connack.auth_error", "packets.connack.error", "packets.pubcomp.inuse")
+    and name
+    not in (
+        "messages.dropped.invalid",
+        "packets.connack.auth_error",
+        "packets.connack.error",
+        "packets.pubcomp.inuse",
+    )
 )
 
 #: The gauges that are topics too.

@@ -226,7 +226,7 @@ class MQTTProtocol(ConnectionShell):
         message = connection.makeMessage(packet, now)
         message.protocol = self.client.protocol
         before = broker.router.progress.sequence
-        return then(broker.publish(message, context), self._published, packet, before, verdict.pause)
+        return then(broker.publishChecked(message, context), self._published, packet, before, verdict.pause)
 
     def _rest(self, seconds: float) -> Maybe[None]:
         """

@@ -56,6 +56,7 @@ def refusal(*queries: str) -> str:
         (["lwm2m=2.0"], "4.12"),
         (["ep=a/b", "lt=60"], "4.00"),
         (["ep=+", "lt=60"], "4.00"),
+        (["ep=$SYS", "lt=60"], "4.00"),
         (["ep=a#", "lt=60"], "4.00"),
         (["ep=a\0", "lt=60"], "4.00"),
         (["ep=" + "a" * 256, "lt=60"], "4.00"),
@@ -575,3 +576,15 @@ def test_eventWaitsForItsTurn() -> None:
     waiting[0].callback(ALLOW)
     kit.run(1)
     assert [what["msgType"] for what in kit.taken()] == ["register", "update"]
+
+
+def test_namesAreFilledInOnce() -> None:
+    """
+    A device that is called like a mark keeps its name in topics.
+    """
+    kit = Kit(mountpoint="%a/%e/")
+    published: list[str] = []
+    kit.broker.hooks["message.publish"].add(lambda message: published.append(message.topic) or message)
+    kit.device("%a").register()
+    kit.run(1)
+    assert published == ["192.0.2.1/%a/up/resp"]

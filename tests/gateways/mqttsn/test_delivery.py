@@ -7,6 +7,7 @@ from gateways.mqttsn.packets import (
     DISCONNECT,
     INVALID_TOPIC,
     NOT_SUPPORTED,
+    PUBACK,
     PUBCOMP,
     PUBREC,
     PUBREL,
@@ -227,3 +228,42 @@ def test_shutDown() -> None:
     for device in devices:
         device.expect(SNPacket(DISCONNECT))
     assert not world.gateway.clients and not world.broker.clients
+
+
+def test_topicThatFitsNoRegister() -> None:
+    """
+    A message whose topic a client can't be told of is dropped for that client, as too large; whoever publishes it, and
+    what comes behind it, are not harmed.
+    """
+    world = World(max_message_size=100)
+    device = world.device().connect()
+    device.subscribe("#", 1)
+    peer = world.mqtt()
+    for qos in (0, 1):
+        for topic in ("x" * 93, "x" * 65_535, "ä" * 47):
+            peer.publish(topic, b"bad", qos, packetID=1)
+    peer.publish("x" * 92, b"good", 1, packetID=2)
+    device.expectRegister("x" * 92)
+    device.puback(device.expectPublish(b"good"))
+    assert not peer.lost
+    assert world.broker.counters.delivery_dropped_too_large == 6
+    assert not world.broker.sessions[device.name].inflight
+
+
+def test_answersOfTheWrongKind() -> None:
+    """
+    A datagram may be late: an answer that the message in flight can't have changes nothing.
+    """
+    world = World()
+    device = world.device().connect()
+    device.subscribe("a", 2)
+    world.mqtt().publish("a", b"1", 2, packetID=1)
+    published = device.expectPublish(b"1")
+    for kind in (PUBCOMP, PUBACK):
+        device.say(SNPacket(kind, published.msgID))
+    session = world.broker.sessions[device.name]
+    assert len(session.inflight) == 1
+    device.say(SNPacket(PUBREC, published.msgID))
+    assert device.next().type == PUBREL
+    device.say(SNPacket(PUBCOMP, published.msgID))
+    assert not session.inflight
