@@ -163,6 +163,7 @@ class CoAPExtension:
             zone,
             onLoopback=bind.isLoopback,
             usernamePart=usernamePart,
+            topicTree=self._settings.topic_tree,
             maxPerAddress=self._settings.max_clients_per_address,
         )
 

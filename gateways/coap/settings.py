@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from twisted_mqtt.config.forms import GROUP_LIST
+from twisted_mqtt.config.forms import GROUP_LIST, TOPIC_TREE
 from twisted_mqtt.config.keys import Address, Alias, Duration, Flag, Positive, Short, Size, Whole
 from twisted_mqtt.config.schema_ports import (
     CERTIFICATE_FILE,
@@ -82,3 +82,4 @@ class CoAPSettings(DatagramSettings, frozen=True, kw_only=True):
     dtls: Annotated[DTLSSettings, "The same with DTLS"] = DTLSSettings()
     tcp: Annotated[CoAPStreamSettings, Short("bind"), "The same over TCP (RFC 8323)"] = CoAPStreamSettings()
     zone: Annotated[str, "The zone whose options hold for its clients"] = "external"
+    topic_tree: Annotated[str, TOPIC_TREE, "The topic tree of its clients; empty is the default tree"] = ""

@@ -147,4 +147,11 @@ def profileOf(zone: Any, kind: str, onLoopback: bool, settings: LwM2MSettings) -
     limits = limitsOf(zone)
     # Commands for a device wait in the gateway, which answers for it.
     limits.maxInflight = min(_LARGEST_WINDOW, settings.max_commands + _WINDOW_SLACK)
-    return ListenerProfile(f"lwm2m:{kind}", zone, limits, onLoopback, maxPerAddress=settings.max_clients_per_address)
+    return ListenerProfile(
+        f"lwm2m:{kind}",
+        zone,
+        limits,
+        onLoopback,
+        topicTree=settings.topic_tree,
+        maxPerAddress=settings.max_clients_per_address,
+    )

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
-from twisted_mqtt.config.forms import BIND, HEX, SERVER_URI
+from twisted_mqtt.config.forms import BIND, HEX, SERVER_URI, TOPIC_TREE
 from twisted_mqtt.config.grammar import whole
 from twisted_mqtt.config.keys import (
     Address,
@@ -151,3 +151,4 @@ class LwM2MSettings(Struct, frozen=True, kw_only=True):
         Positive, "Payload above this goes out in blocks: the largest of 16, 32, ... 1024 bytes that fits"
     ] = 1024
     zone: Annotated[str, "The zone whose options hold for its clients"] = "external"
+    topic_tree: Annotated[str, TOPIC_TREE, "The topic tree of its clients; empty is the default tree"] = ""

@@ -98,7 +98,12 @@ class MQTTSNProtocol:
         limits.maxQueueStored = limits.maxQueueOnline = limits.maxQueueOffline = -1
         limits.maxQueueBytes = settings.max_buffered_bytes
         self.profile = ListenerProfile(
-            "mqttsn:udp", zone, limits, settings.port.isLoopback, maxPerAddress=settings.max_clients_per_address
+            "mqttsn:udp",
+            zone,
+            limits,
+            settings.port.isLoopback,
+            topicTree=settings.topic_tree,
+            maxPerAddress=settings.max_clients_per_address,
         )
         self.port = settings.port.port
         self.patience = zone.keepalive_backoff * 2

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from twisted_mqtt.config.forms import TOPIC_TABLE
+from twisted_mqtt.config.forms import TOPIC_TABLE, TOPIC_TREE
 from twisted_mqtt.config.grammar import whole
 from twisted_mqtt.config.keys import Address, Alias, Duration, Flag, NoEffect, Positive, Size, Whole
 from twisted_mqtt.config.schema_ports import DatagramSettings, ReceiveBuffer, SendBuffer
@@ -69,3 +69,4 @@ class MQTTSNSettings(DatagramSettings, frozen=True, kw_only=True):
     sndbuf: SendBuffer = 1024 * KB
     predefined: Annotated[PredefinedTopics, "Topics that clients know beforehand"] = PredefinedTopics()
     zone: Annotated[str, "The zone whose options hold for its clients"] = "external"
+    topic_tree: Annotated[str, TOPIC_TREE, "The topic tree of its clients; empty is the default tree"] = ""

@@ -111,6 +111,7 @@ class StompGateway:
             limits,
             onLoopback,
             sendTimeout=listener.send_timeout if timed else 0.0,
+            topicTree=self.settings.topic_tree,
             maxPerAddress=self.settings.max_clients_per_address,
         )
 

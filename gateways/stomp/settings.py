@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from twisted_mqtt.config.forms import URL_PATH
+from twisted_mqtt.config.forms import TOPIC_TREE, URL_PATH
 from twisted_mqtt.config.keys import Address, Duration, Flag, Positive, Short, Size, Texts, Whole
 from twisted_mqtt.config.schema_listeners import Compress, DeflateOptions, DeflateSettings
 from twisted_mqtt.config.schema_ports import (
@@ -138,3 +138,4 @@ class StompSettings(Struct, frozen=True, kw_only=True):
     ssl: Annotated[StompTLS, Short("bind"), "The same with TLS"] = StompTLS()
     ws: Annotated[StompWeb, Short("bind"), "The same over WebSocket and SockJS"] = StompWeb()
     zone: Annotated[str, "The zone whose options hold for its clients"] = "external"
+    topic_tree: Annotated[str, TOPIC_TREE, "The topic tree of its clients; empty is the default tree"] = ""

@@ -4,11 +4,12 @@ Topic trees against a real process: two listeners, two trees, one store that out
 
 from __future__ import annotations
 
+import socket
 from contextlib import closing
 from pathlib import Path
 
 from tests.system.conftest import StartBroker
-from tests.system.process import Broker
+from tests.system.process import PATIENCE, Broker
 from tests.system.rawclient import ACCEPTED, connect, opened, publish, read
 from tests.vectors.packets import counted, frame
 
@@ -75,3 +76,38 @@ def test_twoTrees(startBroker: StartBroker, tmp_path: Path, name: str) -> None:
             assert read(link, 4) == b"\x20\x02\x01\x00"
             packet = publish(topic, payload, 1)
             assert read(link, len(packet)) == packet
+
+
+def test_gatewaysInATree(startBroker: StartBroker, tmp_path: Path, name: str) -> None:
+    """
+    Clients of gateways are in the tree that the gateway's table names: MQTT clients of that tree hear them, others do
+    not.
+    """
+    tables = configurationOf(tmp_path)
+    tables |= {
+        "plugins": {"load": ["stomp", "mqttsn", "coap"]},
+        "stomp": {"listener": {"bind": "127.0.0.1:0"}, "topic_tree": "plant/"},
+        "mqtt": {"sn": {"port": "127.0.0.1:0", "enable_qos3": True, "topic_tree": "plant/"}},
+        "coap": {"port": "127.0.0.1:0", "topic_tree": "plant/"},
+    }
+    broker: Broker = startBroker(tables, listeners=5)
+    links = {each: opened(broker, connect(name), listener=each) for each in ("tcp.external", "tcp.plant")}
+    for link in links.values():
+        assert read(link, 4) == ACCEPTED
+        link.sendall(subscribe("+"))
+        assert read(link, 5) == b"\x90\x03\x00\x01\x01"
+    with socket.create_connection((broker.host, broker.ports["stomp"]), PATIENCE) as stomp:
+        stomp.sendall(b"CONNECT\naccept-version:1.2\nhost:x\nlogin:guest\npasscode:guest\n\n\0")
+        stomp.sendall(b"SEND\ndestination:xy\n\nstomp\0")
+        assert read(links["tcp.plant"], 11) == publish("xy", b"stomp")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+        # A message of QoS -1 to the short topic "xy".
+        datagrams.sendto(b"\x09\x0c\x62xy\x00\x00sn", (broker.host, broker.ports["mqtt.sn"]))
+        assert read(links["tcp.plant"], 8) == publish("xy", b"sn")
+        # PUT /mqtt/xy?c=c
+        datagrams.sendto(b"\x40\x03\x00\x01\xb4mqtt\x02xy\x43c=c\xffcoap", (broker.host, broker.ports["coap"]))
+        assert read(links["tcp.plant"], 10) == publish("xy", b"coap")
+    for link in links.values():
+        link.sendall(b"\xc0\x00")
+        assert read(link, 2) == b"\xd0\x00"
+        link.close()
