@@ -50,10 +50,16 @@ class Rest:
     @ivar memory: the broker.
     """
 
-    def __init__(self, settings: ManagementSettings | None = None, service: str = "management", **zone: Any) -> None:
+    def __init__(
+        self,
+        settings: ManagementSettings | None = None,
+        service: str = "management",
+        path: str = "/api/v4",
+        **zone: Any,
+    ) -> None:
         self.memory = MemoryBroker(**zone)
         self.harness = self.memory.run(Management(settings or ManagementSettings()), "management")
-        (self._mount,) = self.memory.node.http.mounts(service)
+        (self._mount,) = [mount for mount in self.memory.node.http.mounts(service) if mount.path == path]
         self._site = BoundedSite(self._find, HTTPLimits(), self.memory.clock, "rest", False, False)
 
     def _find(self, request: Any) -> Any:

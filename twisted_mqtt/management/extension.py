@@ -15,6 +15,8 @@ from twisted_mqtt.management.applications import Application, Applications
 from twisted_mqtt.management.builtin.applications import ApplicationOperations
 from twisted_mqtt.management.catalogue import builtin
 from twisted_mqtt.management.control import ControlAPI
+from twisted_mqtt.management.pages import Health, MetricsPage
+from twisted_mqtt.management.rest.credentials import Credentials
 from twisted_mqtt.management.rest.resource import RestAPI
 from twisted_mqtt.management.settings import ControlSocket
 
@@ -50,10 +52,11 @@ class Management:
             await applications.add(
                 first.default_id, "Default", first.default_secret, "made at the first start", default=True
             )
+        credentials = Credentials(applications, context.clock)
         api = RestAPI(
             node.operations,
             node,
-            applications,
+            credentials,
             dialect=settings.dialect,
             mostRows=settings.max_row_limit,
             legacyStatus=settings.status_style == "legacy",
@@ -64,6 +67,8 @@ class Management:
             "management.listener",
         )
         await context.mount("management", "/api/v4", api)
+        await context.mount("management", "/metrics", MetricsPage(node, credentials, settings.metric_names))
+        await context.mount("management", "/health", Health(node))
         await self._listenForCommands(context)
 
     async def _listenForCommands(self, context: IExtensionContext) -> None:

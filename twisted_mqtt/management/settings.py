@@ -65,6 +65,9 @@ class ManagementSettings(Struct, frozen=True, kw_only=True):
         Literal["standard", "legacy"],
         "Whether a refused call has a status of its own, or 200 and a code as in EMQ X",
     ] = "standard"
+    metric_names: Annotated[
+        Literal["emqx", "nanomq", "vernemq"], "Whose names metrics have at `/metrics`, which Prometheus reads"
+    ] = "vernemq"
     socket: Annotated[
         str, "The UNIX socket of `mqttbroker-ctl`, in `node.data_dir` unless it is an absolute path; empty for none"
     ] = "ctl.sock"

@@ -8,14 +8,15 @@ import os
 import platform
 import resource
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import twisted
 from msgspec import Meta, Struct
 
 from twisted_mqtt.base.about import DESCRIPTION, uptimeText, versionText
 from twisted_mqtt.management.builtin.shared import NodeName, OfNode, checkNode, dateText
-from twisted_mqtt.operations.operation import Bare, Call, Nothing, Operation, Route, operation
+from twisted_mqtt.management.exposition import TEXT, expose
+from twisted_mqtt.operations.operation import Bare, Call, Nothing, Operation, Raw, Route, operation
 
 if TYPE_CHECKING:
     from twisted_mqtt.interfaces import INode
@@ -265,6 +266,44 @@ def nodeMetrics(call: Call[OptionalNode]) -> dict[str, int]:
     return metricsOf(call.node)
 
 
+class PrometheusForm(Struct, kw_only=True):
+    """
+    How the metrics are shown.
+    """
+
+    type: Annotated[Literal["prometheus", "json"], Meta(description="As Prometheus reads it, or as JSON")] = (
+        "prometheus"
+    )
+
+
+@operation(
+    "prometheus",
+    "Show metrics as Prometheus reads them, with NanoMQ's names",
+    "",
+    Route("GET", "/prometheus"),
+)
+def prometheus(call: Call[Nothing]) -> Raw:
+    """
+    Those that NanoMQ has.
+    """
+    return Raw(TEXT, expose(call.broker.metrics.collect(), "nanomq").encode("utf-8"))
+
+
+@operation(
+    "emqx_prometheus",
+    "Show metrics as Prometheus reads them, with EMQ X's names",
+    "",
+    Route("GET", "/emqx_prometheus"),
+)
+def emqxPrometheus(call: Call[PrometheusForm]) -> Raw | dict[str, dict[str, int]]:
+    """
+    All of them; or counters and gauges as JSON.
+    """
+    if call.request.type == "json":
+        return {"metrics": metricsOf(call.node), "stats": statsOf(call.node)}
+    return Raw(TEXT, expose(call.broker.metrics.collect(), "emqx").encode("utf-8"))
+
+
 @operation("list_stats", "List the gauges of all nodes", "", Route("GET", "/stats/"))
 def allStats(call: Call[Nothing]) -> list[NodeStats]:
     """
@@ -298,6 +337,8 @@ OPERATIONS: tuple[Operation, ...] = (
     getNode,
     allMetrics,
     nodeMetrics,
+    prometheus,
+    emqxPrometheus,
     allStats,
     nodeStats,
 )

@@ -4,11 +4,7 @@ The REST API as a resource of C{twisted.web}.
 
 from __future__ import annotations
 
-import binascii
-from base64 import b64decode
 from collections.abc import Mapping
-from ipaddress import ip_address
-from math import ceil
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote_to_bytes
@@ -20,7 +16,6 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from twisted_mqtt.base.waiting import isDeferred
-from twisted_mqtt.management.rest.failures import Failures
 from twisted_mqtt.management.rest.router import Found, Router
 from twisted_mqtt.management.rest.sending import Gone, Sending, sendPage
 from twisted_mqtt.operations.binding import bind
@@ -41,7 +36,7 @@ if TYPE_CHECKING:
     from twisted.web.server import Request
 
     from twisted_mqtt.interfaces import INode
-    from twisted_mqtt.management.applications import Applications
+    from twisted_mqtt.management.rest.credentials import Credentials
     from twisted_mqtt.operations.operation import Operation
     from twisted_mqtt.operations.registry import Operations
 
@@ -68,14 +63,14 @@ class RestAPI(Resource):
         self,
         operations: Operations,
         node: INode,
-        applications: Applications | None,
+        credentials: Credentials,
         api: str = "v4",
         dialect: str = "union",
         mostRows: int = 10_000,
         legacyStatus: bool = False,
     ) -> None:
         """
-        @param applications: who may call; L{None} where the socket that is called says that all may.
+        @param credentials: says who calls.
         @param mostRows: the largest page.
         @param legacyStatus: whether a call that is refused is answered 200, as EMQ X does.
         """
@@ -83,11 +78,10 @@ class RestAPI(Resource):
         self.dialect = dialect
         self._operations = operations
         self._node = node
-        self._applications = applications
+        self._credentials = credentials
         self._api = api
         self._mostRows = mostRows
         self._legacyStatus = legacyStatus
-        self._failures = Failures()
         self._router = Router((), api)
         self._generation = -1
 
@@ -112,7 +106,7 @@ class RestAPI(Resource):
     async def _answer(self, request: Request, sending: Sending) -> None:
         try:
             found = self._find(request)
-            caller = await self._authenticate(request)
+            caller = await self._credentials.check(request)
             if not caller.may(found.operation.role):
                 raise Refused(403, f"{caller.name!r} is not allowed to {found.operation.role}", 403)
             texts = _queryOf(request)
@@ -133,29 +127,6 @@ class RestAPI(Resource):
             raise Refused(404, "there is no such call; GET / lists those that there are", 404)
         request.setHeader(b"allow", ", ".join(found).encode("ascii"))
         raise Refused(405, f"this path takes {', '.join(found)}, not {method[:20]}", 405)
-
-    async def _authenticate(self, request: Request) -> Caller:
-        """
-        @raise Refused: nobody who may.
-        """
-        if self._applications is None:
-            return Caller("ctl", frozenset(("admin",)))
-        address = getattr(request.getClientAddress(), "host", None) or ""
-        clock = self._node.broker.clock
-        wait = self._failures.wait(address, clock.seconds())
-        if wait > 0:
-            request.setHeader(b"retry-after", str(ceil(wait)).encode("ascii"))
-            raise Refused(429, "too many wrong credentials from this address", 429)
-        credentials = _basicOf(request)
-        if credentials is not None:
-            caller = await self._applications.check(*credentials, address, _isLocal(address))
-            if caller is not None:
-                self._failures.right(address)
-                return caller
-            self._failures.wrong(address, clock.seconds())
-        request.setHeader(b"www-authenticate", b'Basic realm="mqttbroker", charset="UTF-8"')
-        text = "wrong application or secret" if credentials else "credentials are needed: HTTP Basic, AppID and secret"
-        raise Refused(401, text, 401)
 
     async def _run(
         self,
@@ -290,28 +261,3 @@ def readBody(request: Request, texts: dict[str, str | list[str]]) -> Mapping[str
     if not isinstance(body, dict | list):
         raise Refused(NOT_JSON, "the body: an object is expected")
     return body
-
-
-def _basicOf(request: Request) -> tuple[str, str] | None:
-    """
-    The credentials of HTTP Basic; L{None} if there are none that can be read (RFC 7617).
-    """
-    header = request.getHeader(b"authorization") or b""
-    scheme, _, rest = header.partition(b" ")
-    if scheme.lower() != b"basic":
-        return None
-    try:
-        user, colon, secret = b64decode(rest.strip(), validate=True).partition(b":")
-        return (user.decode("utf-8"), secret.decode("utf-8")) if colon else None
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-
-
-def _isLocal(address: str) -> bool:
-    """
-    Whether an address is this machine's own; a UNIX socket has none.
-    """
-    try:
-        return not address or ip_address(address).is_loopback
-    except ValueError:
-        return False

@@ -1,0 +1,150 @@
+"""
+Metrics as Prometheus reads them: text format 0.0.4, and OpenMetrics 1.0.0 where that is asked for.
+
+Names are those of EMQ X (C{emqx_packets_publish_received}), of NanoMQ (C{nanomq_messages_received}, those that it has),
+or of VerneMQ (C{mqtt_publish_received}); see spec/vernemq.md 26.4, spec/rest-api-nanomq.md 3.5 and
+spec/hooks-modules-sys.md 6.3.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Literal, TypeAlias
+
+from twisted_mqtt.base.metrics import Collected, HistogramValue
+
+Style: TypeAlias = Literal["emqx", "nanomq", "vernemq"]
+
+TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+OPEN_METRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+#: What NanoMQ has, by what it is here.
+NANOMQ: Final = {
+    "connections.count": "connections_count",
+    "connections.max": "connections_max",
+    "sessions.count": "sessions_count",
+    "sessions.max": "sessions_max",
+    "topics.count": "topics_count",
+    "topics.max": "topics_max",
+    "subscribers.count": "subscribers_count",
+    "subscribers.max": "subscribers_max",
+    "messages.received": "messages_received",
+    "messages.sent": "messages_sent",
+    "messages.dropped": "messages_dropped",
+}
+
+#: What VerneMQ calls otherwise than by the rule: C{packets.<p>.<what>} is C{mqtt_<p>_<what>}.
+VERNEMQ: Final = {
+    "bytes.received": "bytes_received",
+    "bytes.sent": "bytes_sent",
+    "packets.puback.missed": "mqtt_puback_invalid_error",
+    "packets.pubrec.missed": "mqtt_pubrec_invalid_error",
+    "packets.pubcomp.missed": "mqtt_pubcomp_invalid_error",
+    "session.created": "queue_setup",
+    "session.terminated": "queue_teardown",
+    "sessions.count": "queue_processes",
+    "messages.delivered": "queue_message_out",
+    "delivery.dropped.queue_full": "queue_message_drop",
+    "delivery.dropped.expired": "queue_message_expired",
+    "subscriptions.count": "router_subscriptions",
+    "messages.forward": "router_matches_remote",
+    "retained.count": "retain_messages",
+}
+
+_PACKET: Final = re.compile(r"packets\.([a-z]+)\.(received|sent|auth_error|error)")
+
+
+def emqxName(name: str) -> str:
+    """
+    C{packets.publish.received} is C{emqx_packets_publish_received}.
+    """
+    return "emqx_" + name.replace(".", "_")
+
+
+def nanomqName(name: str) -> str | None:
+    """
+    Only what NanoMQ has.
+    """
+    found = NANOMQ.get(name)
+    return None if found is None else f"nanomq_{found}"
+
+
+def vernemqName(name: str) -> str:
+    """
+    VerneMQ's, or for what it does not have, the name with C{_} for the dots.
+    """
+    found = VERNEMQ.get(name)
+    if found is not None:
+        return found
+    packet = _PACKET.fullmatch(name)
+    return f"mqtt_{packet[1]}_{packet[2]}" if packet else name.replace(".", "_")
+
+
+_NAMES: Final[dict[Style, Callable[[str], str | None]]] = {
+    "emqx": emqxName,
+    "nanomq": nanomqName,
+    "vernemq": vernemqName,
+}
+
+
+def expose(collected: Iterable[Collected], style: Style, node: str = "", openMetrics: bool = False) -> str:
+    """
+    All metrics as text.
+
+    @param style: whose names they have.
+    @param node: a label of each series; C{""} for none.
+    @param openMetrics: whether it is OpenMetrics: counters end with C{_total} there.
+    """
+    named = _NAMES[style]
+    lines: list[str] = []
+    for metric in collected:
+        name = named(metric.name)
+        if name is not None:
+            lines.extend(_family(metric, name, node, openMetrics))
+    if openMetrics:
+        lines.append("# EOF")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _family(metric: Collected, name: str, node: str, openMetrics: bool) -> Iterator[str]:
+    if openMetrics and metric.kind == "counter":
+        # The suffix belongs to the sample and not to the family.
+        name = name.removesuffix("_total")
+    yield f"# HELP {name} {_escaped(metric.help, quoted=openMetrics)}"
+    yield f"# TYPE {name} {metric.kind}"
+    sample = f"{name}_total" if openMetrics and metric.kind == "counter" else name
+    for values, value in metric.series:
+        labels = list(zip(metric.labels, values, strict=True))
+        if node:
+            labels.insert(0, ("node", node))
+        if isinstance(value, HistogramValue):
+            yield from _buckets(name, labels, value)
+        else:
+            yield f"{sample}{_labels(labels)} {_number(value)}"
+
+
+def _buckets(name: str, labels: list[tuple[str, str]], value: HistogramValue) -> Iterator[str]:
+    below = 0
+    for bound, count in zip((*value.bounds, float("inf")), value.counts, strict=True):
+        below += count
+        yield f"{name}_bucket{_labels([*labels, ('le', _number(bound))])} {below}"
+    yield f"{name}_sum{_labels(labels)} {_number(value.sum)}"
+    yield f"{name}_count{_labels(labels)} {below}"
+
+
+def _labels(labels: list[tuple[str, str]]) -> str:
+    if not labels:
+        return ""
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels) + "}"
+
+
+def _escaped(text: str, quoted: bool = True) -> str:
+    text = text.replace("\\", r"\\").replace("\n", r"\n")
+    return text.replace('"', r"\"") if quoted else text
+
+
+def _number(value: float) -> str:
+    if value == float("inf"):
+        return "+Inf"
+    return str(int(value)) if value == int(value) and abs(value) < 1 << 53 else repr(float(value))
