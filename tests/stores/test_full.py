@@ -18,7 +18,19 @@ from tests.kits.stores import Bed
 from tests.stores.test_sqlite import publishTo
 from tests.system.process import startTwistd
 from twisted_mqtt.core.codec import LARGEST, Decoder
-from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, Ack, Connack, Packet, Publish, Suback, Subscribe
+from twisted_mqtt.core.packets import (
+    PUBACK,
+    PUBCOMP,
+    PUBREC,
+    PUBREL,
+    Ack,
+    Connack,
+    Packet,
+    Publish,
+    Suback,
+    Subscribe,
+    Will,
+)
 from twisted_mqtt.core.packets import SubscriptionRequest as Request
 from twisted_mqtt.stores.reserve import Reserve
 from twisted_mqtt.stores.sqlite import LOOK
@@ -268,6 +280,36 @@ def test_exactlyOnceWaits(tmp_path: Path) -> None:
     writable(bed, True)
     bed.clock.advance(1)
     assert sorted(takeAll(subscriber)) == [b"once", b"stuck"]
+    bed.crash()
+
+
+def test_willsWait(tmp_path: Path) -> None:
+    """
+    A will that comes while nothing can be kept is published when it can: nobody could send it again.
+    """
+    bed = Bed(tmp_path)
+    subscriber = bed.client("s")
+    subscriber.subscribe("will", "t", qos=1)
+    lost = bed.client("lost", expiry=0, will=Will("will", b"gone", 1, True, None))
+    bed.clock.advance(1)
+    writable(bed, False)
+    bed.client("nobody", clean=True, expiry=0).publish("t", b"stuck", 1, 1).expectNothing()
+    assert subscriber.payloads() == [b"stuck"]
+    lost.lose()
+    for number in range(2):
+        # One who comes and goes meanwhile leaves a will each time.
+        bed.client("lost", expiry=0, will=Will("will", b"%d" % number, 1, False, None)).lose()
+    bed.clock.advance(6)
+    subscriber.expectNothing()
+    writable(bed, True)
+    bed.clock.advance(1)
+    bed.clock.advance(5)
+    assert sorted(subscriber.payloads()) == [b"0", b"1", b"gone"]
+    bed.clock.advance(1)
+    bed.restart(crash=True)
+    watcher = bed.client("w", expiry=0)
+    watcher.subscribe("will", qos=0)
+    assert watcher.payloads() == [b"gone"]
     bed.crash()
 
 

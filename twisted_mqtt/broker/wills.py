@@ -29,6 +29,10 @@ _log = Logger()
 
 # So many are published at once; where more clients go at the same time, the others' wills are published in portions.
 _AT_ONCE: Final = 16
+# For how many seconds a will waits that the store can't take, and how many wait at most; others go the way of all that
+# is refused.
+_RETRY: Final = 5.0
+_MOST_HELD: Final = 10_000
 
 
 class Wills:
@@ -60,6 +64,11 @@ class Wills:
         # Those whose time has come, by the keys of their sessions; and how many were published in this turn.
         self._due: OrderedDict[str, Message] = OrderedDict()
         self._published = 0
+        # Those that can't be published before the store takes something again: by the key by which it knows them, or it
+        # has others by these.
+        self._held: dict[str, Message] = {}
+        self._heldOnly: list[Message] = []
+        self._retry: IDelayedCall | None = None
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -139,6 +148,10 @@ class Wills:
         will = self._due.pop(key, None)
         if will is not None:
             self._publish(key, will)
+        held = self._held.pop(key, None)
+        if held is not None:
+            # What the store has for the key is from now on the will of the new one.
+            self._heldOnly.append(held)
 
     def goOn(self) -> bool:
         """
@@ -148,7 +161,7 @@ class Wills:
             self._publish(*self._due.popitem(last=False))
             return True
         self._published = 0
-        self.behind = False
+        self.behind = bool(self._held or self._heldOnly)
         return False
 
     def stop(self) -> None:
@@ -163,6 +176,11 @@ class Wills:
         self._waiting.clear()
         while self._due:
             self._publish(*self._due.popitem(last=False))
+        self._held.clear()
+        self._heldOnly.clear()
+        retry, self._retry = self._retry, None
+        if retry is not None:
+            retry.cancel()
 
     def _publishNext(self, key: str, will: Message) -> None:
         """
@@ -181,7 +199,32 @@ class Wills:
             self._portions.add(self)
         self._published += 1
 
+    def _tryAgain(self) -> None:
+        """
+        Publish the wills that came while the store took nothing, if it does again.
+        """
+        self._retry = None
+        held, self._held = self._held, {}
+        only, self._heldOnly = self._heldOnly, []
+        for will in only:
+            self._publish("", will)
+        for key, will in held.items():
+            self._publish(key, will)
+
     def _publish(self, key: str, will: Message) -> None:
+        if will.qos and self._store.progress.broken and len(self._held) + len(self._heldOnly) < _MOST_HELD:
+            # It would be refused, and nobody could send it again. If the store has it, it stays there.
+            former = self._held.pop(key, None)
+            if former is not None:
+                self._heldOnly.append(former)
+            if key:
+                self._held[key] = will
+            else:
+                self._heldOnly.append(will)
+            self.behind = True
+            if self._retry is None:
+                self._retry = self._clock.callLater(_RETRY, self._tryAgain)
+            return
         self._store.removeWill(key)
         outcome = self._publishMessage(will)
         if isDeferred(outcome):
