@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 # Of messages that are on disk alone, so many are read at once; and so many found in a portion wait to be taken.
 _READ_AT_ONCE: Final = 128
-# Filters that are looked for at once, and levels that each may make us look at, before the rest is done in portions.
+# So many filters are looked for at once, before the rest is done in portions.
 _FILTERS_AT_ONCE: Final = 64
-_STEPS_AT_ONCE: Final = 500
+#: So many levels each of them may make us look at.
+STEPS_AT_ONCE: Final = 500
 # Levels that are looked at in one go.
 _STEPS: Final = 256
 
@@ -235,7 +236,7 @@ class Backlog:
         if self._left == 0:
             return None
         self._left -= 1
-        return self._retained.match(wanted.subscription.matching, self._topicTree, _STEPS_AT_ONCE)
+        return self._retained.match(wanted.subscription.matching, self._topicTree, STEPS_AT_ONCE)
 
     def _look(self) -> None:
         """
@@ -255,7 +256,7 @@ class Backlog:
         if walk is None:
             self._taken = 0
             # Somebody else may have looked for the same.
-            self._matched = retained.match(matching, self._topicTree, _STEPS_AT_ONCE)
+            self._matched = retained.match(matching, self._topicTree, STEPS_AT_ONCE)
             if self._matched is None:
                 walk = self._walk = retained.walk(matching, self._topicTree)
                 self._isWhole = True

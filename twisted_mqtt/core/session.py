@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from twisted_mqtt.core.backlog import Backlog, Retained, Wanted
+from twisted_mqtt.core.backlog import STEPS_AT_ONCE, Backlog, Retained, Wanted
 from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.events import DISCARD, WAIT, Events, Switches
 from twisted_mqtt.core.inflight import Inflight, Unreleased
@@ -263,6 +263,11 @@ class Session:
         """
         backlog = self._backlog
         if backlog is None:
+            if len(wanted) == 1:
+                # Most subscriptions are to topics of which nothing is retained.
+                found = retained.match(wanted[0].subscription.matching, self.topicTree, STEPS_AT_ONCE)
+                if found is not None and not found:
+                    return
             backlog = Backlog(retained, self.events, self._arrived, self.topicTree)
         for each in wanted:
             backlog.add(each)
