@@ -57,13 +57,13 @@ def test_slowAndSteady(startBroker: StartBroker, name: str) -> None:
         while clock.seconds < 12.0:
             received += len(read(slow, CHUNK))
             pause.wait(PAUSE)
-        assert received > 12 / PAUSE * CHUNK / 2, "it was cut"
+        assert received > 12 / PAUSE * CHUNK / 3, "it was cut"
         assert "is cut" not in broker.text
         clock = Stopwatch()
         broker.waitFor(
             r"the connection from 127\.0\.0\.1:\d+ is cut: it takes nothing for 2 s, and \d+ bytes wait for it"
         )
-        assert 1.0 < clock.seconds < 10.0
+        assert 1.0 < clock.seconds < 15.0
 
 
 def test_keepAliveOfTCP(startBroker: StartBroker, name: str) -> None:
@@ -122,4 +122,4 @@ def test_imposedKeepAlive(startBroker: StartBroker, name: str, keepAlive: int) -
         assert read(link, 2) == PONG
         clock = Stopwatch()
         assert untilClosed(link) == b""
-        assert 1.0 < clock.seconds < 10.0
+        assert 1.0 < clock.seconds < 15.0

@@ -283,6 +283,11 @@ class Poller:
                 connection.timedOut()
             except BaseException:
                 self.shell.raised("a connection that timed out")
+        self._sweepAgain()
+
+    def _sweepAgain(self) -> None:
+        # By itself: a compiled function takes what it has set to None for None until it returns, whatever others that
+        # it calls do, and a connection that timed out may set a deadline.
         if self._deadlines and self._sweeping is None:
             self._sweeping = self.reactor.callLater(1.0, self._sweep)
 
