@@ -20,6 +20,7 @@ from twisted_mqtt.config.schema_listeners import (
 from twisted_mqtt.config.settings import Settings
 from twisted_mqtt.config.source import Path, Source
 from twisted_mqtt.config.values import Bind
+from twisted_mqtt.config.zones import USUAL_ZONES
 
 
 def check(settings: Settings, source: Source, registry: Registry[IDeclaration]) -> None:
@@ -41,6 +42,7 @@ def check(settings: Settings, source: Source, registry: Registry[IDeclaration]) 
         path = tuple(declaration.table.split(".")) if declaration else (name,)
         if isinstance(zone := getattr(table, "zone", None), str) and not source.faulty(path):
             _zoneExists(settings, source, (*path, "zone"), zone)
+    _zonesAreUsed(settings, source)
     _addressesDiffer(source, sound)
     _watermarksFit(settings, source)
     if source.faulty(("persistence",)):
@@ -66,6 +68,24 @@ def _zoneExists(settings: Settings, source: Source, path: Path, zone: str) -> No
         close = nearest(zone, settings.zone)
         advice = f'the nearest is "{close}"' if close else f"there are {', '.join(sorted(settings.zone))}"
         source.problem(path, zone, f"there is no such zone; {advice}")
+
+
+def _zonesAreUsed(settings: Settings, source: Source) -> None:
+    """
+    Check that a zone that nothing uses is not one that is, misspelt: its options would silently not hold.
+    """
+    used = {listener.zone for listener in settings.listener} | set(USUAL_ZONES)
+    used.update(zone for table in settings.extensions.values() if isinstance(zone := getattr(table, "zone", None), str))
+    if source.faulty(("listener",)):
+        return
+    for zone in settings.zone:
+        if zone in used or source.faulty(("zone", zone)):
+            continue
+        close = nearest(zone, used)
+        if close:
+            source.problem(("zone", zone), None, f'no listener and no gateway uses this zone; the nearest is "{close}"')
+        else:
+            source.warnings.append(f"[zone.{zone}] has no effect: no listener and no gateway uses this zone")
 
 
 def _admitsSomebody(source: Source, listener: AnyListener) -> None:

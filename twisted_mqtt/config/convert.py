@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct
 
+from twisted_mqtt.config.forms import BIND
 from twisted_mqtt.config.grammar import Unfit
 from twisted_mqtt.config.keys import Key, keysOf
 from twisted_mqtt.config.problems import nearest
@@ -31,13 +32,21 @@ class Conversion:
     @ivar idle: keys that were set and have no effect, each with the reason.
     """
 
-    def __init__(self, source: Source, root: type[Struct], elsewhere: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        source: Source,
+        root: type[Struct],
+        elsewhere: Sequence[str] = (),
+        extensions: Mapping[str, str] | None = None,
+    ) -> None:
         """
         @param root: the structure of the whole tree.
         @param elsewhere: tables at the top of the tree that are read apart from it.
+        @param extensions: the tables of extensions, by the names of these.
         """
         self.source = source
         self.elsewhere = elsewhere
+        self.extensions = extensions or {}
         self.root = root
         self.idle: list[str] = []
 
@@ -176,7 +185,7 @@ class Conversion:
 
     def _unknown(self, name: str, value: object, keys: dict[str, Key], path: Path) -> None:
         known = [key.name for key in keys.values() if not key.entries]
-        message = self.advice(name, known if path else [*known, *self.elsewhere], path)
+        message = _inside(name, keys, path) or self.advice(name, known if path else [*known, *self.elsewhere], path)
         if not path and "nearest" not in message and "belongs" not in message:
             message = f"there is no such key, and no extension with a table [{name}] is installed"
         self.source.problem((*path, name), None if isinstance(value, dict) else value, message)
@@ -185,6 +194,10 @@ class Conversion:
         """
         The advice for a key that does not exist.
         """
+        if not path and (table := self.extensions.get(name)):
+            return f"there is no such key; the table of that extension belongs under [{table}]"
+        if not path and (dotted := self._dotted(name)):
+            return f"there is no such key; it belongs under [{dotted[0]}], and is called {dotted[1]} there"
         if homes := homesOf(self.root).get(name):
             return f"there is no such key here; it belongs {' or '.join(homes)}"
         if close := nearest(name, known):
@@ -193,11 +206,40 @@ class Conversion:
             return f"there is no such key; there are {', '.join(known)}"
         return f"there is no such key; docs/configuration.md lists those of [{'.'.join(path)}]"
 
+    def _dotted(self, name: str) -> tuple[str, str] | None:
+        """
+        The table and the key that are meant where an underscore stands for a dot, as in a variable with one underscore
+        in place of two.
+        """
+        words = name.split("_")
+        for count in range(1, len(words)):
+            table, rest = "_".join(words[:count]), "_".join(words[count:])
+            key = keysOf(self.root).get(table)
+            if key is not None and key.table is not None and rest in keysOf(key.table):
+                return table, rest
+        return None
+
     def _noted(self, path: Path) -> bool:
         """
         Whether a key has a problem already.
         """
         return ".".join(path) in {problem.key for problem in self.source.problems}
+
+
+def _inside(name: str, keys: dict[str, Key], path: Path) -> str:
+    """
+    Say that a key belongs into a table of this table, or that an address has another name here; C{""} for neither.
+    """
+    if not path:
+        return ""
+    inner = [key for key in keys.values() if key.table is not None and not key.named and not key.entries]
+    homes = [f"under [{'.'.join(path)}.{key.name}]" for key in inner if key.table and name in keysOf(key.table)]
+    if homes:
+        return f"there is no such key here; it belongs {' or '.join(homes)}"
+    port = keys.get("port")
+    if name == "bind" and port is not None and port.grammar is BIND:
+        return 'there is no such key here; the address to listen on is called "port"'
+    return ""
 
 
 def _isNumber(name: str) -> bool:

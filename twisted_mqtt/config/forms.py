@@ -38,20 +38,38 @@ def parseBind(value: object) -> Bind:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     written = text(value).strip()
+    if "://" in written:
+        raise Unfit(f'must be an address and a port without "{written.partition("://")[0]}://"')
     host, colon, port = written.rpartition(":")
-    if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+    if not re.fullmatch(r"[0-9]+", port):
+        if _HOST.fullmatch(written) or _isAddress(written.strip("[]")):
+            raise Unfit(f'must have a port after the address, such as "{written}:1883"')
         raise Unfit
+    if len(port) > 5 or int(port) > 65535:
+        raise Unfit(f"must have a port from 0 to 65535, and not {port[:20]}")
     if not colon:
         return Bind(_ALL_ADDRESSES, int(port))
+    if host in ("", "*"):
+        raise Unfit(f'must be "{_ALL_ADDRESSES}:{port}" for every IPv4 address, or "[::]:{port}" for every one')
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     try:
         ipaddress.ip_address(host)
     except ValueError:
         # Digits and dots only is a mistyped address, not a name.
-        if not _HOST.fullmatch(host) or re.fullmatch(r"[0-9.]+", host):
+        if re.fullmatch(r"[0-9.]+", host):
+            raise Unfit(f'must have an address of four numbers up to 255, and "{host}" is none') from None
+        if not _HOST.fullmatch(host):
             raise Unfit from None
     return Bind(host, int(port))
+
+
+def _isAddress(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def parseSocketPath(value: object) -> Bind:

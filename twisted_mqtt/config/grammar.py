@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
+from twisted_mqtt.config.problems import nearest
 from twisted_mqtt.config.values import GB, KB, MB, RateLimit
 
 T = TypeVar("T")
@@ -271,14 +272,17 @@ def choice(words: Sequence[str]) -> Grammar[Any]:
     One of a few words, in whatever case it is written.
     """
     known = {word.lower(): word for word in words}
+    listed = ", ".join(f'"{word}"' for word in words)
 
     def parse(value: object) -> str:
+        written = text(value).strip().lower()
         try:
-            return known[text(value).strip().lower()]
+            return known[written]
         except KeyError:
-            raise Unfit from None
+            close = nearest(written, known.values())
+            hint = f'; the nearest is "{close}"' if close else ""
+            raise Unfit(f"must be one of {listed}{hint}") from None
 
-    listed = ", ".join(f'"{word}"' for word in words)
     return Grammar(" | ".join(words), f"one of {listed}", parse)
 
 

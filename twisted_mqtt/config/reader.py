@@ -170,7 +170,8 @@ class _Reading:
         self._source = source
         self._registry = registry
         tables = [declaration.table.partition(".")[0] for declaration in registry if declaration.table]
-        self._conversion = Conversion(source, Settings, tables)
+        named = {name: each.table for each in registry if each.table for name in (each.name, *each.aliases)}
+        self._conversion = Conversion(source, Settings, tables, named)
 
     def settings(self) -> Settings:
         """
@@ -179,6 +180,7 @@ class _Reading:
         tables = self._source.tables
         self._refuseForeignTables()
         extensions = self._extensions()
+        mentioned = list(extensions)
         self._refuseMissingExtensions()
         zones = tables.pop("zone", {})
         values = self._conversion.values(Settings, tables, ())
@@ -190,7 +192,19 @@ class _Reading:
                 table = self._built(declaration, {})
                 if table is not None:
                     extensions[declaration.name] = table
+        self._idleTables(mentioned, starting)
         return Settings(extensions=extensions, startingExtensions=starting, warnings=self._warnings(), **values)
+
+    def _idleTables(self, mentioned: Sequence[str], starting: Sequence[str]) -> None:
+        """
+        Say of the tables of extensions that do not start that nothing comes of them.
+        """
+        for declaration in self._registry:
+            name = declaration.name
+            byItself = declaration.short == "enable" or getattr(declaration, "always", False)
+            if name in mentioned and name not in starting and not byItself:
+                table = declaration.table
+                self._source.warnings.append(f'[{table}] has no effect: plugins.load does not name "{name}"')
 
     def _refuseForeignTables(self) -> None:
         """
@@ -264,9 +278,7 @@ class _Reading:
                 within = within.get(name, {}) if isinstance(within, dict) else {}
             if isinstance(within, dict) and path[-1] in within:
                 del within[path[-1]]
-                self._source.problem(
-                    path, None, f'no extension "{extension}" is installed: install it, or remove the table'
-                )
+                self._source.problem(path, None, f'no extension "{extension}" is installed; remove the table')
                 if not within and path[0] in self._source.tables and not self._source.tables[path[0]]:
                     del self._source.tables[path[0]]
 

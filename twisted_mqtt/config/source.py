@@ -6,6 +6,7 @@ This module checks only the syntax. L{Source} remembers the place of each key, f
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -149,6 +150,11 @@ class Source:
         for variable, kind in _EMQX_PORTS.items():
             if variable in environ:
                 self._putPort(kind, environ[variable], variable)
+        self.warnings.extend(
+            f"{variable}: is not read; names of variables begin with {PREFIX}"
+            for variable in sorted(environ)
+            if isMisspelt(variable)
+        )
         # The old form first, so that the other holds where a key has both.
         for variable in sorted(environ):
             rest = variable.removeprefix(_OLD_PREFIX)
@@ -223,7 +229,21 @@ def spokenTo(environ: Mapping[str, str]) -> dict[str, str]:
     The variables of an environment that may set keys.
     """
     ours = _EMQX_KEYS.keys() | _EMQX_PORTS.keys()
-    return {name: value for name, value in environ.items() if name.startswith(_OLD_PREFIX) or name in ours}
+    return {
+        name: value
+        for name, value in environ.items()
+        if name.startswith(_OLD_PREFIX) or name in ours or isMisspelt(name)
+    }
+
+
+def isMisspelt(variable: str) -> bool:
+    """
+    Whether a variable looks like one that was to set a key, but for its prefix.
+    """
+    prefix, underscores, _ = variable.partition("__")
+    if not underscores or f"{prefix}__" == PREFIX:
+        return False
+    return difflib.SequenceMatcher(None, prefix.upper(), PREFIX.rstrip("_")).ratio() > 0.9
 
 
 def isServiceLink(variable: str, value: str) -> bool:
