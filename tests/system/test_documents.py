@@ -7,6 +7,7 @@ Blocks that connect to a broker find it on the usual ports: it runs, as they do,
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -89,16 +90,18 @@ class Surroundings:
         assert program.wait() == 0, program.text
         return program.text
 
-    def broker(self, text: str, **environment: str) -> Program:
+    def broker(self, text: str, *ports: str) -> Program:
         """
         Start a broker with a configuration, from the clone's folder.
+
+        @param ports: the keys of ports that are waited for; without any, the usual listener for TCP.
         """
         file = self.clone / "etc" / "printed.toml"
         file.write_text(text)
         twistd = self.python.with_name("twistd")
-        settings = [f"{name}={value}" for name, value in environment.items()]
-        program = self.start("env", *settings, twistd, "--nodaemon", "--pidfile=", "mqttbroker", "--config", file)
-        program.waitFor("the broker serves clients|listening: ")
+        program = self.start(twistd, "--nodaemon", "--pidfile=", "mqttbroker", "--config", file)
+        for port in ports or ("listener.tcp.external",):
+            program.waitFor(rf"listening: .* \({re.escape(port)}\)")
         return program
 
     def check(self, file: Path | None, **environment: str) -> None:
@@ -313,7 +316,7 @@ def test_embedding(scene: Surroundings) -> None:
     begin = "services.startService()"
     assert program.count(begin) == 1
     (scene.clone / "own.py").write_text(program.replace(begin, f"{hook.text}\n{begin}"))
-    scene.start("python", "own.py").waitFor("listening: ")
+    scene.start("python", "own.py").waitFor("listening: .*listener.tcp.external")
     subscriber = scene.start("mosquitto_sub", "-t", "a", "-t", "probe")
     settled(scene, subscriber, "probe")
     scene.shell("mosquitto_pub -t a -m loud")
@@ -325,8 +328,9 @@ def test_coap(scene: Surroundings) -> None:
     CoAP: requests, over TCP, and looking for the server by multicast.
     """
     requests, search, overTCP = [block.text for block, _ in printed("coap")]
+    ports = ("coap", "coap.tcp", "listener.tcp.external")
     multicast = 'multicast = true\nmulticast_leisure = "100ms"\n'
-    scene.broker(f'[plugins]\nload = ["coap"]\n[coap]\n{multicast}tcp.bind = "127.0.0.1:5683"\n')
+    scene.broker(f'[plugins]\nload = ["coap"]\n[coap]\n{multicast}tcp.bind = "127.0.0.1:5683"\n', *ports)
     subscriber = scene.start("mosquitto_sub", "-v", "-t", "#")
     settled(scene, subscriber, "probe")
     first, second, observe, discover = requests.splitlines()
@@ -348,7 +352,7 @@ def test_lwm2m(scene: Surroundings) -> None:
     A device registers, is read and observed, and what is told of it is what is printed.
     """
     (commands, register, read, answer) = [block.text for block, _ in printed("lwm2m")]
-    scene.broker('[plugins]\nload = ["lwm2m"]\n')
+    scene.broker('[plugins]\nload = ["lwm2m"]\n', "lwm2m", "listener.tcp.external")
     listen, *publish = commands.splitlines()
     subscriber = scene.start(*_words(listen))
     settled(scene, subscriber, "lwm2m/ep1/up/probe")
@@ -378,7 +382,7 @@ def test_certificates(scene: Surroundings) -> None:
     """
     _, listener, publish = [block.text for block, _ in printed("certificates")]
     shipped = (scene.clone / "etc" / "mqttbroker.toml").read_text(encoding="utf-8")
-    scene.broker(f"{shipped}\n{listener}")
+    scene.broker(f"{shipped}\n{listener}", "listener.ssl.external")
     scene.shell(publish)
 
 
@@ -387,7 +391,7 @@ def test_keys(scene: Surroundings) -> None:
     A listener with pre-shared keys, and a client that has one.
     """
     listener, publish = [block.text for block, _ in printed("keys")]
-    scene.broker(listener)
+    scene.broker(listener, "listener.ssl.external")
     scene.shell(publish)
 
 
