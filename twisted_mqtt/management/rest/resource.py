@@ -16,6 +16,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from twisted_mqtt.base.waiting import isDeferred
+from twisted_mqtt.management.rest.openapi import document
 from twisted_mqtt.management.rest.router import Found, Router
 from twisted_mqtt.management.rest.sending import Gone, Sending, sendPage
 from twisted_mqtt.operations.binding import bind
@@ -84,6 +85,7 @@ class RestAPI(Resource):
         self._legacyStatus = legacyStatus
         self._router = Router((), api)
         self._generation = -1
+        self._document = b""
 
     @property
     def router(self) -> Router:
@@ -92,8 +94,19 @@ class RestAPI(Resource):
         """
         if self._generation != self._operations.generation:
             self._router = Router(self._operations, self._api)
+            self._document = b""
             self._generation = self._operations.generation
         return self._router
+
+    @property
+    def document(self) -> bytes:
+        """
+        The OpenAPI document. It takes some milliseconds to make, so it is kept.
+        """
+        router = self.router
+        if not self._document:
+            self._document = _encode(document(router))
+        return self._document
 
     def render(self, request: Request) -> int:
         """
@@ -105,6 +118,10 @@ class RestAPI(Resource):
 
     async def _answer(self, request: Request, sending: Sending) -> None:
         try:
+            if request.postpath == [b"openapi.json"] and request.method in (b"GET", b"HEAD"):
+                # It tells nothing about this broker but what it can be asked.
+                sending.send(self.document)
+                return
             found = self._find(request)
             caller = await self._credentials.check(request)
             if not caller.may(found.operation.role):
