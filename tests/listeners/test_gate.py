@@ -17,7 +17,7 @@ from tests.kits.transport import SiteTestCase
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.config.values import AccessRule
 from twisted_mqtt.core.counters import Counters
-from twisted_mqtt.listeners.gate import Gate
+from twisted_mqtt.listeners.implements import Gate
 from twisted_mqtt.net.addressrules import AccessFactory, allows
 
 PEER = IPv4Address("TCP", "192.0.2.7", 1234)
