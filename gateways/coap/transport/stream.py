@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.interfaces import IProtocolFactory, IPushProducer
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IPushProducer
 from zope.interface import implementer
 
 from gateways.coap.codes import EMPTY, INTERNAL_SERVER_ERROR, isRequest
@@ -52,7 +52,7 @@ _MOST_WAITING: Final = 200
 _FAREWELL: Final = 5.0
 
 
-@implementer(IPushProducer)
+@implementer(IProtocol, IPushProducer)
 class CoAPConnection:
     """
     One connection; to its clients, an L{Endpoint<gateways.coap.gateway.Endpoint>}.
@@ -95,6 +95,11 @@ class CoAPConnection:
         wheel.add(self, self._heardAt + self.profile.zone.idle_timeout)
         options = [uintOption(MAX_MESSAGE_SIZE, self._factory.longest), (BLOCK_WISE_TRANSFER, b"")]
         transport.write(signal(CSM, options))
+
+    def connectionMade(self) -> None:
+        """
+        Nothing: L{makeConnection} has done it.
+        """
 
     def dataReceived(self, data: bytes) -> None:
         """
@@ -335,7 +340,7 @@ class StreamFactory:
         It listens no more.
         """
 
-    def buildProtocol(self, addr: IAddress | None) -> Any:
+    def buildProtocol(self, addr: IAddress | None) -> CoAPConnection:
         """
         A connection.
         """
