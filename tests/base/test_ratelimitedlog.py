@@ -43,6 +43,25 @@ class SparingLogTests(SynchronousTestCase):
         log.info("stranger {number}", number=6)
         self.assertEqual(self.lines, ["stranger 0", "stranger 5 (4 more like it before)", "stranger 6"])
 
+    def test_failures(self) -> None:
+        """
+        The same holds for faults of ours, with the traceback of the first; a clock that was set back silences nothing.
+        """
+        clock = Clock()
+        clock.advance(100)
+        log = RateLimitedLog(clock.seconds)
+        for _ in range(5):
+            try:
+                raise RuntimeError("a fault")
+            except RuntimeError:
+                log.failure("{what} failed", what="It")
+        log.warn("something else")
+        clock.rightNow = 5.0
+        log.warn("later")
+        self.assertEqual(self.lines, ["It failed", "later (5 more like it before)"])
+        [failure] = self.flushLoggedErrors(RuntimeError)
+        self.assertIn("a fault", str(failure.value))
+
     def test_peerName(self) -> None:
         """
         Addresses are written as people write them.

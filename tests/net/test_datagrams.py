@@ -107,20 +107,23 @@ class PortTests(TestCase):
 
     def test_receiverAtFault(self) -> Any:
         """
-        A receiver that raises is logged, and gets the next datagram.
+        A receiver that raises is logged, and gets the next datagram; one that raises at each is not logged for each.
         """
 
         async def each() -> None:
-            inbox = Inbox(2)
-            port = DatagramPort(reactor, opened(), inbox)
-            peer = opened()
-            self.addCleanup(peer.close)
-            peer.connect(port.getHost())
-            peer.send(b"bad")
-            peer.send(b"good")
-            await inbox.full
-            await port.stopListening()
-            self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+            for kind in DatagramPort, TwistedPort:
+                inbox = Inbox(101)
+                port = kind(reactor, opened(), inbox)
+                peer = opened()
+                self.addCleanup(peer.close)
+                peer.connect(port.getHost())
+                for _ in range(100):
+                    peer.send(b"bad")
+                peer.send(b"good")
+                await inbox.full
+                await port.stopListening()
+                # More than one only where the machine took longer than a second for them.
+                self.assertIn(len(self.flushLoggedErrors(RuntimeError)), range(1, 20))
 
         return Deferred.fromCoroutine(each())
 
