@@ -613,6 +613,12 @@ FORGED: list[tuple[int, str, list[Option], bytes]] = [
     (PUT, "/mqtt/a?c=m", [], b""),
     (PUT, "/ps/a", [Block(3, True, 0).option(BLOCK1)], bytes(16)),
     (POST, "/ps", [uintOption(CONTENT_FORMAT, 40)], b"<a>"),
+    (POST, "/ps", [uintOption(CONTENT_FORMAT, 606)], b"\xa2\0aq\2ax"),
+    (GET, "/.well-known/core?rt=core.ps.conf", [], b""),
+    (FETCH, "/ps", [uintOption(CONTENT_FORMAT, 606)], b"\xa1\2ax"),
+    (FETCH, "/ps/q", [uintOption(CONTENT_FORMAT, 606)], b"\xa1\x09\x81\0"),
+    (IPATCH, "/ps/q", [uintOption(CONTENT_FORMAT, 606)], b"\xa1\6\1"),
+    (IPATCH, "/ps", [], b""),
     (DELETE, "/ps/big", [], b""),
     (31, "", [], b""),
 ]
