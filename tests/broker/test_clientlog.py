@@ -46,6 +46,14 @@ class ClientLogTests(BrokerTestCase):
         self.assertTrue(went.startswith('disconnected: "dev" (user "bob") from '), went)
         self.assertRegex(went, r": by its DISCONNECT; here for 2\.0 s, received 0 messages \(\d+ bytes\), sent 0 \(")
 
+    def test_namesEndWhereTheyEnd(self) -> None:
+        """
+        A name with quotation marks can't pretend to be a name, a user and an address.
+        """
+        with self.lines() as lines:
+            self.client('a" (user "root', username="x\\")
+        self.assertTrue(lines[0].startswith('connected: "a\\" (user \\"root" (user "x\\\\") from '), lines[0])
+
     def test_cut(self) -> None:
         """
         A line about a client that is cut off has the reason code, and the fault.

@@ -105,6 +105,22 @@ def test_notText(here: Path) -> None:
     assert str(refusal(b"# fine\n# \xff\n")) == "broker.toml:2: is not UTF-8 text: save it as UTF-8"
 
 
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("[" * 5000, "too many brackets within brackets"),
+        ("{a = " * 5000, "too many brackets within brackets"),
+        ("9" * 5000, "a number has too many digits"),
+    ],
+    ids=["lists", "tables", "digits"],
+)
+def test_beyondPython(here: Path, value: str, says: str) -> None:
+    """
+    What Python's parser gives up on is a message, and no traceback.
+    """
+    assert str(refusal(f"max_inflight = {value}")) == f"broker.toml: this is not TOML: {says}"
+
+
 def test_secretsAreNotShown(here: Path) -> None:
     """
     A secret that is wrong does not get into a log.

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.conftest import StartBroker
-from tests.system.process import Broker
+from tests.system.conftest import StartBroker, configuration
+from tests.system.process import Broker, fromTree, toml, twistdCommand
+from tests.system.rawclient import accepted
 
 ROOT = Path(__file__).parents[2]
 Ctl = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -172,3 +173,119 @@ def test_quietEnds(managed: tuple[Broker, Ctl], tmp_path: Path) -> None:
         check=False,
     )
     assert (found.stdout.count("\n"), found.stderr) == (1, "")
+
+
+DOORS = """
+from msgspec import Struct
+
+from twisted_mqtt.extensions.makers import ExtensionMaker
+from twisted_mqtt.operations.operation import Call, Route, operation
+
+
+class Show(Struct, kw_only=True):
+    door: str
+
+
+class Door(Struct, kw_only=True):
+    door: str
+    open: bool
+
+
+@operation("show_door", "Show a door", "doors show", Route("GET", "/doors/:door"))
+def showDoor(call: Call[Show]) -> Door:
+    return Door(door=call.request.door, open=True)
+
+
+class Doors:
+    def start(self, context):
+        context.operation(showDoor)
+
+
+doors = ExtensionMaker("doors", "twisted.plugins.doors_plugin:Doors", "Has doors")
+"""
+
+
+def test_commandsOfExtensions(tmp_path: Path) -> None:
+    """
+    What an extension of somebody else adds is a command, and in the help, while it runs: the broker is asked.
+    """
+    plugins = tmp_path / "twisted" / "plugins"
+    plugins.mkdir(parents=True)
+    (plugins / "doors_plugin.py").write_text(DOORS)
+    tables = {
+        **configuration(tmp_path),
+        "plugins": {"load": ["management", "doors"]},
+        "management": {"listener": {"http": {"bind": "none"}}},
+    }
+    file = tmp_path / "mqttbroker.toml"
+    file.write_text(toml(tables))
+    environment = fromTree()
+    environment["PYTHONPATH"] += os.pathsep + str(tmp_path)
+    broker = Broker([*twistdCommand(), "mqttbroker", "--config", file], tmp_path, environment).started(1)
+    broker.waitFor("listening: ctl:http")
+    try:
+        for words in (("--config", str(file)), ("--socket", str(tmp_path / "data" / "ctl.sock"))):
+            assert json.loads(run(*words, "--format", "json", "doors", "show", "--door", "front").stdout) == {
+                "door": "front",
+                "open": True,
+            }
+            assert "doors " in run(*words, "--help").stdout
+            assert "--door <door>" in run(*words, "doors", "show", "--help").stdout
+        assert run("--config", str(file), "plugins", "unload", "doors").returncode == 0
+        assert "there is no command 'doors'" in run("--config", str(file), "doors", "show").stderr
+    finally:
+        broker.stop()
+    assert "doors " not in run("--config", str(file), "--help").stdout
+
+
+def test_unloadedForGood(startBroker: StartBroker, tmp_path: Path) -> None:
+    """
+    Management that was unloaded for good does not come back by itself, and the log of the next start says why.
+    """
+    tables = {"plugins": {"load": ["management"]}, "management": {"listener": {"http": {"bind": "none"}}}}
+    tables["node"] = {"data_dir": str(tmp_path / "data")}
+    broker = startBroker(tables)
+    broker.waitFor("listening: ctl:http")
+    assert run("--socket", str(tmp_path / "data" / "ctl.sock"), "plugins", "unload", "management").returncode == 0
+    broker.stop()
+    again = startBroker(tables)
+    again.waitFor("management does not start, although the configuration names it: .*loaded_plugins")
+
+
+def test_namesOfStrangers(managed: tuple[Broker, Ctl]) -> None:
+    """
+    A client that has chosen its name with care neither writes a line of its own nor steers the terminal.
+    """
+    broker, ctl = managed
+    link = accepted(broker, "a\x1b[31m\nClient(b")
+    try:
+        for words in (["clients", "list"], ["--format", "table", "clients", "list"]):
+            found = ctl(*words).stdout
+            assert "\x1b" not in found
+            assert not any(line.startswith("Client(b") for line in found.splitlines())
+            assert "a\\x1b[31m" in found
+    finally:
+        link.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("node = 3\n", "[node] and [management] have to be tables"),
+        ("a = " + "[" * 5000, "Too many brackets within brackets"),
+        ('[management]\nsocket = ""\n', "the broker has no socket for commands"),
+    ],
+    ids=["table", "brackets", "none"],
+)
+def test_wrongConfiguration(tmp_path: Path, text: str, says: str) -> None:
+    """
+    A configuration that does not say where the socket is is an error of whoever names it, and there is help all the
+    same.
+    """
+    file = tmp_path / "b.toml"
+    file.write_text(text)
+    found = run("--config", str(file), "status")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert says in found.stderr
+    assert "Traceback" not in found.stderr
+    assert "clients " in run("--config", str(file), "--help").stdout

@@ -102,9 +102,9 @@ def test_kept(tmp_path: Path) -> None:
     Loading and unloading for good holds after a restart, and unknown names of extensions are reported.
     """
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "loaded_plugins").write_text("emqx_management.\nstomp.\n-presence.\n")
+    (tmp_path / "data" / "loaded_plugins").write_text("emqx_door.\nstomp.\n-presence.\n")
     broker = startTwistd(tmp_path, {**configuration(tmp_path), "stomp": {"listener": {"bind": "127.0.0.1:0"}}}, 2)
-    assert 'no extension "emqx_management" is installed' in broker.text
+    assert 'no extension "emqx_door" is installed' in broker.text
     stompClient(broker.ports["stomp"]).close()
     with Peer(broker, "watching") as peer:
         peer.subscribe("$SYS/brokers/+/clients/#")

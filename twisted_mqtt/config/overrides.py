@@ -10,10 +10,9 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-import tomllib
 from collections.abc import Mapping
 
-from twisted_mqtt.config.source import PREFIX, Path, leavesOf
+from twisted_mqtt.config.source import PREFIX, Path, leavesOf, parsed
 
 _HEADER = """\
 # Keys that were changed while the broker ran. The broker writes this file; what stands here holds before the main file,
@@ -43,8 +42,8 @@ def readOverrides(file: str) -> dict[Path, object]:
     @raise ValueError: it is not TOML, or not UTF-8.
     """
     try:
-        with open(file, "rb") as opened:
-            return dict(leavesOf(tomllib.load(opened)))
+        with open(file, encoding="utf-8") as opened:
+            return dict(leavesOf(parsed(opened.read())))
     except FileNotFoundError:
         return {}
 

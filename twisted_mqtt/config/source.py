@@ -97,7 +97,7 @@ class Source:
         Read a TOML text.
         """
         try:
-            self.tables = tomllib.loads(text)
+            self.tables = parsed(text)
         except tomllib.TOMLDecodeError as error:
             self.problems.append(syntaxProblem(self.name, text, error))
         else:
@@ -111,7 +111,7 @@ class Source:
         @param text: what it holds: TOML.
         """
         try:
-            tables = tomllib.loads(text)
+            tables = parsed(text)
         except tomllib.TOMLDecodeError as error:
             self.problems.append(syntaxProblem(name, text, error))
             return
@@ -260,6 +260,23 @@ def splitKey(dotted: str) -> Path:
     The words of a dotted TOML key.
     """
     return tuple(word[1:-1] if word[0] in "\"'" else word for word in re.findall(_WORD, dotted))
+
+
+def parsed(text: str) -> dict[str, object]:
+    """
+    What a TOML text says.
+
+    @raise tomllib.TOMLDecodeError: it is not TOML; or it is, and Python does not read it: brackets in very many
+        brackets, a number of thousands of digits.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise tomllib.TOMLDecodeError("Too many brackets within brackets") from None
+    except ValueError:
+        raise tomllib.TOMLDecodeError("A number has too many digits") from None
 
 
 def linesOf(text: str) -> dict[Path, int]:

@@ -67,10 +67,12 @@ class Changes(Struct, frozen=True):
 class LoadedFile:
     """
     The file. It is written as a whole and put in the place of the old one, so that a crash leaves one or the other.
+
+    @ivar path: where it is.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def read(self) -> Changes:
         """
@@ -79,11 +81,11 @@ class LoadedFile:
         @raise LoadedFileError: it cannot be read.
         """
         try:
-            text = self._path.read_text(encoding="utf-8")
+            text = self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return Changes()
         except (OSError, UnicodeDecodeError) as error:
-            raise LoadedFileError(f"{self._path}: cannot be read ({error})") from error
+            raise LoadedFileError(f"{self.path}: cannot be read ({error})") from error
         loaded: list[str] = []
         unloaded: list[str] = []
         for number, line in enumerate(text.splitlines(), 1):
@@ -92,7 +94,7 @@ class LoadedFile:
                 continue
             found = _LINE.fullmatch(line)
             if found is None:
-                raise LoadedFileError(f'{self._path}:{number}: must be the name of an extension, such as "stomp."')
+                raise LoadedFileError(f'{self.path}:{number}: must be the name of an extension, such as "stomp."')
             (unloaded if found[1] else loaded).append(found[2])
         return Changes(tuple(loaded), tuple(unloaded))
 
@@ -104,14 +106,14 @@ class LoadedFile:
         """
         lines = [*(f"{name}." for name in changes.loaded), *(f"-{name}." for name in changes.unloaded)]
         text = "".join(f"{line}\n" for line in lines)
-        new = self._path.with_name(f"{self._path.name}.new")
+        new = self.path.with_name(f"{self.path.name}.new")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with open(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(new, self._path)
+            os.replace(new, self.path)
         except OSError as error:
-            raise LoadedFileError(f"{self._path}: cannot be written ({error.strerror})") from error
+            raise LoadedFileError(f"{self.path}: cannot be written ({error.strerror})") from error

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from twisted_mqtt.base.printable import oneLine
 from twisted_mqtt.management.describe import describe
 from twisted_mqtt.management.rest.resource import answerOf, readBody
 from twisted_mqtt.management.rest.sending import Gone, Sending, sendPage, slices
@@ -22,6 +23,8 @@ from twisted_mqtt.operations.binding import bind
 from twisted_mqtt.operations.operation import UNKNOWN, Call, Caller, Raw, Refused, Rows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from twisted.python.failure import Failure
     from twisted.web.server import Request
 
@@ -105,5 +108,8 @@ class ControlAPI(Resource):
             sending.send(_encode({"code": UNKNOWN, "message": "internal error; see the log of the broker"}), status=500)
 
 
-def _linesOf(lines: object) -> bytes:
-    return "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")  # type: ignore[attr-defined]
+def _linesOf(lines: Iterable[str]) -> bytes:
+    """
+    Lines as they are sent: clients have chosen their names, and someone prints them on a terminal.
+    """
+    return "".join(f"{oneLine(line)}\n" for line in lines).encode("utf-8", "replace")

@@ -271,6 +271,7 @@ class BrokerService(MultiService):
         self.flapping.configure(self.settings.current)
         extensions = self.extensions
         extensions.changes = self._loaded.read()
+        self._tellUnloaded()
         wanted = extensions.wanted(self.settings.current.startingExtensions)
         await extensions.startAll(name for name in wanted if not extensions.isGateway(name))
         self.systopics.startService()
@@ -292,6 +293,19 @@ class BrokerService(MultiService):
         Keep across restarts what was loaded and unloaded; the disk is waited for in a thread.
         """
         return self.broker.threads.defer(self._loaded.write, changes)
+
+    def _tellUnloaded(self) -> None:
+        """
+        Name the extensions that do not start although the configuration names them: they were unloaded for good.
+        """
+        for name in self.settings.current.startingExtensions:
+            if name in self.extensions.changes.unloaded:
+                _log.warn(
+                    "{name} does not start, although the configuration names it: it was unloaded for good. To have it"
+                    ' again, load it, or take the line "-{name}." out of {path} and start again',
+                    name=name,
+                    path=self._loaded.path,
+                )
 
     async def _readAgain(self, name: str) -> None:
         """

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Seconds without a byte from the broker after which it is given up.
 TIMEOUT = 60.0
+#: The same while it is asked for its commands: without an answer, those that every broker has are known.
+DESCRIBING_TIMEOUT = 5.0
 _PIECE = 65536
 
 
@@ -65,8 +67,8 @@ class _SocketConnection(HTTPConnection):
     HTTP on a UNIX socket.
     """
 
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=TIMEOUT)
+    def __init__(self, path: str, timeout: float = TIMEOUT) -> None:
+        super().__init__("localhost", timeout=timeout)
         self._path = path
 
     def connect(self) -> None:
@@ -131,7 +133,7 @@ class SocketCaller:
         """
         See L{Caller}.
         """
-        answer = _answerOf(_SocketConnection(self._path), "GET", "/operations", self._path, {})
+        answer = _answerOf(_SocketConnection(self._path, DESCRIBING_TIMEOUT), "GET", "/operations", self._path, {})
         found: list[dict[str, Any]] = json.loads(b"".join(_piecesOf(answer, self._path)))["data"]
         return found
 

@@ -12,7 +12,6 @@ import json
 import os
 import sys
 import time
-import tomllib
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,6 +21,7 @@ import click
 import msgspec
 
 from twisted_mqtt.base.about import versionText
+from twisted_mqtt.config.source import parsed
 from twisted_mqtt.management.builtin.applications import ApplicationOperations
 from twisted_mqtt.management.catalogue import builtin
 from twisted_mqtt.management.ctl.calling import (
@@ -108,15 +108,16 @@ class Top(Words):
 
 def _known(ctx: click.Context) -> list[Description]:
     """
-    The operations of the broker that answers, or those that every broker has.
+    The operations of the broker that answers on this machine, or those that every broker has.
+
+    click looks for the command before it calls L{_top}, so what is known is the options, and no L{Settings} yet.
     """
-    settings = ctx.find_object(Settings)
-    try:
-        found = settings.caller.describe() if settings is not None else []
-    except (NotReached, RefusedCall, ValueError):
-        found = []
-    if found:
-        return msgspec.convert(found, list[Description])
+    if not ctx.params.get("url"):
+        try:
+            socket = ctx.params.get("socket") or _socketOf(ctx.params.get("config"))
+            return msgspec.convert(SocketCaller(socket).describe(), list[Description])
+        except (NotReached, RefusedCall, ValueError, OSError):
+            pass
     return [describe(operation) for operation in (*builtin(), *ApplicationOperations.declared())]
 
 
@@ -316,16 +317,21 @@ def _seconds(ctx: click.Context, parameter: click.Parameter, value: str | None) 
 def _socketOf(config: str | None) -> str:
     """
     The socket of the broker with this configuration.
+
+    @raise OSError: the file can't be read.
+    @raise ValueError: it is no configuration, or says that there is no socket.
     """
     if config is None:
         return defaultSocket(_FOLDERS)
-    try:
-        tables = tomllib.loads(Path(config).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        _fail(f"{config}: {error}", USAGE)
-    folder = str(tables.get("node", {}).get("data_dir", "data"))
-    folder = os.environ.get("MQTTBROKER__NODE__DATA_DIR", folder)
-    return os.path.join(folder, str(tables.get("management", {}).get("socket", "ctl.sock")))
+    tables = parsed(Path(config).read_text(encoding="utf-8-sig"))
+    node, management = tables.get("node", {}), tables.get("management", {})
+    if not isinstance(node, dict) or not isinstance(management, dict):
+        raise ValueError("[node] and [management] have to be tables")
+    folder = os.environ.get("MQTTBROKER__NODE__DATA_DIR") or str(node.get("data_dir", "data"))
+    socket = os.environ.get("MQTTBROKER__MANAGEMENT__SOCKET", str(management.get("socket", "ctl.sock")))
+    if not socket:
+        raise ValueError("management.socket is empty: the broker has no socket for commands")
+    return os.path.join(folder, socket)
 
 
 @click.command("completion", help="Print what makes a shell complete the words of this program.")
@@ -339,9 +345,18 @@ def _completion(shell: str) -> None:
 
 
 @click.command(cls=Top, name=_PROGRAM, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--socket", metavar="PATH", help="The UNIX socket of the broker.")
-@click.option("-c", "--config", metavar="FILE", help="The configuration of the broker, which says where its socket is.")
-@click.option("--url", metavar="URL", help="A broker on another machine, such as https://broker.example:8081.")
+# These are eager, so that they are known where --help comes after them: the help has the commands of that broker.
+@click.option("--socket", metavar="PATH", is_eager=True, help="The UNIX socket of the broker.")
+@click.option(
+    "-c",
+    "--config",
+    metavar="FILE",
+    is_eager=True,
+    help="The configuration of the broker, which says where its socket is.",
+)
+@click.option(
+    "--url", metavar="URL", is_eager=True, help="A broker on another machine, such as https://broker.example:8081."
+)
 @click.option("--app", metavar="ID", default="admin", show_default=True, help="With --url: the application.")
 @click.option("--secret-file", metavar="FILE", help="With --url: a file with its secret; asked for otherwise.")
 @click.option("--cacert", metavar="FILE", help="With --url: the authorities that its certificate may be from.")
@@ -367,7 +382,10 @@ def _top(
     """
     caller: Caller
     if url is None:
-        caller = SocketCaller(socket or _socketOf(config))
+        try:
+            caller = SocketCaller(socket or _socketOf(config))
+        except (ValueError, OSError) as error:
+            _fail(f"{config}: {error}", USAGE)
     else:
         try:
             if secret_file is None:
