@@ -8,10 +8,13 @@ behind it is the same.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 from twisted_mqtt.base.waiting import Maybe, then
 from twisted_mqtt.broker.client import ClientInfo, willMessage
+from twisted_mqtt.core.acknowledging import giveUp, puback, pubcomp, pubrec
+from twisted_mqtt.core.exactlyonce import isRepeated, release, remember
 from twisted_mqtt.core.link import Link
 from twisted_mqtt.core.packets import VERSION_5, Connect, Subscribe, SubscriptionRequest, Unsubscribe, Will
 from twisted_mqtt.core.properties import Properties
@@ -221,10 +224,53 @@ class GatewayClient:
         now = self._broker.clock.seconds()
         entry = session.inflight.entries.get(packetID)
         if entry is not None and entry.qos == 2:
-            session.pubrec(packetID, SUCCESS, now)
-            session.pubcomp(packetID, now)
+            pubrec(session, packetID, SUCCESS, now)
+            pubcomp(session, packetID, now)
         else:
-            session.acknowledged(packetID, now)
+            puback(session, packetID, now)
+
+    def pubrec(self, packetID: int, now: float) -> bool:
+        """
+        The client has a QoS 2 message, and PUBREL is to be sent for it.
+
+        @return: whether the message was known; not if another one has its identifier by now.
+        """
+        session = self.info.session
+        try:
+            return session is not None and pubrec(session, packetID, SUCCESS, now) >= 0
+        except ProtocolError:
+            return False
+
+    def pubcomp(self, packetID: int, now: float) -> None:
+        """
+        The client is done with a QoS 2 message. It may be late: another one may have its identifier by now.
+        """
+        session = self.info.session
+        if session is not None:
+            with contextlib.suppress(ProtocolError):
+                pubcomp(session, packetID, now)
+
+    def isRepeated(self, packetID: int) -> bool:
+        """
+        Whether a QoS 2 message of the client with this identifier was taken and its PUBREL has not come.
+        """
+        session = self.info.session
+        return session is not None and isRepeated(session, packetID)
+
+    def remember(self, packetID: int, now: float) -> bool:
+        """
+        Take note of a QoS 2 message of the client until L{release}; returns whether there was room for it.
+        """
+        session = self.info.session
+        return session is not None and remember(session, packetID, now)
+
+    def release(self, packetID: int) -> None:
+        """
+        PUBREL has come for a QoS 2 message of the client, or the message was refused.
+        """
+        session = self.info.session
+        if session is not None:
+            release(session, packetID)
 
     def refused(self, packetID: int) -> None:
         """
@@ -232,7 +278,7 @@ class GatewayClient:
         """
         session = self.info.session
         if session is not None:
-            session.giveUp(packetID, "refused", self._broker.clock.seconds())
+            giveUp(session, packetID, "refused", self._broker.clock.seconds())
 
     def passOn(self, packetID: int, refusals: int) -> bool:
         """
@@ -253,7 +299,7 @@ class GatewayClient:
         entry.message = entry.message.replace()
         entry.message.headers = {**(entry.message.headers or {}), "refusals": refusals}
         self._broker.router.redispatch([entry], session)
-        session.giveUp(packetID, "", self._broker.clock.seconds())
+        giveUp(session, packetID, "", self._broker.clock.seconds())
         return True
 
     def publishLast(self, topic: str, payload: bytes) -> Maybe[int]:

@@ -85,7 +85,11 @@ SEEN_BY_GATEWAYS = {
     "twisted_mqtt.net.websocket",
 }
 # The one module that joins a gateway's client to the broker sees what that takes.
-SEEN_BY_GATEWAY_CLIENT = {"twisted_mqtt.broker.client", "twisted_mqtt.core.link", "twisted_mqtt.hooks.packets"}
+SEEN_BY_GATEWAY_CLIENT = {
+    "twisted_mqtt.broker.client",
+    *(f"twisted_mqtt.core.{name}" for name in ("acknowledging", "exactlyonce", "link")),
+    "twisted_mqtt.hooks.packets",
+}
 # The objects that it hands on to the gateways; all of them name the types.
 NAMED_BY_GATEWAYS = {
     *(f"twisted_mqtt.broker.{name}" for name in ("admission", "client", "subscribing")),

@@ -127,12 +127,11 @@ class Requests(Conversation):
             self._publish2(packet, topic, now)
 
     def _publish2(self, packet: SNPublish, topic: str, now: float) -> None:
-        session = self._client.session
-        if session is None:
+        if self._client.session is None:
             return
-        if session.isRepeated(packet.msgID) or (packet.dup and _essence(packet) in self._recent):
+        if self._client.isRepeated(packet.msgID) or (packet.dup and _essence(packet) in self._recent):
             self._pubrec(packet.msgID)
-        elif not session.receive(packet.msgID, now):
+        elif not self._client.remember(packet.msgID, now):
             self._puback(packet, CONGESTION)
         else:
             self._then(self._client.publish(topic, packet.data, 2, packet.retain), self._published, packet)
@@ -140,9 +139,8 @@ class Requests(Conversation):
     def _published(self, reason: int, packet: SNPublish) -> None:
         qos = packet.qos
         if reason >= 0x80:
-            session = self._client.session
-            if qos == 2 and session is not None:
-                session.release(packet.msgID)
+            if qos == 2:
+                self._client.release(packet.msgID)
             if qos != UNCONNECTED:
                 self._puback(packet, codeOf(reason))
         elif qos == 1:
@@ -162,9 +160,8 @@ class Requests(Conversation):
         self._client.link.whenSafe(lambda: self._answer(SNPacket(PUBREC, msgID)))
 
     def _pubrel(self, packet: SNPacket, now: float) -> None:
-        session = self._client.session
-        if session is not None:
-            session.release(packet.msgID)
+        if self._client.session is not None:
+            self._client.release(packet.msgID)
             self._client.link.whenSafe(lambda: self._answer(SNPacket(PUBCOMP, packet.msgID)))
 
     def _subscribe(self, packet: SNPacket, now: float) -> None:

@@ -48,7 +48,6 @@ from twisted_mqtt.core.reasons import (
     KEEP_ALIVE_TIMEOUT,
     NORMAL_DISCONNECTION,
     SESSION_TAKEN_OVER,
-    ProtocolError,
 )
 from twisted_mqtt.core.topics import isTopicName
 
@@ -215,23 +214,13 @@ class SNClient(Requests):
         """
         See L{gateways.mqttsn.outgoing.Upstream}.
         """
-        session = self._client.session
-        try:
-            return session is not None and session.pubrec(packetID, 0, now) >= 0
-        except ProtocolError:
-            return False  # late: another message has its identifier by now
+        return self._client.pubrec(packetID, now)
 
     def pubcomp(self, packetID: int, now: float) -> None:
         """
         See L{gateways.mqttsn.outgoing.Upstream}.
         """
-        session = self._client.session
-        if session is None:
-            return
-        try:
-            session.pubcomp(packetID, now)
-        except ProtocolError:
-            pass  # late: another message has its identifier by now
+        self._client.pubcomp(packetID, now)
 
     def setCongested(self, congested: bool, now: float) -> None:
         """

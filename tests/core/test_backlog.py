@@ -8,7 +8,7 @@ import pytest
 
 from tests.kits.core import Client, Core, Kept, limitsWith
 from twisted_mqtt.broker.retained import RetainedMessages
-from twisted_mqtt.core.backlog import Wanted
+from twisted_mqtt.core.backlog import Wanted, deliverRetained, forgetRetained
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK
 
@@ -150,8 +150,8 @@ def test_oneReadAtATime(core: Core) -> None:
     for _ in range(50):
         for topicFilter in ("#", "t/+"):
             client.showRetained(kept, client.subscribe(topicFilter))
-        client.session.forgetRetained("#", core.now)
-        client.session.forgetRetained("t/+", core.now)
+        forgetRetained(client.session, "#", core.now)
+        forgetRetained(client.session, "t/+", core.now)
         client.showRetained(kept, client.subscribe("+/+"))
     assert kept.sizes == [2]
     kept.answer()
@@ -188,8 +188,8 @@ def test_unsubscribed(core: Core, onDisk: bool) -> None:
         client.showRetained(kept, client.subscribe(topicFilter))
     found = client.publishes()
     assert [each.payload for each in found] == [b"0", b"1"]
-    client.session.forgetRetained("#", core.now)
-    client.session.forgetRetained("+/+", core.now)
+    forgetRetained(client.session, "#", core.now)
+    forgetRetained(client.session, "+/+", core.now)
     seen = []
     while found:
         client.ack(PUBACK, *(each.packetID for each in found))
@@ -209,7 +209,7 @@ def test_unsubscribedWhileRead(core: Core) -> None:
     client.showRetained(kept, client.subscribe("#"))
     core.publish("t/new", b"waits", 1)
     assert client.payloads() == []
-    client.session.forgetRetained("#", core.now)
+    forgetRetained(client.session, "#", core.now)
     kept.answer()
     core.publish("t/new", b"at once")
     assert client.payloads() == [b"waits", b"at once"]
@@ -315,7 +315,7 @@ def test_inPortions(core: Core) -> None:
     client = Client(core, limits=limitsWith(maxInflight=10_000)).connect()
     subscription = client.subscribe("dev/+/state")
     place.publish("dev/1/state")
-    client.session.deliverRetained(place.retained, [Wanted(subscription, core.router.number - 1)], core.now)
+    deliverRetained(client.session, place.retained, [Wanted(subscription, core.router.number - 1)], core.now)
     core.flush()
     assert [each for each in client.wire.data if b"old" in each] == []
     turns = 0
@@ -368,7 +368,7 @@ def test_unsubscribedMeanwhile(core: Core) -> None:
     client = Client(core).connect()
     client.showRetained(place.retained, client.subscribe("dev/+/state"), client.subscribe("dev/7/#"))
     core.told.turn()
-    client.session.forgetRetained("dev/+/state", core.now)
+    forgetRetained(client.session, "dev/+/state", core.now)
     assert [each.topic for each in client.publishes()] == ["dev/7/state"]
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.kits.core import Client, Core, Kept, SlowJournal, limitsWith, numbered
 from twisted_mqtt.core.codec import encode
 from twisted_mqtt.core.connection import Connection
+from twisted_mqtt.core.exactlyonce import isRepeated
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.outbox import Outbox
 from twisted_mqtt.core.packets import (
@@ -207,7 +208,7 @@ def test_belowVersion5OverdueAreForgotten(core: Core) -> None:
         client.send(Publish("a", b"", 2, packetID=packetID))
     core.advance(11)
     client.send(Publish("a", b"", 2, packetID=6))
-    assert [client.session.isRepeated(packetID) for packetID in (1, 5, 6)] == [False, False, True]
+    assert [isRepeated(client.session, packetID) for packetID in (1, 5, 6)] == [False, False, True]
 
 
 @pytest.mark.parametrize(

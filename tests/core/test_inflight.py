@@ -4,7 +4,7 @@ Tests of L{twisted_mqtt.core.inflight}.
 
 from __future__ import annotations
 
-from twisted_mqtt.core.inflight import Inflight, Unreleased
+from twisted_mqtt.core.inflight import Inflight
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.queue import Entry
 
@@ -59,13 +59,3 @@ def test_acknowledgedBeforeItIsSentAgain() -> None:
     inflight.remove(entries[0])
     assert inflight.nextToResend(9) is entries[1]
     assert inflight.resend is None and inflight.nextToResend(9) is None
-
-
-def test_overdueIdentifiers() -> None:
-    """
-    Identifiers whose PUBREL is overdue are forgotten, the others stay.
-    """
-    unreleased = Unreleased()
-    unreleased.since = {7: 1.0, 8: 2.0, 9: 3.0}
-    assert unreleased.forgetOverdue(2.0) == [7, 8]
-    assert unreleased.since == {9: 3.0}

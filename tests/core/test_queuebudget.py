@@ -8,6 +8,7 @@ import pytest
 
 from tests.kits.core import Client, Core, limitsWith
 from twisted_mqtt.core.queuebudget import ENTRY_WEIGHT, MESSAGE_WEIGHT
+from twisted_mqtt.core.shedding import shedQoS0
 
 
 @pytest.fixture
@@ -127,7 +128,7 @@ def test_whatWaitsAtQoS0Goes(core: Core) -> None:
     away = absent(core, "away", "t")
     for qos in (0, 1, 0):
         core.publish("t", b"%d" % qos, qos)
-    away.session.shedQoS0()
+    shedQoS0(away.session)
     assert away.session.queueLength == 1
     away.connect()
     assert away.payloads() == [b"1"]

@@ -8,6 +8,7 @@ import pytest
 
 from tests.kits.core import Client, Core, Kept, limitsWith, numbered
 from twisted_mqtt.core.events import DELIVER, DISCARD, WAIT
+from twisted_mqtt.core.exactlyonce import isRepeated, release, remember
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL
 from twisted_mqtt.core.queue import Entry
@@ -409,11 +410,11 @@ def test_awaiting(core: Core) -> None:
     room for others.
     """
     session = Client(core, limits=limitsWith(maxAwaitingRel=2, awaitRelTimeout=10)).session
-    assert session.receive(1, core.now) and session.receive(2, core.now + 5)
-    assert not session.receive(3, core.now + 9)
-    assert session.receive(3, core.now + 10)
-    assert [session.isRepeated(packetID) for packetID in (1, 2, 3)] == [False, True, True]
-    assert session.release(2) and not session.release(2)
+    assert remember(session, 1, core.now) and remember(session, 2, core.now + 5)
+    assert not remember(session, 3, core.now + 9)
+    assert remember(session, 3, core.now + 10)
+    assert [isRepeated(session, packetID) for packetID in (1, 2, 3)] == [False, True, True]
+    assert release(session, 2) and not release(session, 2)
 
 
 def test_retainedBacklogOfAClientThatGoes(core: Core) -> None:

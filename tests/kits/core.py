@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted_mqtt.core.backlog import Retained, Wanted
+from twisted_mqtt.core.backlog import Retained, Wanted, deliverRetained
 from twisted_mqtt.core.codec import LARGEST, Decoder, encode
 from twisted_mqtt.core.connection import Connection
 from twisted_mqtt.core.counters import Counters
@@ -281,7 +281,7 @@ class Client:
         Deliver the retained messages that new subscriptions ask for.
         """
         wanted = [Wanted(each, self.core.router.number) for each in subscriptions]
-        self.session.deliverRetained(retained, wanted, self.core.now)
+        deliverRetained(self.session, retained, wanted, self.core.now)
 
     def send(self, *packets: Packet | bytes) -> list[Packet]:
         """

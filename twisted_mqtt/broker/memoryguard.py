@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from twisted.logger import Logger
 
+from twisted_mqtt.core.shedding import shedQoS0
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -96,4 +98,4 @@ class MemoryGuard:
     def _shed(self) -> None:
         until = time.perf_counter() + _AT_ONCE
         while self._shedding and time.perf_counter() < until:
-            self._shedding.pop().shedQoS0()
+            shedQoS0(self._shedding.pop())

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from twisted.logger import Logger
 
+from twisted_mqtt.core.shedding import makeStoreRoom
+
 if TYPE_CHECKING:
     from twisted_mqtt.broker.alarms import Alarms
     from twisted_mqtt.core.queuebudget import QueueBudget
@@ -70,7 +72,7 @@ class StoreLimit:
         if wanted <= 0:
             return
         until = time.perf_counter() + _AT_ONCE
-        given = self._budget.makeStoreRoom(wanted, lambda: time.perf_counter() >= until)
+        given = makeStoreRoom(self._budget, wanted, lambda: time.perf_counter() >= until)
         self._given += given
         if size > limit:
             # Something else has filled it.

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted_mqtt.base.portions import Portions
 from twisted_mqtt.base.waiting import Maybe, then
 from twisted_mqtt.broker.client import ClientInfo
-from twisted_mqtt.core.backlog import Wanted
+from twisted_mqtt.core.backlog import Wanted, deliverRetained, forgetRetained, putAside
 from twisted_mqtt.core.packets import SubscriptionRequest
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.reasons import (
@@ -131,7 +131,7 @@ class SubscriptionService:
         subscription = None if session is None else session.subscriptions.pop(topicFilter, None)
         if session is None or subscription is None:
             return NO_SUBSCRIPTION_EXISTED
-        session.forgetRetained(topicFilter, self.clock.seconds())
+        forgetRetained(session, topicFilter, self.clock.seconds())
         share = subscription.share
         self.router.unsubscribe(
             session.topicTree, subscription.matching, session, None if share is None else share.name
@@ -240,9 +240,9 @@ class Subscribing:
             return
         wanted, self._wanted = self._wanted, []
         if wanted:
-            session.deliverRetained(service.retained, wanted, service.clock.seconds())
+            deliverRetained(session, service.retained, wanted, service.clock.seconds())
         if self.client.session is None:
-            session.putAside()
+            putAside(session)
 
     def _session(self) -> Session | None:
         """

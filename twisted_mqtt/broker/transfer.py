@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from twisted.internet.defer import Deferred
 
 from twisted_mqtt.broker.sessiondata import EntryData, MessageData, SessionData, SubscriptionData
+from twisted_mqtt.core.exactlyonce import restoreUnreleased
+from twisted_mqtt.core.paging import takePage
 from twisted_mqtt.core.session import NEVER
 from twisted_mqtt.core.subscription import SharedGroup
 
@@ -189,7 +191,7 @@ class SessionExport:
         if self._first:
             self._first = False
             session.pageTaker = None
-            session.loaded(inflight, waiting, complete, self._now())
+            takePage(session, inflight, waiting, complete, self._now())
             session.pageTaker = self._taken
             self._dormant = session.queue is not None and session.queue.dormant
             asked, self._waiting = self._waiting, None
@@ -261,7 +263,7 @@ class SessionImport:
             session.journal = store.journal
             store.saveSession(session)
         for packetID, age in data.unreleased:
-            session.restoreReceived(packetID, now() - age)
+            restoreUnreleased(session, packetID, now() - age)
             if session.journal is not None:
                 session.journal.received(session, packetID, now() - age)
 

@@ -7,24 +7,27 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Protocol
 
-from twisted_mqtt.core.queue import Entry
+from twisted_mqtt.core.enqueueing import enqueue
+from twisted_mqtt.core.queue import Entry, mostOf
 from twisted_mqtt.core.retainedtree import RetainedWalk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from twisted_mqtt.core.events import Events
     from twisted_mqtt.core.message import Message
+    from twisted_mqtt.core.session import Session
     from twisted_mqtt.core.subscription import Subscription
 
 # Of messages that are on disk alone, so many are read at once; and so many found in a portion wait to be taken.
 _READ_AT_ONCE: Final = 128
 # So many filters are looked for at once, before the rest is done in portions.
 _FILTERS_AT_ONCE: Final = 64
-#: So many levels each of them may make us look at.
-STEPS_AT_ONCE: Final = 500
+# So many levels each of them may make us look at.
+_STEPS_AT_ONCE: Final = 500
 # Levels that are looked at in one go.
 _STEPS: Final = 256
+# So many are moved to the queue in one turn.
+_ASIDE_AT_ONCE: Final = 128
 
 
 class Retained(Protocol):
@@ -76,17 +79,16 @@ class Backlog:
 
     Where there is much to look at, it is looked for in portions.
 
-    @ivar isReading: whether something is being looked for or read from disk; then nothing can be taken, and C{arrived}
-        is called once it is there. There is one such search or read at a time, however often a client subscribes.
+    @ivar isReading: whether something is being looked for or read from disk; then nothing can be taken, and the session
+        goes on once it is there. There is one such search or read at a time, however often a client subscribes.
     @ivar overtaken: topics of which nothing is wanted any more.
     """
 
     __slots__ = (
         "isReading",
         "overtaken",
+        "_session",
         "_retained",
-        "_events",
-        "_arrived",
         "_waiting",
         "_matched",
         "_taken",
@@ -95,18 +97,13 @@ class Backlog:
         "_left",
         "_asked",
         "_read",
-        "_topicTree",
     )
 
-    def __init__(
-        self, retained: Retained, events: Events, arrived: Callable[[Backlog], None], topicTree: str = ""
-    ) -> None:
+    def __init__(self, session: Session, retained: Retained) -> None:
         self.isReading: bool = False
         self.overtaken: set[str] | None = None
+        self._session: Session = session
         self._retained: Retained = retained
-        self._topicTree: str = topicTree
-        self._events: Events = events
-        self._arrived: Callable[[Backlog], None] = arrived
         # The subscriptions, by filter, oldest first. Of the first of them messages, how many of those have gone, and
         # where it goes on if these are not all.
         self._waiting: OrderedDict[str, Wanted] = OrderedDict()
@@ -221,7 +218,7 @@ class Backlog:
         if self._waiting and not self._find(self._waiting[next(iter(self._waiting))]):
             return True
         self.isReading = False
-        self._arrived(self)
+        self._arrived()
         return False
 
     # Inside
@@ -236,14 +233,14 @@ class Backlog:
         if self._left == 0:
             return None
         self._left -= 1
-        return self._retained.match(wanted.subscription.matching, self._topicTree, STEPS_AT_ONCE)
+        return self._retained.match(wanted.subscription.matching, self._session.topicTree, _STEPS_AT_ONCE)
 
     def _look(self) -> None:
         """
         Look for more, in portions.
         """
         self.isReading = True
-        self._events.goOnLater(self)
+        self._session.events.goOnLater(self)
 
     def _find(self, wanted: Wanted) -> bool:
         """
@@ -256,9 +253,9 @@ class Backlog:
         if walk is None:
             self._taken = 0
             # Somebody else may have looked for the same.
-            self._matched = retained.match(matching, self._topicTree, STEPS_AT_ONCE)
+            self._matched = retained.match(matching, self._session.topicTree, _STEPS_AT_ONCE)
             if self._matched is None:
-                walk = self._walk = retained.walk(matching, self._topicTree)
+                walk = self._walk = retained.walk(matching, self._session.topicTree)
                 self._isWhole = True
         elif self._taken:
             # These have been taken.
@@ -302,4 +299,77 @@ class Backlog:
             if found:
                 found.reverse()
                 self._read = found
-        self._arrived(self)
+        self._arrived()
+
+    def _arrived(self) -> None:
+        """
+        What was looked for or read from disk is there.
+        """
+        session = self._session
+        if session.backlog is not self or session.shut:
+            return
+        if self.isEmpty:
+            session.backlog = None
+        if session.connection is not None:
+            session.refill(session.switches.now)
+        elif not session.filling:
+            putAside(session)
+
+
+def deliverRetained(session: Session, retained: Retained, wanted: list[Wanted], now: float) -> None:
+    """
+    Deliver the retained messages that new subscriptions ask for (3.3.1.3), as fast as the client reads.
+    """
+    backlog = session.backlog
+    if backlog is None:
+        if len(wanted) == 1:
+            # Most subscriptions are to topics of which nothing is retained.
+            found = retained.match(wanted[0].subscription.matching, session.topicTree, _STEPS_AT_ONCE)
+            if found is not None and not found:
+                return
+        backlog = Backlog(session, retained)
+    for each in wanted:
+        backlog.add(each)
+    session.backlog = None if backlog.isEmpty else backlog
+    session.refill(now)
+
+
+def forgetRetained(session: Session, topicFilter: str, now: float) -> None:
+    """
+    The client has unsubscribed: nothing more of the retained messages is sent for that (3.10.4).
+    """
+    backlog = session.backlog
+    if backlog is not None:
+        backlog.remove(topicFilter)
+        if backlog.isEmpty:
+            session.backlog = None
+        session.refill(now)
+
+
+def putAside(session: Session) -> None:
+    """
+    The client is gone: what of the retained messages is to wait for it waits in the queue.
+    """
+    filling = session.filling
+    session.filling = True
+    most = mostOf(session.limits, session.journal is not None, False)
+    left = _ASIDE_AT_ONCE
+    try:
+        while True:
+            backlog = session.backlog
+            if backlog is None or backlog.isReading:
+                break
+            if left == 0:
+                session.rest()
+                break
+            left -= 1
+            if not session.expiryInterval or (most and session.queueLength >= most):
+                session.backlog = None
+                break
+            entry = backlog.takeLasting(session.limits.upgradeQoS)
+            if backlog.isEmpty:
+                session.backlog = None
+            if entry is not None:
+                enqueue(session, entry)
+    finally:
+        session.filling = filling

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from twisted_mqtt.core.acknowledging import puback, pubcomp, pubrec
 from twisted_mqtt.core.effort import ENOUGH
+from twisted_mqtt.core.exactlyonce import hasRoom, isRepeated, release, remember, rememberAny
 from twisted_mqtt.core.limits import Limits
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import (
@@ -210,7 +212,7 @@ class Connection(Sender):
         ):
             self._leave(topic, payload, first, packetID, properties, whole, head, tail)
             return
-        if qos == 2 and session.isRepeated(packetID):
+        if qos == 2 and isRepeated(session, packetID):
             self.reply(PUBREC, packetID, 0)
             return
         now = self.lastReceived
@@ -264,21 +266,21 @@ class Connection(Sender):
             self.packets.append(Ack(packetType, packetID, reason, properties))
         elif packetType == PUBACK:
             counters.packets_puback_received += 1
-            session.acknowledged(packetID, self.lastReceived)
+            puback(session, packetID, self.lastReceived)
         elif packetType == PUBREC:
             counters.packets_pubrec_received += 1
-            answer = session.pubrec(packetID, reason, self.lastReceived)
+            answer = pubrec(session, packetID, reason, self.lastReceived)
             if answer >= 0:
                 self.reply(PUBREL, packetID, answer)
         elif packetType == PUBREL:
             counters.packets_pubrel_received += 1
-            known = session.release(packetID)
+            known = release(session, packetID)
             if known and self._unreleased:
                 self._unreleased -= 1
             self.reply(PUBCOMP, packetID, 0 if known else PACKET_ID_NOT_FOUND)
         else:
             counters.packets_pubcomp_received += 1
-            session.pubcomp(packetID, self.lastReceived)
+            pubcomp(session, packetID, self.lastReceived)
 
     def gotPing(self) -> None:
         """
@@ -423,11 +425,11 @@ class Connection(Sender):
         session = self.session
         if packet.qos < 2 or session is None:
             return True
-        if session.isRepeated(packet.packetID):
+        if isRepeated(session, packet.packetID):
             self._unacked -= 1
             self.reply(PUBREC, packet.packetID, 0)
             return False
-        if self.version5 and not session.hasRoom(now):
+        if self.version5 and not hasRoom(session, now):
             self._unacked -= 1
             self._refuseTooMany()
         return True
@@ -471,11 +473,11 @@ class Connection(Sender):
         @raise ProtocolError: (receive maximum exceeded) there is no room for it.
         """
         if not self.version5:
-            session.receiveAny(packetID, now)
+            rememberAny(session, packetID, now)
             return
         if self.receiveMaximum and self._unacked + self._unreleased >= self.receiveMaximum:
             raise ProtocolError(RECEIVE_MAXIMUM_EXCEEDED, _TOO_MANY)
-        if not session.receive(packetID, now):
+        if not remember(session, packetID, now):
             self._refuseTooMany()
         self._unreleased += 1
 

@@ -1,6 +1,5 @@
 """
-The messages of a session in flight: QoS 1 and 2 messages on their way to the client, and QoS 2 messages of the client
-that are not released yet (4.3, 4.4).
+The messages of a session in flight: QoS 1 and 2 messages on their way to the client (4.3, 4.4).
 """
 
 from __future__ import annotations
@@ -108,32 +107,3 @@ class Inflight:
         if self.resend is not None:
             self.resend = {key: entry for key, entry in self.resend.items() if key in self.entries} or None
         return found
-
-
-class Unreleased:
-    """
-    Packet identifiers of QoS 2 messages of the client whose PUBREL has not come ([MQTT-4.3.3-10]).
-
-    @ivar since: the moment when each was received, the oldest first.
-    """
-
-    __slots__ = ("since",)
-
-    def __init__(self) -> None:
-        self.since: dict[int, float] = {}
-
-    def __len__(self) -> int:
-        return len(self.since)
-
-    def forgetOverdue(self, until: float) -> list[int]:
-        """
-        Forget those received at C{until} or before; returns their packet identifiers.
-        """
-        overdue: list[int] = []
-        for packetID, since in self.since.items():
-            if since > until:
-                break
-            overdue.append(packetID)
-        for packetID in overdue:
-            del self.since[packetID]
-        return overdue

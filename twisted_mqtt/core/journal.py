@@ -23,7 +23,7 @@ class Journal(Protocol):
 
     def page(self, session: Session, after: int) -> None:
         """
-        Read some of what the session's queue has left to the store, and call L{Session.loaded} later.
+        Read some of what the session's queue has left to the store, and call C{paging.takePage} later.
 
         @param after: the number of the last entry that is not wanted; below 0, what is in flight is wanted too.
         """

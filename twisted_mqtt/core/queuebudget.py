@@ -1,6 +1,6 @@
 """
 What waits in the queues of all sessions together, and whose queues are the largest: where there is too much, the
-largest give way, and not the one that happens to get the next message.
+largest give way (C{shedding}), and not the one that happens to get the next message.
 """
 
 from __future__ import annotations
@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from twisted_mqtt.core.queue import MessageQueue
     from twisted_mqtt.core.session import Session
 
 #: The rough weight of a message in memory besides its topic and payload, and its further weight in each queue.
@@ -101,9 +100,10 @@ class QueueBudget:
     @ivar inMemory: the sessions by what their queues have in memory.
     @ivar inStore: the sessions by what the store has of their queues.
     @ivar losing: the sessions that have lost messages for want of room since somebody has looked here, each once.
+    @ivar making: whether room is being made: whoever hears of what is dropped may publish.
     """
 
-    __slots__ = ("bytes", "limit", "share", "scarce", "inMemory", "inStore", "losing", "_making")
+    __slots__ = ("bytes", "limit", "share", "scarce", "inMemory", "inStore", "losing", "making")
 
     def __init__(self) -> None:
         self.bytes: int = 0
@@ -113,48 +113,23 @@ class QueueBudget:
         self.inMemory: LargestQueues = LargestQueues()
         self.inStore: LargestQueues = LargestQueues()
         self.losing: list[Session] = []
-        # Whether room is being made: whoever hears of what is dropped may publish.
-        self._making: bool = False
+        self.making: bool = False
 
-    def makeRoom(self) -> None:
+    def weigh(self, session: Session, queue: MessageQueue) -> None:
         """
-        Have the largest queues in memory drop their oldest messages until all are within the limit.
+        Take note of how large the queue of a session has become.
         """
-        limit = self.limit
-        if self._making:
-            return
-        self._making = True
-        try:
-            while limit and self.bytes > limit:
-                found = self.inMemory.largest()
-                if found is None:
-                    return
-                session, level = found
-                freed = session.shed(max(SMALL, (1 << level) >> 4), False)
-                if not freed:
-                    self.inMemory.forget(session, level)
-                    session.forgotten(False)
-        finally:
-            self._making = False
+        queue.level = self.inMemory.move(session, queue.level, queue.memory)
+        queue.levelTop = topOf(queue.level)
+        queue.storedLevel = self.inStore.move(
+            session, queue.storedLevel, queue.size if session.journal is not None else 0
+        )
+        queue.storedTop = topOf(queue.storedLevel)
 
-    def makeStoreRoom(self, amount: int, pause: Callable[[], bool]) -> int:
+    def forget(self, session: Session, queue: MessageQueue) -> None:
         """
-        Have the largest queues in the store drop their oldest messages.
-
-        @param amount: how many bytes of them.
-        @param pause: asked between two steps: whether it is enough for this time.
-
-        @return: how many bytes were given up.
+        The queue of a session is not to give way any more: the session has ended.
         """
-        given = 0
-        while given < amount and not pause():
-            found = self.inStore.largest()
-            if found is None:
-                break
-            session, level = found
-            freed = session.shed(min(amount - given, max(SMALL, (1 << level) >> 4)), True)
-            given += freed
-            if not freed:
-                self.inStore.forget(session, level)
-                session.forgotten(True)
-        return given
+        self.inMemory.forget(session, queue.level)
+        self.inStore.forget(session, queue.storedLevel)
+        queue.level = queue.storedLevel = 0

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted_mqtt.base.waiting import nextTurn
+from twisted_mqtt.core.exactlyonce import restoreUnreleased
+from twisted_mqtt.core.paging import restoreQueue
 from twisted_mqtt.stores import statements
 from twisted_mqtt.stores.packing import entriesOf
 from twisted_mqtt.stores.rows import KeptSession, inMoments, messageOf, subscriptionOf
@@ -145,7 +147,7 @@ class _Restoring:
         session.stored = kept.number
         session.journal = self._store.journal
         if kept.waiting is not None:
-            session.restore(kept.waiting, kept.waiting * self._contents.sizes.get(kept.number, 0))
+            restoreQueue(session, kept.waiting, kept.waiting * self._contents.sizes.get(kept.number, 0))
         if session.expiresAt != kept.expiresAt:
             self._store.saveSession(session)
         self._sessions[kept.number] = session
@@ -166,7 +168,7 @@ class _Restoring:
         """
         session = self._sessions.get(row[0])
         if session is not None:
-            session.restoreReceived(row[1], self._dates.moment(row[2]))
+            restoreUnreleased(session, row[1], self._dates.moment(row[2]))
 
     def retained(self, row: tuple[Any, ...]) -> None:
         """

@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from twisted_mqtt.base.dates import Dates
 from twisted_mqtt.core.journal import Progress
+from twisted_mqtt.core.paging import takePage
 from twisted_mqtt.core.topics import scoped
 from twisted_mqtt.interfaces import IStore
 from twisted_mqtt.stores.database import Database
@@ -564,6 +565,6 @@ class SQLiteStore:
                 # The rest is not written yet.
                 self._pages.append((session, after))
                 return
-            session.loaded(inflight, waiting, result.complete and not beside, self._clock.seconds())
+            takePage(session, inflight, waiting, result.complete and not beside, self._clock.seconds())
 
         self._worker.submit(read, done)
