@@ -14,7 +14,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.kits.hooks import Fault, answering, raising
-from twisted_mqtt.hooks.points import FoldPoint, Hooks, RunPoint, hookOwner
+from twisted_mqtt.hooks.kinds import FoldPoint, RunPoint
+from twisted_mqtt.hooks.points import Hooks
+from twisted_mqtt.hooks.registration import hookOwner
 from twisted_mqtt.hooks.verdicts import OK, STOP, AuthResult, HookExists
 
 POINTS = {

@@ -1,5 +1,5 @@
 """
-Properties of L{twisted_mqtt.hooks.points}: a chain against the plain definition of what it is to do.
+Properties of L{twisted_mqtt.hooks.kinds}: a chain against the plain definition of what it is to do.
 """
 
 from __future__ import annotations

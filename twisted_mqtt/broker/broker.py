@@ -66,8 +66,9 @@ from twisted_mqtt.core.router import Router
 from twisted_mqtt.core.session import Session
 from twisted_mqtt.core.subscription import STRATEGIES, Subscriber, Subscription
 from twisted_mqtt.core.topics import isReserved, scoped, splitShare
+from twisted_mqtt.hooks.kinds import HookPoint
 from twisted_mqtt.hooks.packets import during
-from twisted_mqtt.hooks.points import HookPoint, Hooks
+from twisted_mqtt.hooks.points import Hooks
 from twisted_mqtt.hooks.verdicts import Drop, Verdict
 from twisted_mqtt.interfaces import IBroker
 from twisted_mqtt.net.tls.psk import PreSharedKeys

@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_mqtt.base.metrics import SECONDS
-from twisted_mqtt.hooks.points import hookOwner
+from twisted_mqtt.hooks.registration import hookOwner
 from twisted_mqtt.interfaces import IExtensionContext, IHeld, IKeySources
 from twisted_mqtt.listeners.listening import PENDING
 

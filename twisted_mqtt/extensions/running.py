@@ -20,7 +20,7 @@ from twisted.plugin import getPlugins
 from twisted_mqtt.config.registry import DeclarationError, Registry, structureOf
 from twisted_mqtt.extensions.context import ExtensionContext
 from twisted_mqtt.extensions.loadedfile import Changes, LoadedFileError
-from twisted_mqtt.hooks.points import hookOwner
+from twisted_mqtt.hooks.registration import hookOwner
 from twisted_mqtt.interfaces import IExtension, IExtensionMaker
 
 if TYPE_CHECKING:

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall
 
-    from twisted_mqtt.hooks.points import HookPoint
+    from twisted_mqtt.hooks.kinds import HookPoint
 
 _log = Logger()
 
-#: A callable that can be added to a hook point; L{twisted_mqtt.hooks.points.HookPoint.add} describes its arguments.
+#: A callable that can be added to a hook point; L{twisted_mqtt.hooks.kinds.HookPoint.add} describes its arguments.
 Callback: TypeAlias = Callable[..., object]
 
 _ValueT = TypeVar("_ValueT")

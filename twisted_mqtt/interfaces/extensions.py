@@ -95,11 +95,11 @@ class IExtensionContext(Interface):
     ) -> IHeld:
         """
         Call something whenever the broker comes past a hook point; see
-        L{HookPoint.add<twisted_mqtt.hooks.points.HookPoint.add>}.
+        L{HookPoint.add<twisted_mqtt.hooks.kinds.HookPoint.add>}.
 
         @param point: its name, such as C{"client.connected"}.
         @param publishRules: at C{client.check_acl} only: see
-            L{AccessPoint.add<twisted_mqtt.hooks.points.AccessPoint.add>}.
+            L{AccessPoint.add<twisted_mqtt.hooks.kinds.AccessPoint.add>}.
         @param perPacket: likewise.
 
         @raise TypeError: the last two are given for another point.

@@ -14,7 +14,7 @@ from twisted_mqtt.config import Settings
 from twisted_mqtt.config.reloadreport import ReloadReport
 from twisted_mqtt.extensions.context import ExtensionContext
 from twisted_mqtt.extensions.running import Extensions
-from twisted_mqtt.hooks.points import hookOwner
+from twisted_mqtt.hooks.registration import hookOwner
 from twisted_mqtt.interfaces import IHTTPServices, IListening, IMount, INode
 from twisted_mqtt.node.settings import RuntimeSettings
 from twisted_mqtt.operations.registry import Operations
