@@ -85,6 +85,8 @@ def test_failuresSlowDown() -> None:
         ("GET", "/clients", b"1", 400, 109, "object"),
         ("GET", "/clients", b"\xff", 400, 109, "JSON"),
         ("GET", "/clients", b"[" * 100_000, 400, 109, "JSON"),
+        ("GET", "/clients", b"[]", 400, 109, "an object is expected"),
+        ("POST", "/mqtt/publish", b"[1]", 400, 109, "an object is expected"),
     ],
 )
 def test_wrongCalls(method: str, path: str, body: bytes | None, status: int, code: int, says: str) -> None:

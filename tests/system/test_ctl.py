@@ -11,6 +11,7 @@ import socket
 import stat
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -289,3 +290,51 @@ def test_wrongConfiguration(tmp_path: Path, text: str, says: str) -> None:
     assert says in found.stderr
     assert "Traceback" not in found.stderr
     assert "clients " in run("--config", str(file), "--help").stdout
+
+
+def test_guesses(managed: tuple[Broker, Ctl]) -> None:
+    """
+    Somebody who tries 40 secrets at once by the REST API has five looked at, and the log says so.
+    """
+    broker, _ = managed
+    where = ("127.0.0.1", broker.ports["management.listener.http"])
+    links = [socket.create_connection(where, 30) for _ in range(40)]
+    for number, link in enumerate(links):
+        token = b64encode(f"admin:guess{number}".encode()).decode()
+        link.sendall(f"GET /api/v4/nodes HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {token}\r\n\r\n".encode())
+    statuses = sorted(link.recv(12)[9:] for link in links)
+    for link in links:
+        link.close()
+    assert statuses == [b"401"] * 5 + [b"429"] * 35
+    broker.waitFor('REST: refused: application "admin" from 127.0.0.1')
+
+
+@pytest.mark.parametrize("form", ["emqx", "table", "json"])
+def test_fullDevice(managed: tuple[Broker, Ctl], tmp_path: Path, form: str) -> None:
+    """
+    What can't be written is said, with 1 and without a traceback.
+    """
+    (path,) = tmp_path.rglob("ctl.sock")
+    command = f"{sys.executable} -m twisted_mqtt.ctl --socket {path} --format {form} broker metrics"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for sink, status, said in (
+        (">/dev/full", 1, "mqttbroker-ctl: the answer can't be written: No space left on device\n"),
+        (">&-", 0, ""),
+    ):
+        found = subprocess.run(
+            ["bash", "-c", f"{command} {sink}"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (found.returncode, found.stderr) == (status, said)
+
+
+def test_notUTF8(tmp_path: Path) -> None:
+    """
+    A topic in another encoding is an error of whoever types it.
+    """
+    found = run("--socket", str(tmp_path / "none"), "publish", os.fsdecode(b"r\xe4ume"), "x")
+    assert (found.returncode, found.stderr) == (2, "mqttbroker-ctl: the words of the command have to be UTF-8\n")

@@ -334,6 +334,16 @@ def _socketOf(config: str | None) -> str:
     return os.path.join(folder, socket)
 
 
+def _secretIn(file: str) -> str:
+    """
+    @raise ValueError: the file can't be read.
+    """
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file}: {error}") from None
+
+
 @click.command("completion", help="Print what makes a shell complete the words of this program.")
 @click.argument("shell", type=click.Choice(_SHELLS))
 def _completion(shell: str) -> None:
@@ -391,10 +401,13 @@ def _top(
             if secret_file is None:
                 secret = click.prompt(f"Secret of {app}", hide_input=True, err=True)
             else:
-                secret = Path(secret_file).read_text(encoding="utf-8").strip()
+                secret = _secretIn(secret_file)
             caller = RemoteCaller(url, app, secret, cacert)
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             _fail(str(error), USAGE)
+        except OSError as error:
+            # It does not name the file.
+            _fail(f"{cacert}: {error.strerror or error}", USAGE)
     ctx.obj = Settings(caller, form or "", watch)
 
 
@@ -407,6 +420,13 @@ def main(arguments: list[str] | None = None) -> None:
     Run the program; ends with its exit status.
     """
     words = sys.argv[1:] if arguments is None else arguments
+    if sys.stdout is None:
+        # Whoever has called this has closed it, and wants the exit status alone.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    try:
+        "".join(words).encode("utf-8")
+    except UnicodeEncodeError:
+        _fail("the words of the command have to be UTF-8", USAGE)
     try:
         _TOP.main(
             words or ["--help"], prog_name=_PROGRAM, complete_var="_MQTTBROKER_CTL_COMPLETE", standalone_mode=False
@@ -421,7 +441,10 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(USAGE)
-    except BrokenPipeError:
-        # Whoever read this has seen enough; nothing is to be said at the end either.
+    except OSError as error:
+        # Nothing is to be said at the end either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        if isinstance(error, BrokenPipeError):
+            # Whoever read this has seen enough.
+            sys.exit(0)
+        _fail(f"the answer can't be written: {error.strerror or error}", REFUSED)

@@ -10,6 +10,10 @@ from ipaddress import ip_address
 from math import ceil
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import DeferredLock
+
+from twisted_mqtt.base.printable import printable
+from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
 from twisted_mqtt.management.rest.failures import Failures
 from twisted_mqtt.operations.operation import Caller, Refused
 
@@ -22,13 +26,16 @@ if TYPE_CHECKING:
 
 class Credentials:
     """
-    Checks the credentials of requests; slows down who gives wrong ones.
+    Checks the credentials of requests, those of one address one after the other; slows down who gives wrong ones.
     """
 
     def __init__(self, applications: Applications, clock: IReactorTime) -> None:
         self._applications = applications
         self._clock = clock
         self._failures = Failures()
+        # Of the addresses whose credentials are being checked, and for how many requests.
+        self._checking: dict[str, tuple[DeferredLock, int]] = {}
+        self._log = RateLimitedLog(clock.seconds)
 
     async def check(self, request: Request) -> Caller:
         """
@@ -37,20 +44,46 @@ class Credentials:
         @raise Refused: nobody who may; the answer's headers are set.
         """
         address = addressOf(request)
+        self._slowDown(request, address)
+        given = basicOf(request)
+        if given is not None:
+            # One after the other: hundreds of guesses at once would all be looked at before the first is known to be
+            # wrong, and each takes a thread.
+            lock, count = self._checking.get(address) or (DeferredLock(), 0)
+            self._checking[address] = (lock, count + 1)
+            await lock.acquire()
+            try:
+                self._slowDown(request, address)
+                caller = await self._applications.check(*given, address, isLocal(request))
+                if caller is not None:
+                    self._failures.right(address)
+                    return caller
+                self._failures.wrong(address, self._clock.seconds())
+                self._log.warn(
+                    'REST: refused: application "{name}" from {address}: there is none, its secret is wrong, it is off'
+                    " or expired, or it is that of the first start, which serves this machine alone",
+                    name=printable(given[0]),
+                    address=address,
+                )
+            finally:
+                lock.release()
+                lock, count = self._checking[address]
+                if count > 1:
+                    self._checking[address] = (lock, count - 1)
+                else:
+                    del self._checking[address]
+        request.setHeader(b"www-authenticate", b'Basic realm="mqttbroker", charset="UTF-8"')
+        text = "wrong application or secret" if given else "credentials are needed: HTTP Basic, AppID and secret"
+        raise Refused(401, text, 401)
+
+    def _slowDown(self, request: Request, address: str) -> None:
+        """
+        @raise Refused: the address has to wait.
+        """
         wait = self._failures.wait(address, self._clock.seconds())
         if wait > 0:
             request.setHeader(b"retry-after", str(ceil(wait)).encode("ascii"))
             raise Refused(429, "too many wrong credentials from this address", 429)
-        given = basicOf(request)
-        if given is not None:
-            caller = await self._applications.check(*given, address, isLocal(request))
-            if caller is not None:
-                self._failures.right(address)
-                return caller
-            self._failures.wrong(address, self._clock.seconds())
-        request.setHeader(b"www-authenticate", b'Basic realm="mqttbroker", charset="UTF-8"')
-        text = "wrong application or secret" if given else "credentials are needed: HTTP Basic, AppID and secret"
-        raise Refused(401, text, 401)
 
 
 def addressOf(request: Request) -> str:

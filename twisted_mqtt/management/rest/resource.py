@@ -157,8 +157,10 @@ class RestAPI(Resource):
         page, limit = self._pageOf(texts)
         if isinstance(values, list):
             # A batch: its request has one field, the list.
-            (name,) = operation.request.__struct_fields__ or ("",)
-            values = {name: values}
+            names = operation.request.__struct_fields__
+            if len(names) != 1:
+                raise Refused(NOT_JSON, "the body: an object is expected, not a list")
+            values = {names[0]: values}
         texts.update(found.variables)
         # A variable of the path is what the call is about; the body does not change it.
         bound = bind(operation.request, texts, {k: v for k, v in values.items() if k not in found.variables})
