@@ -2,10 +2,8 @@
 A packet with very many filters is worked through in several turns, so that others are served meanwhile.
 """
 
-import pytest
 from twisted.internet.task import Clock
 
-from twisted_mqtt.base import portions
 from twisted_mqtt.core.codec import Decoder, encode
 from twisted_mqtt.core.packets import Connect, Ping, Suback, Subscribe, SubscriptionRequest, Unsubscribe
 from twisted_mqtt.testing.broker import connectTransport, makeBroker
@@ -13,15 +11,15 @@ from twisted_mqtt.testing.broker import connectTransport, makeBroker
 COUNT = 2000
 
 
-def test_othersAreServedMeanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_othersAreServedMeanwhile() -> None:
     """
     Neither SUBSCRIBE nor UNSUBSCRIBE takes one long turn; answers and order are as ever.
     """
-    # However fast the machine is, it gives way as soon as it looks at the time.
-    monkeypatch.setattr(portions, "PORTION", 1e-6)
     clock = Clock()
     clock.advance(1000)
     broker, factory = makeBroker(clock)
+    # However fast the machine is, it gives way as soon as it looks at the time.
+    broker.portions.portion = 1e-6
     protocol, transport = connectTransport(factory)
     filters = [f"many/{number}/+" for number in range(COUNT)]
     connect = encode(Connect("MQTT", 5, "greedy", True, 0, None, None, None, None), 5)

@@ -48,12 +48,14 @@ class Portions:
     """
     The long work of a broker. All of it together takes L{PORTION} of each turn of the reactor; what waits takes turns.
 
+    @ivar portion: seconds of a turn; may be changed.
     @ivar until: until when whoever has its turn may work, as C{perf_counter} tells it.
     """
 
-    __slots__ = ("_call", "_clock", "_works", "until")
+    __slots__ = ("_call", "_clock", "_works", "portion", "until")
 
     def __init__(self, clock: IReactorTime) -> None:
+        self.portion: float = PORTION
         self.until: float = 0.0
         self._clock = clock
         self._works: deque[Work] = deque()
@@ -86,7 +88,7 @@ class Portions:
 
         @return: until when to work before waiting for a L{turn}, as C{perf_counter} tells it.
         """
-        return perf_counter() + PORTION
+        return perf_counter() + self.portion
 
     def stop(self) -> None:
         """
@@ -101,7 +103,7 @@ class Portions:
         self._call = None
         works = self._works
         now = perf_counter()
-        end = now + PORTION
+        end = now + self.portion
         while works and now < end:
             work = works.popleft()
             until = self.until = min(end, now + _SLICE) if works else end

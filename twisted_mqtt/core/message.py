@@ -103,7 +103,9 @@ class Message:
         self.origin: str = ""
         self.payload: bytes = payload
         self.qos: int = qos
+        # Two flags side by side take the room of one.
         self.retain: bool = retain
+        self.system: bool = system
         self.properties: Properties | None = properties
         self.clientID: str = clientID
         self.username: str | None = username
@@ -111,7 +113,6 @@ class Message:
         self.protocol: str = "mqtt"
         self.timestamp: float = timestamp
         self.expiresAt: float = expiresAt
-        self.system: bool = system
         self.number: int = 0
         # In the memory of how many queues it waits.
         self.queues: int = 0
