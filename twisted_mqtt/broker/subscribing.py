@@ -336,7 +336,7 @@ class Subscribing:
             return SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
         if hasWildcard(matching) and not limits.wildcardAvailable:
             return WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED
-        if limits.maxTopicLevels and matching.count("/") >= limits.maxTopicLevels:
+        if 0 < limits.maxTopicLevels <= matching.count("/"):
             return TOPIC_FILTER_INVALID
         if self._service.router.progress.broken and session is not None and session.journal is not None:
             former = session.subscriptions.get(request.topicFilter)

@@ -90,10 +90,10 @@ class Backlog:
         "_session",
         "_retained",
         "_waiting",
+        "_present",
         "_matched",
         "_taken",
         "_walk",
-        "_isWhole",
         "_left",
         "_asked",
         "_read",
@@ -107,11 +107,11 @@ class Backlog:
         # The subscriptions, by filter, oldest first. Of the first of them messages, how many of those have gone, and
         # where it goes on if these are not all.
         self._waiting: OrderedDict[str, Wanted] = OrderedDict()
+        # The first of them, once it was looked up.
+        self._present: Wanted | None = None
         self._matched: list[Message] | None = None
         self._taken: int = 0
         self._walk: RetainedWalk | None = None
-        # Whether these are all from the beginning.
-        self._isWhole: bool = False
         # How many filters may still be looked for at once.
         self._left: int = _FILTERS_AT_ONCE
         # Of these messages, what is being read from disk; and what has been read, the next one last.
@@ -148,6 +148,7 @@ class Backlog:
         if topicFilter in self._waiting:
             if next(iter(self._waiting)) == topicFilter:
                 self._forget()
+                self._present = None
             del self._waiting[topicFilter]
 
     def take(self, upgradeQoS: bool) -> Entry | None:
@@ -155,8 +156,7 @@ class Backlog:
         Take the next message; L{None} where there is none at hand: a subscription has no more, and another may, or what
         is on disk has to be read first, or more has to be looked for.
         """
-        topicFilter = next(iter(self._waiting))
-        wanted = self._waiting[topicFilter]
+        wanted = self._first()
         read = self._read
         if read is not None:
             message = read.pop()
@@ -175,7 +175,7 @@ class Backlog:
                 if self._walk is not None:
                     self._look()
                 else:
-                    self.remove(topicFilter)
+                    self.remove(wanted.subscription.topicFilter)
                 return None
             message = matched[self._taken]
             if message.number > wanted.since:
@@ -195,9 +195,9 @@ class Backlog:
         """
         The same for a client that is gone: nothing of QoS 0, and for subscriptions of that nothing is read.
         """
-        topicFilter = next(iter(self._waiting))
-        if self._waiting[topicFilter].subscription.qos == 0:
-            self.remove(topicFilter)
+        subscription = self._first().subscription
+        if subscription.qos == 0:
+            self.remove(subscription.topicFilter)
             return None
         entry = self.take(upgradeQoS)
         return entry if entry is not None and entry.qos else None
@@ -215,13 +215,22 @@ class Backlog:
         See L{Work<twisted_mqtt.core.events.Work>}: look for more.
         """
         self._left = _FILTERS_AT_ONCE
-        if self._waiting and not self._find(self._waiting[next(iter(self._waiting))]):
+        if self._waiting and not self._find(self._first()):
             return True
         self.isReading = False
         self._arrived()
         return False
 
     # Inside
+
+    def _first(self) -> Wanted:
+        """
+        The oldest of those that wait; there is one.
+        """
+        first = self._present
+        if first is None:
+            first = self._present = self._waiting[next(iter(self._waiting))]
+        return first
 
     def _forget(self) -> None:
         self._matched = self._asked = self._read = self._walk = None
@@ -256,11 +265,9 @@ class Backlog:
             self._matched = retained.match(matching, self._session.topicTree, _STEPS_AT_ONCE)
             if self._matched is None:
                 walk = self._walk = retained.walk(matching, self._session.topicTree)
-                self._isWhole = True
         elif self._taken:
             # These have been taken.
             self._matched = None
-            self._isWhole = False
             self._taken = 0
         if walk is not None:
             matched = self._matched
@@ -270,8 +277,6 @@ class Backlog:
             if not walk.done:
                 return len(matched) >= _READ_AT_ONCE
             self._walk = None
-            if self._isWhole:
-                walk.remember(matched)
         if self._matched:
             return True
         self.remove(wanted.subscription.topicFilter)

@@ -192,7 +192,9 @@ class Connection(Sender):
         if limits.strict:
             checkText(topic)
             checkProperties(properties)
-        if limits.maxTopicLevels and topic.count("/") >= limits.maxTopicLevels:
+        most = limits.maxTopicLevels
+        # No topic has more levels than characters, so short ones need not be looked through.
+        if 0 < most <= len(topic) and topic.count("/") >= most:
             raise ProtocolError(TOPIC_NAME_INVALID, f"a topic has more than {limits.maxTopicLevels} levels")
         if qos > limits.maxQoS:  # [MQTT-3.2.2-11]
             raise ProtocolError(QOS_NOT_SUPPORTED, f"QoS is at most {limits.maxQoS} here")

@@ -10,6 +10,8 @@ from typing import Final
 ENOUGH: Final = 50_000
 #: A delivery costs as much as looking at so many levels of filters.
 DELIVERY: Final = 16
+#: The deliveries of a message that goes to no more than these are not counted: its own size stands for them.
+FEW: Final = 4
 
 
 class Effort:

@@ -14,6 +14,8 @@ from twisted_mqtt.core.topics import hasWildcard
 
 # The matches of so many filters are remembered, as long as no message comes or goes.
 _CACHED_FILTERS: Final = 16
+# A longer list of matches is not remembered.
+_LONGEST: Final = 1 << 17
 _ALL: Final = 1 << 60
 # So many levels L{RetainedTree.messages} looks at in a step.
 _STEP: Final = 8
@@ -37,16 +39,42 @@ class RetainedNode:
         return self.message is None and self.children is None
 
 
+class _Frame:
+    """
+    A level on the way of a walk.
+
+    @ivar nodes: what is below it and matches, as it was when the walk came.
+    @ivar at: how many of these were visited.
+    @ivar after: how many levels of the filter are above what is below C{nodes}.
+    @ivar takes: whether the messages of C{nodes} match.
+    @ivar isWhole: whether everything below C{nodes} matches.
+    @ivar isLast: whether nothing below C{nodes} matches.
+    """
+
+    __slots__ = ("after", "at", "isLast", "isWhole", "nodes", "takes")
+
+    def __init__(self, nodes: list[RetainedNode], after: int, takes: bool, isWhole: bool, isLast: bool) -> None:
+        self.nodes: list[RetainedNode] = nodes
+        self.at: int = 0
+        self.after: int = after
+        self.takes: bool = takes
+        self.isWhole: bool = isWhole
+        self.isLast: bool = isLast
+
+
 class RetainedWalk:
     """
     The way through the levels that match a filter with wildcards, some steps at a time, while messages come and go. No
     message is found twice, and one that is there all the time is found.
 
+    A level that has gone meanwhile is empty, so it does no harm to visit it. One that goes and comes again has no
+    message that was there all the time, so it need not be visited.
+
     @ivar done: whether there is nothing more.
     @ivar stuck: whether it was given up, because some level has more below it than there may be.
     """
 
-    __slots__ = ("done", "stuck", "_filter", "_levels", "_most", "_stack", "_tree", "_version")
+    __slots__ = ("done", "stuck", "_all", "_filter", "_levels", "_most", "_stack", "_tree", "_version")
 
     def __init__(self, tree: RetainedTree, topicFilter: str, most: int = -1) -> None:
         """
@@ -57,13 +85,12 @@ class RetainedWalk:
         self.stuck: bool = False
         self._tree: RetainedTree = tree
         self._version: int = tree.version
+        # Everything found so far, to be remembered. As long as nothing changes, the tree holds these messages anyway.
+        self._all: list[Message] | None = []
         self._filter: str = topicFilter
         self._most: int = most
         levels = self._levels = topicFilter.split("/")
-        # On the way are a level, how many levels of the filter are above what is below it, and which of that is still
-        # to be visited. A level that goes and comes again meanwhile has no message that was there all the time: each is
-        # visited once.
-        self._stack: list[tuple[RetainedNode, int, list[str]]] = []
+        self._stack: list[_Frame] = []
         node = tree.root
         index = 0
         # Down to the level above the first wildcard: there is one way only.
@@ -73,80 +100,120 @@ class RetainedWalk:
                 return
             node = child
             index += 1
-        self._enter(node, index, levels[index], index == 0)
+        self._enter(node, index, index == 0)
 
-    def _enter(self, node: RetainedNode, index: int, level: str, first: bool = False) -> bool:
+    def _enter(self, node: RetainedNode, index: int, first: bool = False) -> bool:
         """
         See to what is below a level; returns whether there is anything.
+
+        @param index: how many levels of the filter are above what is below.
         """
         children = node.children
         if children is None:
             return False
-        if level != "+" and level != "#":
-            if level not in children:
-                return False
-            self._stack.append((node, index, [level]))
+        levels = self._levels
+        level = levels[index]
+        if level == "#":
+            nodes = self._below(children, first)
+            self._stack.append(_Frame(nodes, index, True, True, False))
             return True
+        if level == "+":
+            nodes = self._below(children, first)
+        else:
+            child = children.get(level)
+            if child is None:
+                return False
+            nodes = [child]
+        after = index + 1
+        isLast = after == len(levels)
+        # Also the parent level: sport/# matches sport.
+        takes = isLast or levels[after] == "#"
+        self._stack.append(_Frame(nodes, after, takes, False, isLast))
+        return True
+
+    def _below(self, children: dict[str, RetainedNode], first: bool) -> list[RetainedNode]:
         if 0 <= self._most < len(children):
             self.stuck = True
-            self._stack.clear()
-            return True
-        names = list(children)
+            return []
         if first:  # [MQTT-4.7.2-1]
-            names = [name for name in names if not name.startswith("$")]
-        # They are taken from the end, and are to come in the order in which they are there.
-        names.reverse()
-        self._stack.append((node, index, names))
-        return True
+            return [child for name, child in children.items() if not name.startswith("$")]
+        return list(children.values())
 
     def go(self, found: list[Message], steps: int) -> int:
         """
         Go on.
 
         @param found: what is found is added here.
-        @param steps: how many levels to look at, at most.
+        @param steps: how many levels to look at, at most; a few more where each has one below it.
 
         @return: at how many it has looked.
         """
+        before = len(found)
+        looked = self._go(found, steps)
+        self._collect(found, before)
+        return looked
+
+    def _go(self, found: list[Message], steps: int) -> int:
         stack = self._stack
-        levels = self._levels
-        last = len(levels)
-        left = steps
-        while stack:
-            node, index, names = stack[len(stack) - 1]
-            children = node.children
-            after = index if levels[index] == "#" else index + 1
-            # The word that the next level needs; empty if this is the last one.
-            below = levels[after] if after < last else ""
-            isLast = after == last
+        looked = 0
+        while stack and not self.stuck:
+            frame = stack[len(stack) - 1]
+            nodes = frame.nodes
+            count = len(nodes)
+            at = frame.at
+            takes = frame.takes
+            isWhole = frame.isWhole
             entered = False
-            while names and not entered:
-                if left == 0:
-                    return steps
-                left -= 1
-                name = names.pop()
-                child = None if children is None else children.get(name)
-                if child is None:
-                    continue
-                if isLast or below == "#":  # also the parent level: sport/# matches sport
-                    message = child.message
+            while at < count and not entered:
+                if looked >= steps:
+                    frame.at = at
+                    return looked
+                looked += 1
+                node = nodes[at]
+                at += 1
+                if takes:
+                    message = node.message
                     if message is not None:
                         found.append(message)
-                if not isLast and child.children is not None:
-                    entered = self._enter(child, after, below)
+                if node.children is None or frame.isLast:
+                    continue
+                if not isWhole:
+                    entered = self._enter(node, frame.after)
+                    continue
+                below: dict[str, RetainedNode] | None = node.children
+                # One below the other needs no level on the way.
+                while below is not None and len(below) == 1:
+                    for only in below.values():
+                        node = only
+                    looked += 1
+                    message = node.message
+                    if message is not None:
+                        found.append(message)
+                    below = node.children
+                if below is not None:
+                    entered = self._enter(node, frame.after)
+            frame.at = at
             if not entered:
                 stack.pop()
+        if self.stuck:
+            stack.clear()
         self.done = not self.stuck
-        return steps - left
+        return looked
 
-    def remember(self, found: list[Message]) -> None:
+    def _collect(self, found: list[Message], before: int) -> None:
         """
-        Remember what was found, if nothing has changed meanwhile.
-
-        @param found: all of it. The list must not be changed any more.
+        Add to what is to be remembered; remember it where this is the end.
         """
-        if self._version == self._tree.version:
-            self._tree.remember(self._filter, found)
+        everything = self._all
+        if everything is None:
+            return
+        if self._version != self._tree.version or len(everything) + len(found) - before > _LONGEST:
+            self._all = None
+            return
+        everything.extend(found if before == 0 else found[before:])
+        if self.done:
+            self._all = None
+            self._tree.remember(self._filter, everything)
 
 
 class RetainedTree:
@@ -241,7 +308,6 @@ class RetainedTree:
             walk.go(found, _ALL if steps < 0 else steps)
             if not walk.done:
                 return None
-            self.remember(topicFilter, found)
         return found
 
     def walk(self, topicFilter: str) -> RetainedWalk:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from twisted_mqtt.core.counters import Counters
-from twisted_mqtt.core.effort import DELIVERY, Effort
+from twisted_mqtt.core.effort import DELIVERY, FEW, Effort
 from twisted_mqtt.core.events import Events, Switches
 from twisted_mqtt.core.forwarding import Forwarder
 from twisted_mqtt.core.journal import Progress
@@ -126,7 +126,7 @@ class Router:
                         chosen.subscriber.deliver(message, chosen)
         if delivered == 0:
             self._notDelivered(message)
-        else:
+        elif delivered > FEW:
             self.effort.spent += DELIVERY * delivered
         return delivered
 

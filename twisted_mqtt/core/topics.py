@@ -89,7 +89,7 @@ def checkTopicName(topicName: str, maxLevels: int) -> None:
     """
     if not isTopicName(topicName):
         raise ProtocolError(TOPIC_NAME_INVALID, "a topic name is empty or holds a wildcard")
-    if maxLevels and topicName.count("/") >= maxLevels:
+    if 0 < maxLevels <= len(topicName) and topicName.count("/") >= maxLevels:
         raise ProtocolError(TOPIC_NAME_INVALID, f"a topic has more than {maxLevels} levels")
 
 
