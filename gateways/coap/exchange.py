@@ -2,9 +2,8 @@
 Types, message IDs and tokens: acknowledgements, retransmission, duplicates, and which response belongs to which request
 (RFC 7252 4 and 5.2 to 5.3). This module does not look at the content of messages.
 
-An address may be forged (RFC 7252 11.3). Until its owner has acknowledged, reset or echoed a message, the address gets
-no more than L{Parameters.amplification} times the bytes that have come from it: instead of a longer response it gets
-one that asks for an Echo (RFC 9175 2.4), and a message that the client did not ask for waits for the answer to a ping.
+An address may be forged: until C{verification} knows better, little goes there, and a message that the client did not
+ask for waits for the answer to a ping.
 
 Time is an argument, and one timer is enough: L{Exchanges.nextDeadline} says when L{Exchanges.expire} is to be called.
 """
@@ -14,167 +13,37 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Hashable
-from hashlib import blake2b
-from hmac import compare_digest
 from random import Random
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Final
 
-from gateways.coap.codes import EMPTY, UNAUTHORIZED, isRequest, isResponse, isSuccess
+from gateways.coap.codes import EMPTY, isRequest, isResponse
 from gateways.coap.generations import Generations
 from gateways.coap.message import ACK, CON, NON, RST, CoAPMessage, MessageError, decode, encode, encodeEmpty
-from gateways.coap.options import ECHO, NO_RESPONSE, OBSERVE, Option, uintOf, understand, valueOf
+from gateways.coap.options import ECHO, understand
 from gateways.coap.parameters import Parameters
-
-Address: TypeAlias = tuple[Any, ...]
-"""
-The address of a peer: host and port, and an object that identifies its secure association. This module only compares
-it.
-"""
-
-# How a message that was sent has ended.
-ACKNOWLEDGED: Final = 0
-RESET: Final = 1
-TIMED_OUT: Final = 2
-DROPPED: Final = 3  # it was never sent, or the peer is forgotten
-
-Ended: TypeAlias = Callable[[int, float], None]
-
-_PING_LENGTH: Final = 4
-_ECHO_LENGTH: Final = 6
-# An address earns by its requests the right to so many bytes that it has not asked for. An address that has been silent
-# for so long that it was forgotten has the second figure: a ping with its repetitions.
-_MOST_CREDIT: Final = 8192
-_LEAST_CREDIT: Final = 5 * _PING_LENGTH
-
-
-class Upper(Protocol):
-    """
-    Answers requests.
-    """
-
-    def requested(self, request: CoAPMessage, incoming: Incoming, now: float) -> None:
-        """
-        A request that did not come before. It is answered by L{Exchanges.respond}, now or later. The options are those
-        that are understood.
-        """
-
-    def refused(self, request: CoAPMessage, option: int, incoming: Incoming, now: float) -> None:
-        """
-        As L{requested}, for a request with a critical option that is not understood.
-        """
-
-
-class Awaiting(Protocol):
-    """
-    Waits for the response to a request that was sent.
-    """
-
-    def acknowledged(self, now: float) -> None:
-        """
-        The request has come, and the response will come by itself (RFC 7252 5.2.2).
-        """
-
-    def answered(self, response: CoAPMessage, now: float) -> bool:
-        """
-        A response has come.
-
-        @return: whether more are to come, as notifications do.
-        """
-
-    def failed(self, how: int, now: float) -> None:
-        """
-        None will come: L{RESET}, L{TIMED_OUT} or L{DROPPED}.
-        """
-
+from gateways.coap.peerqueue import OutgoingMessage, PeerQueue
+from gateways.coap.roles import (
+    ACKNOWLEDGED,
+    DROPPED,
+    RESET,
+    TIMED_OUT,
+    Address,
+    Awaiting,
+    Ended,
+    Incoming,
+    Received,
+    Upper,
+)
+from gateways.coap.verification import PING_LENGTH, AddressVerification
 
 _NOBODY: Final[dict[bytes, Awaiting]] = {}
-
-
-class Incoming:
-    """
-    A request whose response is awaited.
-
-    @ivar address: who has asked.
-    @ivar size: the length of the datagram.
-    """
-
-    __slots__ = ("address", "size", "type", "messageID", "token", "noResponse", "_entry", "_acked", "_done")
-
-    def __init__(self, address: Address, size: int, request: CoAPMessage, entry: _Seen) -> None:
-        self.address = address
-        self.size = size
-        self.type = request.type
-        self.messageID = request.messageID
-        self.token = request.token
-        self.noResponse = uintOf(request.options, NO_RESPONSE) or 0
-        self._entry = entry
-        self._acked = False
-        self._done = False
-
-    def settle(self, response: CoAPMessage) -> bool:
-        """
-        Whether it is to be answered so, which it is once: not a second time, and not where it does not want to hear of
-        responses of that class (RFC 7967 2).
-        """
-        if self._done:
-            return False
-        self._done = True
-        return not self.noResponse >> ((response.code >> 5) - 1) & 1
-
-
-class _Seen:
-    """
-    A message that came, and what was said to it.
-    """
-
-    __slots__ = ("datagram", "reply")
-
-    def __init__(self, datagram: int) -> None:
-        self.datagram = datagram
-        self.reply = b""
-
-
-def streamed(address: Address, request: CoAPMessage) -> Incoming:
-    """
-    A request that came on a stream, where nothing comes twice.
-    """
-    return Incoming(address, 0, request, _Seen(0))
-
-
-class _OutgoingMessage:
-    """
-    A message to a peer, which is waiting its turn or on its way.
-    """
-
-    __slots__ = ("address", "message", "data", "timeout", "sent", "ended")
-
-    def __init__(self, address: Address, message: CoAPMessage, ended: Ended | None) -> None:
-        self.address = address
-        self.message = message
-        self.data = b""
-        self.timeout = 0.0
-        self.sent = 0
-        self.ended = ended
-
-
-class _PeerQueue:
-    """
-    The confirmable messages to one peer.
-
-    @ivar probing: whether one of those on their way is a ping, whose answer the others wait for.
-    """
-
-    __slots__ = ("flying", "waiting", "probing")
-
-    def __init__(self) -> None:
-        self.probing = False
-        self.flying: dict[int, _OutgoingMessage] = {}
-        self.waiting: deque[_OutgoingMessage] = deque()
 
 
 class Exchanges:
     """
     All exchanges of one socket, with any number of peers; in both roles.
+
+    @ivar verification: which addresses are known not to be forged.
     """
 
     def __init__(
@@ -190,23 +59,19 @@ class Exchanges:
         @param random: where message IDs and tokens begin, and how timeouts are spread.
         @param vouched: whether the layer below knows that no address is forged.
         """
-        self._vouched = vouched
         self._transmit = transmit
         self._upper = upper
         self.parameters = parameters
         self._random = random
         remembered, lifetime = parameters.remembered, parameters.exchangeLifetime
-        self._seen: Generations[Hashable, _Seen] = Generations(lifetime, remembered, parameters.rememberedBytes)
+        self._seen: Generations[Hashable, Received] = Generations(lifetime, remembered, parameters.rememberedBytes)
         self._messageIDs: Generations[Address, int] = Generations(lifetime, remembered)
-        self._verified: Generations[Address, bool] = Generations(lifetime, remembered)
-        # How many bytes may still go to addresses that are not.
-        self._credit: Generations[Address, int] = Generations(lifetime, remembered)
-        self._secret = random.getrandbits(128).to_bytes(16, "big")
+        self.verification = AddressVerification(parameters, random, vouched)
         # The callbacks to tell of a reset of a message that is not confirmable.
         self._told: Generations[tuple[Address, int], Ended] = Generations(lifetime, remembered)
-        self._lanes: dict[Address, _PeerQueue] = {}
+        self._lanes: dict[Address, PeerQueue] = {}
         self._awaiting: dict[Address, dict[bytes, Awaiting]] = {}
-        self._deadlines: list[tuple[float, int, _OutgoingMessage | Incoming]] = []
+        self._deadlines: list[tuple[float, int, OutgoingMessage | Incoming]] = []
         self._count = 0
         self._tokens = random.getrandbits(32)
 
@@ -250,18 +115,18 @@ class Exchanges:
             if message.type == CON and seen.reply:
                 self._transmit(seen.reply, address)
             return
-        seen = _Seen(mark)
+        seen = Received(mark)
         self._seen.put(key, seen, now, 100)
         incoming = Incoming(address, len(datagram), message, seen)
         message.options, wrong = understand(message.options)
         options = message.options
         if options and options[-1][0] >= ECHO:
-            self._takeEcho(options, address, now)
+            self.verification.takeEcho(options, address, now)
         if wrong is None:
             self._upper.requested(message, incoming, now)
         elif message.type == CON:
             self._upper.refused(message, wrong, incoming, now)
-        if message.type == CON and not incoming._done:
+        if message.type == CON and not incoming.done:
             self._push(now + self.parameters.processingDelay, incoming)
 
     def _receiveResponse(self, message: CoAPMessage, datagram: bytes, address: Address, now: float) -> None:
@@ -280,7 +145,7 @@ class Exchanges:
                 if seen.reply:
                     self._transmit(seen.reply, address)
                 return
-            seen = _Seen(mark)
+            seen = Received(mark)
             self._seen.put(key, seen, now, 100)
         awaiting = self._awaiting.get(address, _NOBODY).get(token)
         message.options, wrong = understand(message.options)
@@ -321,7 +186,7 @@ class Exchanges:
                     self._settle(address, messageID, ACKNOWLEDGED, now)
                     break
 
-    def _settle(self, address: Address, messageID: int, how: int, now: float) -> _OutgoingMessage | None:
+    def _settle(self, address: Address, messageID: int, how: int, now: float) -> OutgoingMessage | None:
         """
         A peer has said something to a message of ours; returns which that is, if it is still on its way.
         """
@@ -333,7 +198,7 @@ class Exchanges:
                 if told is not None:
                     told(RESET, now)
             return None
-        self._verified.put(address, True, now)
+        self.verification.verify(address, now)
         if outgoing.message.code == EMPTY:
             lane.probing = False
         self._advance(address, lane, now)
@@ -355,32 +220,32 @@ class Exchanges:
         """
         Answer a request; once.
         """
-        if incoming._done:
+        if incoming.done:
             return
         silent = not incoming.settle(response)
         response.token = incoming.token
         address = incoming.address
-        verified = self._vouched or self._verified.get(address) is not None
+        verified = self.verification.isVerified(address)
         credit = incoming.size * self.parameters.amplification
-        if incoming.type == CON and not incoming._acked:
+        if incoming.type == CON and not incoming.acked:
             if silent:
                 data = encodeEmpty(ACK, incoming.messageID)
             else:
                 response.type, response.messageID = ACK, incoming.messageID
                 data = encode(response)
-                if not verified and len(data) > credit - _PING_LENGTH:
-                    most = self.allowance(incoming, response)
-                    data = data if len(data) <= most else self._shorter(response, address, most)
-            incoming._entry.reply = data
+                if not verified and len(data) > credit - PING_LENGTH:
+                    most = self.verification.allowance(incoming, response)
+                    data = data if len(data) <= most else self.verification.shortened(response, address, most)
+            incoming.received.reply = data
             self._seen.weigh(len(data))
             if not verified:
-                self._grant(address, credit - len(data), now)
+                self.verification.grant(address, credit - len(data), now)
             self._transmit(data, address)
         elif not silent:
             if not verified:
                 if incoming.type != CON and len(encode(response)) > credit:
-                    response = decode(self._shorter(response, address, credit))
-                self._grant(address, credit, now)
+                    response = decode(self.verification.shortened(response, address, credit))
+                self.verification.grant(address, credit, now)
             # A separate response is as reliable as its request (RFC 7252 5.2.2, 5.2.3).
             self.send(address, response, incoming.type == CON, None, now)
 
@@ -388,11 +253,11 @@ class Exchanges:
         """
         Say nothing to a request but, where it has to be, that it came.
         """
-        if not incoming._done:
-            incoming._done = True
-            if incoming.type == CON and not incoming._acked:
-                incoming._entry.reply = encodeEmpty(ACK, incoming.messageID)
-                self._transmit(incoming._entry.reply, incoming.address)
+        if not incoming.done:
+            incoming.done = True
+            if incoming.type == CON and not incoming.acked:
+                incoming.received.reply = encodeEmpty(ACK, incoming.messageID)
+                self._transmit(incoming.received.reply, incoming.address)
 
     def send(self, address: Address, message: CoAPMessage, confirmable: bool, ended: Ended | None, now: float) -> None:
         """
@@ -401,13 +266,13 @@ class Exchanges:
         @param ended: is called with how it ended; of one that is not confirmable, only if the peer resets it.
         """
         message.type = CON if confirmable else NON
-        outgoing = _OutgoingMessage(address, message, ended)
+        outgoing = OutgoingMessage(address, message, ended)
         lane = self._lanes.get(address)
         if lane is None:
             if not confirmable:
                 self._transmitOnce(outgoing, now)
                 return
-            lane = self._lanes[address] = _PeerQueue()
+            lane = self._lanes[address] = PeerQueue()
         # A message that is not confirmable waits too: it must not overtake the others.
         if lane.waiting or lane.probing or len(lane.flying) >= self.parameters.nstart:
             if len(lane.waiting) >= self.parameters.maxWaiting:
@@ -481,69 +346,6 @@ class Exchanges:
         lane = self._lanes.get(address)
         return lane is None or len(lane.waiting) < self.parameters.maxWaiting // 2
 
-    def isVerified(self, address: Address) -> bool:
-        """
-        Whether a peer has lately shown that it receives what is sent there.
-        """
-        return self._vouched or self._verified.get(address) is not None
-
-    def allowance(self, incoming: Incoming, response: CoAPMessage) -> int:
-        """
-        How many bytes may answer a request whose sender has not shown that it is where it says.
-        """
-        most = incoming.size * self.parameters.amplification
-        # Before the first notification there may have to be a ping.
-        return most if uintOf(response.options, OBSERVE) is None else most - _PING_LENGTH
-
-    def came(self, address: Address, size: int, now: float) -> None:
-        """
-        So many bytes have come from an address by another road: an answer may go there.
-        """
-        if not self.isVerified(address):
-            self._grant(address, size * self.parameters.amplification, now)
-
-    def _grant(self, address: Address, size: int, now: float) -> None:
-        credit = (self._credit.get(address) or 0) + size
-        self._credit.put(address, min(credit, _MOST_CREDIT), now)
-
-    def _affords(self, address: Address, size: int, now: float) -> bool:
-        """
-        Whether so many bytes may go to an address unasked; they count as sent.
-        """
-        if self._vouched or self._verified.get(address) is not None:
-            return True
-        credit = self._credit.get(address)
-        if credit is None:
-            credit = _LEAST_CREDIT if size == _PING_LENGTH else 0
-        left = credit - size
-        if left < 0:
-            return False
-        self._credit.put(address, left, now)
-        return True
-
-    def _shorter(self, response: CoAPMessage, address: Address, most: int) -> bytes:
-        """
-        Make the response for a peer that has sent too little for the full one: the beginning of a diagnostic; instead
-        of a success, the request to ask again with an Echo.
-        """
-        short = CoAPMessage(response.code, response.options, b"", response.token, response.type, response.messageID)
-        room = most - len(encode(short)) - 1
-        if not isSuccess(response.code) and room >= 0:
-            short.payload = response.payload[:room].decode("utf-8", "ignore").encode("utf-8")
-            return encode(short)
-        short.code, short.options = UNAUTHORIZED, [(ECHO, self._echoOf(address))]
-        if len(encode(short)) > most:
-            short.options = []
-        return encode(short)
-
-    def _echoOf(self, address: Address) -> bytes:
-        return blake2b(repr(address).encode("utf-8"), digest_size=_ECHO_LENGTH, key=self._secret).digest()
-
-    def _takeEcho(self, options: list[Option], address: Address, now: float) -> None:
-        echo = valueOf(options, ECHO)
-        if echo is not None and compare_digest(echo, self._echoOf(address)):
-            self._verified.put(address, True, now)
-
     def forget(self, address: Address, now: float) -> None:
         """
         A peer is gone for good: nothing is sent to it any more.
@@ -553,11 +355,11 @@ class Exchanges:
             for outgoing in [*lane.flying.values(), *lane.waiting]:
                 self._end(outgoing, DROPPED, now)
             lane.flying.clear()
-        self._verified.pop(address)
+        self.verification.forget(address)
         for token in list(self._awaiting.get(address, ())):
             self._fail(address, token, DROPPED, now)
 
-    def _end(self, outgoing: _OutgoingMessage, how: int, now: float) -> None:
+    def _end(self, outgoing: OutgoingMessage, how: int, now: float) -> None:
         """
         Tell whoever has sent a message that it has not been received.
         """
@@ -566,7 +368,7 @@ class Exchanges:
         if isRequest(outgoing.message.code):
             self._fail(outgoing.address, outgoing.message.token, how, now)
 
-    def _advance(self, address: Address, lane: _PeerQueue, now: float) -> None:
+    def _advance(self, address: Address, lane: PeerQueue, now: float) -> None:
         """
         Send what waits, as far as it may be sent.
         """
@@ -579,31 +381,31 @@ class Exchanges:
         if not lane.flying and not lane.waiting and self._lanes.get(address) is lane:
             del self._lanes[address]
 
-    def _launch(self, outgoing: _OutgoingMessage, lane: _PeerQueue, now: float) -> None:
+    def _launch(self, outgoing: OutgoingMessage, lane: PeerQueue, now: float) -> None:
         parameters = self.parameters
         message, address = outgoing.message, outgoing.address
         message.messageID = self._nextMessageID(address, now)
         outgoing.data = encode(message)
         # With all its repetitions, or else one that is lost would be lost for good.
-        if not self._affords(address, len(outgoing.data) * (parameters.maxRetransmit + 1), now):
+        if not self.verification.affords(address, len(outgoing.data) * (parameters.maxRetransmit + 1), now):
             # RFC 7252 4.3: whoever is there resets a ping.
             lane.waiting.appendleft(outgoing)
             lane.probing = True
-            outgoing = _OutgoingMessage(address, CoAPMessage(EMPTY, messageID=message.messageID), None)
+            outgoing = OutgoingMessage(address, CoAPMessage(EMPTY, messageID=message.messageID), None)
             message = outgoing.message
             outgoing.data = encode(message)
-            self._affords(address, _PING_LENGTH, now)
+            self.verification.affords(address, PING_LENGTH, now)
         lane.flying[message.messageID] = outgoing
         outgoing.timeout = parameters.ackTimeout * self._random.uniform(1.0, parameters.ackRandomFactor)
         outgoing.sent = 1
         self._push(now + outgoing.timeout, outgoing)
         self._transmit(outgoing.data, address)
 
-    def _transmitOnce(self, outgoing: _OutgoingMessage, now: float) -> None:
+    def _transmitOnce(self, outgoing: OutgoingMessage, now: float) -> None:
         message, address = outgoing.message, outgoing.address
         message.messageID = self._nextMessageID(address, now)
         data = encode(message)
-        if not self._affords(address, len(data), now):
+        if not self.verification.affords(address, len(data), now):
             return  # lost, as what is not confirmable may be
         if outgoing.ended is not None:
             self._told.put((address, message.messageID), outgoing.ended, now)
@@ -636,19 +438,19 @@ class Exchanges:
             if self._isOver(due):
                 continue
             if isinstance(due, Incoming):
-                due._acked = True
-                due._entry.reply = encodeEmpty(ACK, due.messageID)
-                self._transmit(due._entry.reply, due.address)
+                due.acked = True
+                due.received.reply = encodeEmpty(ACK, due.messageID)
+                self._transmit(due.received.reply, due.address)
             else:
                 self._retransmit(due, now)
 
-    def _retransmit(self, outgoing: _OutgoingMessage, now: float) -> None:
+    def _retransmit(self, outgoing: OutgoingMessage, now: float) -> None:
         address = outgoing.address
         if outgoing.sent <= self.parameters.maxRetransmit:
             outgoing.sent += 1
             outgoing.timeout *= 2
             self._push(now + outgoing.timeout, outgoing)
-            if outgoing.message.code != EMPTY or self._affords(address, _PING_LENGTH, now):
+            if outgoing.message.code != EMPTY or self.verification.affords(address, PING_LENGTH, now):
                 self._transmit(outgoing.data, address)
             return
         lane = self._lanes[address]
@@ -664,13 +466,13 @@ class Exchanges:
         self._end(outgoing, TIMED_OUT, now)
         self._advance(address, lane, now)
 
-    def _isOver(self, due: _OutgoingMessage | Incoming) -> bool:
+    def _isOver(self, due: OutgoingMessage | Incoming) -> bool:
         if isinstance(due, Incoming):
-            return due._done
+            return due.done
         lane = self._lanes.get(due.address)
         return lane is None or lane.flying.get(due.message.messageID) is not due
 
-    def _push(self, deadline: float, due: _OutgoingMessage | Incoming) -> None:
+    def _push(self, deadline: float, due: OutgoingMessage | Incoming) -> None:
         deadlines = self._deadlines
         # A finished exchange stays until its time; if there are too many, they are swept.
         if len(deadlines) > 1000 and len(deadlines) > 4 * (len(self._lanes) * self.parameters.nstart + 250):

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from gateways.coap.blockwise import diagnostic
 from gateways.coap.codes import BAD_REQUEST
-from gateways.coap.exchange import Address, Ended, Incoming
 from gateways.coap.expiry import Expiry
 from gateways.coap.parameters import Parameters
 from gateways.coap.pubsub import keyOf
 from gateways.coap.query import QueryError, pathOf, queryOf
 from gateways.coap.request import CoAPRequest
 from gateways.coap.resources import serve
+from gateways.coap.roles import Address, Ended, Incoming
 from gateways.coap.session import CoAPClient
 
 if TYPE_CHECKING:

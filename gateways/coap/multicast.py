@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 from twisted.logger import Logger
 
 from gateways.coap.codes import CONTENT, GET
-from gateways.coap.exchange import Address
 from gateways.coap.generations import Generations
 from gateways.coap.message import NON, CoAPMessage, MessageError, decode
 from gateways.coap.options import (
@@ -30,6 +29,7 @@ from gateways.coap.options import (
 )
 from gateways.coap.query import pathOf
 from gateways.coap.resources import linksFor
+from gateways.coap.roles import Address
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -118,5 +118,5 @@ class Discovery:
         token = decode(datagram).token
         response = CoAPMessage(CONTENT, [uintOption(CONTENT_FORMAT, LINK_FORMAT)], payload, token)
         now = self._reactor.seconds()
-        self._endpoint.exchanges.came(address, len(datagram), now)
+        self._endpoint.exchanges.verification.came(address, len(datagram), now)
         self._endpoint.send(address, response, False, None, now)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from twisted.logger import Logger
 
 from gateways.coap.codes import CONTENT, INTERNAL_SERVER_ERROR
-from gateways.coap.exchange import Address, Awaiting, Ended, Exchanges, Incoming
+from gateways.coap.exchange import Exchanges
 from gateways.coap.message import CoAPMessage, encode
 from gateways.coap.options import ETAG, SIZE2, without
+from gateways.coap.roles import Address, Awaiting, Ended, Incoming
 from gateways.coap.serving import Bodies, refusal, take, withBlock
 from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
 
@@ -222,13 +223,13 @@ class CoAPProtocol:
 
     def refused(self, request: CoAPMessage, option: int, incoming: Incoming, now: float) -> None:
         """
-        See L{Upper<gateways.coap.exchange.Upper>}.
+        See L{Upper<gateways.coap.roles.Upper>}.
         """
         self.exchanges.respond(incoming, refusal(option), now)
 
     def requested(self, request: CoAPMessage, incoming: Incoming, now: float) -> None:
         """
-        See L{Upper<gateways.coap.exchange.Upper>}.
+        See L{Upper<gateways.coap.roles.Upper>}.
         """
         try:
             take(self._gateway, self, self._bodies, request, incoming, now)
@@ -249,8 +250,8 @@ class CoAPProtocol:
         now: float = self._reactor.seconds()
         response = withBlock(request, response)
         largest, most = self._blockSize, 0
-        if response.payload and not self.exchanges.isVerified(incoming.address):
-            most = self.exchanges.allowance(incoming, response)
+        if response.payload and not self.exchanges.verification.isVerified(incoming.address):
+            most = self.exchanges.verification.allowance(incoming, response)
             if len(response.payload) + _OVERHEAD + len(incoming.token) > most and not _fits(incoming, response, most):
                 largest = self._room(incoming, most)
         response = self._bodies.cut(request, incoming.address, response, largest, now)
@@ -267,9 +268,9 @@ class CoAPProtocol:
         """
         See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """
-        if self.exchanges.isVerified(incoming.address):
+        if self.exchanges.verification.isVerified(incoming.address):
             return self._blockSize
-        return self._room(incoming, self.exchanges.allowance(incoming, _PLAIN))
+        return self._room(incoming, self.exchanges.verification.allowance(incoming, _PLAIN))
 
     def _room(self, incoming: Incoming, most: int) -> int:
         return max(16, min(self._blockSize, most - _OVERHEAD - len(incoming.token)))
@@ -284,7 +285,7 @@ class CoAPProtocol:
         """
         See L{Endpoint<gateways.coap.gateway.Endpoint>}.
         """
-        return self.exchanges.isVerified(address)
+        return self.exchanges.verification.isVerified(address)
 
 
 def _fits(incoming: Incoming, response: CoAPMessage, most: int) -> bool:

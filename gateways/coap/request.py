@@ -19,11 +19,11 @@ from gateways.coap.codes import (
     TOO_MANY_REQUESTS,
     UNAUTHORIZED,
 )
-from gateways.coap.exchange import Address, Incoming
 from gateways.coap.message import CoAPMessage
 from gateways.coap.options import CONTENT_FORMAT, MAX_AGE, Option, uintOf, uintOption
 from gateways.coap.pubsub import MIME
 from gateways.coap.query import Query
+from gateways.coap.roles import Address, Incoming
 from gateways.coap.session import OPEN, CoAPClient
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.reasons import (

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from gateways.coap.blockwise import Assembler, Slicer, diagnostic
 from gateways.coap.codes import BAD_OPTION, IPATCH, METHOD_NOT_ALLOWED, PROXYING_NOT_SUPPORTED, isResponse
-from gateways.coap.exchange import Address, Incoming
 from gateways.coap.message import CoAPMessage
 from gateways.coap.options import BLOCK1, BLOCK2, PROXY_SCHEME, PROXY_URI, TABLE, Option, valueOf
+from gateways.coap.roles import Address, Incoming
 
 if TYPE_CHECKING:
     from gateways.coap.gateway import Endpoint

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 from twisted.logger import Logger
 
 from gateways.coap.codes import CONTENT, SERVICE_UNAVAILABLE
-from gateways.coap.exchange import ACKNOWLEDGED, DROPPED, Address
 from gateways.coap.message import CoAPMessage
 from gateways.coap.options import CONTENT_FORMAT, MAX_AGE, OBSERVE, OCTET_STREAM, Option, uintOption
+from gateways.coap.roles import ACKNOWLEDGED, DROPPED, Address
 from gateways.implements import GatewayClient
 from twisted_mqtt.base.waiting import Maybe, then
 from twisted_mqtt.core.reasons import (

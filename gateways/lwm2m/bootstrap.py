@@ -24,22 +24,22 @@ from gateways.coap.codes import (
     codeText,
     isSuccess,
 )
-from gateways.coap.exchange import DROPPED, RESET
+from gateways.coap.roles import DROPPED, RESET
 from gateways.lwm2m.accounts import SECURITY, SERVER, Account, Accounts
 from gateways.lwm2m.commands import DeviceRequest
-from gateways.lwm2m.downlink import messageOf
 from gateways.lwm2m.errors import ContentError
 from gateways.lwm2m.formats.content import LINKS, SENML_CBOR, SENML_JSON, TLV, encode
 from gateways.lwm2m.identities import provenName
 from gateways.lwm2m.links import parseListing
+from gateways.lwm2m.pending import messageOf
 from gateways.lwm2m.registration import RegistrationError
 from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
-    from gateways.coap.exchange import Address
     from gateways.coap.message import CoAPMessage
+    from gateways.coap.roles import Address
     from gateways.lwm2m.interface import Asked
     from gateways.lwm2m.protocol import LwM2MProtocol
     from gateways.lwm2m.settings import LwM2MSettings
@@ -136,14 +136,14 @@ class BootstrapSequence:
 
     def acknowledged(self, now: float) -> None:
         """
-        See L{gateways.coap.exchange.Awaiting}.
+        See L{gateways.coap.roles.Awaiting}.
         """
         self._stopWaiting()
         self._timer = self._owner.clock.callLater(self._owner.settings.response_timeout, self._late)
 
     def answered(self, response: CoAPMessage, now: float) -> bool:
         """
-        See L{gateways.coap.exchange.Awaiting}.
+        See L{gateways.coap.roles.Awaiting}.
         """
         self._stopWaiting()
         transfer = self._transfer
@@ -162,7 +162,7 @@ class BootstrapSequence:
 
     def failed(self, how: int, now: float) -> None:
         """
-        See L{gateways.coap.exchange.Awaiting}.
+        See L{gateways.coap.roles.Awaiting}.
         """
         self._stopWaiting()
         texts = {RESET: "it has reset the request", DROPPED: "its association has ended"}

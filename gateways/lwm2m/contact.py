@@ -1,5 +1,5 @@
 """
-The connection to a device, and the publishing of its messages: see L{gateways.lwm2m.downlink.CommandTarget}.
+The connection to a device, and the publishing of its messages: see L{gateways.lwm2m.target.CommandTarget}.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from gateways.lwm2m.formats.content import Dialect, dialectOf
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
-    from gateways.coap.exchange import Address, Awaiting
     from gateways.coap.message import CoAPMessage
+    from gateways.coap.roles import Address, Awaiting
     from gateways.lwm2m.objects.models import Models
     from gateways.lwm2m.protocol import LwM2MProtocol
     from gateways.lwm2m.registration import DeviceRegistration

@@ -17,8 +17,8 @@ from gateways.coap.codes import SERVICE_UNAVAILABLE
 from gateways.lwm2m import answers
 from gateways.lwm2m.commands import CommandError, NotJSON, observing, parseCommand
 from gateways.lwm2m.contact import Contact
-from gateways.lwm2m.downlink import AUTOMATIC, QueuedCommand, repeated
 from gateways.lwm2m.identities import provenKey, provenName
+from gateways.lwm2m.pending import AUTOMATIC, QueuedCommand, repeated
 from twisted_mqtt.base.printable import printable
 from twisted_mqtt.base.waiting import Maybe, then
 from twisted_mqtt.core.reasons import (
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
 
-    from gateways.coap.exchange import Address
+    from gateways.coap.roles import Address
     from gateways.lwm2m.commands import Command
     from gateways.lwm2m.contact import DeviceGateway
     from gateways.lwm2m.links import Listing

@@ -8,10 +8,9 @@ it or promised to (RFC 7252 4.7). A device in queue mode gets nothing while it s
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from gateways.coap.blockwise import Transfer, TransferError, exponentFor
+from gateways.coap.blockwise import Transfer, exponentFor
 from gateways.coap.codes import (
     BAD_GATEWAY,
     GATEWAY_TIMEOUT,
@@ -19,29 +18,16 @@ from gateways.coap.codes import (
     SERVICE_UNAVAILABLE,
     UNSUPPORTED_CONTENT_FORMAT,
 )
-from gateways.coap.exchange import DROPPED, RESET, TIMED_OUT
-from gateways.coap.message import CoAPMessage
-from gateways.coap.options import (
-    ACCEPT,
-    CONTENT_FORMAT,
-    LOCATION_PATH,
-    OBSERVE,
-    URI_PATH,
-    URI_QUERY,
-    Option,
-    stringOptions,
-    stringsOf,
-    uintOf,
-    uintOption,
-)
+from gateways.coap.options import CONTENT_FORMAT, LOCATION_PATH, OBSERVE, stringsOf, uintOf
+from gateways.coap.roles import DROPPED, RESET, TIMED_OUT
 from gateways.lwm2m import answers
-from gateways.lwm2m.commands import CREATE, EXECUTE, Command, CommandError, DeviceRequest
-from gateways.lwm2m.observing import Observation, Observations
+from gateways.lwm2m.commands import CREATE, EXECUTE, CommandError
+from gateways.lwm2m.observing import Observations
+from gateways.lwm2m.pending import COMMANDED, REPEATED, PendingCommand, QueuedCommand, messageOf
 
 if TYPE_CHECKING:
-    from gateways.coap.exchange import Awaiting
-    from gateways.lwm2m.formats.content import Dialect
-    from gateways.lwm2m.settings import LwM2MSettings
+    from gateways.coap.message import CoAPMessage
+    from gateways.lwm2m.target import CommandTarget
 
 # So many commands may have been received by a device that has not answered them yet.
 _MOST_UNANSWERED: Final = 16
@@ -51,226 +37,6 @@ _PACE: Final = 0.1
 _OTHER_FORMAT: Final = (UNSUPPORTED_CONTENT_FORMAT, NOT_ACCEPTABLE)
 # Sent twice, they might be done twice.
 _ONCE: Final = (EXECUTE, CREATE)
-
-# Where a command comes from: a client has sent it; the gateway observes of its own accord; or it does so again, for
-# those who have observed before.
-COMMANDED: Final = 0
-AUTOMATIC: Final = 1
-REPEATED: Final = 2
-
-
-class CommandTarget(Protocol):
-    """
-    The device, as its commands see it.
-
-    @ivar settings: of the gateway.
-    @ivar dialect: how it is spoken with.
-    @ivar unsupported: content formats that it has refused; they come after others.
-    @ivar queueMode: whether it sleeps.
-    """
-
-    settings: LwM2MSettings
-    dialect: Dialect
-    unsupported: frozenset[int]
-
-    @property
-    def queueMode(self) -> bool:
-        """
-        Whether it listens only for a while after it has said something.
-        """
-
-    def awake(self, now: float) -> None:
-        """
-        It has shown that it is awake.
-        """
-
-    def heard(self, now: float) -> None:
-        """
-        Likewise; what waits for that is sent.
-        """
-
-    def reachable(self) -> bool:
-        """
-        Whether something can be sent to it at all, and at once. If it is only that others go first, L{Downlink.pump} is
-        called when it may try again.
-        """
-
-    def listens(self, now: float) -> bool:
-        """
-        Whether it is awake, as far as is known.
-        """
-
-    def unheard(self) -> None:
-        """
-        It has not answered: until it says something it is taken to be asleep, if it may be.
-        """
-
-    def request(self, message: CoAPMessage, awaiting: Awaiting) -> bytes:
-        """
-        Send it a request; returns the token.
-        """
-
-    def forgetRequest(self, token: bytes) -> None:
-        """
-        No answer to that is wanted any more.
-        """
-
-    def withdraw(self, token: bytes) -> bool:
-        """
-        Take a request back that has not been sent yet; returns whether it had not.
-        """
-
-    def respond(self, payload: bytes) -> None:
-        """
-        Publish an answer.
-        """
-
-    def notify(self, payload: bytes) -> None:
-        """
-        Publish a notification.
-        """
-
-    def settled(self, packetID: int) -> None:
-        """
-        A command has been answered.
-
-        @param packetID: of the message that it was; 0 where that is not acknowledged.
-        """
-
-    def schedule(self, deadline: float) -> None:
-        """
-        Have L{Downlink.due} called then.
-        """
-
-    def callLater(self, delay: float) -> None:
-        """
-        Have L{Downlink.pump} called after some time, as promised, and not later than that was to happen before.
-        """
-
-
-class QueuedCommand:
-    """
-    A command in line.
-
-    @ivar packetID: of the message that it was; 0 where that is not acknowledged.
-    @ivar expiresAt: when it is not to be sent any more; 0 for never.
-    @ivar size: what it counts for.
-    @ivar origin: L{COMMANDED}, L{AUTOMATIC} or L{REPEATED}.
-    @ivar format: the content format in which it was sent last, if any.
-    @ivar refused: those in which the device does not want it.
-    """
-
-    __slots__ = ("command", "packetID", "expiresAt", "size", "origin", "format", "refused")
-
-    def __init__(
-        self, command: Command, packetID: int = 0, expiresAt: float = 0.0, size: int = 0, origin: int = COMMANDED
-    ) -> None:
-        self.command = command
-        self.packetID = packetID
-        self.expiresAt = expiresAt
-        self.size = size
-        self.origin = origin
-        self.format: int | None = None
-        self.refused: tuple[int, ...] = ()
-
-    def formats(self, target: CommandTarget) -> list[int]:
-        """
-        The content formats in which it may still be sent to a device, the best first.
-        """
-        formats = [each for each in self.command.formats(target.dialect) if each not in self.refused]
-        return sorted(formats, key=target.unsupported.__contains__)
-
-
-class PendingCommand:
-    """
-    A command on its way; what exchanges know as the one who awaits its answer.
-
-    @ivar deadline: when no answer is awaited any more; 0 while the message layer sees to that.
-    """
-
-    __slots__ = ("waiting", "deadline", "_downlink", "_transfer", "_token", "_observeToken", "_observation", "_told")
-
-    def __init__(
-        self,
-        downlink: Downlink,
-        waiting: QueuedCommand,
-        transfer: Transfer,
-        observeToken: bytes,
-        observation: Observation | None,
-    ) -> None:
-        """
-        @param observeToken: the token of a request with an Observe option; empty for a new one.
-        @param observation: that it is to begin.
-        """
-        self.waiting = waiting
-        self.deadline = 0.0
-        self._downlink = downlink
-        self._transfer = transfer
-        self._observeToken = observeToken
-        self._observation = observation
-        self._token = b""
-        self._told = False
-
-    def send(self, message: CoAPMessage) -> None:
-        """
-        Send a message of it.
-        """
-        self.deadline = 0.0
-        site = self._downlink.site
-        if uintOf(message.options, OBSERVE) is None:
-            self._token = site.request(message, self)
-            return
-        message.token = self._observeToken
-        observation = self._observation
-        if observation is None:
-            self._token = site.request(message, self)
-        else:
-            observation.run = self
-            self._token = self._observeToken = observation.token = site.request(message, observation)
-
-    def acknowledged(self, now: float) -> None:
-        """
-        See L{gateways.coap.exchange.Awaiting}.
-        """
-        self._downlink.site.awake(now)
-        self.deadline = now + self._downlink.site.settings.response_timeout
-        if not self._told:
-            self._told = True
-            self._downlink.acknowledged(self, now)
-
-    def answered(self, response: CoAPMessage, now: float) -> bool:
-        """
-        See L{gateways.coap.exchange.Awaiting}.
-        """
-        self._downlink.site.awake(now)
-        try:
-            following = self._transfer.answered(response)
-        except TransferError as error:
-            self._downlink.fail(self, BAD_GATEWAY, str(error), now)
-            return False
-        if following is not None:
-            self.send(following)
-        elif self._transfer.response is not None:
-            self._downlink.answered(self, self._transfer.response, now)
-        return False
-
-    def failed(self, how: int, now: float) -> None:
-        """
-        See L{gateways.coap.exchange.Awaiting}.
-        """
-        self._downlink.unanswered(self, how, now)
-
-    def withdraw(self) -> bool:
-        """
-        Take it back if the device can't have heard of it, because others at its address go first.
-        """
-        return not self.deadline and self._downlink.site.withdraw(self._token)
-
-    def forget(self) -> None:
-        """
-        No answer is wanted any more.
-        """
-        self._downlink.site.forgetRequest(self._token)
 
 
 class Downlink:
@@ -566,26 +332,3 @@ class Downlink:
     def _settle(self, waiting: QueuedCommand) -> None:
         if waiting.packetID:
             self.site.settled(waiting.packetID)
-
-
-def messageOf(request: DeviceRequest) -> CoAPMessage:
-    """
-    A request as a message.
-    """
-    options: list[Option] = stringOptions(URI_PATH, request.path)
-    options += stringOptions(URI_QUERY, request.queries)
-    for number, value in (
-        (OBSERVE, request.observe),
-        (CONTENT_FORMAT, request.contentFormat),
-        (ACCEPT, request.accept),
-    ):
-        if value is not None:
-            options.append(uintOption(number, value))
-    return CoAPMessage(request.code, options, request.payload)
-
-
-def repeated(commands: Sequence[Command]) -> list[QueuedCommand]:
-    """
-    Commands that begin observations once more; what comes of them is told as notifications.
-    """
-    return [QueuedCommand(command, origin=REPEATED) for command in commands]

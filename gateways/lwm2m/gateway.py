@@ -15,8 +15,8 @@ from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
 from twisted_mqtt.core.templates import filled
 
 if TYPE_CHECKING:
-    from gateways.coap.exchange import Address, Incoming
     from gateways.coap.message import CoAPMessage
+    from gateways.coap.roles import Address, Incoming
     from gateways.lwm2m.contact import Contact
     from gateways.lwm2m.objects.models import Models
     from gateways.lwm2m.protocol import LwM2MProtocol

@@ -64,7 +64,7 @@ from twisted_mqtt.core.reasons import (
 )
 
 if TYPE_CHECKING:
-    from gateways.coap.exchange import Incoming
+    from gateways.coap.roles import Incoming
     from gateways.lwm2m.bootstrap import Bootstrapping
     from gateways.lwm2m.contact import DeviceGateway
     from gateways.lwm2m.protocol import LwM2MProtocol

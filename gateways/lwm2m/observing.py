@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gateways.coap.blockwise import Transfer, TransferError, exponentFor
 from gateways.coap.codes import CONTINUE, isSuccess
-from gateways.coap.exchange import DROPPED
 from gateways.coap.message import CoAPMessage
 from gateways.coap.options import CONTENT_FORMAT, OBSERVE, uintOf, without
+from gateways.coap.roles import DROPPED
 from gateways.lwm2m.answers import notified
 
 if TYPE_CHECKING:
     from gateways.lwm2m.commands import Command
-    from gateways.lwm2m.downlink import CommandTarget, PendingCommand
     from gateways.lwm2m.objects.paths import Path
+    from gateways.lwm2m.pending import PendingCommand
+    from gateways.lwm2m.target import CommandTarget
 
 Key: TypeAlias = "tuple[Path, ...]"
 
@@ -60,14 +61,14 @@ class Observation:
 
     def acknowledged(self, now: float) -> None:
         """
-        See L{gateways.coap.exchange.Awaiting}.
+        See L{gateways.coap.roles.Awaiting}.
         """
         if self.run is not None:
             self.run.acknowledged(now)
 
     def answered(self, response: CoAPMessage, now: float) -> bool:
         """
-        See L{gateways.coap.exchange.Awaiting}.
+        See L{gateways.coap.roles.Awaiting}.
         """
         number = uintOf(response.options, OBSERVE)
         good = isSuccess(response.code)
@@ -100,7 +101,7 @@ class Observation:
 
     def failed(self, how: int, now: float) -> None:
         """
-        See L{gateways.coap.exchange.Awaiting}.
+        See L{gateways.coap.roles.Awaiting}.
         """
         run, self.run = self.run, None
         if how != DROPPED:
@@ -174,12 +175,12 @@ class _Rest:
 
     def acknowledged(self, now: float) -> None:
         """
-        See L{gateways.coap.exchange.Awaiting}.
+        See L{gateways.coap.roles.Awaiting}.
         """
 
     def answered(self, response: CoAPMessage, now: float) -> bool:
         """
-        See L{gateways.coap.exchange.Awaiting}.
+        See L{gateways.coap.roles.Awaiting}.
         """
         try:
             following = self._transfer.answered(response)
@@ -193,7 +194,7 @@ class _Rest:
 
     def failed(self, how: int, now: float) -> None:
         """
-        See L{gateways.coap.exchange.Awaiting}.
+        See L{gateways.coap.roles.Awaiting}.
         """
 
     @property

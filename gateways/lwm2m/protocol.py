@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateways.coap.exchange import Address
 from gateways.coap.protocol import CoAPProtocol
+from gateways.coap.roles import Address
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime

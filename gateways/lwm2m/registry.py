@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from gateways.coap.exchange import Address
+    from gateways.coap.roles import Address
     from gateways.lwm2m.contact import Contact
     from gateways.lwm2m.device import Device
     from gateways.lwm2m.protocol import LwM2MProtocol

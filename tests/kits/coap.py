@@ -5,9 +5,10 @@ A network in memory for CoAP: two ends, a clock, and what is lost, doubled or la
 from collections.abc import Callable
 from random import Random
 
-from gateways.coap.exchange import Address, Exchanges, Incoming
+from gateways.coap.exchange import Exchanges
 from gateways.coap.message import CoAPMessage
 from gateways.coap.parameters import Parameters
+from gateways.coap.roles import Address, Incoming
 
 A: Address = ("a", 1)
 B: Address = ("b", 2)

@@ -12,7 +12,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 
 from gateways.coap.codes import CONTENT, DELETE, POST, codeText
-from gateways.coap.exchange import Address, Exchanges, Incoming
+from gateways.coap.exchange import Exchanges
 from gateways.coap.message import CON, CoAPMessage
 from gateways.coap.options import (
     CONTENT_FORMAT,
@@ -25,6 +25,7 @@ from gateways.coap.options import (
     uintOption,
 )
 from gateways.coap.parameters import Parameters
+from gateways.coap.roles import Address, Incoming
 from gateways.implements import GatewayClient
 from gateways.lwm2m.extension import profileOf
 from gateways.lwm2m.gateway import LwM2MGateway
@@ -134,7 +135,7 @@ class Peer:
 
     def requested(self, request: CoAPMessage, incoming: Incoming, now: float) -> None:
         """
-        See L{gateways.coap.exchange.Upper}.
+        See L{gateways.coap.roles.Upper}.
         """
         self.requests.append(request)
         response = self.serve(request)
@@ -145,7 +146,7 @@ class Peer:
 
     def refused(self, request: CoAPMessage, option: int, incoming: Incoming, now: float) -> None:
         """
-        See L{gateways.coap.exchange.Upper}.
+        See L{gateways.coap.roles.Upper}.
         """
         raise AssertionError(f"option {option}")
 

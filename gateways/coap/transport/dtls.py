@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from twisted.internet.address import IPv4Address, IPv6Address
     from twisted.internet.interfaces import IReactorTime
 
-    from gateways.coap.exchange import Address
+    from gateways.coap.roles import Address
     from twisted_mqtt.base.timerwheel import TimerWheel
 
 __all__ = ["DTLSContext", "DTLSProtocol"]

@@ -12,9 +12,9 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory, IPushProduc
 from zope.interface import implementer
 
 from gateways.coap.codes import EMPTY, INTERNAL_SERVER_ERROR, isRequest
-from gateways.coap.exchange import ACKNOWLEDGED, DROPPED, Address, Ended, Incoming, streamed
 from gateways.coap.message import CoAPMessage
 from gateways.coap.options import encodeUint, isCritical, uintOf, uintOption, understand
+from gateways.coap.roles import ACKNOWLEDGED, DROPPED, Address, Ended, Incoming, streamed
 from gateways.coap.serving import Bodies, refusal, take, withBlock
 from gateways.coap.transport.framing import (
     ABORT,

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateways.coap.codes import CONTENT, EMPTY, GET
-from gateways.coap.exchange import ACKNOWLEDGED, DROPPED, RESET, TIMED_OUT
 from gateways.coap.generations import Generations
 from gateways.coap.message import ACK, CON, NON, RST, CoAPMessage, decode, encode, encodeEmpty
 from gateways.coap.options import NO_RESPONSE, OBSERVE
 from gateways.coap.parameters import Parameters
+from gateways.coap.roles import ACKNOWLEDGED, DROPPED, RESET, TIMED_OUT
 from tests.kits.coap import A, Answers, B, Network, Side
 
 
@@ -227,12 +227,12 @@ def test_acknowledgedShowsWhereItIs() -> None:
     heard: list[int] = []
     b = network.sides[B]
     b.exchanges.send(A, CoAPMessage(CONTENT), True, lambda how, now: heard.append(how), network.now)
-    assert not b.exchanges.isVerified(A)
+    assert not b.exchanges.verification.isVerified(A)
     ping = decode(network.log[-1][1])
     assert (ping.type, ping.code) == (CON, EMPTY)
     b.exchanges.receive(encodeEmpty(RST, ping.messageID), A, network.now)
     assert heard == []
-    assert b.exchanges.isVerified(A)
+    assert b.exchanges.verification.isVerified(A)
     b.exchanges.receive(encodeEmpty(ACK, decode(network.log[-1][1]).messageID), A, network.now)
     assert heard == [ACKNOWLEDGED]
 

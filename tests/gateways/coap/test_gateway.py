@@ -15,7 +15,6 @@ from twisted.internet.task import Clock
 from gateways.client import GatewayClient
 from gateways.coap.blockwise import Block, blockOf
 from gateways.coap.codes import CONTENT, DELETE, EMPTY, FETCH, GET, IPATCH, POST, PUT, codeText
-from gateways.coap.exchange import Address
 from gateways.coap.gateway import CoAPGateway
 from gateways.coap.message import ACK, CON, NON, RST, CoAPMessage, decode, encode, encodeEmpty
 from gateways.coap.options import (
@@ -43,6 +42,7 @@ from gateways.coap.options import (
 )
 from gateways.coap.protocol import CoAPProtocol
 from gateways.coap.pubsub import PubSubTopics
+from gateways.coap.roles import Address
 from gateways.coap.settings import CoAPSettings
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.hooks.verdicts import DENY, STOP, AuthResult
@@ -697,7 +697,7 @@ def test_shownByEcho(kit: Kit) -> None:
     echo = valueOf(refused.options, ECHO)
     assert echo is not None
     other = kit.ask(GET, "/ps/a", options=[(ECHO, echo)], address=OTHER, token=b"")
-    assert not kit.endpoint.exchanges.isVerified(OTHER) and len(other.payload) <= 16
+    assert not kit.endpoint.exchanges.verification.isVerified(OTHER) and len(other.payload) <= 16
     assert len(kit.ask(GET, "/ps/a", options=[(ECHO, bytes(6))], token=b"").payload) <= 16
     assert len(kit.ask(GET, "/ps/a", options=[(ECHO, echo)], token=b"").payload) == 1024
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from gateways.coap.blockwise import Slicer
 from gateways.coap.codes import CONTENT, NOT_FOUND
-from gateways.coap.exchange import RESET
 from gateways.coap.message import CoAPMessage
 from gateways.coap.options import OBSERVE, uintOf, uintOption
+from gateways.coap.roles import RESET
 from gateways.lwm2m.observing import isNewer
 from tests.kits.lwm2m import Kit, Peer, content, losing, observing
 
