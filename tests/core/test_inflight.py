@@ -4,9 +4,9 @@ Tests of L{twisted_mqtt.core.inflight}.
 
 from __future__ import annotations
 
+from twisted_mqtt.core.entry import Entry
 from twisted_mqtt.core.inflight import Inflight
 from twisted_mqtt.core.message import Message
-from twisted_mqtt.core.queue import Entry
 
 
 def entryOf(qos: int = 1) -> Entry:

@@ -7,9 +7,10 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twisted_mqtt.core.entry import Entry
 from twisted_mqtt.core.limits import Limits
 from twisted_mqtt.core.message import Message
-from twisted_mqtt.core.queue import Entry, MessageQueue
+from twisted_mqtt.core.queue import MessageQueue
 
 
 def entry(size: int, qos: int = 0) -> Entry:

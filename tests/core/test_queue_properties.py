@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.kits.core import limitsWith
+from twisted_mqtt.core.entry import Entry
 from twisted_mqtt.core.message import Message
-from twisted_mqtt.core.queue import Entry, MessageQueue
+from twisted_mqtt.core.queue import MessageQueue
 from twisted_mqtt.core.subscription import SharedGroup
 
 PRIORITIES = {"high": 2, "low": -1}

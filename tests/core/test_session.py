@@ -7,11 +7,11 @@ from __future__ import annotations
 import pytest
 
 from tests.kits.core import Client, Core, Kept, limitsWith, numbered
+from twisted_mqtt.core.entry import Entry
 from twisted_mqtt.core.events import DELIVER, DISCARD, WAIT
 from twisted_mqtt.core.exactlyonce import isRepeated, release, remember
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL
-from twisted_mqtt.core.queue import Entry
 from twisted_mqtt.core.session import Session
 from twisted_mqtt.testing.peer import propertiesOf
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.kits.core import Client, Core, SlowJournal, limitsWith
+from twisted_mqtt.core.entry import Entry
 from twisted_mqtt.core.events import DELIVER, WAIT
 from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, Ack, Publish
-from twisted_mqtt.core.queue import Entry
 from twisted_mqtt.core.session import Session
 
 

@@ -11,12 +11,12 @@ from twisted_mqtt.core.backlog import Retained, Wanted, deliverRetained
 from twisted_mqtt.core.codec import LARGEST, Decoder, encode
 from twisted_mqtt.core.connection import Connection
 from twisted_mqtt.core.counters import Counters
+from twisted_mqtt.core.entry import Entry
 from twisted_mqtt.core.events import DELIVER, Switches, Work
 from twisted_mqtt.core.limits import Limits
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.outbox import Outbox
 from twisted_mqtt.core.packets import Ack, Packet, Publish
-from twisted_mqtt.core.queue import Entry
 from twisted_mqtt.core.router import Router
 from twisted_mqtt.core.session import Session
 from twisted_mqtt.core.subscription import Subscription

@@ -81,9 +81,9 @@ if TYPE_CHECKING:
     from twisted_mqtt.config.schema_retainer import RetainerSettings
     from twisted_mqtt.config.settings import Settings
     from twisted_mqtt.core.connection import Connection
+    from twisted_mqtt.core.entry import Entry
     from twisted_mqtt.core.packets import Connect, Subscribe, Unsubscribe
     from twisted_mqtt.core.properties import Properties
-    from twisted_mqtt.core.queue import Entry
     from twisted_mqtt.hooks.packets import PacketContext
     from twisted_mqtt.interfaces import IClient, ISession, IStore, IWatch
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from twisted_mqtt.core.queue import Entry
+    from twisted_mqtt.core.entry import Entry
     from twisted_mqtt.core.router import Router
     from twisted_mqtt.core.session import Session
     from twisted_mqtt.interfaces import IStore

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from twisted_mqtt.core.entry import Entry
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import IN_PUBLISH, decodeProperties, encodeProperties
-from twisted_mqtt.core.queue import Entry
 from twisted_mqtt.core.subscription import SharedGroup, Subscription
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.base.waiting import Maybe
     from twisted_mqtt.broker.absent import AbsentSessions
     from twisted_mqtt.broker.sessions import SessionRegistry
-    from twisted_mqtt.core.queue import Entry
+    from twisted_mqtt.core.entry import Entry
     from twisted_mqtt.core.session import Session
     from twisted_mqtt.interfaces import IStore
 

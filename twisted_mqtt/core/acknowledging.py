@@ -10,7 +10,7 @@ from twisted_mqtt.core.dropping import discard, drop
 from twisted_mqtt.core.reasons import PACKET_ID_NOT_FOUND, PROTOCOL_ERROR, ProtocolError
 
 if TYPE_CHECKING:
-    from twisted_mqtt.core.queue import Entry
+    from twisted_mqtt.core.entry import Entry
     from twisted_mqtt.core.session import Session
 
 

@@ -8,7 +8,8 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Protocol
 
 from twisted_mqtt.core.enqueueing import enqueue
-from twisted_mqtt.core.queue import Entry, mostOf
+from twisted_mqtt.core.entry import Entry
+from twisted_mqtt.core.queue import mostOf
 from twisted_mqtt.core.retainedtree import RetainedWalk
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from twisted_mqtt.core.entry import Entry
     from twisted_mqtt.core.message import Message
-    from twisted_mqtt.core.queue import Entry
     from twisted_mqtt.core.session import Session
 
 

@@ -11,7 +11,7 @@ from twisted_mqtt.core.paging import DROPPED, askForPage
 from twisted_mqtt.core.shedding import makeRoom
 
 if TYPE_CHECKING:
-    from twisted_mqtt.core.queue import Entry
+    from twisted_mqtt.core.entry import Entry
     from twisted_mqtt.core.session import Session
 
 

@@ -11,7 +11,7 @@ from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.queuebudget import QueueBudget
 
 if TYPE_CHECKING:
-    from twisted_mqtt.core.queue import Entry
+    from twisted_mqtt.core.entry import Entry
     from twisted_mqtt.core.session import Session
 
 # The answers of a deliver hook about a message.

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from twisted_mqtt.core.queue import Entry
+from twisted_mqtt.core.entry import Entry
 from twisted_mqtt.core.subscription import SharedGroup
 
 _LAST_ID: Final = 0xFFFF

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 from twisted_mqtt.core.dropping import forgo
 
 if TYPE_CHECKING:
-    from twisted_mqtt.core.queue import Entry, MessageQueue
+    from twisted_mqtt.core.entry import Entry
+    from twisted_mqtt.core.queue import MessageQueue
     from twisted_mqtt.core.session import Session
 
 #: Of a queue that a store keeps, so many messages stay in memory: enough to be sending while the next page comes.

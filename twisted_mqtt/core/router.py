@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.effort import DELIVERY, FEW, Effort
+from twisted_mqtt.core.entry import Entry
 from twisted_mqtt.core.events import Events, Switches
 from twisted_mqtt.core.forwarding import Forwarder
 from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.message import Message
-from twisted_mqtt.core.queue import Entry
 from twisted_mqtt.core.subscription import RANDOM, SharedGroup, Subscription
 from twisted_mqtt.core.topics import scoped
 from twisted_mqtt.core.tree import FilterEvents, SubscriptionTree

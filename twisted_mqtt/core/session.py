@@ -14,6 +14,7 @@ from twisted_mqtt.core.backlog import Backlog, putAside
 from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.dropping import discard, drop, refuse
 from twisted_mqtt.core.enqueueing import enqueue, putBack
+from twisted_mqtt.core.entry import Entry
 from twisted_mqtt.core.events import DISCARD, WAIT, Events, Switches
 from twisted_mqtt.core.exactlyonce import Unreleased
 from twisted_mqtt.core.inflight import Inflight
@@ -22,7 +23,7 @@ from twisted_mqtt.core.limits import Limits
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBREL
 from twisted_mqtt.core.paging import IN_MEMORY, askForPage
-from twisted_mqtt.core.queue import Entry, MessageQueue, mostOf
+from twisted_mqtt.core.queue import MessageQueue, mostOf
 from twisted_mqtt.core.subscription import SharedGroup, Subscription
 from twisted_mqtt.core.topics import scoped
 

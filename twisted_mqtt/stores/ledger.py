@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from twisted_mqtt.core.entry import Entry, Run
 from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.message import Message
-from twisted_mqtt.core.queue import Entry, Run
 from twisted_mqtt.core.session import Session
 from twisted_mqtt.core.subscription import SharedGroup, Subscription
 from twisted_mqtt.stores.batch import Batch

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from twisted_mqtt.core.entry import Entry, Run
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import IN_PUBLISH, decodeProperties
-from twisted_mqtt.core.queue import Entry, Run
 from twisted_mqtt.core.subscription import SharedGroup, Subscription
 from twisted_mqtt.core.topics import splitShare, unscoped
 from twisted_mqtt.stores.ledger import WRITTEN

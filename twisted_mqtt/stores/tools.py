@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from twisted_mqtt.core.counters import Counters
+from twisted_mqtt.core.entry import Entry
 from twisted_mqtt.core.events import Switches, Work
 from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.limits import Limits
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import IN_PUBLISH, encodeProperties
-from twisted_mqtt.core.queue import Entry
 from twisted_mqtt.core.session import Session
 from twisted_mqtt.core.topics import scoped, unscoped
 from twisted_mqtt.stores import statements
