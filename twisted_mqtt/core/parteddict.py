@@ -19,16 +19,17 @@ _MASK: Final = PARTS - 1
 
 class PartedDict(Generic[_V]):
     """
-    A dictionary of strings. Iterating over it is like iterating over a plain one: it must not change meanwhile, and the
-    order is none in particular.
+    A dictionary of strings; its values are not L{None}. Iterating over it is like iterating over a plain one: it must
+    not change meanwhile, and the order is none in particular.
 
     @ivar parts: plain dictionaries; an entry does not change from one to another. Not to be changed from outside.
     """
 
-    __slots__ = ("parts",)
+    __slots__ = ("parts", "_count")
 
     def __init__(self) -> None:
         self.parts: list[dict[str, _V]] = [{} for _ in range(PARTS)]
+        self._count: int = 0
 
     def get(self, key: str) -> _V | None:
         """
@@ -40,25 +41,30 @@ class PartedDict(Generic[_V]):
         """
         Remove a key; returns its value, or L{None} where it was not there.
         """
-        return self.parts[hash(key) & _MASK].pop(key, None)
+        part = self.parts[hash(key) & _MASK]
+        value = part.pop(key, None)
+        if value is not None:
+            self._count -= 1
+        return value
 
     def __getitem__(self, key: str) -> _V:
         return self.parts[hash(key) & _MASK][key]
 
     def __setitem__(self, key: str, value: _V) -> None:
-        self.parts[hash(key) & _MASK][key] = value
+        part = self.parts[hash(key) & _MASK]
+        before = len(part)
+        part[key] = value
+        self._count += len(part) - before
 
     def __delitem__(self, key: str) -> None:
         del self.parts[hash(key) & _MASK][key]
+        self._count -= 1
 
     def __contains__(self, key: object) -> bool:
         return key in self.parts[hash(key) & _MASK]
 
     def __len__(self) -> int:
-        count = 0
-        for part in self.parts:
-            count += len(part)
-        return count
+        return self._count
 
     def __iter__(self) -> Iterator[str]:
         for part in self.parts:
