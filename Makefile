@@ -34,7 +34,7 @@ run: $(RUN)/.installed ## start the broker with etc/mqttbroker.toml (CONFIG=FILE
 $(RUN)/.installed: $(SOURCES) $(PACKAGING) | $(RUN)/bin/python
 	@echo "Installing the broker into $(RUN), compiled where there is a C compiler: two minutes, once."
 	@echo "(make run BUILD_EXTENSION=no takes seconds and is several times slower afterwards.)"
-	@BUILD_PROGRESS=/proc/$$$$/fd/2 $(RUN)/bin/python -m pip install --disable-pip-version-check .
+	@BUILD_PROGRESS=/proc/$$$$/fd/2 $(RUN)/bin/python -m pip install --disable-pip-version-check ".[management]"
 	@touch $@
 
 certs: $(RUN)/.installed ## sample certificates in etc/certs, for the TLS listeners
@@ -125,6 +125,7 @@ docs: $(TOOLS)/.installed ## write the generated documents again
 	$(IN_TOOLS) -m twisted_mqtt.config.document
 	$(IN_TOOLS) -m tests.vectors_doc
 	$(IN_TOOLS) -m tests.interworking
+	$(IN_TOOLS) -m twisted_mqtt.management.document
 
 clean: ## remove environments, builds and caches
 	rm -rf $(RUN) $(TOOLS) .venv-lowest build dist tests/node_modules *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -66,7 +66,7 @@ TABLE: Final[dict[str, list[Entry]]] = {
         Entry("coap-client-notls -m post", "readme"),
         Entry("def loud(", "embedding"),
     ],
-    "docs/architecture.md": [Entry("tap  ", UNRUN, reason="a drawing of the rooms")],
+    "docs/architecture.md": [Entry("ctl  ", UNRUN, reason="a drawing of the rooms")],
     "docs/configuration.md": [
         Entry("MQTTBROKER__ZONE__", ENVIRONMENT),
         Entry("from twisted_mqtt.config import settingsFrom", ALONE),

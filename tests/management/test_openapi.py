@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.kits.rest import Rest
+from twisted_mqtt.management.document import FILE, document
 
 
 def references(part: Any) -> set[str]:
@@ -53,3 +54,10 @@ def test_parameters() -> None:
     assert {"_page", "_limit", "username", "conn_state"} <= listed
     body = paths["/banned/"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert set(body["required"]) == {"who", "as"}
+
+
+def test_reference() -> None:
+    """
+    docs/management.md is what the operations say now; C{make docs} writes it again.
+    """
+    assert FILE.read_text(encoding="utf-8") == document()

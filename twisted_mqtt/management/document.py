@@ -1,0 +1,80 @@
+"""
+Writes docs/management.md: C{python -m twisted_mqtt.management.document}; C{make docs} calls it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from twisted_mqtt.management.builtin.applications import ApplicationOperations
+from twisted_mqtt.management.catalogue import builtin
+from twisted_mqtt.management.describe import parametersOf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from twisted_mqtt.operations.operation import Operation
+
+FILE: Final = Path(__file__).parents[2] / "docs" / "management.md"
+
+_HEAD: Final = """\
+# Management
+
+<!-- Written by python -m twisted_mqtt.management.document; a test fails when it is stale. -->
+
+The extension `management` lets programs and people look at a broker and steer it while it runs. `etc/mqttbroker.toml`
+loads it; its keys are in [configuration.md](configuration.md).
+
+- **REST**: `http://127.0.0.1:8081/api/v4/`, in the manner of EMQ X 4.0 with the calls of NanoMQ. `GET /api/v4/` lists
+  the calls of this broker, `GET /api/v4/openapi.json` describes them. Each call needs HTTP Basic with an application
+  and its secret. The application `admin` with the secret `public` is made at the first start and serves this machine
+  alone: make others with `mqttbroker-ctl mgmt insert`, which shows the secret this once; the broker keeps a hash.
+- **`mqttbroker-ctl`** (`pip install 'twisted-mqtt[management]'`): the same as commands, through the UNIX socket
+  `ctl.sock` in the data folder, which only the owner of the broker may open. `--config FILE` says where that is;
+  `--url` calls a broker on another machine by its REST API. It ends with 0, with 1 where the broker refuses, 2 for
+  wrong usage, 3 where there is no broker. `--format emqx|table|json` chooses the form, `--watch 2s` repeats.
+- **Metrics**: `/metrics` on the same port for Prometheus, with VerneMQ's names; `/api/v4/emqx_prometheus` and
+  `/api/v4/prometheus` have those of EMQ X and NanoMQ. From other machines it needs an application that may read.
+- **Health**: `/health` answers 200 while clients are to be sent here, else 503 with the reasons; `/health/ping` says
+  whether the process works, `/health/listeners` whether its ports are open. Anybody may ask.
+
+An application may do what its scopes say: `read`, `write`, `publish`; `admin` is everything. Five wrong secrets from
+an address make it wait, longer each time. Lists take `_page` and `_limit`, and answer how many rows there are in
+`meta`. A refused call answers with a status of 400 or more and `{"code": ..., "message": ...}`, which names the field
+at fault; with `management.status_style = "legacy"` the status is 200, as in EMQ X.
+
+Extensions add their own calls and commands, see [extensions.md](extensions.md).
+
+## Operations
+
+| operation | may be called by | REST, below `/api/v4` | command |
+|---|---|---|---|
+"""
+
+
+def document() -> str:
+    """
+    The text of docs/management.md.
+    """
+    operations = [*builtin(), *ApplicationOperations.declared()]
+    rows = "".join(f"{row}\n" for operation in operations for row in _rows(operation))
+    return _HEAD + rows
+
+
+def _rows(operation: Operation) -> Iterator[str]:
+    calls = "<br>".join(f"`{route.method} {route.path}`" for route in operation.routes)
+    commands = "<br>".join(f"`{words}`" for words in _commands(operation))
+    yield f"| {operation.summary} | {operation.role} | {calls} | {commands} |"
+
+
+def _commands(operation: Operation) -> Iterator[str]:
+    required = {parameter.name for parameter in parametersOf(operation.request) if parameter.required}
+    words = [f"<{name}>" if name in required else f"[<{name}>]" for name in operation.positional]
+    if operation.words:
+        yield " ".join([operation.words, *words])
+    yield from operation.aliases
+
+
+if __name__ == "__main__":
+    FILE.write_text(document(), encoding="utf-8")
