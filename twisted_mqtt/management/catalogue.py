@@ -12,6 +12,7 @@ from twisted_mqtt.management.builtin import (
     alarms,
     banned,
     clients,
+    configuration,
     index,
     listeners,
     messages,
@@ -37,6 +38,7 @@ _MODULES: Final = (
     listeners,
     alarms,
     banned,
+    configuration,
 )
 
 
