@@ -112,8 +112,7 @@ class Options(usage.Options):
 
         @raise SystemExit: it can't be used, which has been said; or something else was to be done, and is.
         """
-        if self["running"] and not self["check"]:
-            raise usage.UsageError("--running goes with --check")
+        self._checkOptions()
         if self["init"] is not None:
             self._initialize()
         try:
@@ -150,6 +149,20 @@ class Options(usage.Options):
             self.log = BrokerLog(self.settings.log, console)
         except OSError as error:
             _refuse(f"log: {error}")
+
+    def _checkOptions(self) -> None:
+        """
+        @raise usage.UsageError: options do not go together, or one lacks its value.
+        """
+        for option in ("config", "init", "backup", "export", "import"):
+            if self[option] == "":
+                # Of a script whose variable is not set. It must not start a broker in place of a copy.
+                raise usage.UsageError(f"--{option} needs a name, and not an empty text")
+        wanted = [option for option in ("init", "check", "backup", "export", "import", "repair") if self[option]]
+        if len(wanted) > 1:
+            raise usage.UsageError(f"--{wanted[0]} and --{wanted[1]} do not go together: one thing at a time")
+        if self["running"] and not self["check"]:
+            raise usage.UsageError("--running goes with --check")
 
     def _initialize(self) -> None:
         """

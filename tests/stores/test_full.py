@@ -41,14 +41,15 @@ DISK = 3 << 20
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """
-    A small file system of its own.
+    A small file system of its own; its parameter, if there is one, says of how many bytes.
     """
     folder = tmp_path / "disk"
     folder.mkdir()
+    size = getattr(request, "param", DISK)
     made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", folder], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, text=True, check=False
     )
     if made.returncode:
         pytest.skip(f"no file system can be mounted here: {made.stderr.strip()}")
@@ -70,13 +71,13 @@ def occupy(folder: Path) -> None:
         os.close(descriptor)
 
 
-def fill(bed: Bed, publisher: Peer, first: int, qos: int = 1) -> list[bytes]:
+def fill(bed: Bed, publisher: Peer, first: int, qos: int = 1, size: int = 3000) -> list[bytes]:
     """
     Publish until a message is refused; returns those that were acknowledged. Each gets its answer.
     """
     taken: list[bytes] = []
     for number in range(first, first + 20_000):
-        payload = b"%d " % number + bytes(3000)
+        payload = b"%d " % number + bytes(size)
         publisher.publish("t", payload, qos, number)
         (answer,) = publisher.receive()
         assert isinstance(answer, Ack)
@@ -174,6 +175,28 @@ def test_fullDiskIsDrained(disk: Path, qos: int, restarted: str, others: bool) -
     found = takeAll(bed.client("s"))
     assert found[-len(again) :] == again and found[: -len(again)] in ([], [b"again"])
     bed.crash()
+
+
+@pytest.mark.parametrize("size", [10_000, 60_000, 100_000, 250_000])
+@pytest.mark.parametrize("disk", [8 << 20, 17 << 20], indirect=True)
+def test_largeMessagesAreDrained(disk: Path, size: int) -> None:
+    """
+    So it is with large messages, whose log can only be moved to the file with the room that the reserve has taken.
+    """
+    bed = Bed(disk, reserve=64 << 20)
+    subscriber = bed.client("s")
+    subscriber.subscribe("t", qos=1)
+    subscriber.lose()
+    publisher = bed.client("p", expiry=0)
+    taken = fill(bed, publisher, 1, size=size)
+    assert alarmsOf(bed) == ["store_failed"]
+    assert [payload[:5] for payload in takeAll(bed.client("s"))] == [payload[:5] for payload in taken]
+    bed.clock.advance(LOOK)
+    assert alarmsOf(bed) == []
+    publisher.publish("t", b"more", 1, 20_000)
+    (answer,) = publisher.receive()
+    assert isinstance(answer, Ack) and answer.reason == 0
+    bed.stop()
 
 
 @pytest.mark.parametrize("crash", [False, True])

@@ -40,6 +40,10 @@ def daemon(folder: Path, *options: str | Path) -> subprocess.CompletedProcess[st
         (["--config"], "option --config requires argument"),
         (["b.toml"], '"b.toml" belongs to no option. A configuration is named by --config b.toml'),
         (["--running"], "--running goes with --check"),
+        (["--backup", ""], "--backup needs a name, and not an empty text"),
+        (["--config", ""], "--config needs a name, and not an empty text"),
+        (["--repair", "--backup", "b"], "--backup and --repair do not go together: one thing at a time"),
+        (["--init", "d", "--check"], "--init and --check do not go together: one thing at a time"),
         (["--config", "nowhere.toml"], "nowhere.toml: cannot be read (No such file or directory)"),
     ],
 )

@@ -258,6 +258,9 @@ class Database:
         if room < enough:
             # Each write takes room in the log and then in the file, either of which may have some already.
             log, free = self._emptyLog(), self._freeBytes()
+            if not log and free >= reserve.size:
+                log = self._emptyLogAnyhow()
+                room = reserve.held
             room = min(2 * (room + log), 2 * (room + free), room + log + free)
         self.room = room
         self.isFull = room < (enough if self.isFull else reserve.size * _FULL_BELOW // 8)
@@ -278,6 +281,18 @@ class Database:
             return 0
         self._logged = 0
         return size
+
+    def _emptyLogAnyhow(self) -> int:
+        """
+        The same with the room of the reserve. Queues have been emptied, so the file has plenty inside; but it may have
+        to grow by a few pages before the log can begin anew, and the reserve has all the room that there is.
+        """
+        if not self._reserve.release():
+            return 0
+        try:
+            return self._emptyLog()
+        finally:
+            self._reserve.take()
 
     def _freeBytes(self) -> int:
         """
