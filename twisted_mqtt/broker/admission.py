@@ -32,7 +32,7 @@ from twisted_mqtt.core.reasons import (
 )
 from twisted_mqtt.core.session import NEVER
 from twisted_mqtt.core.templates import UnfitName, filled, isPlainLevel
-from twisted_mqtt.core.topics import RESERVED, isEncodable, isReserved
+from twisted_mqtt.core.topics import RESERVED, checkTopicName, isEncodable, isReserved
 from twisted_mqtt.hooks.packets import PacketContext, during
 from twisted_mqtt.hooks.verdicts import AuthResult, Challenge, Verdict
 
@@ -345,6 +345,10 @@ class Admission:
             return self._refuse(RETAIN_NOT_SUPPORTED)
         if isReserved(will.topic):
             return self._refuse(NOT_AUTHORIZED)
+        try:
+            checkTopicName(will.topic, limits.maxTopicLevels)
+        except ProtocolError as error:
+            return self._refuse(error.reason, error.text)
         packet = PacketContext(self.client, "will", will.topic, will.payload, will.qos, will.retain, will.properties)
         verdict = self._control.permissions.authorize(self.client, "publish", will.topic, packet)
         return then(verdict, self._willAllowed)

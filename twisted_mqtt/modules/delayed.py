@@ -243,6 +243,8 @@ class DelayedPublish:
                 broker.counters.messages_dropped += 1
                 broker.counters.messages_dropped_expired += 1
                 continue
+            # It is published now; what is left of its interval is what receivers are told ([MQTT-3.3.2-6]).
+            message.timestamp = now
             outcome = broker.publish(message)
             if isinstance(outcome, Deferred):
                 outcome.addErrback(self._ebPublish, message)

@@ -138,7 +138,9 @@ class BoundedRequest(Request):
         """
         A resource has raised something: say no more than that.
         """
-        _log.failure("{method} {path} failed", reason, method=_printed(self.method), path=_printed(self.path))
+        self.site.faults.failure(
+            "{method} {path} failed", reason, method=_printed(self.method), path=_printed(self.path)
+        )
         if self.finished or self.startedWriting:
             # It is too late for another answer; one that is cut off is noticed.
             self.channel.abort()
@@ -408,6 +410,7 @@ class BoundedSite(Site):
     @ivar secure: whether there is TLS below.
     @ivar refused: how many requests were refused before they were complete.
     @ivar requests: how many were answered.
+    @ivar faults: logs what resources raise, one a second.
     """
 
     noisy = False
@@ -441,6 +444,7 @@ class BoundedSite(Site):
         self.secure = secure
         self.refused = 0
         self.requests = 0
+        self.faults = RateLimitedLog(reactor.seconds)
         self._find = find
         self._path = path
         self._logged = logged
