@@ -33,6 +33,8 @@ from twisted_mqtt.operations.operation import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from twisted_mqtt.interfaces import IBroker, IClient
 
 _R = TypeVar("_R", bound=Struct)
@@ -262,15 +264,7 @@ async def publishBatch(call: Call[Batch]) -> list[PublishResult]:
     """
     A row for each, in order; one that fails does not stop the rest.
     """
-    rows = []
-    for item in call.request.items:
-        topic, code = _named(item, "topics") or _named(item, "topic"), SUCCESS
-        try:
-            await _publish(call, _item(item, Publish))
-        except Refused as refusal:
-            code = refusal.code
-        rows.append(PublishResult(topic=topic, code=code))
-    return rows
+    return [PublishResult(topic=topic, code=code) for _, topic, code in await _each(call, Publish, _publish)]
 
 
 @operation(
@@ -298,15 +292,8 @@ async def subscribeBatch(call: Call[Batch]) -> list[SubscribeResult]:
     """
     A row for each, in order; one that fails does not stop the rest.
     """
-    rows = []
-    for item in call.request.items:
-        code = SUCCESS
-        try:
-            await _subscribe(call, _item(item, SubscribeClient))
-        except Refused as refusal:
-            code = refusal.code
-        rows.append(_resultOf(item, code))
-    return rows
+    done = await _each(call, SubscribeClient, _subscribe)
+    return [SubscribeResult(clientid=clientID, topic=topic, code=code) for clientID, topic, code in done]
 
 
 @operation(
@@ -334,15 +321,8 @@ async def unsubscribeBatch(call: Call[Batch]) -> list[SubscribeResult]:
     """
     A row for each, in order; one that fails does not stop the rest.
     """
-    rows = []
-    for item in call.request.items:
-        code = SUCCESS
-        try:
-            await _unsubscribe(call, _item(item, UnsubscribeClient))
-        except Refused as refusal:
-            code = refusal.code
-        rows.append(_resultOf(item, code))
-    return rows
+    done = await _each(call, UnsubscribeClient, _unsubscribe)
+    return [SubscribeResult(clientid=clientID, topic=topic, code=code) for clientID, topic, code in done]
 
 
 def _named(item: object, name: str) -> str:
@@ -350,9 +330,23 @@ def _named(item: object, name: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _resultOf(item: object, code: int) -> SubscribeResult:
-    topic = _named(item, "topics") or _named(item, "topic")
-    return SubscribeResult(clientid=_named(item, "clientid"), topic=topic, code=code)
+async def _each(
+    call: Call[Batch], request: type[_R], act: Callable[[Call[Any], _R], Awaitable[None]]
+) -> list[tuple[str, str, int]]:
+    """
+    Do each item of a batch, in order; one that fails does not stop the rest.
+
+    @return: of each, its client identifier and topic as it was written, and its result code.
+    """
+    done = []
+    for item in call.request.items:
+        code = SUCCESS
+        try:
+            await act(call, _item(item, request))
+        except Refused as refusal:
+            code = refusal.code
+        done.append((_named(item, "clientid"), _named(item, "topics") or _named(item, "topic"), code))
+    return done
 
 
 def _item(item: object, request: type[_R]) -> _R:
