@@ -17,7 +17,7 @@ class Request(Struct, kw_only=True):
     topic: str
     qos: Annotated[int, Meta(ge=0, le=2)] = 0
     retain: bool = False
-    tags: list[str] = []
+    tags: Annotated[tuple[str, ...], Meta(description="Tags")] = ()
 
 
 def test_texts() -> None:
@@ -25,9 +25,9 @@ def test_texts() -> None:
     Words of a path, query or command line become what the fields are; a body goes before them.
     """
     found = bind(Request, {"topic": "a", "qos": "2", "retain": "true", "tags": "a,b", "more": "x"}, {})
-    assert found == Request(topic="a", qos=2, retain=True, tags=["a", "b"])
+    assert found == Request(topic="a", qos=2, retain=True, tags=("a", "b"))
     assert bind(Request, {"topic": ["a", "b"], "tags": ["a", "b"]}, {"qos": 1}) == Request(
-        topic="b", qos=1, tags=["a", "b"]
+        topic="b", qos=1, tags=("a", "b")
     )
 
 

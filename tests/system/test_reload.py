@@ -2,6 +2,7 @@
 Reading the configuration again: SIGHUP to a real process, and what holds afterwards for whom.
 """
 
+import os
 import re
 import signal
 import socket
@@ -372,3 +373,17 @@ def test_truncated(reloadable: Reloadable, name: str) -> None:
     reloadable.tables["node"]["accept_lost_sections"] = True
     assert reloadable.reload()[2] == 0
     assert serves(broker, name)
+
+
+def test_noRegularFile(reloadable: Reloadable) -> None:
+    """
+    A pipe in place of the file is not read, which might never end: it is refused, and the next reload works.
+    """
+    broker = reloadable.broker
+    path = reloadable.folder / "mqttbroker.toml"
+    path.unlink()
+    os.mkfifo(path)
+    broker.process.send_signal(signal.SIGHUP)
+    broker.waitFor("mqttbroker.toml is no regular file, and nothing has changed")
+    path.unlink()
+    assert reloadable.reload() == (0, 0, 0)

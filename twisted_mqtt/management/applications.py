@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
+from twisted.internet.defer import DeferredSemaphore
 
 from twisted_mqtt.operations.operation import Caller, Refused
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 _N: Final = 1 << 14
 _R: Final = 8
 _P: Final = 1
+
+#: So many hashes are made at once; others wait.
+_AT_ONCE: Final = 2
 
 #: So long, in seconds, a secret that was right is known to be right without another look, and so many of them.
 _REMEMBERED: Final = 300.0
@@ -104,6 +108,8 @@ class Applications:
         # Secrets that were right, under a keyed hash, with until when by the clock.
         self._right: OrderedDict[bytes, float] = OrderedDict()
         self._nobody = secrets.token_bytes(16)
+        # Whoever guesses from many addresses must not take all threads, nor 16 MiB for each guess.
+        self._hashing = DeferredSemaphore(_AT_ONCE)
 
     def all(self) -> list[Application]:
         """
@@ -213,7 +219,7 @@ class Applications:
         return Caller(appID, frozenset(found.scopes), address)
 
     def _digest(self, secret: str, salt: bytes) -> Deferred[bytes]:
-        return self._threads.defer(digestOf, secret, salt)
+        return self._hashing.run(self._threads.defer, digestOf, secret, salt)
 
     def _refuseExisting(self, appID: str) -> None:
         if appID in self._records:

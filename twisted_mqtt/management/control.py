@@ -18,9 +18,9 @@ from twisted.web.server import NOT_DONE_YET
 from twisted_mqtt.base.printable import oneLine
 from twisted_mqtt.management.describe import describe
 from twisted_mqtt.management.rest.resource import answerOf, readBody
-from twisted_mqtt.management.rest.sending import Gone, Sending, sendPage, slices
+from twisted_mqtt.management.rest.sending import Gone, Sending, sendPage, sendStream, slices
 from twisted_mqtt.operations.binding import bind
-from twisted_mqtt.operations.operation import UNKNOWN, Call, Caller, Raw, Refused, Rows
+from twisted_mqtt.operations.operation import UNKNOWN, Call, Caller, Raw, Refused, Rows, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,6 +80,8 @@ class ControlAPI(Resource):
             elif isinstance(answer, Rows):
                 await sendPage(sending, answer, 1, _ALL, False)
                 sending.finish()
+            elif isinstance(answer, Stream):
+                await sendStream(sending, answer)
             elif isinstance(answer, Raw):
                 sending.send(answer.body, answer.contentType.encode("ascii"))
             else:

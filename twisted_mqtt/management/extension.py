@@ -13,8 +13,10 @@ from twisted_mqtt.config.values import Bind
 from twisted_mqtt.interfaces import IExtension
 from twisted_mqtt.management.applications import Application, Applications
 from twisted_mqtt.management.builtin.applications import ApplicationOperations
+from twisted_mqtt.management.builtin.looking import eventOperation
 from twisted_mqtt.management.catalogue import builtin
 from twisted_mqtt.management.control import ControlAPI
+from twisted_mqtt.management.events import EventHub
 from twisted_mqtt.management.pages import Health, MetricsPage
 from twisted_mqtt.management.rest.credentials import Credentials
 from twisted_mqtt.management.rest.resource import RestAPI
@@ -43,6 +45,7 @@ class Management:
         settings, node = self._settings, context.node
         for operation in builtin():
             context.operation(operation)
+        context.operation(eventOperation(EventHub(context)))
         records = context.table("applications").records(Application)
         applications = Applications(records, context.broker.threads, context.clock, context.broker.dates.now)
         for operation in ApplicationOperations(applications).all():

@@ -218,6 +218,8 @@ class BrokerService(MultiService):
 
         @return: fires with what was done. It does not fail.
         """
+        if self._reloading.locked:
+            _log.warn("reload: another change of the configuration is under way; this one follows it")
         return self._reloading.run(lambda: Deferred.fromCoroutine(self._reload()))
 
     def stopService(self) -> Deferred[None]:
@@ -330,11 +332,20 @@ class BrokerService(MultiService):
             why = "a program made the settings, and there is no file to read"
             _log.warn("reload: {why}", why=why)
             return ReloadReport(problems=[why])
+        for path in (origin.path, origin.overrides):
+            if path is not None and Path(path).exists() and not Path(path).is_file():
+                # To read a pipe might never end.
+                why = f"{path} is no regular file, and nothing has changed"
+                _log.error("reload: {why}", why=why)
+                return ReloadReport(problems=[why])
         try:
             settings = await self.broker.threads.defer(self.settings.read)
         except ConfigurationError as error:
             _log.error("the configuration can't be used, and nothing has changed:\n{error}", error=error)
             return ReloadReport(problems=[str(problem) for problem in error.problems])
+        except Exception as error:
+            _log.failure("the configuration can't be read, and nothing has changed")
+            return ReloadReport(problems=[f"the configuration can't be read: {error}"])
         lost = [name for name in self.settings.current.origin.sections if name not in settings.origin.sections]
         if lost and not settings.node.accept_lost_sections:
             # A file that was cut off while it was written must not open the broker to everybody.

@@ -81,6 +81,8 @@ def _read(name: str, text: str | list[str], kind: Any) -> object:
 
 def _takesList(kind: Any) -> bool:
     info = type_info(kind)
+    if isinstance(info, msgspec.inspect.Metadata):
+        info = info.type
     kinds = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
     return any(isinstance(one, msgspec.inspect.ListType | msgspec.inspect.VarTupleType) for one in kinds)
 

@@ -15,7 +15,7 @@ and register it with C{context.operation(showDoor)}. See DESIGN.md 11.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar, get_type_hints
 
@@ -156,6 +156,20 @@ class Raw(Struct, frozen=True):
 
     contentType: str
     body: bytes
+
+
+class Stream:
+    """
+    An answer that goes on for as long as the caller listens.
+
+    @ivar pieces: its pieces; it is closed when the caller has gone.
+    """
+
+    __slots__ = ("contentType", "pieces")
+
+    def __init__(self, contentType: str, pieces: AsyncIterator[bytes]) -> None:
+        self.contentType = contentType
+        self.pieces = pieces
 
 
 class Bare(Struct, frozen=True):

@@ -12,7 +12,7 @@ from msgspec import NODEFAULT
 from msgspec.json import schema_components
 
 from twisted_mqtt.base.about import DESCRIPTION, versionText
-from twisted_mqtt.operations.operation import Bare, Raw, variables
+from twisted_mqtt.operations.operation import Bare, Raw, Stream, variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -126,7 +126,7 @@ class _Schemas:
 
 
 def _isText(answer: object) -> bool:
-    return answer is Raw or Raw in get_args(answer)
+    return answer in (Raw, Stream) or Raw in get_args(answer)
 
 
 def _isStructured(answer: object) -> bool:

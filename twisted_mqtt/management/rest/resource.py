@@ -18,7 +18,7 @@ from twisted.web.server import NOT_DONE_YET
 from twisted_mqtt.base.waiting import isDeferred
 from twisted_mqtt.management.rest.openapi import document
 from twisted_mqtt.management.rest.router import Found, Router
-from twisted_mqtt.management.rest.sending import Gone, Sending, sendPage
+from twisted_mqtt.management.rest.sending import Gone, Sending, sendPage, sendStream
 from twisted_mqtt.operations.binding import bind
 from twisted_mqtt.operations.operation import (
     INVALID,
@@ -30,6 +30,7 @@ from twisted_mqtt.operations.operation import (
     Raw,
     Refused,
     Rows,
+    Stream,
 )
 
 if TYPE_CHECKING:
@@ -169,6 +170,8 @@ class RestAPI(Resource):
             paged = found.route.paged
             await sendPage(sending, answer, page if paged else 1, limit if paged else self._mostRows, paged)
             sending.finish()
+        elif isinstance(answer, Stream):
+            await sendStream(sending, answer)
         elif isinstance(answer, Raw):
             sending.send(answer.body, answer.contentType.encode("ascii"))
         elif isinstance(answer, Bare):

@@ -4,6 +4,7 @@ Sends an answer. A list goes out a slice at a time: neither the reactor nor memo
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from twisted.web.server import Request
 
-    from twisted_mqtt.operations.operation import Rows
+    from twisted_mqtt.operations.operation import Rows, Stream
 
 JSON: Final = b"application/json; charset=utf-8"
 
@@ -139,6 +140,24 @@ class Sending:
         if not self.gone:
             self._request.unregisterProducer()
             self._request.loseConnection()
+
+
+async def sendStream(sending: Sending, stream: Stream) -> None:
+    """
+    Send for as long as somebody listens.
+
+    @raise Gone: the client has gone.
+    """
+    sending.begin(stream.contentType.encode("ascii"))
+    pieces = stream.pieces
+    try:
+        async for piece in pieces:
+            await sending.write(piece)
+    except Gone:
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
+        raise
+    sending.finish()
 
 
 async def slices(rows: Rows[Any], limit: int) -> AsyncIterator[list[object]]:

@@ -1,0 +1,112 @@
+"""
+Tests for L{twisted_mqtt.management.events}.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from twisted.internet.error import ConnectionLost
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from tests.kits.rest import Rest
+from twisted_mqtt.management.events import MOST_WAITING, SILENCE
+
+
+def events(transport: StringTransport) -> list[tuple[str, dict[str, Any]]]:
+    """
+    The events that have come.
+    """
+    found = re.findall(r"event: (\S+)\ndata: (.*)\n", transport.value().decode())
+    return [(kind, json.loads(data)) for kind, data in found]
+
+
+def test_events() -> None:
+    """
+    Who looks on sees clients come, subscribe and go, and alarms.
+    """
+    rest = Rest()
+    transport, _ = rest.listen("/events")
+    assert b"content-type: text/event-stream; charset=utf-8\r\n" in transport.value().lower()
+    peer = rest.memory.client("one", username="anna")
+    peer.subscribe("a/#", qos=1)
+    peer.lose()
+    rest.memory.broker.alarms.activate("hot", "warning", "Hot", "82.6").close()
+    rest.memory.wait(0.01, 0.001)
+    seen = events(transport)
+    assert [kind for kind, _ in seen][:3] == ["client.connected", "session.subscribed", "client.disconnected"]
+    assert (seen[0][1]["clientid"], seen[0][1]["username"]) == ("one", "anna")
+    assert (seen[1][1]["topic"], seen[1][1]["qos"]) == ("a/#", 1)
+    assert ("alarm.activated", "hot") in [(kind, event.get("id")) for kind, event in seen]
+
+
+def test_messages() -> None:
+    """
+    Messages are shown to who asks for them, by a filter.
+    """
+    rest = Rest()
+    transport, _ = rest.listen("/events?types=message.publish&topic=a/%2B")
+    client = rest.memory.client("one")
+    client.publish("a/b", b"21").publish("b", b"x").publish("a/c", b"\xff")
+    rest.memory.wait(0.05, 0.001)
+    seen = [event for _, event in events(transport)]
+    assert [(event["topic"], event["payload"], event["encoding"]) for event in seen] == [
+        ("a/b", "21", "plain"),
+        ("a/c", "/w==", "base64"),
+    ]
+
+
+def test_slowViewer() -> None:
+    """
+    A viewer who does not read loses the oldest events, and is told how many; the broker keeps no more than so many.
+    """
+    rest = Rest()
+    transport, channel = rest.listen("/events?types=client.connected")
+    transport.producer.pauseProducing()
+    for number in range(MOST_WAITING + 10):
+        rest.memory.client(f"c{number}").lose()
+    transport.producer.resumeProducing()
+    rest.memory.wait(0.05, 0.001)
+    lost = [event["count"] for kind, event in events(transport) if kind == "lost"]
+    assert len(lost) == 1
+    assert 0 < lost[0] <= 10
+
+
+def test_nobodyLooksOn() -> None:
+    """
+    When the last viewer has gone, nothing is hooked any more; one that is silent hears that it is not forgotten.
+    """
+    rest = Rest()
+    point = rest.memory.broker.hooks.clientConnected
+    before = len(point.callbacks)
+    transport, channel = rest.listen("/events")
+    assert len(point.callbacks) == before + 1
+    rest.memory.wait(SILENCE + 1)
+    assert b": nothing new\n\n" in transport.value()
+    channel.connectionLost(Failure(ConnectionLost()))
+    rest.memory.wait(SILENCE + 1)
+    assert len(point.callbacks) == before
+
+
+def test_end() -> None:
+    """
+    The end of the extension is the end of the answer.
+    """
+    rest = Rest()
+    transport, _ = rest.listen("/events")
+    rest.harness.stop()
+    rest.memory.wait(0.05, 0.001)
+    assert transport.value().endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("query", ["types=nothing", "types=message.publish&topic=%23/a"])
+def test_wrong(query: str) -> None:
+    """
+    What is wrong is named.
+    """
+    answer = Rest().call("GET", f"/events?{query}")
+    assert (answer.status, answer.json["code"]) == (400, 108)
