@@ -21,6 +21,8 @@ from twisted_mqtt.management.builtin import (
     plugins,
     subscriptions,
 )
+from twisted_mqtt.management.builtin.applications import ApplicationOperations
+from twisted_mqtt.management.builtin.looking import eventOperation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,3 +51,12 @@ def builtin() -> Iterator[Operation]:
     """
     for module in _MODULES:
         yield from module.OPERATIONS
+
+
+def declared() -> Iterator[Operation]:
+    """
+    All operations, those too that are made with what they need. They are to be described and not called.
+    """
+    yield from builtin()
+    yield from ApplicationOperations.declared()
+    yield eventOperation(None)  # type: ignore[arg-type]  # nobody calls it

@@ -7,8 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from twisted_mqtt.management.builtin.applications import ApplicationOperations
-from twisted_mqtt.management.catalogue import builtin
+from twisted_mqtt.management.catalogue import declared
 from twisted_mqtt.management.describe import parametersOf
 
 if TYPE_CHECKING:
@@ -57,8 +56,7 @@ def document() -> str:
     """
     The text of docs/management.md.
     """
-    operations = [*builtin(), *ApplicationOperations.declared()]
-    rows = "".join(f"{row}\n" for operation in operations for row in _rows(operation))
+    rows = "".join(f"{row}\n" for operation in declared() for row in _rows(operation))
     return _HEAD + rows
 
 

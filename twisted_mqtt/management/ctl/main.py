@@ -22,8 +22,7 @@ import msgspec
 
 from twisted_mqtt.base.about import versionText
 from twisted_mqtt.config.source import parsed
-from twisted_mqtt.management.builtin.applications import ApplicationOperations
-from twisted_mqtt.management.catalogue import builtin
+from twisted_mqtt.management.catalogue import declared
 from twisted_mqtt.management.ctl.calling import (
     Caller,
     NotReached,
@@ -118,7 +117,7 @@ def _known(ctx: click.Context) -> list[Description]:
             return msgspec.convert(SocketCaller(socket).describe(), list[Description])
         except (NotReached, RefusedCall, ValueError, OSError):
             pass
-    return [describe(operation) for operation in (*builtin(), *ApplicationOperations.declared())]
+    return [describe(operation) for operation in declared()]
 
 
 def _put(group: Words, words: list[str], description: Description) -> None:
