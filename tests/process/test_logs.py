@@ -5,6 +5,8 @@ Tests for L{twisted_mqtt.process.logs}.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from io import BytesIO, StringIO, TextIOWrapper
@@ -241,6 +243,34 @@ def test_stuckForEver(made: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     log.stop()
     logger.info("two")
     console.let.set()
+
+
+_SIGNALS = """
+import io, signal, sys, time
+from twisted.logger import Logger, LogPublisher
+from twisted_mqtt.config import settingsFrom
+from twisted_mqtt.process.logs import BrokerLog
+
+log = BrokerLog(settingsFrom({"log": {"dir": sys.argv[1]}}).log, io.StringIO())
+logger = Logger(observer=LogPublisher(log))
+log.start()
+signal.signal(signal.SIGALRM, lambda *_: logger.info("a signal came"))
+signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
+end = time.monotonic() + 2
+while time.monotonic() < end:
+    logger.info("a line")
+signal.setitimer(signal.ITIMER_REAL, 0)
+log.stop()
+print("ended")
+"""
+
+
+def test_signals(tmp_path: Path) -> None:
+    """
+    A signal that comes while a line is logged, and logs one too as SIGTERM does, does not stop everything.
+    """
+    run = subprocess.run([sys.executable, "-c", _SIGNALS, str(tmp_path)], capture_output=True, timeout=30, check=False)
+    assert (run.stdout, run.stderr) == (b"ended\n", b"")
 
 
 def test_broken(made: Make, tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_flapping(limited: Limited, name: str) -> None:
     for _ in range(3):
         assert serves(broker, name)
     assert untilClosed(opened(broker, connect(name))) == ACCEPTED
-    broker.waitFor(f"'{name}' connected more than 3 times within 60 s: banned for 60 s")
+    broker.waitFor(f'"{name}" connected more than 3 times within 60 s: banned for 60 s')
     assert untilClosed(opened(broker, connect(name))) == b"\x20\x02\x00\x05"
     assert untilClosed(opened(broker, connect5(name)))[:4] == b"\x20\x03\x00\x8a"
     assert serves(broker, f"{name}o")

@@ -124,7 +124,7 @@ def test_preSharedKeys(tmp_path: Path, ownAddress: str) -> None:
     """
     section = (ROOT / "docs" / "tls.md").read_text().partition("## Pre-shared keys\n")[2]
     [example] = re.findall(r"```toml\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
-    [words] = re.findall(r"^    mosquitto_pub (.*)$", section.partition("\n## ")[0], re.MULTILINE)
+    [words] = re.findall(r"^ *mosquitto_pub (.*)$", section.partition("\n## ")[0], re.MULTILINE)
     options = dict(re.findall(r"(--psk(?:-identity)?) (\S+)", words))
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "psk.txt").write_text(f"{options['--psk-identity']}:{options['--psk']}\n")

@@ -8,9 +8,9 @@ left out and counted.
 from __future__ import annotations
 
 import os
-import queue
 import sys
 import threading
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.logger import ILogObserver, LogLevel, eventAsText
@@ -116,7 +116,9 @@ class BrokerLog:
         self._targets: list[Target] = []
         self._files: dict[str, AppendedFile] = {}
         self._least = 0
-        self._waiting: queue.Queue[tuple[Target, str] | None] = queue.Queue(MOST_WAITING)
+        # A signal handler logs too, and may come while another line is put here: a queue with a lock would wait for
+        # itself then, for ever. This one allows it.
+        self._waiting: SimpleQueue[tuple[Target, str] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._stuck = False
         # Those that can't be written and have been told of: one for each folder with plugins.
@@ -216,11 +218,7 @@ class BrokerLog:
         thread, self._thread = self._thread, None
         if thread is None:
             return
-        try:
-            self._waiting.put(None, timeout=SECONDS_TO_END)
-        except queue.Full:
-            self._stuck = True
-            return
+        self._waiting.put(None)
         thread.join(SECONDS_TO_END)
         # If the thread still hangs, its destination takes nothing: writing to it here would hang too.
         self._stuck = thread.is_alive()
@@ -237,9 +235,9 @@ class BrokerLog:
         self._files = {}
 
     def _put(self, target: Target, text: str) -> None:
-        try:
-            self._waiting.put_nowait((target, text))
-        except queue.Full:
+        if self._waiting.qsize() < MOST_WAITING:
+            self._waiting.put((target, text))
+        else:
             self.left += 1
 
     def _work(self) -> None:
