@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import Final
 
 #: How much is done for the input of one client in one turn: a few milliseconds. The rest waits for another turn.
-ENOUGH: Final = 50_000
-#: A delivery costs as much as looking at so many levels of filters.
-DELIVERY: Final = 16
+ENOUGH: Final = 100_000
+#: A delivery costs about as much as looking at so many levels of filters.
+DELIVERY: Final = 1
 #: The deliveries of a message that goes to no more than these are not counted: its own size stands for them.
 FEW: Final = 4
 
