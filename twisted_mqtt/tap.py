@@ -15,7 +15,9 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import chdir
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import twisted
@@ -225,7 +227,10 @@ def makeService(options: Options) -> IService:
         return result
 
     service.ready.addBoth(ended)
-    reactor.addSystemEventTrigger("before", "shutdown", _heedSecondInterrupt)
+    if threading.current_thread() is threading.main_thread():
+        # After startup: the reactor has its own handlers of signals by then. Before the service stops: added first.
+        reactor.addSystemEventTrigger("after", "startup", _heedSecondInterrupt)
+        reactor.addSystemEventTrigger("before", "shutdown", signal.signal, signal.SIGINT, _endAtOnce)
     return service
 
 
@@ -267,17 +272,27 @@ def _refuse(text: str) -> NoReturn:
 
 def _heedSecondInterrupt() -> None:
     """
-    End at once when a broker that is stopping is interrupted again: the user does not want to wait for its clients.
-    Acknowledged messages are on disk.
+    Have an interrupt end a broker that is stopping at once: the user does not want to wait for its clients, and
+    acknowledged messages are on disk. Asked to terminate again, it goes on as it is.
+
+    The handler of the first signal puts that of the second in its place, so that two that come together are two.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        stop = signal.getsignal(number)
+        if callable(stop):
+            signal.signal(number, partial(_stopAtFirst, stop))
 
-    def end(number: int, frame: object) -> None:
-        os.write(2, b"interrupted again: ended at once, without waiting for clients\n")
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGINT)
 
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, end)
+def _stopAtFirst(stop: Callable[[int, FrameType | None], object], number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, _endAtOnce)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    stop(number, frame)
+
+
+def _endAtOnce(number: int, frame: FrameType | None) -> None:
+    os.write(2, b"interrupted again: ended at once, without waiting for clients\n")
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def _stop(reactor: Any) -> None:

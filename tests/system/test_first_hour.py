@@ -118,9 +118,10 @@ def test_daemon(tmp_path: Path) -> None:
     assert ended
 
 
-def test_secondInterrupt(startBroker: StartBroker) -> None:
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_secondInterrupt(startBroker: StartBroker, first: signal.Signals) -> None:
     """
-    A second interrupt ends a broker that waits for a client to read, at once and without a traceback.
+    An interrupt ends a broker that is stopping and waits for a client to read, at once and without a traceback.
     """
     broker = startBroker(
         {
@@ -143,8 +144,13 @@ def test_secondInterrupt(startBroker: StartBroker) -> None:
             body = bytes.fromhex("000161") + number.to_bytes(2, "big") + payload
             writer.sendall(b"\x32" + remaining(len(body)) + body)
             assert writer.recv(4)[0] == 0x40
-        broker.process.send_signal(signal.SIGINT)
-        broker.waitFor("Received SIGINT")
+        broker.process.send_signal(first)
+        if first == signal.SIGTERM:
+            broker.process.send_signal(first)
+            broker.waitFor("disconnected: .writer.")
+        else:
+            # At once: the second counts, however early it comes.
+            broker.waitFor("Received SIGINT")
         broker.process.send_signal(signal.SIGINT)
         assert broker.wait(PATIENCE) == -signal.SIGINT
     assert "interrupted again" in broker.text
