@@ -7,10 +7,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import stat
 import subprocess
 import sys
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -142,6 +144,29 @@ def test_noBroker(tmp_path: Path) -> None:
     usage = run("clients")
     assert usage.returncode == 0
     assert "clients kick <clientid>  # Send a client away\n" in usage.stdout
+
+
+def test_silentBroker(managed: tuple[Broker, Ctl], tmp_path: Path) -> None:
+    """
+    A broker that is stopped, or hangs, is given up soon, with 3 and what to do; help is there all the same.
+    """
+    broker, ctl = managed
+    assert "management.socket.socket" not in broker.text
+    secret = tmp_path / "secret"
+    secret.write_text("public", encoding="utf-8")
+    url = f"http://127.0.0.1:{broker.ports['management.listener.http']}"
+    os.kill(broker.process.pid, signal.SIGSTOP)
+    try:
+        for where in ((), ("--url", url, "--secret-file", str(secret))):
+            began = time.monotonic()
+            found = ctl(*where, "--timeout", "0.5s", "nodes", "list")
+            assert time.monotonic() - began < 10
+            assert (found.returncode, found.stdout) == (3, "")
+            assert " does not answer within 0.5 s: it is stopped or hangs. --timeout 60 waits" in found.stderr
+        assert "clients " in ctl("--timeout", "0.5", "--help").stdout
+    finally:
+        os.kill(broker.process.pid, signal.SIGCONT)
+    assert ctl("status").returncode == 0
 
 
 def test_elsewhere(managed: tuple[Broker, Ctl], tmp_path: Path) -> None:

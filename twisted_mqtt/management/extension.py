@@ -81,7 +81,7 @@ class Management:
         path = Path(node.broker.settings.node.data_dir, settings.socket).absolute()
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            await node.http.declare("ctl", {"socket": ControlSocket(bind=Bind(path=str(path)))}, "management.socket")
+            await node.http.declare("ctl", {"socket": ControlSocket(bind=Bind(path=str(path)))}, "management")
             await context.mount("ctl", "/", ControlAPI(node.operations, node))
         except Exception as error:
             context.log.warn("mqttbroker-ctl can't be used: {path}: {error}", path=str(path), error=error)

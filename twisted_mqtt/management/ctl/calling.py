@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from twisted_mqtt.management.describe import Description
 
-#: Seconds without a byte from the broker after which it is given up.
+#: Seconds without a byte from the broker, once it has taken the call, after which it is given up.
 TIMEOUT = 60.0
-#: The same while it is asked for its commands: without an answer, those that every broker has are known.
-DESCRIBING_TIMEOUT = 5.0
+#: Seconds in which a broker must answer that it is there, unless the command line says otherwise.
+ANSWERING_TIMEOUT = 5.0
 _PIECE = 65536
 
 
@@ -29,6 +29,18 @@ class NotReached(Exception):
     """
     There is no broker, or it does not answer.
     """
+
+
+class NoAnswer(NotReached):
+    """
+    Somebody listens there, and is silent.
+    """
+
+    def __init__(self, where: str, seconds: float) -> None:
+        super().__init__(
+            f"the broker at {where} does not answer within {seconds:g} s: it is stopped or hangs."
+            " --timeout 60 waits for longer"
+        )
 
 
 class RefusedCall(Exception):
@@ -97,6 +109,8 @@ def _answerOf(
         raise NotReached(f"{where} belongs to another user: call this as the user that the broker runs as") from None
     except ConnectionRefusedError:
         raise NotReached(f"no broker is running: nobody listens at {where}") from None
+    except TimeoutError:
+        raise NoAnswer(where, connection.timeout or 0.0) from None
     except ssl.SSLError as error:
         raise NotReached(f"{where}: {error.reason or error}") from None
     except (OSError, HTTPException) as error:
@@ -126,14 +140,18 @@ class SocketCaller:
     Calls a broker on this machine.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, timeout: float = ANSWERING_TIMEOUT) -> None:
+        """
+        @param timeout: seconds in which it must answer that it is there.
+        """
         self._path = path
+        self._timeout = timeout
 
     def describe(self) -> list[dict[str, Any]]:
         """
         See L{Caller}.
         """
-        answer = _answerOf(_SocketConnection(self._path, DESCRIBING_TIMEOUT), "GET", "/operations", self._path, {})
+        answer = _answerOf(_SocketConnection(self._path, self._timeout), "GET", "/operations", self._path, {})
         found: list[dict[str, Any]] = json.loads(b"".join(_piecesOf(answer, self._path)))["data"]
         return found
 
@@ -153,10 +171,18 @@ class RemoteCaller:
     Calls a broker on another machine, as an application.
     """
 
-    def __init__(self, url: str, application: str, secret: str, authorities: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        application: str,
+        secret: str,
+        authorities: str | None = None,
+        timeout: float = ANSWERING_TIMEOUT,
+    ) -> None:
         """
         @param url: such as C{https://broker.example:8081}.
         @param authorities: a file of those that the broker's certificate may be from; those of the system by default.
+        @param timeout: seconds in which it must answer that it is there.
 
         @raise ValueError: it is no address.
         """
@@ -164,6 +190,7 @@ class RemoteCaller:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url!r} is no address such as https://broker.example:8081")
         self._url = url
+        self._timeout = timeout
         self._host, self._port = parts.hostname, parts.port or 8081
         self._base = parts.path.rstrip("/") + "/api/v4"
         self._context = ssl.create_default_context(cafile=authorities) if parts.scheme == "https" else None
@@ -197,9 +224,14 @@ class RemoteCaller:
             headers = {}
         connection: HTTPConnection
         if self._context is None:
-            connection = HTTPConnection(self._host, self._port, timeout=TIMEOUT)
+            connection = HTTPConnection(self._host, self._port, timeout=self._timeout)
         else:
-            connection = HTTPSConnection(self._host, self._port, timeout=TIMEOUT, context=self._context)
+            connection = HTTPSConnection(self._host, self._port, timeout=self._timeout, context=self._context)
+        # Whether it is there is seen soon; what is asked for may take long.
+        _answerOf(connection, "GET", "/health/ping", self._url, {}).read(_PIECE)
+        connection.timeout = max(TIMEOUT, self._timeout)
+        if connection.sock is not None:
+            connection.sock.settimeout(connection.timeout)
         answer = _answerOf(connection, method, where, self._url, {**self._headers, **headers}, body)
         return _piecesOf(answer, self._url)
 

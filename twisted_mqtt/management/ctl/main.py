@@ -24,7 +24,9 @@ from twisted_mqtt.base.about import versionText
 from twisted_mqtt.config.source import parsed
 from twisted_mqtt.management.catalogue import declared
 from twisted_mqtt.management.ctl.calling import (
+    ANSWERING_TIMEOUT,
     Caller,
+    NoAnswer,
     NotReached,
     RefusedCall,
     RemoteCaller,
@@ -41,6 +43,8 @@ NO_BROKER: Final = 3
 _PROGRAM: Final = "mqttbroker-ctl"
 #: Where a broker has its data, unless its configuration says otherwise.
 _FOLDERS: Final = ["data", "/var/lib/mqttbroker"]
+#: Where it stands that the broker was asked already, and did not answer.
+_SILENT: Final = "twisted_mqtt.silent"
 _SHELLS: Final = ("bash", "zsh", "fish")
 
 
@@ -114,7 +118,11 @@ def _known(ctx: click.Context) -> list[Description]:
     if not ctx.params.get("url"):
         try:
             socket = ctx.params.get("socket") or _socketOf(ctx.params.get("config"))
-            return msgspec.convert(SocketCaller(socket).describe(), list[Description])
+            timeout = ctx.params.get("timeout") or ANSWERING_TIMEOUT
+            return msgspec.convert(SocketCaller(socket, timeout).describe(), list[Description])
+        except NoAnswer as error:
+            # There is help all the same; a command is not tried a second time.
+            ctx.meta[_SILENT] = str(error)
         except (NotReached, RefusedCall, ValueError, OSError):
             pass
     return [describe(operation) for operation in declared()]
@@ -252,6 +260,8 @@ def _run(ctx: click.Context, description: Description, request: dict[str, object
     """
     settings = ctx.find_object(Settings)
     assert settings is not None  # the top group has made it
+    if _SILENT in ctx.meta:
+        _fail(ctx.meta[_SILENT], NO_BROKER)
     while True:
         if settings.watch and sys.stdout.isatty():
             click.clear()
@@ -302,6 +312,9 @@ def _fail(text: str, status: int) -> NoReturn:
 
 
 def _seconds(ctx: click.Context, parameter: click.Parameter, value: str | None) -> float:
+    """
+    @return: 0 where nothing is given.
+    """
     if value is None:
         return 0.0
     try:
@@ -372,6 +385,13 @@ def _completion(shell: str) -> None:
 @click.option(
     "--format", "form", type=click.Choice(("emqx", "table", "json")), default=None, help="How answers are printed."
 )
+@click.option(
+    "--timeout",
+    metavar="TIME",
+    is_eager=True,
+    callback=_seconds,
+    help=f"In what time the broker must say that it is there; {ANSWERING_TIMEOUT:g}s by default.",
+)
 @click.option("--watch", metavar="TIME", callback=_seconds, help="Repeat, for example every 2s.")
 @click.version_option(versionText(), prog_name=_PROGRAM, message="%(prog)s %(version)s")
 @click.pass_context
@@ -384,15 +404,17 @@ def _top(
     secret_file: str | None,
     cacert: str | None,
     form: str | None,
+    timeout: float,
     watch: float,
 ) -> None:
     """
     Look at a broker and steer it while it runs.
     """
     caller: Caller
+    timeout = timeout or ANSWERING_TIMEOUT
     if url is None:
         try:
-            caller = SocketCaller(socket or _socketOf(config))
+            caller = SocketCaller(socket or _socketOf(config), timeout)
         except (ValueError, OSError) as error:
             _fail(f"{config}: {error}", USAGE)
     else:
@@ -401,7 +423,7 @@ def _top(
                 secret = click.prompt(f"Secret of {app}", hide_input=True, err=True)
             else:
                 secret = _secretIn(secret_file)
-            caller = RemoteCaller(url, app, secret, cacert)
+            caller = RemoteCaller(url, app, secret, cacert, timeout)
         except ValueError as error:
             _fail(str(error), USAGE)
         except OSError as error:
