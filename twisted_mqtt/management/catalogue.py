@@ -20,6 +20,7 @@ from twisted_mqtt.management.builtin import (
     permissions,
     plugins,
     subscriptions,
+    vm,
 )
 from twisted_mqtt.management.builtin.applications import ApplicationOperations
 from twisted_mqtt.management.builtin.looking import eventOperation
@@ -41,6 +42,7 @@ _MODULES: Final = (
     alarms,
     banned,
     configuration,
+    vm,
 )
 
 
