@@ -67,9 +67,11 @@ class Rest:
         del request.postpath[: len(parts)]
         return getChildForRequest(self._mount.resource, request)
 
-    def listen(self, path: str, user: str = "admin:public") -> tuple[StringTransport, Any]:
+    def listen(self, path: str, user: str = "admin:public", wait: float = 0.01) -> tuple[StringTransport, Any]:
         """
         Make a call whose answer goes on; returns what it has come to, and the connection.
+
+        @param wait: seconds that pass meanwhile.
         """
         transport = StringTransport(peerAddress=IPv4Address("TCP", "127.0.0.1", 1))
         channel = self._site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
@@ -77,7 +79,8 @@ class Rest:
         credentials = b64encode(user.encode()).decode()
         where = self._mount.path.rstrip("/") + path
         channel.dataReceived(f"GET {where} HTTP/1.1\r\nHost: t\r\nAuthorization: Basic {credentials}\r\n\r\n".encode())
-        self.memory.wait(0.01, 0.001)
+        if wait:
+            self.memory.wait(wait, 0.001)
         return transport, channel
 
     def call(

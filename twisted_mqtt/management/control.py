@@ -94,7 +94,7 @@ class ControlAPI(Resource):
         assert text is not None  # it was looked at
         sending.begin(_TEXT)
         if isinstance(answer, Rows):
-            async for part in slices(answer, _ALL):
+            async for part in slices(sending, answer, _ALL):
                 await sending.write(_linesOf(line for row in part for line in text(row)))
         else:
             await sending.write(_linesOf(text(answer)))

@@ -39,10 +39,13 @@ loads it; its keys are in [configuration.md](configuration.md).
 - **Health**: `/health` answers 200 while clients are to be sent here, else 503 with the reasons; `/health/ping` says
   whether the process works, `/health/listeners` whether its ports are open. Anybody may ask.
 
-An application may do what its scopes say: `read`, `write`, `publish`; `admin` is everything. Five wrong secrets from
-an address make it wait, longer each time. Lists take `_page` and `_limit`, and answer how many rows there are in
-`meta`. A refused call answers with a status of 400 or more and `{"code": ..., "message": ...}`, which names the field
-at fault; with `management.status_style = "legacy"` the status is 200, as in EMQ X.
+An application may do what its scopes say: `read`, `write`, `publish`; `admin` is everything. Five wrong secrets from an
+address make it wait, longer each time. Lists take `_page` and `_limit`, and answer how many rows there are in `meta`.
+Pages are counted anew with each call, so a row moves to another page when clients come or go meanwhile. To read a whole
+list while it changes, begin with `?_cursor=` and go on with the cursor that `meta` has, until that is `null`: nothing
+is shown twice, and what is there all the time is shown. A cursor serves for two minutes; the last page can be asked for
+once more. A refused call answers with a status of 400 or more and `{"code": ..., "message": ...}`, which names the
+field at fault; with `management.status_style = "legacy"` the status is 200, as in EMQ X.
 
 Extensions add their own calls and commands, see [extensions.md](extensions.md).
 

@@ -19,6 +19,7 @@ from twisted_mqtt.management.control import ControlAPI
 from twisted_mqtt.management.events import EventHub
 from twisted_mqtt.management.pages import Health, MetricsPage
 from twisted_mqtt.management.rest.credentials import Credentials
+from twisted_mqtt.management.rest.cursors import Cursors
 from twisted_mqtt.management.rest.resource import RestAPI
 from twisted_mqtt.management.settings import ControlSocket
 
@@ -56,10 +57,13 @@ class Management:
                 first.default_id, "Default", first.default_secret, "made at the first start", default=True
             )
         credentials = Credentials(applications, context.clock)
+        cursors = Cursors(context.clock)
+        context.addCleanup("cursors are over", cursors.close)
         api = RestAPI(
             node.operations,
             node,
             credentials,
+            cursors,
             dialect=settings.dialect,
             mostRows=settings.max_row_limit,
             legacyStatus=settings.status_style == "legacy",

@@ -35,19 +35,30 @@ _ERROR: Final = {
 }
 _META: Final = {
     "type": "object",
-    "required": ["page", "limit", "count"],
+    "required": ["limit"],
     "properties": {
-        "page": {"type": "integer"},
+        "page": {"type": "integer", "description": "Which page it is, where pages are numbered"},
         "limit": {"type": "integer"},
-        "count": {"type": "integer", "description": "How many rows there are in all"},
+        "count": {"type": "integer", "description": "How many rows there are in all, where that is known"},
+        "cursor": {
+            "type": ["string", "null"],
+            "description": "What asks for the next page, where pages are read with a cursor; null behind the last",
+        },
     },
 }
-_PAGING: Final = [
+_PAGE: Final = {
+    "name": "_page",
+    "in": "query",
+    "description": "Which page",
+    "schema": {"type": "integer", "minimum": 1, "default": 1},
+}
+_CURSOR: Final = [
     {
-        "name": "_page",
+        "name": "_cursor",
         "in": "query",
-        "description": "Which page",
-        "schema": {"type": "integer", "minimum": 1, "default": 1},
+        "description": "Reads the list while it changes: empty to begin, then that of the page before. Not with _page",
+        "allowEmptyValue": True,
+        "schema": {"type": "string"},
     },
     {
         "name": "_limit",
@@ -153,7 +164,7 @@ def _call(operation: Operation, route: Route, schemas: _Schemas) -> dict[str, An
         "operationId": route.name or operation.name,
         "summary": route.summary or operation.summary,
         "tags": [route.path.strip("/").partition("/")[0] or "index"],
-        "parameters": parameters + (_PAGING if route.paged else []),
+        "parameters": parameters + ([_PAGE] if route.paged else []) + (_CURSOR if operation.isList else []),
         "responses": {
             "200": _answer(operation, route, schemas),
             **{status: {"$ref": f"#/components/responses/{status}"} for status in _REFUSALS},
@@ -174,7 +185,7 @@ def _answer(operation: Operation, route: Route, schemas: _Schemas) -> dict[str, 
     if _isStructured(operation.answer):
         data = schemas.answer(operation)
         properties["data"] = {"type": "array", "items": data} if operation.isList else data
-    if route.paged:
+    if operation.isList:
         properties["meta"] = {"$ref": "#/components/schemas/Meta"}
     schema = {"type": "object", "properties": properties}
     return {"description": "Done", "content": {"application/json": {"schema": schema}}}

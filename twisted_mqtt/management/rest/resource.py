@@ -18,7 +18,7 @@ from twisted.web.server import NOT_DONE_YET
 from twisted_mqtt.base.waiting import isDeferred
 from twisted_mqtt.management.rest.openapi import document
 from twisted_mqtt.management.rest.router import Found, Router
-from twisted_mqtt.management.rest.sending import Gone, Sending, sendPage, sendStream
+from twisted_mqtt.management.rest.sending import Gone, Sending, sendCursorPage, sendPage, sendStream
 from twisted_mqtt.operations.binding import bind
 from twisted_mqtt.operations.operation import (
     INVALID,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from twisted_mqtt.interfaces import INode
     from twisted_mqtt.management.rest.credentials import Credentials
+    from twisted_mqtt.management.rest.cursors import Cursors
     from twisted_mqtt.operations.operation import Operation
     from twisted_mqtt.operations.registry import Operations
 
@@ -50,6 +51,8 @@ _FORM: Final = b"application/x-www-form-urlencoded"
 #: More parameters than this are no request of anybody's.
 _MOST_PARAMETERS: Final = 200
 _PAGING: Final = ("_page", "_limit")
+#: More rows than there can be.
+_ALL: Final = 1 << 53
 
 
 class RestAPI(Resource):
@@ -66,6 +69,7 @@ class RestAPI(Resource):
         operations: Operations,
         node: INode,
         credentials: Credentials,
+        cursors: Cursors,
         api: str = "v4",
         dialect: str = "union",
         mostRows: int = 10_000,
@@ -73,6 +77,7 @@ class RestAPI(Resource):
     ) -> None:
         """
         @param credentials: says who calls.
+        @param cursors: the lists that are being read.
         @param mostRows: the largest page.
         @param legacyStatus: whether a call that is refused is answered 200, as EMQ X does.
         """
@@ -84,6 +89,7 @@ class RestAPI(Resource):
         self._api = api
         self._mostRows = mostRows
         self._legacyStatus = legacyStatus
+        self._cursors = cursors
         self._router = Router((), api)
         self._generation = -1
         self._document = b""
@@ -155,6 +161,9 @@ class RestAPI(Resource):
         values: Mapping[str, object] | list[object],
     ) -> None:
         operation = found.operation
+        cursor = _lastOf(texts.pop("_cursor", None)) if operation.isList else None
+        if cursor is not None and "_page" in texts:
+            raise Refused(INVALID, "_page: a cursor knows its page")
         page, limit = self._pageOf(texts)
         if isinstance(values, list):
             # A batch: its request has one field, the list.
@@ -165,10 +174,14 @@ class RestAPI(Resource):
         texts.update(found.variables)
         # A variable of the path is what the call is about; the body does not change it.
         bound = bind(operation.request, texts, {k: v for k, v in values.items() if k not in found.variables})
-        answer = await answerOf(operation, Call(bound, self._node, caller, self.dialect))
+        call = Call(bound, self._node, caller, self.dialect)
+        if cursor is not None:
+            await self._sendFrom(sending, operation, call, cursor, limit)
+            return
+        answer = await answerOf(operation, call)
         if isinstance(answer, Rows):
             paged = found.route.paged
-            await sendPage(sending, answer, page if paged else 1, limit if paged else self._mostRows, paged)
+            await sendPage(sending, answer, page if paged else 1, limit if paged else _ALL, paged)
             sending.finish()
         elif isinstance(answer, Stream):
             await sendStream(sending, answer)
@@ -181,14 +194,39 @@ class RestAPI(Resource):
         else:
             sending.send(b'{"code":0,"data":' + _encode(answer) + b"}")
 
+    async def _sendFrom(self, sending: Sending, operation: Operation, call: Call[Any], text: str, limit: int) -> None:
+        """
+        Send a page of a list that is read with a cursor.
+
+        @param text: the cursor; C{""} to begin.
+        """
+        cursors, caller, what = self._cursors, call.caller.name, (operation.name, call.request)
+        if text:
+            cursor, page = cursors.find(text, caller, what)
+        else:
+            rows = await answerOf(operation, call)
+            assert isinstance(rows, Rows)  # it is a list
+            cursor, page = cursors.begin(rows, caller, what), 1
+        cursor.turnTo(page, limit)
+        try:
+            await sendCursorPage(sending, cursor)
+        except Gone:
+            cursors.use(cursor)
+            raise
+        except BaseException:
+            # Its listing has failed, and is over.
+            cursors.end(cursor)
+            raise
+        cursors.use(cursor)
+        sending.finish()
+
     def _pageOf(self, texts: dict[str, str | list[str]]) -> tuple[int, int]:
         """
         @return: the page, and how many rows it has.
         """
         numbers = []
         for name, without in zip(_PAGING, (1, self._mostRows), strict=True):
-            text = texts.pop(name, None)
-            text = text[-1] if isinstance(text, list) else text
+            text = _lastOf(texts.pop(name, None))
             if text is None:
                 numbers.append(without)
                 continue
@@ -214,6 +252,10 @@ class RestAPI(Resource):
             sending.abort()
         else:
             sending.send(_encode({"code": UNKNOWN, "message": "internal error; see the log of the broker"}), status=500)
+
+
+def _lastOf(text: str | list[str] | None) -> str | None:
+    return text[-1] if isinstance(text, list) else text
 
 
 async def answerOf(operation: Operation, call: Call[Any]) -> object:

@@ -5,10 +5,10 @@ Sends an answer. A list goes out a slice at a time: neither the reactor nor memo
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from twisted.web.server import Request
 
+    from twisted_mqtt.management.rest.cursors import Cursor
     from twisted_mqtt.operations.operation import Rows, Stream
+
+_T = TypeVar("_T")
 
 JSON: Final = b"application/json; charset=utf-8"
 
@@ -44,6 +47,7 @@ class Sending:
     def __init__(self, request: Request) -> None:
         self._request = request
         self._resumed: Deferred[None] | None = None
+        self._work: Deferred[Any] | None = None
         self._begun = False
         self.gone = False
         request.notifyFinish().addErrback(self._lost)
@@ -92,6 +96,24 @@ class Sending:
     def _lost(self, _: object = None) -> None:
         self.gone = True
         self.resumeProducing()
+        if self._work is not None:
+            self._work.cancel()
+
+    async def wait(self, work: Deferred[_T]) -> _T:
+        """
+        Wait for something that the answer needs. It is cancelled when the client goes.
+
+        @raise Gone: the client has gone.
+        """
+        if self.gone:
+            work.cancel()
+        self._work = work
+        try:
+            return await work
+        except CancelledError:
+            raise Gone from None
+        finally:
+            self._work = None
 
     async def write(self, data: bytes) -> None:
         """
@@ -160,31 +182,34 @@ async def sendStream(sending: Sending, stream: Stream) -> None:
     sending.finish()
 
 
-async def slices(rows: Rows[Any], limit: int) -> AsyncIterator[list[object]]:
+async def slices(sending: Sending, rows: Rows[Any], limit: int) -> AsyncIterator[list[object]]:
     """
     The next rows, a slice after the other.
 
+    @param sending: for whom they are.
     @param limit: how many at most.
     """
     listing = rows.listing
     while limit > 0 and not listing.exhausted:
-        things = await listing.next(min(SLICE, limit))
+        things = await sending.wait(listing.next(min(SLICE, limit)))
         limit -= len(things)
         if things:
             yield [rows.row(thing) for thing in things]
 
 
-async def passOver(rows: Rows[Any], most: int = -1) -> int:
+async def passOver(sending: Sending, rows: Rows[Any], most: int = -1) -> int:
     """
     Go past rows without making them.
 
+    @param sending: for whom that is.
     @param most: how many; all that are left by default.
 
     @return: how many there were.
     """
     listing, passed = rows.listing, 0
     while passed != most and not listing.exhausted:
-        passed += len(await listing.next(1000 if most < 0 else min(1000, most - passed)))
+        things = await sending.wait(listing.next(1000 if most < 0 else min(1000, most - passed)))
+        passed += len(things)
     return passed
 
 
@@ -198,16 +223,41 @@ async def sendPage(sending: Sending, rows: Rows[Any], page: int, limit: int, pag
 
     @raise Gone: the client has gone.
     """
-    passed = await passOver(rows, (page - 1) * limit)
-    await sending.write(b'{"code":0,"data":[')
-    sent = 0
-    async for part in slices(rows, limit):
-        encoded = b",".join([_encode(row) for row in part])
-        await sending.write(b"," + encoded if sent else encoded)
-        sent += len(part)
+    passed = await passOver(sending, rows, (page - 1) * limit)
+    sent = await _sendRows(sending, slices(sending, rows, limit))
     if not paged:
         await sending.write(b"]}")
         return
-    count = passed + sent + await passOver(rows) if rows.total is None else rows.total()
+    count = passed + sent + await passOver(sending, rows) if rows.total is None else rows.total()
     meta = _encode({"page": page, "limit": limit, "count": count})
     await sending.write(b'],"meta":' + meta + b"}")
+
+
+async def sendCursorPage(sending: Sending, cursor: Cursor) -> None:
+    """
+    Send the page to which a cursor was turned, with the cursor of the next in C{meta}.
+
+    @raise Gone: the client has gone.
+    """
+    cursor.isSending = True
+    try:
+        await _sendRows(sending, cursor.slices(SLICE, sending.wait))
+    finally:
+        cursor.isSending = False
+    meta: dict[str, object] = {"limit": cursor.limit, "cursor": cursor.following}
+    if cursor.rows.total is not None:
+        meta["count"] = cursor.rows.total()
+    await sending.write(b'],"meta":' + _encode(meta) + b"}")
+
+
+async def _sendRows(sending: Sending, parts: AsyncIterator[list[object]]) -> int:
+    """
+    Send C{{"code": 0, "data": [...}, without the end of the list; returns how many rows it has.
+    """
+    await sending.write(b'{"code":0,"data":[')
+    sent = 0
+    async for part in parts:
+        encoded = b",".join([_encode(row) for row in part])
+        await sending.write(b"," + encoded if sent else encoded)
+        sent += len(part)
+    return sent
