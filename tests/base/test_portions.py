@@ -4,9 +4,12 @@ Tests of L{twisted_mqtt.base.portions}.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from twisted_mqtt.base import portions as underTest
 from twisted_mqtt.base.portions import PORTION, Portions
@@ -156,3 +159,31 @@ def test_added(clock: OneTurn) -> None:
     while clock.calls:
         clock.turn()
     assert other.left == 0
+
+
+def test_all(clock: OneTurn) -> None:
+    """
+    What is taken of an iterator takes a portion of each turn, and what that raises comes back.
+    """
+    portions = Portions(clock)
+
+    def source(upTo: int) -> Iterator[int]:
+        for number in range(upTo):
+            clock.worked += PORTION / 4
+            yield number
+        if upTo < 20:
+            raise OSError("no more")
+
+    taken = Deferred.fromCoroutine(portions.all(source(20)))
+    turns = []
+    while not taken.called:
+        turns.append(clock.turn())
+    assert len(turns) >= 3 and max(turns) <= PORTION * 1.5
+    results: list[list[int]] = []
+    taken.addCallback(results.append)
+    assert results == [list(range(20))]
+
+    failing = Deferred.fromCoroutine(portions.all(source(1)))
+    failures: list[Failure] = []
+    failing.addErrback(failures.append)
+    assert failures[0].check(OSError)

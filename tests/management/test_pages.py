@@ -1,5 +1,5 @@
 """
-Tests for L{twisted_mqtt.management.pages} and L{twisted_mqtt.management.exposition}.
+Tests for L{twisted_mqtt.management.pages}.
 """
 
 from __future__ import annotations
@@ -9,38 +9,7 @@ import re
 import pytest
 
 from tests.kits.rest import Rest
-from twisted_mqtt.base.metrics import Metrics
-from twisted_mqtt.management.exposition import expose
 from twisted_mqtt.management.settings import ManagementSettings
-
-
-def test_expose() -> None:
-    """
-    Counters, gauges and histograms in the text format, labels escaped.
-    """
-    metrics = Metrics()
-    metrics.counter("a.sent", "Sent\nby \\", ("to",)).of('x"\\\n').value += 2
-    metrics.gauge("b.count", "There", read=lambda: 1.5)
-    metrics.histogram("c", "Seconds", (0.5, 1)).own.observe(0.7)
-    assert expose(metrics.collect(), "emqx", "n@h").splitlines() == [
-        "# HELP emqx_a_sent Sent\\nby \\\\",
-        "# TYPE emqx_a_sent counter",
-        'emqx_a_sent{node="n@h",to="x\\"\\\\\\n"} 2',
-        "# HELP emqx_b_count There",
-        "# TYPE emqx_b_count gauge",
-        'emqx_b_count{node="n@h"} 1.5',
-        "# HELP emqx_c Seconds",
-        "# TYPE emqx_c histogram",
-        'emqx_c_bucket{node="n@h",le="0.5"} 0',
-        'emqx_c_bucket{node="n@h",le="1"} 1',
-        'emqx_c_bucket{node="n@h",le="+Inf"} 1',
-        'emqx_c_sum{node="n@h"} 0.7',
-        'emqx_c_count{node="n@h"} 1',
-    ]
-    lines = expose(metrics.collect(), "emqx", openMetrics=True).splitlines()
-    assert "# TYPE emqx_a_sent counter" in lines
-    assert 'emqx_a_sent_total{to="x\\"\\\\\\n"} 2' in lines
-    assert lines[-1] == "# EOF"
 
 
 @pytest.mark.parametrize(
@@ -65,9 +34,18 @@ def test_names(names: str, line: str) -> None:
     assert len(declared) == len(set(declared))
 
 
+def test_prefix() -> None:
+    """
+    The names at C{/metrics} begin as the configuration says.
+    """
+    rest = Rest(ManagementSettings(metric_prefix="site1_"), path="/metrics")
+    lines = rest.call("GET", "").body.decode().splitlines()
+    assert all(re.match(r"(# (HELP|TYPE) )?site1_", line) for line in lines)
+
+
 def test_openMetrics() -> None:
     """
-    OpenMetrics for who asks for it.
+    OpenMetrics for who asks for it and for nothing else.
     """
     rest = Rest(path="/metrics")
     answer = rest.call("GET", "", headers={"Accept": "application/openmetrics-text;version=1.0.0"})

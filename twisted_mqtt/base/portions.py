@@ -6,17 +6,21 @@ from __future__ import annotations
 
 from collections import deque
 from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
     from twisted_mqtt.core.events import Work
 
 _log = Logger()
+
+T = TypeVar("T")
 
 #: Seconds of a turn of the reactor that all such work together takes.
 PORTION: Final = 0.005
@@ -89,6 +93,21 @@ class Portions:
         @return: until when to work before waiting for a L{turn}, as C{perf_counter} tells it.
         """
         return perf_counter() + self.portion
+
+    async def all(self, source: Iterable[T]) -> list[T]:
+        """
+        Take everything that an iterable has, waiting for a turn whenever that has taken a L{PORTION}.
+
+        @return: what it has, in its order; fails with what it raises.
+        """
+        found: list[T] = []
+        until = self.begin()
+        for each in source:
+            found.append(each)
+            if perf_counter() > until:
+                await self.turn()
+                until = self.until
+        return found
 
     def stop(self) -> None:
         """

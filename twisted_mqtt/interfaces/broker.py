@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.base.dates import Dates
     from twisted_mqtt.base.listing import Listing
     from twisted_mqtt.base.metrics import Metrics
+    from twisted_mqtt.base.portions import Portions
     from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
     from twisted_mqtt.base.threads import Threads
     from twisted_mqtt.base.timerwheel import TimerWheel
@@ -159,6 +160,7 @@ class IBroker(Interface):
         "Makes dates of moments, which no setting of the wall clock changes, and moments of dates."
     )
     reactor: object = Attribute("The reactor, for endpoints and the like; adapt it to the interface that is needed.")
+    portions: Portions = Attribute("Long work, a portion in each turn of the reactor.")
     faults: RateLimitedLog = Attribute("Logs what peers can cause as often as they like, at most once a second.")
     threads: Threads = Attribute("Threads for what blocks: C{threads.defer(function, ...)} returns a Deferred.")
     preSharedKeys: PreSharedKeys = Attribute("Where the keys for TLS and DTLS are looked up.")

@@ -35,7 +35,8 @@ loads it; its keys are in [configuration.md](configuration.md).
   wrong usage, 3 where there is no broker or it does not answer within `--timeout` (5 s). `--format emqx|table|json`
   chooses the form, `--watch 2s` repeats.
 - **Metrics**: `/metrics` on the same port for Prometheus, with VerneMQ's names; `/api/v4/emqx_prometheus` and
-  `/api/v4/prometheus` have those of EMQ X and NanoMQ. From other machines it needs an application that may read.
+  `/api/v4/prometheus` have those of EMQ X and NanoMQ. From other machines it needs an application that may read. Who
+  accepts OpenMetrics and no plain text gets that; Prometheus accepts both, and gets the names without `_total`.
 - **Health**: `/health` answers 200 while clients are to be sent here, else 503 with the reasons; `/health/ping` says
   whether the process works, `/health/listeners` whether its ports are open. Anybody may ask.
 

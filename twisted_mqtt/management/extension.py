@@ -74,7 +74,9 @@ class Management:
             "management.listener",
         )
         await context.mount("management", "/api/v4", api)
-        await context.mount("management", "/metrics", MetricsPage(node, credentials, settings.metric_names))
+        await context.mount(
+            "management", "/metrics", MetricsPage(node, credentials, settings.metric_names, settings.metric_prefix)
+        )
         await context.mount("management", "/health", Health(node))
         await self._listenForCommands(context)
 

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from twisted_mqtt.management.exposition import OPEN_METRICS, TEXT, expose
+from twisted_mqtt.base.exposition import OPEN_METRICS, TEXT, encoded, families, isOpenMetrics
 from twisted_mqtt.management.health import listenerReasons, reasons
 from twisted_mqtt.management.rest.credentials import isLocal
 from twisted_mqtt.management.rest.sending import Sending
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
     from twisted.web.server import Request
 
+    from twisted_mqtt.base.exposition import Style
     from twisted_mqtt.interfaces import INode
-    from twisted_mqtt.management.exposition import Style
     from twisted_mqtt.management.rest.credentials import Credentials
 
 _log = Logger()
@@ -73,11 +73,12 @@ class MetricsPage(Resource):
 
     isLeaf = True
 
-    def __init__(self, node: INode, credentials: Credentials, style: Style) -> None:
+    def __init__(self, node: INode, credentials: Credentials, style: Style, prefix: str = "") -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted has not annotated it
         self._node = node
         self._credentials = credentials
         self._style: Style = style
+        self._prefix = prefix
 
     def render_GET(self, request: Request) -> int:
         """
@@ -99,9 +100,10 @@ class MetricsPage(Resource):
             sending.send(_encode({"code": refusal.code, "message": str(refusal)}), status=refusal.status)
             return
         broker = self._node.broker
-        isOpen = b"application/openmetrics-text" in (request.getHeader(b"accept") or b"")
-        text = expose(broker.metrics.collect(), self._style, broker.nodeName, isOpen)
-        sending.send(text.encode("utf-8"), (OPEN_METRICS if isOpen else TEXT).encode("ascii"))
+        isOpen = isOpenMetrics(request.getHeader(b"accept") or b"")
+        parts = families(broker.metrics.collect(), self._style, broker.nodeName, isOpen, self._prefix)
+        text = "".join(await broker.portions.all(parts))
+        sending.send(encoded(text), (OPEN_METRICS if isOpen else TEXT).encode("ascii"))
 
     def _ebAnswer(self, failure: Failure, sending: Sending) -> None:
         _log.failure("the metrics can't be shown", failure)

@@ -4,14 +4,27 @@ The table C{[management]} (spec/rest-api.md 1.6, section 7).
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Final, Literal
 
 from msgspec import Struct, field
 
-from twisted_mqtt.config.grammar import whole
+from twisted_mqtt.config.grammar import Grammar, Unfit, text, whole
 from twisted_mqtt.config.keys import Address, Short
 from twisted_mqtt.config.schema_http import HTTPSettings, HTTPSSettings
 from twisted_mqtt.config.values import Bind
+
+
+def _parsePrefix(value: object) -> str:
+    prefix = text(value)
+    if not re.fullmatch(r"([A-Za-z_:][A-Za-z0-9_:]{0,99})?", prefix):
+        raise Unfit
+    return prefix
+
+
+METRIC_PREFIX: Final = Grammar(
+    "start of a name", "up to 100 letters, digits, _ and :, of which the first is no digit", _parsePrefix
+)
 
 
 class DefaultApplication(Struct, frozen=True, kw_only=True):
@@ -68,6 +81,9 @@ class ManagementSettings(Struct, frozen=True, kw_only=True):
     metric_names: Annotated[
         Literal["emqx", "nanomq", "vernemq"], "Whose names metrics have at `/metrics`, which Prometheus reads"
     ] = "vernemq"
+    metric_prefix: Annotated[
+        str, METRIC_PREFIX, "What these names begin with, such as `site1_`; nothing by default"
+    ] = ""
     socket: Annotated[
         str, "The UNIX socket of `mqttbroker-ctl`, in `node.data_dir` unless it is an absolute path; empty for none"
     ] = "ctl.sock"

@@ -14,12 +14,13 @@ import twisted
 from msgspec import Meta, Struct
 
 from twisted_mqtt.base.about import DESCRIPTION, uptimeText, versionText
+from twisted_mqtt.base.exposition import TEXT, encoded, families
 from twisted_mqtt.management.builtin.shared import NodeName, OfNode, checkNode, dateText
-from twisted_mqtt.management.exposition import TEXT, expose
 from twisted_mqtt.operations.operation import Bare, Call, Nothing, Operation, Raw, Route, operation
 
 if TYPE_CHECKING:
-    from twisted_mqtt.interfaces import INode
+    from twisted_mqtt.base.exposition import Style
+    from twisted_mqtt.interfaces import IBroker, INode
 
 #: Counters that EMQ X 4.0 has and that count nothing here, or are those of extensions that do not run.
 _ZERO = ("messages.qos2.dropped", "messages.qos2.expired", "channel.gc")
@@ -282,11 +283,11 @@ class PrometheusForm(Struct, kw_only=True):
     "",
     Route("GET", "/prometheus"),
 )
-def prometheus(call: Call[Nothing]) -> Raw:
+async def prometheus(call: Call[Nothing]) -> Raw:
     """
     Those that NanoMQ has.
     """
-    return Raw(TEXT, expose(call.broker.metrics.collect(), "nanomq").encode("utf-8"))
+    return await _exposed(call.broker, "nanomq")
 
 
 @operation(
@@ -295,13 +296,18 @@ def prometheus(call: Call[Nothing]) -> Raw:
     "",
     Route("GET", "/emqx_prometheus"),
 )
-def emqxPrometheus(call: Call[PrometheusForm]) -> Raw | dict[str, dict[str, int]]:
+async def emqxPrometheus(call: Call[PrometheusForm]) -> Raw | dict[str, dict[str, int]]:
     """
     All of them; or counters and gauges as JSON.
     """
     if call.request.type == "json":
         return {"metrics": metricsOf(call.node), "stats": statsOf(call.node)}
-    return Raw(TEXT, expose(call.broker.metrics.collect(), "emqx").encode("utf-8"))
+    return await _exposed(call.broker, "emqx")
+
+
+async def _exposed(broker: IBroker, style: Style) -> Raw:
+    parts = await broker.portions.all(families(broker.metrics.collect(), style))
+    return Raw(TEXT, encoded("".join(parts)))
 
 
 @operation("list_stats", "List the gauges of all nodes", "", Route("GET", "/stats/"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from math import isfinite, isnan
 from typing import Final, Literal, TypeAlias
 
 from twisted_mqtt.base.metrics import Collected, HistogramValue
@@ -88,23 +89,64 @@ _NAMES: Final[dict[Style, Callable[[str], str | None]]] = {
 }
 
 
-def expose(collected: Iterable[Collected], style: Style, node: str = "", openMetrics: bool = False) -> str:
+def nameIn(style: Style, name: str) -> str | None:
     """
-    All metrics as text.
+    The name of a metric as a broker calls it, with C{_} between the words.
+
+    @return: L{None} if that broker does not have it, and other names than its own are not wanted.
+    """
+    return _NAMES[style](name)
+
+
+def isOpenMetrics(accept: bytes) -> bool:
+    """
+    Whether OpenMetrics is to be sent to who accepts these forms: only where the text format is not among them.
+
+    Prometheus takes both and would rather have OpenMetrics. There counters have to end with C{_total}, so everybody's
+    queries and dashboards would be for other names than those that the broker is known to have.
+
+    @param accept: the header C{Accept}.
+    """
+    forms = {form.partition(b";")[0].strip().lower() for form in accept.split(b",")}
+    return b"application/openmetrics-text" in forms and b"text/plain" not in forms
+
+
+def families(
+    collected: Iterable[Collected], style: Style, node: str = "", openMetrics: bool = False, prefix: str = ""
+) -> Iterator[str]:
+    """
+    All metrics as text, in pieces.
 
     @param style: whose names they have.
     @param node: a label of each series; C{""} for none.
     @param openMetrics: whether it is OpenMetrics: counters end with C{_total} there.
+    @param prefix: what each name begins with.
+
+    @return: for each metric its lines, and for OpenMetrics the last line.
     """
     named = _NAMES[style]
-    lines: list[str] = []
     for metric in collected:
         name = named(metric.name)
         if name is not None:
-            lines.extend(_family(metric, name, node, openMetrics))
+            yield "\n".join([*_family(metric, prefix + name, node, openMetrics), ""])
     if openMetrics:
-        lines.append("# EOF")
-    return "".join(f"{line}\n" for line in lines)
+        yield "# EOF\n"
+
+
+def expose(
+    collected: Iterable[Collected], style: Style, node: str = "", openMetrics: bool = False, prefix: str = ""
+) -> str:
+    """
+    All metrics as one text; see L{families}.
+    """
+    return "".join(families(collected, style, node, openMetrics, prefix))
+
+
+def encoded(text: str) -> bytes:
+    """
+    In UTF-8; with C{?} for what has no form there, such as half a pair of surrogates in a label.
+    """
+    return text.encode("utf-8", "replace")
 
 
 def _family(metric: Collected, name: str, node: str, openMetrics: bool) -> Iterator[str]:
@@ -145,6 +187,6 @@ def _escaped(text: str, quoted: bool = True) -> str:
 
 
 def _number(value: float) -> str:
-    if value == float("inf"):
-        return "+Inf"
+    if not isfinite(value):
+        return "NaN" if isnan(value) else "+Inf" if value > 0 else "-Inf"
     return str(int(value)) if value == int(value) and abs(value) < 1 << 53 else repr(float(value))

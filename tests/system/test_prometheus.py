@@ -1,0 +1,72 @@
+"""
+A real Prometheus, which scrapes a broker.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.system.conftest import StartBroker
+from tests.system.metricservers import Prometheus, eventually
+from tests.system.process import Broker
+from tests.system.rawclient import accepted, publish
+
+pytestmark = pytest.mark.skipif(shutil.which("prometheus") is None, reason="needs prometheus (Debian: prometheus)")
+
+PAGES = {"vernemq": "/metrics", "emqx": "/api/v4/emqx_prometheus", "nanomq": "/api/v4/prometheus"}
+
+
+@pytest.fixture
+def managed(startBroker: StartBroker) -> Broker:
+    """
+    A broker with a REST API.
+    """
+    return startBroker(
+        {"plugins": {"load": ["management"]}, "management": {"listener": {"http": {"bind": "127.0.0.1:0"}}}}, 2
+    )
+
+
+@pytest.fixture
+def prometheus(managed: Broker, tmp_path: Path) -> Iterator[Prometheus]:
+    """
+    A Prometheus that scrapes it.
+    """
+    port = managed.ports["management.listener.http"]
+    started = Prometheus(tmp_path / "prometheus", {style: (port, path) for style, path in PAGES.items()})
+    yield started
+    started.end()
+
+
+def test_scraped(managed: Broker, prometheus: Prometheus) -> None:
+    """
+    Prometheus takes all three pages, by the names of each broker, with types and help; and sees what clients do.
+    """
+    everywhere = dict.fromkeys(PAGES, 1.0)
+
+    def scraped(expression: str) -> bool | None:
+        return prometheus.query(expression) == everywhere or None
+
+    eventually(lambda: scraped("up == 1"), "a scrape of each page")
+    with closing(accepted(managed, "a")) as client:
+        client.sendall(publish("a/b", b"1") * 3)
+        for style, name in (
+            ("vernemq", "mqtt_publish_received"),
+            ("emqx", "emqx_packets_publish_received"),
+            ("nanomq", "nanomq_messages_received"),
+        ):
+            seen = eventually(lambda name=name: prometheus.query(f"{name} >= 3"), f"three messages as {name}")
+            assert seen == {style: 3}
+        connected = '{__name__=~"connections_count|emqx_connections_count|nanomq_connections_count"} == 1'
+        eventually(lambda: scraped(connected), "the connection")
+    assert eventually(lambda: prometheus.query('mqtt_connect_received{node="test@127.0.0.1"} == 1'), "the node")
+    assert eventually(lambda: prometheus.query('scrape_samples_scraped{job!="nanomq"} > 100'), "how many samples")
+    metadata = prometheus.metadata()
+    assert metadata["mqtt_publish_received"]["type"] == "counter"
+    assert metadata["mqtt_publish_received"]["help"] == "PUBLISH packets received"
+    assert metadata["connections_count"]["type"] == "gauge"
+    assert "unknown" not in {row["type"] for row in metadata.values()}
