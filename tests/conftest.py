@@ -14,6 +14,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 import setup
+from tests.kits.shown import called
 
 # Everywhere: this suite shares two cores, so how long one example took says nothing.
 settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -67,6 +68,19 @@ def noErrorUnseen(request: pytest.FixtureRequest) -> Iterator[None]:
     finally:
         globalLogPublisher.removeObserver(observe)
     assert not errors, "\n".join(_describe(event) for event in errors)
+
+
+@pytest.fixture(autouse=True)
+def showsWhatItSays(request: pytest.FixtureRequest) -> Iterator[None]:
+    """
+    Fail a test that is said to show an operation of management and does not call it. What system tests call is not
+    seen.
+    """
+    said = {name for mark in request.node.iter_markers("shows") for name in mark.args}
+    called.clear()
+    yield
+    if said and request.node.get_closest_marker("system") is None:
+        assert said <= called, f"the test does not call {', '.join(sorted(said - called))}"
 
 
 def _describe(event: LogEvent) -> str:

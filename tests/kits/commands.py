@@ -10,6 +10,7 @@ import msgspec
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
+from tests.kits.shown import called
 from twisted_mqtt.base.printable import oneLine
 from twisted_mqtt.management.extension import Management
 from twisted_mqtt.management.rest.resource import answerOf
@@ -48,6 +49,7 @@ class Commands:
         operation, texts = self._find(words.split())
         texts.update({name: str(value) for name, value in more.items()})
         request = bind(operation.request, texts, {})
+        called.add(operation.name)
         caller = Caller("ctl", frozenset(("admin",)))
 
         def answer() -> Deferred[Any]:

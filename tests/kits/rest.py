@@ -6,13 +6,18 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.testing import StringTransport
 from twisted.web.resource import getChildForRequest
 
+from tests.kits.shown import called
+from twisted_mqtt.management.control import ControlAPI
 from twisted_mqtt.management.extension import Management
+from twisted_mqtt.management.rest.resource import RestAPI
+from twisted_mqtt.management.rest.router import Found
 from twisted_mqtt.management.settings import ManagementSettings
 from twisted_mqtt.net.httpserver import BoundedSite, HTTPLimits
 from twisted_mqtt.testing.memory import MemoryBroker
@@ -65,6 +70,7 @@ class Rest:
     def _find(self, request: Any) -> Any:
         parts = [part for part in self._mount.path.split("/") if part]
         del request.postpath[: len(parts)]
+        called.update(_operationOf(self._mount.resource, request))
         return getChildForRequest(self._mount.resource, request)
 
     def listen(self, path: str, user: str = "admin:public", wait: float = 0.01) -> tuple[StringTransport, Any]:
@@ -121,6 +127,19 @@ class Rest:
                 return answer
             self.memory.clock.advance(0.001)
         raise AssertionError(f"no answer to {method} {path}: {transport.value()!r}")
+
+
+def _operationOf(resource: Any, request: Any) -> Iterator[str]:
+    """
+    The name of the operation that a request asks for, if any.
+    """
+    parts = [part.decode("utf-8", "replace") for part in request.postpath if part]
+    if isinstance(resource, RestAPI):
+        found = resource.router.find(request.method.decode("latin-1"), parts)
+        if isinstance(found, Found):
+            yield found.operation.name
+    elif isinstance(resource, ControlAPI) and len(parts) == 2:
+        yield parts[1]
 
 
 def _parse(said: bytes, method: str) -> Answer | None:

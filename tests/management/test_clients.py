@@ -64,6 +64,7 @@ def test_pages() -> None:
         ("keepalive=30", ["a"]),
     ],
 )
+@pytest.mark.shows("list_clients")
 def test_filters(query: str, found: list[str]) -> None:
     """
     Filters choose, all of them together, and the count is that of what they have chosen.
@@ -77,6 +78,7 @@ def test_filters(query: str, found: list[str]) -> None:
     assert answer.json["meta"]["count"] == len(found)
 
 
+@pytest.mark.shows("lookup_client")
 def test_lookUp() -> None:
     """
     One client is found by its identifier, whatever characters that has; an unknown one is an empty list.
@@ -101,6 +103,7 @@ def test_lookUpInNanoMQ() -> None:
     assert Rest(ManagementSettings(dialect="nanomq")).call("GET", "/clients/nobody").status == 404
 
 
+@pytest.mark.shows("lookup_client_via_username")
 def test_user() -> None:
     """
     The clients of a user; node in the path too.
@@ -114,6 +117,7 @@ def test_user() -> None:
     assert rest.call("GET", "/nodes/other@host/clients").status == 404
 
 
+@pytest.mark.shows("kickout_client")
 def test_kick() -> None:
     """
     A client that is sent away loses its session; there is a second time no such client.

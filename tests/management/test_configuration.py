@@ -11,6 +11,7 @@ from tests.kits.rest import Rest
 KEY = "zone.external.max_inflight"
 
 
+@pytest.mark.shows("show_config", "set_config", "reset_config")
 def test_change() -> None:
     """
     A key is shown, changed, and taken back.
@@ -51,6 +52,7 @@ def test_wrong(method: str, path: str, body: object, status: int, says: str) -> 
     assert row["value"] == "32"
 
 
+@pytest.mark.shows("get_broker_configuration")
 def test_secrets() -> None:
     """
     No secret is shown.

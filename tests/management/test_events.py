@@ -25,6 +25,7 @@ def events(transport: StringTransport) -> list[tuple[str, dict[str, Any]]]:
     return [(kind, json.loads(data)) for kind, data in found]
 
 
+@pytest.mark.shows("events")
 def test_events() -> None:
     """
     Who looks on sees clients come, subscribe and go, and alarms.

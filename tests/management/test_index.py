@@ -63,6 +63,7 @@ del_app DELETE /apps/:appid
 """.strip().splitlines()
 
 
+@pytest.mark.shows("list_calls")
 def test_index() -> None:
     """
     All calls are there, by these names, methods and paths.
@@ -71,20 +72,32 @@ def test_index() -> None:
     assert set(INDEX) - rows == set()
 
 
-@pytest.mark.parametrize(
-    ("path", "fields"),
-    [
-        ("/brokers", "datetime node node_status otp_release sysdescr uptime version"),
-        (
-            "/nodes",
-            "connections load1 load5 load15 max_fds memory_total memory_used name node node_status otp_release"
-            " process_available process_used uptime version",
-        ),
-    ],
-)
-def test_node(path: str, fields: str) -> None:
+@pytest.mark.shows("list_brokers", "get_broker")
+def test_broker() -> None:
     """
-    The node in the list of all, and by its name, where it does not say its node.
+    The broker in the list of all, and by its name.
+    """
+    checkNode("/brokers", "datetime node node_status otp_release sysdescr uptime version")
+
+
+@pytest.mark.shows("list_nodes", "get_node")
+def test_node() -> None:
+    """
+    The node in the list of all, and by its name, where its memory is a number.
+    """
+    rest = checkNode(
+        "/nodes",
+        "connections load1 load5 load15 max_fds memory_total memory_used name node node_status otp_release"
+        " process_available process_used uptime version",
+    )
+    (row,) = rest.call("GET", "/nodes").data
+    assert row["memory_used"].endswith("M")
+    assert rest.call("GET", f"/nodes/{row['node']}").data["memory_used"] > 1_000_000
+
+
+def checkNode(path: str, fields: str) -> Rest:
+    """
+    A node is in the list of all, and by its name, where it does not say its node.
     """
     rest = Rest()
     node = rest.memory.broker.nodeName
@@ -94,11 +107,10 @@ def test_node(path: str, fields: str) -> None:
     one = rest.call("GET", f"{path}/{node}").data
     assert set(one) == set(fields.split()) - {"node"}
     assert rest.call("GET", f"{path}/other@host").status == 404
-    if path == "/nodes":
-        assert row["memory_used"].endswith("M")
-        assert one["memory_used"] > 1_000_000
+    return rest
 
 
+@pytest.mark.shows("list_all_metrics", "list_node_metrics", "lookup_node_stats")
 def test_metrics() -> None:
     """
     Counters count, gauges measure; what the other dialect has stands beside.
@@ -118,6 +130,7 @@ def test_metrics() -> None:
     assert len(stats) >= 26
 
 
+@pytest.mark.shows("list_subscriptions", "lookup_client_subscriptions", "list_routes", "lookup_routes")
 def test_subscriptions() -> None:
     """
     Subscriptions and routes, filtered, of one client, of shared subscriptions with their whole filters.
@@ -143,6 +156,7 @@ def test_subscriptions() -> None:
     assert rest.call("GET", "/routes/t").data == []
 
 
+@pytest.mark.shows("mqtt_publish")
 def test_publish() -> None:
     """
     A message reaches its subscribers, whatever way it is written.
@@ -190,6 +204,7 @@ def test_wrongMessages(body: object, status: int, code: int, says: str) -> None:
     assert says in answer.json["message"]
 
 
+@pytest.mark.shows("mqtt_publish_batch", "mqtt_subscribe_batch", "mqtt_unsubscribe")
 def test_batches() -> None:
     """
     Each item has its own result.
@@ -211,6 +226,7 @@ def test_batches() -> None:
     assert rest.call("POST", "/mqtt/publish_batch", []).data == []
 
 
+@pytest.mark.shows("list_banned", "create_banned", "delete_banned")
 def test_bans() -> None:
     """
     A ban keeps a client out, and sends away one that is in; its end lets it in again.
@@ -232,6 +248,7 @@ def test_bans() -> None:
     assert rest.call("POST", "/banned", {"who": "1.2.3", "as": "ip_address"}).json["code"] == 108
 
 
+@pytest.mark.shows("add_app", "lookup_app", "update_app", "del_app")
 def test_applications() -> None:
     """
     An application may call what its scopes say, from anywhere, until it is stopped, over or removed.
@@ -260,6 +277,7 @@ def test_applications() -> None:
     assert rest.call("GET", "/apps/app1").status == 404
 
 
+@pytest.mark.shows("list_all_plugins", "load_node_plugin", "unload_node_plugin")
 def test_plugins() -> None:
     """
     Extensions are listed with whether they run; one that does not exist is not found.
@@ -276,6 +294,7 @@ def test_plugins() -> None:
     assert (answer.status, answer.json) == (500, {"code": 111, "message": "not_started"})
 
 
+@pytest.mark.shows("list_all_alarms", "list_node_alarms", "list_node_alarm_history")
 def test_alarms() -> None:
     """
     Alarms are listed while they are active, and afterwards in the history.
@@ -293,6 +312,7 @@ def test_alarms() -> None:
     assert row["clear_at"]
 
 
+@pytest.mark.shows("list_acl_cache", "clean_acl_cache")
 def test_aclCache() -> None:
     """
     Remembered verdicts of access rules are listed and can be forgotten.

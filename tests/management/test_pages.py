@@ -53,6 +53,7 @@ def test_openMetrics() -> None:
     assert answer.body.endswith(b"# EOF\n")
 
 
+@pytest.mark.shows("prometheus", "emqx_prometheus")
 def test_metricsElsewhere() -> None:
     """
     From another machine they are for applications.

@@ -4,6 +4,7 @@ Writes docs/management.md: C{python -m twisted_mqtt.management.document}; C{make
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from twisted_mqtt.operations.operation import Operation
 
+TESTS: Final = Path(__file__).parents[2] / "tests"
 FILE: Final = Path(__file__).parents[2] / "docs" / "management.md"
 
 _HEAD: Final = """\
@@ -52,8 +54,10 @@ Extensions add their own calls and commands, see [extensions.md](extensions.md).
 
 ## Operations
 
-| operation | may be called by | REST, below `/api/v4` | command |
-|---|---|---|---|
+The last column names a test below `tests/` that shows the operation.
+
+| operation | may be called by | REST, below `/api/v4` | command | shown by |
+|---|---|---|---|---|
 """
 
 
@@ -61,14 +65,39 @@ def document() -> str:
     """
     The text of docs/management.md.
     """
-    rows = "".join(f"{row}\n" for operation in declared() for row in _rows(operation))
+    tests = shown(TESTS)
+    rows = "".join(f"{row}\n" for operation in declared() for row in _rows(operation, tests.get(operation.name, [])))
     return _HEAD + rows
 
 
-def _rows(operation: Operation) -> Iterator[str]:
+def shown(folder: Path) -> dict[str, list[str]]:
+    """
+    The tests that show each operation, as C{management/test_clients.py::test_kick}: they are marked with
+    C{@pytest.mark.shows("kickout_client")}.
+    """
+    found: dict[str, list[str]] = {}
+    for file in sorted(folder.rglob("test_*.py")):
+        text = file.read_text(encoding="utf-8")
+        if "mark.shows(" not in text:
+            continue
+        for test in ast.walk(ast.parse(text)):
+            if isinstance(test, ast.FunctionDef):
+                for name in _marks(test):
+                    found.setdefault(name, []).append(f"{file.relative_to(folder).as_posix()}::{test.name}")
+    return found
+
+
+def _marks(test: ast.FunctionDef) -> Iterator[str]:
+    for mark in test.decorator_list:
+        if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Attribute) and mark.func.attr == "shows":
+            yield from (str(name.value) for name in mark.args if isinstance(name, ast.Constant))
+
+
+def _rows(operation: Operation, tests: list[str]) -> Iterator[str]:
     calls = "<br>".join(f"`{route.method} {route.path}`" for route in operation.routes)
     commands = "<br>".join(f"`{words}`" for words in _commands(operation))
-    yield f"| {operation.summary} | {operation.role} | {calls} | {commands} |"
+    by = "<br>".join(f"`{test}`" for test in tests)
+    yield f"| {operation.summary} | {operation.role} | {calls} | {commands} | {by} |"
 
 
 def _commands(operation: Operation) -> Iterator[str]:
