@@ -78,6 +78,18 @@ class Wrong(Resource):
         raise RuntimeError("secret")
 
 
+class Status(Resource):
+    """
+    Answers with the status that it is asked for.
+    """
+
+    isLeaf = True
+
+    def render_GET(self, request: Any) -> bytes:
+        request.setResponseCode(int(request.args[b"code"][0]))
+        return b""
+
+
 class Conversation:
     """
     One connection.
@@ -134,6 +146,7 @@ class HTTPTestCase(SynchronousTestCase):
             b"/": Echo(),
             b"/slow": self.slow,
             b"/wrong": Wrong(),
+            b"/status": Status(),
             b"/nothing": pages.notFound(),
             b"/child": child,
         }
@@ -160,7 +173,7 @@ class HTTPTestCase(SynchronousTestCase):
         self.assertEqual(headers[b"content-length"], b"%d" % len(body))
         self.assertEqual((headers[b"content-type"], headers[b"connection"]), (b"application/json", b"close"))
         self.assertTrue(talk.transport.disconnecting)
-        talk.say(b"GET / HTTP/1.1\r\n\r\n")
+        talk.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         self.assertEqual(talk.heard(), b"")
         talk.channel.connectionLost(None)
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -183,9 +196,12 @@ class AnswerTests(HTTPTestCase):
                 self.assertEqual((code, body), (200, b"got"))
                 self.assertEqual(headers[b"server"], b"mqttbroker")
                 self.assertEqual(headers[b"x-content-type-options"], b"nosniff")
-                talk.say(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", step)
+                talk.say(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", step)
                 self.assertEqual(talk.answer()[2], b"hello")
-                talk.say(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", step)
+                talk.say(
+                    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+                    step,
+                )
                 self.assertEqual(talk.answer()[2], b"hello")
             self.assertFalse(talk.transport.disconnecting)
 
@@ -194,7 +210,9 @@ class AnswerTests(HTTPTestCase):
         Requests that come together are answered in order.
         """
         talk = self.talk()
-        talk.say(b"".join(b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\n%d" % number for number in range(10)))
+        talk.say(
+            b"".join(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n%d" % number for number in range(10))
+        )
         bodies = [part[-1:] for part in talk.heard().split(b"HTTP/1.1 200 OK")[1:]]
         self.assertEqual(bodies, [b"%d" % number for number in range(10)])
 
@@ -203,11 +221,11 @@ class AnswerTests(HTTPTestCase):
         While a request is being answered, those behind it wait, and the transport is told to read no more.
         """
         talk = self.talk()
-        talk.say(b"GET /slow HTTP/1.1\r\n\r\n" + b"GET / HTTP/1.1\r\n\r\n" * 3)
+        talk.say(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n" + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
         self.assertEqual(talk.heard(), b"")
         self.assertEqual(talk.transport.producerState, "producing")
         for _ in range(40):
-            talk.say(b"POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\n" + bytes(1000))
+            talk.say(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" + bytes(1000))
             if talk.transport.producerState == "paused":
                 break
         self.assertEqual(talk.transport.producerState, "paused")
@@ -245,10 +263,10 @@ class AnswerTests(HTTPTestCase):
         HEAD is answered like GET, without the body.
         """
         talk = self.talk()
-        talk.say(b"HEAD / HTTP/1.1\r\n\r\n")
+        talk.say(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
         code, headers, body = talk.answer()
         self.assertEqual((code, headers[b"content-length"], body), (200, b"3", b""))
-        talk.say(b"HEAD /nothing HTTP/1.1\r\n\r\n")
+        talk.say(b"HEAD /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
         code, headers, body = talk.answer()
         self.assertEqual((code, body), (404, b""))
         self.assertGreater(int(headers[b"content-length"]), 0)
@@ -259,7 +277,7 @@ class AnswerTests(HTTPTestCase):
         """
         for path in (b"/nothing", b"/child"):
             talk = self.talk()
-            talk.say(b"GET %s HTTP/1.1\r\n\r\n" % path)
+            talk.say(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path)
             code, headers, body = talk.answer()
             self.assertEqual((code, headers[b"content-type"]), (404, b"application/json"))
             self.assertEqual(json.loads(body), {"code": 404, "message": "Not Found"})
@@ -271,7 +289,7 @@ class AnswerTests(HTTPTestCase):
         """
         for method in (b"PUT", b"NONSENSE"):
             talk = self.talk()
-            talk.say(method + b" / HTTP/1.1\r\n\r\n")
+            talk.say(method + b" / HTTP/1.1\r\nHost: x\r\n\r\n")
             code, headers, body = talk.answer()
             self.assertEqual((code, headers[b"allow"]), (405, b"GET, HEAD, POST"))
             self.assertEqual(json.loads(body)["code"], 405)
@@ -283,12 +301,12 @@ class AnswerTests(HTTPTestCase):
         """
         for path in (b"/wrong", b"/wrong?type=1"):
             talk = self.talk()
-            talk.say(b"GET %s HTTP/1.1\r\n\r\n" % path)
+            talk.say(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path)
             code, _, body = talk.answer()
             self.assertEqual((code, json.loads(body)["message"]), (500, "Internal Server Error"))
             self.assertNotIn(b"secret", body)
         talk = self.talk()
-        talk.say(b"GET /wrong?late=1 HTTP/1.1\r\n\r\n")
+        talk.say(b"GET /wrong?late=1 HTTP/1.1\r\nHost: x\r\n\r\n")
         self.assertTrue(talk.transport.disconnected)
         self.assertEqual(len(self.flushLoggedErrors()), 3)
 
@@ -297,7 +315,7 @@ class AnswerTests(HTTPTestCase):
         A line break in the value of a header does not begin another header.
         """
         talk = self.talk()
-        talk.say(b"GET /wrong?inject=a%0d%0aSet-Cookie:%20b HTTP/1.1\r\n\r\n")
+        talk.say(b"GET /wrong?inject=a%0d%0aSet-Cookie:%20b HTTP/1.1\r\nHost: x\r\n\r\n")
         code, headers, _ = talk.answer()
         self.assertEqual(code, 200)
         self.assertNotIn(b"set-cookie", headers)
@@ -307,7 +325,7 @@ class AnswerTests(HTTPTestCase):
         A client that goes before its answer is told to whoever makes it; nothing is left.
         """
         talk = self.talk()
-        talk.say(b"GET /slow HTTP/1.1\r\n\r\n")
+        talk.say(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         from twisted.internet.error import ConnectionDone
         from twisted.python.failure import Failure
 
@@ -324,12 +342,27 @@ class AnswerTests(HTTPTestCase):
         self.assertTrue(talk.heard().endswith(b"got"))
         self.assertTrue(talk.transport.disconnecting)
 
+    def test_phrases(self) -> None:
+        """
+        The status line has the words of the status; none where nobody has given it any (RFC 9112 4).
+        """
+        for line in (
+            b"200 OK",
+            b"422 Unprocessable Entity",
+            b"429 Too Many Requests",
+            b"503 Service Unavailable",
+            b"799 ",
+        ):
+            talk = self.talk()
+            talk.say(b"GET /status?code=%b HTTP/1.1\r\nHost: x\r\n\r\n" % line[:3])
+            self.assertEqual(talk.heard().partition(b"\r\n")[0], b"HTTP/1.1 " + line)
+
     def test_enough(self) -> None:
         """
         After as many requests as a connection may have, it is closed.
         """
         talk = self.talk(limits=HTTPLimits(requests=2))
-        talk.say(b"GET / HTTP/1.1\r\n\r\n" * 3)
+        talk.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
         heard = talk.heard()
         self.assertEqual((heard.count(b"HTTP/1.1 200"), heard.lower().count(b"connection: close")), (2, 1))
         self.assertTrue(talk.transport.disconnecting)
@@ -344,7 +377,7 @@ class LimitTests(HTTPTestCase):
         """
         A request line that is too long is 414, whether its end has come or not.
         """
-        for end in (b" HTTP/1.1\r\n\r\n", b""):
+        for end in (b" HTTP/1.1\r\nHost: x\r\n\r\n", b""):
             talk = self.talk()
             talk.say(b"GET /" + b"x" * 400 + end)
             self.assertRefused(talk, 414)
@@ -361,7 +394,7 @@ class LimitTests(HTTPTestCase):
         ):
             for step in (0, 1):
                 talk = self.talk()
-                talk.say(b"GET / HTTP/1.1\r\n" + headers, step)
+                talk.say(b"GET / HTTP/1.1\r\nHost: x\r\n" + headers, step)
                 self.assertRefused(talk, 431)
 
     def test_longBody(self) -> None:
@@ -370,16 +403,18 @@ class LimitTests(HTTPTestCase):
         when it has come.
         """
         talk = self.talk()
-        talk.say(b"POST / HTTP/1.1\r\nContent-Length: 101\r\nExpect: 100-continue\r\n\r\n")
+        talk.say(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 101\r\nExpect: 100-continue\r\n\r\n")
         self.assertRefused(talk, 413)
         for step in (0, 9):
             talk = self.talk()
             talk.say(
-                b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + (b"32\r\n" + b"x" * 50 + b"\r\n") * 3, step
+                b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+                + (b"32\r\n" + b"x" * 50 + b"\r\n") * 3,
+                step,
             )
             self.assertRefused(talk, 413)
         talk = self.talk()
-        talk.say(b"POST / HTTP/1.1\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n")
+        talk.say(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n")
         self.assertEqual(talk.heard(), b"HTTP/1.1 100 Continue\r\n\r\n")
         talk.say(b"x" * 100)
         self.assertEqual(talk.answer()[2], b"x" * 100)
@@ -391,16 +426,40 @@ class LimitTests(HTTPTestCase):
         for request in (
             b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
             b"GET /\r\n\r\n",
-            b"GET / HTTP/1.1\r\nno header\r\n\r\n",
-            b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-            b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
-            b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-            b"GET / HTTP/1.1\r\nX: a\x00b\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\r\nX: a\x00b\r\n\r\n",
         ):
             talk = self.talk()
             talk.say(request)
             self.assertRefused(talk, 400)
+
+    def test_host(self) -> None:
+        """
+        HTTP/1.1 names the host once; HTTP/1.0 need not.
+
+        RFC 9112 3.2.
+        """
+        for request in (
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"GET / HTTP/1.1\r\nX-Host: x\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\r\nhost: y\r\n\r\n",
+            b"GET / HTTP/1.0\r\nHost: x\r\nhost: x\r\n\r\n",
+        ):
+            talk = self.talk()
+            talk.say(request)
+            self.assertRefused(talk, 400)
+        for request in (b"GET / HTTP/1.0\r\n\r\n", b"GET / HTTP/1.1\r\nhOsT:\r\n\r\n"):
+            talk = self.talk()
+            talk.say(request)
+            self.assertEqual(talk.answer()[0], 200)
+        # The second request on a connection is looked at as well.
+        talk = self.talk()
+        talk.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\n\r\n")
+        self.assertIn(b"HTTP/1.1 400", talk.heard())
 
     def test_slowHead(self) -> None:
         """
@@ -422,7 +481,7 @@ class LimitTests(HTTPTestCase):
         self.clock.advance(10)
         self.assertEqual((talk.heard(), talk.transport.disconnecting), (b"", True))
         talk = self.talk()
-        talk.say(b"GET / HTTP/1.1\r\n\r\n")
+        talk.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         talk.heard()
         self.clock.advance(29)
         self.assertFalse(talk.transport.disconnecting)
@@ -434,7 +493,7 @@ class LimitTests(HTTPTestCase):
         A body has its time as well.
         """
         talk = self.talk()
-        talk.say(b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\n")
+        talk.say(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
         for _ in range(6):
             talk.say(b"x")
             self.clock.advance(9.9)
@@ -448,7 +507,7 @@ class LimitTests(HTTPTestCase):
         begins.
         """
         talk = self.talk()
-        talk.say(b"GET /slow HTTP/1.1\r\n\r\n")
+        talk.say(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         self.clock.advance(1000)
         self.assertFalse(talk.transport.disconnecting)
         self.slow.asked[0].write(b"done")
@@ -464,9 +523,9 @@ class LimitTests(HTTPTestCase):
         """
         talk = self.talk()
         for _ in range(10):
-            talk.say(b"GET / HTTP/1.1\r\nX: " + b"x" * 200 + b"\r\n\r\n")
+            talk.say(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 200 + b"\r\n\r\n")
             self.assertEqual(talk.answer()[0], 200)
-        talk.say(b"GET / HTTP/1.1\r\nX: " + b"x" * 400 + b"\r\n\r\n")
+        talk.say(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 400 + b"\r\n\r\n")
         self.assertRefused(talk, 431)
 
 
@@ -482,7 +541,7 @@ class AccessLogTests(HTTPTestCase):
         self.resources[b"/a%0db"] = Echo()
         talk = self.talk(logged=True)
         with capturedLogs() as logs:
-            talk.say(b"GET /a%0db?password=secret HTTP/1.1\r\n\r\n")
+            talk.say(b"GET /a%0db?password=secret HTTP/1.1\r\nHost: x\r\n\r\n")
         from twisted.logger import formatEvent
 
         [line] = [formatEvent(event) for event in logs]
@@ -494,11 +553,11 @@ class AccessLogTests(HTTPTestCase):
         """
         talk = self.talk(logged=True)
         with capturedLogs() as logs:
-            talk.say(b"GET / HTTP/1.1\r\n\r\n" * 150)
+            talk.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 150)
         self.assertEqual(len(logs), 100)
         self.clock.advance(1)
         with capturedLogs() as logs:
-            talk.say(b"GET / HTTP/1.1\r\n\r\n")
+            talk.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         self.assertEqual([event["left"] for event in logs], [" (50 others before)"])
 
     def test_off(self) -> None:
@@ -508,5 +567,5 @@ class AccessLogTests(HTTPTestCase):
         site = self.site()
         talk = Conversation(site)
         with capturedLogs() as logs:
-            talk.say(b"GET / HTTP/1.1\r\n\r\n")
+            talk.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         self.assertEqual((logs, site.requests), ([], 1))

@@ -113,7 +113,7 @@ class HTTPTests(TestCase):
         """
         The body of an answer.
         """
-        answer = await self.say(f"GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n".encode(), name)
+        answer = await self.say(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode(), name)
         return answer.partition(b"\r\n\r\n")[2]
 
     async def test_opens(self) -> None:
@@ -221,7 +221,7 @@ class HTTPTests(TestCase):
         self.assertEqual(port.kind, "https")
         context = ClientContext(TLSOptions("client", cacertfile=authority.cafile, protocols=(b"http/1.1",)))
         endpoint = context.wrap(HostnameEndpoint(self.reactor, "127.0.0.1", port.address.port), "localhost")
-        client = await connectProtocol(endpoint, Client(b"GET /a HTTP/1.1\r\nConnection: close\r\n\r\n"))
+        client = await connectProtocol(endpoint, Client(b"GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
         self.assertEqual((await client.gone).partition(b"\r\n\r\n")[2], b"root [] [b'a'] True")
 
     async def test_hostile(self) -> None:
@@ -234,17 +234,17 @@ class HTTPTests(TestCase):
         chunk = b"1000\r\n" + bytes(4096) + b"\r\n"
         for request, code in (
             (b"GET /" + b"x" * 100_000, 414),
-            (b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000, 431),
-            (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 50_000, 431),
-            (b"POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n" + bytes(200_000), 413),
-            (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * 50, 413),
+            (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 100_000, 431),
+            (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 50_000, 431),
+            (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n" + bytes(200_000), 413),
+            (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * 50, 413),
             (b"\x16\x03\x01\r\n\r\n" + bytes(range(256)) * 10, 400),
         ):
             answer = await self.say(request)
             self.assertEqual(answer.split()[1], b"%d" % code, answer[:100])
             self.assertEqual(json.loads(answer.partition(b"\r\n\r\n")[2])["code"], code)
         # One after the other in order, many at once, is no offence.
-        many = b"GET /a HTTP/1.1\r\n\r\n" * 200 + b"GET /b HTTP/1.1\r\nConnection: close\r\n\r\n"
+        many = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n" * 200 + b"GET /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         self.assertEqual((await self.say(many)).count(b"HTTP/1.1 200 OK"), 201)
 
     async def test_halfClosed(self) -> None:
@@ -254,7 +254,9 @@ class HTTPTests(TestCase):
         resource = Says("root")
         await self.http.declare("management", {"http": HTTPSettings(bind=ANY)})
         await self.http.mount("management", "/", resource)
-        client = await connectProtocol(self.endpoint("management.http"), Client(b"GET /?wait=1 HTTP/1.1\r\n\r\n"))
+        client = await connectProtocol(
+            self.endpoint("management.http"), Client(b"GET /?wait=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        )
         told: Deferred[None] = Deferred()
         request = await resource.asked
         request.notifyFinish().addErrback(lambda failure: told.callback(None))
@@ -269,8 +271,8 @@ class HTTPTests(TestCase):
         """
         await self.http.declare("management", {"http": HTTPSettings(bind=ANY, max_connections=1)})
         await self.http.mount("management", "/", Says("root"))
-        first = await connectProtocol(self.endpoint("management.http"), Client(b"GET / HTTP/1.1\r\n\r\n"))
-        self.assertEqual(await self.say(b"GET / HTTP/1.1\r\n\r\n"), b"")
+        first = await connectProtocol(self.endpoint("management.http"), Client(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
+        self.assertEqual(await self.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"), b"")
         self.assertEqual(self.node.ports["management.http"].figures()["refused_full"], 1)
         assert first.transport is not None
         first.transport.loseConnection()

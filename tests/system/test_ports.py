@@ -128,7 +128,7 @@ def test_http(porter: Broker) -> None:
     where = ("127.0.0.1", porter.ports["porter.http"])
     slow = [socket.create_connection(where, PATIENCE) for _ in range(50)]
     for link in slow:
-        link.sendall(b"GET /desk/ports HTTP/1.1\r\nX: ")
+        link.sendall(b"GET /desk/ports HTTP/1.1\r\nHost: x\r\nX: ")
     assert "tcp.external" in ask(porter, "/desk/ports")
     for link in slow:
         with link:

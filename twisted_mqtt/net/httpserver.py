@@ -75,6 +75,16 @@ def errorBody(code: int, message: str = "") -> bytes:
     return json.dumps({"code": code, "message": message or HTTPStatus(code).phrase}).encode("ascii")
 
 
+def phraseOf(code: int) -> bytes:
+    """
+    The words of a status in the status line. Twisted does not know those of RFC 6585, such as 429.
+    """
+    try:
+        return HTTPStatus(code).phrase.encode("ascii")
+    except ValueError:
+        return b""
+
+
 class BoundedRequest(Request):
     """
     A request whose body is in memory, and no longer than it may be.
@@ -155,6 +165,12 @@ class BoundedRequest(Request):
         self.responseHeaders.setRawHeaders(b"Content-Type", [b"application/json"])
         self._answer(errorBody(code, message))
 
+    def setResponseCode(self, code: int, message: bytes | None = None) -> None:
+        """
+        See Twisted's C{Request}.
+        """
+        Request.setResponseCode(self, code, phraseOf(code) if message is None else message)
+
     def _answer(self, body: bytes) -> None:
         if self.code != HTTPStatus.NO_CONTENT:  # RFC 9110 8.6
             self.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
@@ -181,6 +197,9 @@ class BoundedChannel(HTTPChannel):
         self._headSize = 0
         self._headerCount = 0
         self._lines = 0
+        # Of the present request: how many Host headers it must have, and has.
+        self._needsHost = False
+        self._hosts = 0
         self._served = 0
         # When others are to have their turn; for ever where nothing is being read.
         self._turnEnds = inf
@@ -251,6 +270,8 @@ class BoundedChannel(HTTPChannel):
             return
         if line:
             self._lines += 1
+            if self._lines == 1:
+                self._needsHost = line.endswith(b"HTTP/1.1")
         self._upper("lineReceived", line)
 
     def lineLengthExceeded(self, line: bytes) -> None:
@@ -269,6 +290,8 @@ class BoundedChannel(HTTPChannel):
         if self._headerCount > self.limits.headers:
             self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return False
+        if line.partition(b":")[0].strip().lower() == b"host":
+            self._hosts += 1
         taken: bool = self._upper("headerReceived", line)
         return taken
 
@@ -276,8 +299,12 @@ class BoundedChannel(HTTPChannel):
         """
         The head is complete.
         """
-        self._headSize = self._headerCount = self._lines = 0
+        hosts = self._hosts
+        self._headSize = self._headerCount = self._lines = self._hosts = 0
         if self.refused:
+            return
+        if hosts > 1 or (self._needsHost and not hosts):  # RFC 9112 3.2
+            self.refuse(HTTPStatus.BAD_REQUEST)
             return
         # Before a client is told that it may send the body (100 Continue).
         if self.length is not None and self.length > self.limits.body:

@@ -5,6 +5,7 @@ What C{twistd mqttbroker --check} tries beside reading the configuration: everyt
 from __future__ import annotations
 
 from collections.abc import Callable
+from errno import EADDRINUSE
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -18,6 +19,7 @@ from twisted_mqtt.config.checks import clash
 from twisted_mqtt.config.problems import Problem
 from twisted_mqtt.config.registry import Registry
 from twisted_mqtt.config.schema_ports import TCPPortSettings, TLSPortSettings, UDPPortSettings
+from twisted_mqtt.config.values import Bind
 from twisted_mqtt.extensions.loadedfile import Changes, LoadedFile, LoadedFileError
 from twisted_mqtt.extensions.running import tableOf
 from twisted_mqtt.interfaces import IExtensionMaker, IPreflight
@@ -34,7 +36,6 @@ from twisted_mqtt.stores.checking import folderProblem, storeProblems
 
 if TYPE_CHECKING:
     from twisted_mqtt.config.settings import Settings
-    from twisted_mqtt.config.values import Bind
 
 # The tables of log files beside the main one.
 _LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
@@ -92,9 +93,12 @@ class Preflight:
             self._opened.append((key, where, kind))
             if other is not None:
                 self._say(key, str(bind), f"{other} listens there; choose another")
-            elif not self._running:
-                _attempt(where, kind, shared)
+            else:
+                # The ports of a broker that runs are taken, by itself; this machine must have their addresses.
+                _attempt(Bind(where.host, 0, where.path) if self._running else where, kind, shared)
         except CannotListenError as error:
+            if self._running and error.socketError.errno == EADDRINUSE:
+                return
             self._say(key, str(bind), whyNot(bind, error.socketError))
         except OSError as error:
             self._say(key, str(bind), whyNot(bind, error))
