@@ -34,6 +34,7 @@ from twisted_mqtt.process.initialize import InitializeError, initialize, shipped
 from twisted_mqtt.process.logfile import AppendedFile
 from twisted_mqtt.process.logs import BrokerLog
 from twisted_mqtt.process.openfiles import raiseLimit
+from twisted_mqtt.process.restart import Restart
 from twisted_mqtt.process.systemd import Notifier, handedOver, inheritedSockets
 from twisted_mqtt.stores.repairing import repair
 from twisted_mqtt.stores.schemas import StoreError
@@ -207,11 +208,15 @@ def makeService(options: Options) -> IService:
     # Its type is that of a reactor of which nothing but time and events is known.
     reactor: Any = installed
     Logger("twisted_mqtt").info("{versions}, {compiled}", versions=versions(), compiled=compiled())
+    inherited = inheritedSockets(handedOver())
+    parent: Any = options.parent
+    givesUp = parent is not None and any(parent.get(option) is not None for option in ("uid", "gid", "chroot"))
     process = ProcessContext(
         options.log,
         Notifier(os.environ, reactor),
-        inheritedSockets(handedOver()),
+        inherited,
         raiseLimit(options.settings.node.max_ports),
+        Restart(inherited, "the process gave up rights after it began (--uid, --gid, --chroot)" if givesUp else ""),
     )
     service = BrokerService(options.settings, reactor, process=process)
     if hasattr(signal, "SIGHUP"):

@@ -36,6 +36,15 @@ def uptimeText(seconds: float) -> str:
     return text
 
 
+def hoursText(seconds: float) -> str:
+    """
+    Say for how long as NanoMQ does: in hours, minutes and seconds, whether they are needed or not.
+    """
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours} Hours, {minute} minutes, {second} seconds"
+
+
 def releaseOf(distribution: str) -> str:
     """
     Find the version of an installed distribution.

@@ -203,6 +203,16 @@ class INode(Interface):
     http: IHTTPServices = Attribute("Where resources of C{twisted.web} are mounted.")
     ports: Mapping[str, IListening] = Attribute("Its ports by name: those of MQTT's listeners, and of extensions.")
 
+    def end(restart: bool = False, soon: float = 0.0) -> str:
+        """
+        End the process in an orderly way, as SIGTERM does.
+
+        @param restart: whether it begins again, with the same command line.
+        @param soon: seconds until then.
+
+        @return: why that can't be, and nothing happens; C{""} where it is done.
+        """
+
     def listen(
         settings: PortSettings,
         factory: IProtocolFactory,

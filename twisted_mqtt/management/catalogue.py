@@ -13,6 +13,7 @@ from twisted_mqtt.management.builtin import (
     banned,
     clients,
     configuration,
+    ending,
     index,
     listeners,
     messages,
@@ -20,6 +21,7 @@ from twisted_mqtt.management.builtin import (
     permissions,
     plugins,
     subscriptions,
+    topictree,
     vm,
 )
 from twisted_mqtt.management.builtin.applications import ApplicationOperations
@@ -41,7 +43,9 @@ _MODULES: Final = (
     listeners,
     alarms,
     banned,
+    topictree,
     configuration,
+    ending,
     vm,
 )
 

@@ -50,6 +50,9 @@ is shown twice, and what is there all the time is shown. A cursor serves for two
 once more. A refused call answers with a status of 400 or more and `{"code": ..., "message": ...}`, which names the
 field at fault; with `management.status_style = "legacy"` the status is 200, as in EMQ X.
 
+Answers have the fields of EMQ X and of NanoMQ. In a dialect, `emqx` or `nanomq`, they have those of its own document
+alone: `management.dialect` is that of the broker, and a request chooses another by the header `X-Api-Dialect`.
+
 Extensions add their own calls and commands, see [extensions.md](extensions.md).
 
 ## Operations

@@ -42,6 +42,7 @@ from twisted_mqtt.process.crashdump import CrashDump
 from twisted_mqtt.process.logs import BrokerLog
 from twisted_mqtt.process.memory import allowedBytes, giveBack, residentBytes
 from twisted_mqtt.process.openfiles import SPARE
+from twisted_mqtt.process.restart import Restart
 from twisted_mqtt.process.systemd import InheritedSocket, Notifier
 from twisted_mqtt.stores.memory import MemoryStore
 from twisted_mqtt.stores.sqlite import SQLiteStore
@@ -76,12 +77,14 @@ class ProcessContext:
     @ivar notifier: tells the service manager how the broker is.
     @ivar inherited: sockets that the service manager has opened.
     @ivar openFiles: how many files may be open; L{None} for any number.
+    @ivar restart: begins the process again; L{None} where it is not the broker's own to end.
     """
 
     log: BrokerLog | None = None
     notifier: Notifier | None = None
     inherited: Sequence[InheritedSocket] = ()
     openFiles: int | None = None
+    restart: Restart | None = None
 
 
 @implementer(INode)
@@ -116,6 +119,7 @@ class BrokerService(MultiService):
         self._around = ProcessContext() if process is None else process
         self._notifier = self._around.notifier or Notifier({}, reactor)
         self._reloading = DeferredLock()
+        self._ending = False
         self._crashDump = CrashDump()
         self.log = self._around.log
         dates = Dates(reactor.seconds, wall)
@@ -211,6 +215,26 @@ class BrokerService(MultiService):
         MultiService.startService(self)
         # Not before the reactor runs: a signal that came between "listening" and that would find nobody to take it.
         self._reactor.callWhenRunning(self._begin)
+
+    def end(self, restart: bool = False, soon: float = 0.0) -> str:
+        """
+        See L{INode}.
+        """
+        again = self._around.restart
+        if again is None:
+            return "the broker is a part of another program, which ends it"
+        if self._ending or self.broker.stopping:
+            return "the broker is about to end"
+        obstacle = again.prepare() if restart else ""
+        if not obstacle:
+            self._ending = True
+            _log.warn("the broker was asked to {what}", what="restart" if restart else "stop")
+            self._reactor.callLater(soon, self._stopReactor)
+        return obstacle
+
+    def _stopReactor(self) -> None:
+        if not self.broker.stopping:
+            self._reactor.stop()
 
     def reload(self) -> Deferred[ReloadReport]:
         """

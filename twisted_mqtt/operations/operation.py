@@ -93,11 +93,13 @@ class Caller(Struct, frozen=True):
     @ivar name: an application, an account, or C{"ctl"} on this machine.
     @ivar roles: what it is allowed; C{admin} is allowed everything.
     @ivar address: where it calls from; C{""} on this machine.
+    @ivar dialect: in whose words it is answered, see L{twisted_mqtt.operations.dialects}; C{""} for the usual ones.
     """
 
     name: str
     roles: frozenset[str]
     address: str = ""
+    dialect: str = ""
 
     def may(self, role: Role) -> bool:
         """
@@ -114,7 +116,7 @@ class Call(Generic[_R]):
     @ivar node: the node.
     @ivar broker: its broker.
     @ivar caller: who asks.
-    @ivar dialect: in whose words: C{union}, C{emqx} or C{nanomq} (spec/rest-api.md 7).
+    @ivar dialect: in whose words, see L{twisted_mqtt.operations.dialects}.
     """
 
     __slots__ = ("broker", "caller", "dialect", "node", "request")
@@ -236,6 +238,13 @@ class Operation:
     text: Text | None = None
     isList: bool = False
     example: str = ""
+
+    @property
+    def isBatch(self) -> bool:
+        """
+        Whether the body of a request is a list: its one field, C{items}.
+        """
+        return self.request.__struct_fields__ == ("items",)
 
     def __repr__(self) -> str:
         return f"<Operation {self.name}>"

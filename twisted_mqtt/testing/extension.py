@@ -160,6 +160,8 @@ class MemoryNode:
     """
     The node around a broker in memory, as an extension sees it: its ports are open to nobody, and no other extension
     runs.
+
+    @ivar ended: how it was ended: C{"stop"}, C{"restart"}.
     """
 
     def __init__(self, broker: IBroker, settings: Settings | None = None) -> None:
@@ -170,6 +172,14 @@ class MemoryNode:
         self.ports: MemoryPorts = {}
         self.http = MemoryHTTP()
         self.operations = Operations()
+        self.ended: list[str] = []
+
+    def end(self, restart: bool = False, soon: float = 0.0) -> str:
+        """
+        See L{INode}: that it was asked for is noted.
+        """
+        self.broker.clock.callLater(soon, self.ended.append, "restart" if restart else "stop")
+        return ""
 
     async def _goBy(self, settings: Settings) -> ReloadReport:
         self.settings.current = settings

@@ -5,11 +5,12 @@ Alarms: present and past (spec/rest-api.md 2.13).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta, Struct
 
 from twisted_mqtt.management.builtin.shared import OfNode, checkNode, dateText
+from twisted_mqtt.operations.dialects import EMQX, Fields
 from twisted_mqtt.operations.operation import Call, NotFound, Nothing, Operation, Route, operation
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class AlarmRow(Struct, kw_only=True, omit_defaults=True):
     """
     An alarm.
     """
+
+    dialects: ClassVar[Fields] = {EMQX: ("id", "desc", "alarm_at", "clear_at")}
 
     id: str
     desc: str

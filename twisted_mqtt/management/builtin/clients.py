@@ -5,19 +5,31 @@ Clients and their sessions: listing, looking up, sending away (spec/rest-api.md 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from msgspec import Meta, Struct
 
 from twisted_mqtt.core.reasons import ADMINISTRATIVE_ACTION
 from twisted_mqtt.core.topics import scoped
 from twisted_mqtt.management.builtin.shared import ClientID, NodeName, Username, checkNode, dateText
+from twisted_mqtt.operations.dialects import EMQX, NANOMQ, Fields
 from twisted_mqtt.operations.operation import NOT_ONLINE, Call, NotFound, Operation, Refused, Route, Rows, operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted_mqtt.interfaces import IBroker, IClient, ISession
+
+# The fields of a client in the documents of EMQ X 4.0, and of NanoMQ.
+_EMQX: Final = tuple(
+    "clientid username node zone ip_address port proto_name proto_ver connected connected_at created_at clean_start"
+    " keepalive expiry_interval is_bridge subscriptions_cnt max_subscriptions inflight max_inflight mqueue_len"
+    " max_mqueue mqueue_dropped awaiting_rel max_awaiting_rel recv_oct recv_cnt recv_pkt recv_msg send_oct send_cnt"
+    " send_pkt send_msg heap_size mailbox_len reductions".split()
+)
+_NANOMQ: Final = tuple(
+    "client_id clientid username keepalive conn_state connected clean_start proto_name proto_ver recv_msg".split()
+)
 
 
 class ListClients(Struct, kw_only=True):
@@ -30,6 +42,9 @@ class ListClients(Struct, kw_only=True):
     username: Annotated[str, Meta(description="Only those of this user name")] = ""
     keepalive: Annotated[int | None, Meta(description="Only those with this keep-alive, in seconds")] = None
     proto_ver: Annotated[int | None, Meta(description="Only those that speak this version")] = None
+    proto_name: Annotated[
+        Literal["MQTT", "CoAP", "LwM2M", "MQTT-SN", "STOMP", ""], Meta(description="Only those of this protocol")
+    ] = ""
     clean_start: Annotated[bool | None, Meta(description="Only those that did, or did not, ask for a clean start")] = (
         None
     )
@@ -64,8 +79,10 @@ class ClientRow(Struct, kw_only=True):
     A client, or a session whose client is away.
     """
 
+    dialects: ClassVar[Fields] = {EMQX: _EMQX, NANOMQ: _NANOMQ}
+
     clientid: str
-    username: str | None
+    username: str
     node: str
     zone: str
     ip_address: str
@@ -122,7 +139,7 @@ def rowOf(broker: IBroker) -> Callable[[ISession], ClientRow]:
         connectedAt, createdAt = dateOf(client.connectedAt), dateOf(session.createdAt)
         return ClientRow(
             clientid=session.clientID,
-            username=session.username,
+            username=session.username or "",
             node=node,
             zone=session.zone,
             ip_address=client.peerHost or "",
@@ -184,9 +201,14 @@ def _isWanted(wanted: ListClients) -> Callable[[ISession], bool] | None:
         tests.append(lambda _, client: client.protoVersion == wanted.proto_ver)
     if wanted.clean_start is not None:
         tests.append(lambda _, client: client.cleanStart == wanted.clean_start)
+    if wanted.proto_name:
+        # "MQIsdp" is the name of MQTT 3.1.
+        names = ("MQTT", "MQIsdp") if wanted.proto_name == "MQTT" else (wanted.proto_name,)
+        tests.append(lambda _, client: client.protoName in names)
     if wanted.conn_state:
-        connected = wanted.conn_state == "connected"
-        tests.append(lambda _, client: (client.disconnectedAt == 0.0) == connected)
+        # Nobody is idle: who has not sent a CONNECT has no session.
+        connected = {"connected": True, "disconnected": False}.get(wanted.conn_state)
+        tests.append(lambda _, client: (client.disconnectedAt == 0.0) is connected)
     if not tests:
         return None
 
@@ -249,7 +271,7 @@ def lookupClient(call: Call[OneClient]) -> list[ClientRow]:
     """
     checkNode(call.node, call.request.node)
     session = call.broker.sessions.get(scoped("", call.request.clientid))
-    if session is None and call.dialect == "nanomq":
+    if session is None and call.dialect == NANOMQ:
         raise NotFound(f"clientid: there is no client {call.request.clientid!r}")
     return [] if session is None else [rowOf(call.broker)(session)]
 

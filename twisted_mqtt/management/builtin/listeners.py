@@ -5,12 +5,13 @@ Ports: which there are, stopping and starting them (spec/rest-api.md 2.10, cli.m
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta, Struct
 from twisted.internet.error import CannotListenError
 
 from twisted_mqtt.management.builtin.shared import OfNode, checkNode
+from twisted_mqtt.operations.dialects import EMQX, Fields
 from twisted_mqtt.operations.operation import UNKNOWN, Call, NotFound, Nothing, Operation, Refused, Route, operation
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ class ListenerRow(Struct, kw_only=True):
     """
     A port.
     """
+
+    dialects: ClassVar[Fields] = {
+        EMQX: ("protocol", "listen_on", "acceptors", "max_conns", "current_conns", "shutdown_count")
+    }
 
     protocol: str
     listen_on: str

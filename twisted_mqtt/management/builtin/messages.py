@@ -9,7 +9,7 @@ from base64 import b64decode
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, field
 
 from twisted_mqtt.base.waiting import settled
 from twisted_mqtt.core.packets import Subscribe, SubscriptionRequest, Unsubscribe
@@ -18,6 +18,7 @@ from twisted_mqtt.core.reasons import NOT_AUTHORIZED, ProtocolError, nameOf
 from twisted_mqtt.core.topics import isTopicName, scoped
 from twisted_mqtt.management.builtin.shared import ClientID
 from twisted_mqtt.operations.binding import bind
+from twisted_mqtt.operations.dialects import NANOMQ
 from twisted_mqtt.operations.operation import (
     INVALID,
     INVALID_TOPIC,
@@ -48,6 +49,15 @@ Topics = Annotated[str, Meta(description="Several topics, separated by commas")]
 QoS = Annotated[int, Meta(ge=0, le=2, description="Quality of service")]
 
 
+class UserProperty(Struct, kw_only=True):
+    """
+    One user property.
+    """
+
+    key: str
+    value: Any
+
+
 class MessageProperties(Struct, kw_only=True):
     """
     The properties of MQTT 5 that a message may have.
@@ -59,7 +69,7 @@ class MessageProperties(Struct, kw_only=True):
     correlation_data: str | None = None
     subscription_identifier: Annotated[int, Meta(ge=1, le=268_435_455)] | None = None
     content_type: str | None = None
-    user_properties: dict[str, Any] = {}
+    user_properties: dict[str, Any] | list[UserProperty] = {}
 
 
 class Publish(Struct, kw_only=True):
@@ -69,11 +79,13 @@ class Publish(Struct, kw_only=True):
 
     topic: Topic = ""
     topics: Topics = ""
-    payload: Annotated[Any, Meta(description="What the message says: a text, or anything of JSON")] = ""
+    payload: Annotated[Any, Meta(description="What the message says: a text, or anything of JSON")] = UNSET
     encoding: Annotated[str, Meta(pattern="^(plain|base64)$", description="Whether the payload is Base64")] = "plain"
     qos: QoS = 0
     retain: Annotated[bool, Meta(description="Whether it is kept for those who subscribe later")] = False
-    clientid: Annotated[str, Meta(description="On whose behalf; access rules are asked for this client")] = "http"
+    clientid: Annotated[
+        str, Meta(description="On whose behalf, http by default; access rules are asked for this client")
+    ] = ""
     properties: MessageProperties = field(default_factory=MessageProperties)
 
 
@@ -142,7 +154,7 @@ def _topicsOf(topic: str, topics: str) -> list[str]:
 
 
 def _payloadOf(request: Publish) -> bytes:
-    payload = request.payload
+    payload = "" if request.payload is UNSET else request.payload
     if not isinstance(payload, str):
         if request.encoding == "base64":
             raise Refused(INVALID, "payload: Base64 is a text")
@@ -168,7 +180,8 @@ def _propertiesOf(request: Publish) -> Properties | None:
     if given.correlation_data is not None:
         made.correlationData = given.correlation_data.encode("utf-8")
     if given.user_properties:
-        pairs = given.user_properties.items()
+        user = given.user_properties
+        pairs = user.items() if isinstance(user, dict) else [(one.key, one.value) for one in user]
         made.userProperties = [
             (name, value if isinstance(value, str) else msgspec.json.encode(value).decode()) for name, value in pairs
         ]
@@ -179,14 +192,16 @@ async def _publish(call: Call[Any], request: Publish) -> None:
     """
     @raise Refused: the message is not accepted.
     """
-    if call.dialect == "nanomq" and request.clientid == "http":
-        raise Refused(MISSING, "clientid: this parameter is required")
+    if call.dialect == NANOMQ:
+        for name, absent in (("clientid", not request.clientid), ("payload", request.payload is UNSET)):
+            if absent:
+                raise Refused(MISSING, f"{name}: this parameter is required")
     topics = _topicsOf(request.topic, request.topics)
     for topic in topics:
         if not isTopicName(topic):
             raise Refused(INVALID_TOPIC, f"topic: {topic[:80]!r} is no topic name")
     payload = _payloadOf(request)
-    who = _whoIs(call.broker, request.clientid)
+    who = _whoIs(call.broker, request.clientid or "http")
     for topic in topics:
         # Each message has properties of its own.
         properties = _propertiesOf(request)

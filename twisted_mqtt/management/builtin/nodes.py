@@ -8,14 +8,15 @@ import os
 import platform
 import resource
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import twisted
 from msgspec import Meta, Struct
 
-from twisted_mqtt.base.about import DESCRIPTION, uptimeText, versionText
+from twisted_mqtt.base.about import DESCRIPTION, hoursText, uptimeText, versionText
 from twisted_mqtt.base.exposition import TEXT, encoded, families
 from twisted_mqtt.management.builtin.shared import NodeName, OfNode, checkNode, dateText
+from twisted_mqtt.operations.dialects import EMQX, NANOMQ, UNION, Fields
 from twisted_mqtt.operations.operation import Bare, Call, Nothing, Operation, Raw, Route, operation
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class BrokerRow(Struct, kw_only=True):
     What a node is.
     """
 
+    dialects: ClassVar[Fields] = {NANOMQ: ("datetime", "node_status", "sysdescr", "uptime", "version")}
+
     node: str
     datetime: str
     node_status: str
@@ -44,6 +47,8 @@ class NodeRow(Struct, kw_only=True):
     """
     How a node is.
     """
+
+    dialects: ClassVar[Fields] = {NANOMQ: ("connections", "node_status", "uptime", "version")}
 
     name: str
     node: str
@@ -92,7 +97,13 @@ def _release() -> str:
     return f"Python {platform.python_version()}/Twisted {twisted.__version__}"
 
 
-def _brokerOf(node: INode) -> BrokerRow:
+def _uptime(node: INode, dialect: str) -> str:
+    broker = node.broker
+    seconds = broker.clock.seconds() - broker.startedAt
+    return hoursText(seconds) if dialect == NANOMQ else uptimeText(seconds)
+
+
+def _brokerOf(node: INode, dialect: str = UNION) -> BrokerRow:
     broker = node.broker
     return BrokerRow(
         node=broker.nodeName,
@@ -100,7 +111,7 @@ def _brokerOf(node: INode) -> BrokerRow:
         node_status="Running",
         otp_release=_release(),
         sysdescr=DESCRIPTION,
-        uptime=uptimeText(broker.clock.seconds() - broker.startedAt),
+        uptime=_uptime(node, dialect),
         version=versionText(),
     )
 
@@ -123,7 +134,7 @@ def _memory() -> tuple[int, int]:
     return pages[0] * size, pages[1] * size
 
 
-def _nodeOf(node: INode, asText: bool) -> NodeRow:
+def _nodeOf(node: INode, asText: bool, dialect: str = UNION) -> NodeRow:
     broker = node.broker
     total, used = _memory()
     loads = [f"{load:.2f}" for load in os.getloadavg()]
@@ -142,7 +153,7 @@ def _nodeOf(node: INode, asText: bool) -> NodeRow:
         otp_release=_release(),
         process_available=files,
         process_used=len(broker.sessions),
-        uptime=uptimeText(broker.clock.seconds() - broker.startedAt),
+        uptime=_uptime(node, dialect),
         version=versionText(),
     )
 
@@ -187,7 +198,7 @@ def listBrokers(call: Call[Nothing]) -> list[BrokerRow]:
     """
     This one.
     """
-    return [_brokerOf(call.node)]
+    return [_brokerOf(call.node, call.dialect)]
 
 
 @operation("get_broker", "Show what a node is", "", Route("GET", "/brokers/:node"))
@@ -226,7 +237,7 @@ def listNodes(call: Call[Nothing]) -> list[NodeRow]:
     """
     Memory as text.
     """
-    return [_nodeOf(call.node, True)]
+    return [_nodeOf(call.node, True, call.dialect)]
 
 
 @operation("get_node", "Show how a node is", "", Route("GET", "/nodes/:node"))
@@ -246,9 +257,9 @@ def allMetrics(call: Call[Nothing]) -> Bare:
     """
     found = {"code": 0, "data": [NodeMetrics(node=call.broker.nodeName, metrics=metricsOf(call.node))]}
     nanomq = {"metrics": [], "cpuinfo": "0.00%", "memory": str(_memory()[1])}
-    if call.dialect == "emqx":
+    if call.dialect == EMQX:
         return Bare(found)
-    return Bare(nanomq if call.dialect == "nanomq" else {**found, **nanomq})
+    return Bare(nanomq if call.dialect == NANOMQ else {**found, **nanomq})
 
 
 @operation(

@@ -5,12 +5,13 @@ Extensions: which there are, loading and unloading (spec/rest-api.md 2.9, cli.md
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta, Struct
 
 from twisted_mqtt.extensions.running import ExtensionError
 from twisted_mqtt.management.builtin.shared import NodeName, OfNode, checkNode
+from twisted_mqtt.operations.dialects import EMQX, Fields
 from twisted_mqtt.operations.operation import (
     ALREADY_LOADED,
     ALREADY_UNLOADED,
@@ -42,6 +43,8 @@ class PluginRow(Struct, kw_only=True):
     """
     An extension.
     """
+
+    dialects: ClassVar[Fields] = {EMQX: ("name", "version", "description", "active", "type")}
 
     name: str
     version: str

@@ -5,13 +5,14 @@ Subscriptions and routes (spec/rest-api.md 2.6, 2.7; rest-api-nanomq.md 3.7; cli
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta, Struct
 
 from twisted_mqtt.base.listing import Listing
 from twisted_mqtt.core.topics import scoped, splitShare
 from twisted_mqtt.management.builtin.shared import ClientID, NodeName, checkNode
+from twisted_mqtt.operations.dialects import NANOMQ, Fields
 from twisted_mqtt.operations.operation import Call, NotFound, Operation, Route, Rows, operation
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class SubscriptionRow(Struct, kw_only=True):
     """
     A subscription.
     """
+
+    dialects: ClassVar[Fields] = {NANOMQ: ("clientid", "topic", "qos")}
 
     clientid: str
     node: str
@@ -154,7 +157,7 @@ def clientSubscriptions(call: Call[OfClient]) -> Rows[SubscriptionRow]:
     checkNode(call.node, call.request.node)
     broker = call.broker
     session = broker.sessions.get(scoped("", call.request.clientid))
-    if session is None and call.dialect == "nanomq":
+    if session is None and call.dialect == NANOMQ:
         raise NotFound(f"clientid: there is no client {call.request.clientid[:80]!r}")
     found = () if session is None else list(session.subscriptions.values())
     return Rows(Listing(broker.clock, iter(found)), _rowOf(broker.nodeName), lambda: len(found))

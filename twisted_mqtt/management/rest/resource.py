@@ -20,6 +20,7 @@ from twisted_mqtt.management.rest.openapi import document
 from twisted_mqtt.management.rest.router import Found, Router
 from twisted_mqtt.management.rest.sending import Gone, Sending, sendCursorPage, sendPage, sendStream
 from twisted_mqtt.operations.binding import bind
+from twisted_mqtt.operations.dialects import DIALECTS, NANOMQ, UNION, inDialect
 from twisted_mqtt.operations.operation import (
     INVALID,
     NOT_JSON,
@@ -59,7 +60,7 @@ class RestAPI(Resource):
     """
     All REST calls of one API. What a call answers, and with which status, stands in spec/rest-api.md 1.3, 1.4 and 6.
 
-    @ivar dialect: C{union}, C{emqx} or C{nanomq}.
+    @ivar dialect: that of callers who have none of their own and name none, see L{twisted_mqtt.operations.dialects}.
     """
 
     isLeaf = True
@@ -71,7 +72,7 @@ class RestAPI(Resource):
         credentials: Credentials,
         cursors: Cursors,
         api: str = "v4",
-        dialect: str = "union",
+        dialect: str = UNION,
         mostRows: int = 10_000,
         legacyStatus: bool = False,
     ) -> None:
@@ -133,9 +134,10 @@ class RestAPI(Resource):
             caller = await self._credentials.check(request)
             if not caller.may(found.operation.role):
                 raise Refused(403, f"{caller.name!r} is not allowed to {found.operation.role}", 403)
+            dialect = self._dialectOf(request, caller)
             texts = _queryOf(request)
             values = readBody(request, texts)
-            await self._run(sending, found, caller, texts, values)
+            await self._run(sending, found, caller, dialect, texts, values)
         except Refused as refusal:
             self._refuse(sending, refusal)
 
@@ -157,6 +159,7 @@ class RestAPI(Resource):
         sending: Sending,
         found: Found,
         caller: Caller,
+        dialect: str,
         texts: dict[str, str | list[str]],
         values: Mapping[str, object] | list[object],
     ) -> None:
@@ -166,22 +169,24 @@ class RestAPI(Resource):
             raise Refused(INVALID, "_page: a cursor knows its page")
         page, limit = self._pageOf(texts)
         if isinstance(values, list):
-            # A batch: its request has one field, the list.
-            names = operation.request.__struct_fields__
-            if len(names) != 1:
+            if not operation.isBatch:
                 raise Refused(NOT_JSON, "the body: an object is expected, not a list")
-            values = {names[0]: values}
+            values = {operation.request.__struct_fields__[0]: values}
+        elif operation.isBatch:
+            raise Refused(NOT_JSON, "the body: a list is expected, not an object")
         texts.update(found.variables)
         # A variable of the path is what the call is about; the body does not change it.
         bound = bind(operation.request, texts, {k: v for k, v in values.items() if k not in found.variables})
-        call = Call(bound, self._node, caller, self.dialect)
+        call = Call(bound, self._node, caller, dialect)
         if cursor is not None:
             await self._sendFrom(sending, operation, call, cursor, limit)
             return
-        answer = await answerOf(operation, call)
+        answer = await _answerOf(operation, call)
         if isinstance(answer, Rows):
             paged = found.route.paged
-            await sendPage(sending, answer, page if paged else 1, limit if paged else _ALL, paged)
+            if not paged:
+                page, limit = 1, _ALL
+            await sendPage(sending, answer, page, limit, paged and dialect != NANOMQ)
             sending.finish()
         elif isinstance(answer, Stream):
             await sendStream(sending, answer)
@@ -204,7 +209,7 @@ class RestAPI(Resource):
         if text:
             cursor, page = cursors.find(text, caller, what)
         else:
-            rows = await answerOf(operation, call)
+            rows = await _answerOf(operation, call)
             assert isinstance(rows, Rows)  # it is a list
             cursor, page = cursors.begin(rows, caller, what), 1
         cursor.turnTo(page, limit)
@@ -219,6 +224,18 @@ class RestAPI(Resource):
             raise
         cursors.use(cursor)
         sending.finish()
+
+    def _dialectOf(self, request: Request, caller: Caller) -> str:
+        """
+        @raise Refused: the request names one that there is not.
+        """
+        named = request.getHeader(b"x-api-dialect")
+        if named is None:
+            return caller.dialect or self.dialect
+        text = named.decode("ascii", "replace").strip().lower()
+        if text not in DIALECTS:
+            raise Refused(INVALID, f"X-Api-Dialect: one of {', '.join(DIALECTS)}, not {text[:40]!r}")
+        return text
 
     def _pageOf(self, texts: dict[str, str | list[str]]) -> tuple[int, int]:
         """
@@ -256,6 +273,23 @@ class RestAPI(Resource):
 
 def _lastOf(text: str | list[str] | None) -> str | None:
     return text[-1] if isinstance(text, list) else text
+
+
+async def _answerOf(operation: Operation, call: Call[Any]) -> object:
+    """
+    Call an operation.
+
+    @return: its answer, or the rows of one, with the fields that the dialect has.
+
+    @raise Refused: it is not done.
+    """
+    answer = await answerOf(operation, call)
+    if call.dialect == UNION or isinstance(answer, Raw | Bare | Stream):
+        return answer
+    if isinstance(answer, Rows):
+        row, dialect = answer.row, call.dialect
+        return Rows(answer.listing, lambda thing: inDialect(row(thing), dialect), answer.total)
+    return inDialect(answer, call.dialect)
 
 
 async def answerOf(operation: Operation, call: Call[Any]) -> object:
