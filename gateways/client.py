@@ -89,7 +89,8 @@ class GatewayClient:
         self._patient = patient
         self.info = ClientInfo(profile, self, protocol, peerHost, peerPort, sockPort)
         self.info.limitRate(broker.clock.seconds())
-        self.link = Link(broker.router, profile.limits, broker.outbox, owner, broker.clock.seconds())
+        counters = broker.traffic.of(profile.name, profile.zone.name).byVersion[0]
+        self.link = Link(broker.router, profile.limits, broker.outbox, owner, broker.clock.seconds(), counters)
         self.open = False
 
     @property

@@ -105,6 +105,7 @@ class MQTTSNProtocol:
             topicTree=settings.topic_tree,
             maxPerAddress=settings.max_clients_per_address,
         )
+        self.counters = broker.traffic.of(self.profile.name, zone.name).byVersion[0]
         self.port = settings.port.port
         self.patience = zone.keepalive_backoff * 2
         self.sessionExpiry = int(zone.session_expiry_interval)
@@ -138,7 +139,7 @@ class MQTTSNProtocol:
         """
         A datagram has come.
         """
-        counters = self.broker.counters
+        counters = self.counters
         counters.bytes_received += len(data)
         counters.packets_received += 1
         key: Hashable = address
@@ -194,7 +195,7 @@ class MQTTSNProtocol:
         return self._came <= self.settings.max_conn_rate
 
     def _refuse(self, key: Hashable, code: int) -> None:
-        self.broker.counters.packets_connack_error += 1
+        self.counters.packets_connack_error += 1
         self.send(key, message(CONNACK, bytes((code,))))
 
     def _stranger(self, packet: SNPacket, key: Hashable, address: SocketAddress) -> None:
@@ -224,7 +225,7 @@ class MQTTSNProtocol:
         transport = self.transport
         if transport is None:
             return
-        counters = self.broker.counters
+        counters = self.counters
         counters.packets_sent += 1
         counters.bytes_sent += len(wire)
         if isinstance(key, Forwarded):

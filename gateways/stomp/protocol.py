@@ -91,7 +91,7 @@ class StompProtocol:
             return
         now = link.lastReceived = self._gateway.seconds()
         link.receivedBytes += len(data)
-        self._gateway.broker.counters.bytes_received += len(data)
+        self._link.counters.bytes_received += len(data)
         self._parser.feed(data)
         if not self.parked:
             self._take()
@@ -202,7 +202,7 @@ class StompProtocol:
             self._link.write(wire)
         elif not self._link.closed:
             self._messageBytes += len(wire)
-            self._gateway.broker.counters.bytes_sent += len(wire)
+            self._link.counters.bytes_sent += len(wire)
             send(wire)
 
     def later(self, action: Callable[[], None]) -> None:
@@ -225,7 +225,7 @@ class StompProtocol:
         transport = self.transport
         self._link.flush()
         if wire:
-            self._gateway.broker.counters.bytes_sent += len(wire)
+            self._link.counters.bytes_sent += len(wire)
             if self._sendMessage is not None:
                 self._sendMessage(wire)
             else:

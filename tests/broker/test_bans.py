@@ -175,7 +175,7 @@ class BannedTests(SynchronousTestCase):
         self.assertEqual(self.answered(factory, "good", "bob"), ACCEPTED)
         broker.bans.add("127.0.0.1", "peerhost")
         self.assertEqual(self.answered(factory, "good", "bob"), REFUSED)
-        self.assertEqual(broker.counters.connections_refused_banned, 3)
+        self.assertEqual(broker.traffic.total("connections_refused_banned"), 3)
 
     def test_olderVersions(self) -> None:
         """
@@ -394,7 +394,7 @@ class OverloadTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assertNotIn("c", self.broker.clients)
         self.assertTrue(self.transport.aborted)
-        self.assertEqual(self.broker.counters.connections_closed_overload, 1)
+        self.assertEqual(self.broker.traffic.total("connections_closed_overload"), 1)
 
     def test_queue(self) -> None:
         """

@@ -337,7 +337,7 @@ class ZoneTests(BrokerTestCase):
         peer = self.client(sessionExpiry=100)
         peer.publish("x", b"", 2, 1).publish("x", b"", 2, 2).publish("x", b"", 2, 3)
         self.assertEqual([each.type for each in peer.receive()], [5, 5, 14])
-        self.assertEqual(self.broker.counters.messages_received, 2)
+        self.assertEqual(self.broker.traffic.total("messages_received"), 2)
         peer = self.client(sessionExpiry=100, cleanStart=False)
         peer.publish("x", b"", 2, 3)
         peer.expectClosed(RECEIVE_MAXIMUM_EXCEEDED)

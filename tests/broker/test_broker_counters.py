@@ -67,14 +67,14 @@ class Scene:
         """
         Count from here.
         """
-        self.before = self.broker.counters.read()
+        self.before = self.broker.metrics.read()
 
     def counted(self) -> dict[str, int]:
         """
         Get the counters that have changed since, without bytes.
         """
-        now = self.broker.counters.read()
-        return {name: now[name] - self.before[name] for name in NAMES if now[name] != self.before[name]}
+        now = self.broker.metrics.read()
+        return {name: int(now[name] - self.before[name]) for name in NAMES if now[name] != self.before[name]}
 
 
 # The conversations
@@ -151,6 +151,44 @@ def leaves(s: Scene) -> None:
     A client says goodbye.
     """
     s.a.disconnect()
+
+
+def isSilent(s: Scene) -> None:
+    """
+    A client is not heard of for longer than its keep-alive.
+    """
+    s.client("c", keepAlive=10)
+    s.mark()
+    for _ in range(30):
+        s.clock.advance(1)
+
+
+def saysNothing(s: Scene) -> None:
+    """
+    Somebody connects and sends no CONNECT.
+    """
+    s.peer()
+    for _ in range(30):
+        s.clock.advance(1)
+
+
+def isTooLarge(s: Scene) -> None:
+    """
+    A packet that is larger than is allowed.
+    """
+    s.a.send(b"\x30\xff\xff\xff\x7f")
+
+
+def leavesMessages(s: Scene) -> None:
+    """
+    A session ends, and with it what waits for its client.
+    """
+    s.b.subscribe("x")
+    s.b.lose()
+    s.mark()
+    s.a.publish("x", b"1", 1)
+    for _ in range(102):
+        s.clock.advance(1)
 
 
 def pings(s: Scene) -> None:
@@ -315,10 +353,13 @@ CONNECT = {
     "packets.sent": 1,
     "client.connack": 1,
     "packets.connack.sent": 1,
+    "connections.opened": 1,
 }
 IN = {**CONNECT, "client.connected": 1, "client.auth.anonymous": 1}
 SENT = {"messages.sent": 1, "messages.delivered": 1, "packets.publish.sent": 1}
+ROUTED = {"routes.matched": 1, "delivery.offered": 1}
 TAKEN = {"messages.received": 1, "messages.publish": 1, "packets.publish.received": 1}
+GONE = {"client.disconnected": 1, "session.terminated": 1, "connections.closed": 1}
 ACKED = {"packets.puback.received": 1, "packets.puback.sent": 1, "messages.acked": 1}
 
 TABLE: list[tuple[Callable[[Scene], None], dict[str, int]]] = [
@@ -336,7 +377,16 @@ TABLE: list[tuple[Callable[[Scene], None], dict[str, int]]] = [
             "packets.disconnect.sent": 1,
         },
     ),
-    (isRefused, {**CONNECT, "client.authenticate": 1, "packets.connack.error": 1, "packets.connack.auth_error": 1}),
+    (
+        isRefused,
+        {
+            **CONNECT,
+            "client.authenticate": 1,
+            "packets.connack.error": 1,
+            "packets.connack.auth_error": 1,
+            "connections.closed": 1,
+        },
+    ),
     (
         isChallenged,
         {
@@ -356,17 +406,50 @@ TABLE: list[tuple[Callable[[Scene], None], dict[str, int]]] = [
             "packets.received": 1,
             "packets.sent": 1,
             "packets.disconnect.sent": 1,
-            "client.disconnected": 1,
-            "session.terminated": 1,
+            **GONE,
         },
     ),
     (
         connectsWrongly,
-        {"packets.received": 1, "packets.sent": 1, "packets.connack.sent": 1, "packets.connack.error": 1},
+        {
+            "packets.received": 1,
+            "packets.sent": 1,
+            "packets.connack.sent": 1,
+            "packets.connack.error": 1,
+            "connections.opened": 1,
+            "connections.closed": 1,
+        },
+    ),
+    (leaves, {"packets.received": 1, "packets.disconnect.received": 1, **GONE}),
+    (
+        isSilent,
+        {
+            "client.keepalive_timeout": 1,
+            "packets.sent": 1,
+            "packets.disconnect.sent": 1,
+            "client.disconnected": 1,
+            "session.terminated": 1,
+        },
+    ),
+    (saysNothing, {"connections.opened": 1, "connections.connect_timeout": 1}),
+    (
+        isTooLarge,
+        {"packets.too_large": 1, "packets.sent": 1, "packets.disconnect.sent": 1, **GONE},
     ),
     (
-        leaves,
-        {"packets.received": 1, "packets.disconnect.received": 1, "client.disconnected": 1, "session.terminated": 1},
+        leavesMessages,
+        {
+            **TAKEN,
+            **ROUTED,
+            "messages.qos1.received": 1,
+            "packets.received": 1,
+            "packets.sent": 1,
+            "packets.puback.sent": 1,
+            "session.terminated": 1,
+            "delivery.dropped": 1,
+            "delivery.dropped.session_ended": 1,
+            "messages.dropped": 1,
+        },
     ),
     (pings, {"packets.received": 1, "packets.pingreq.received": 1, "packets.sent": 1, "packets.pingresp.sent": 1}),
     (
@@ -399,6 +482,7 @@ TABLE: list[tuple[Callable[[Scene], None], dict[str, int]]] = [
         publishes(0),
         {
             **TAKEN,
+            **ROUTED,
             **SENT,
             "messages.qos0.received": 1,
             "messages.qos0.sent": 1,
@@ -410,6 +494,7 @@ TABLE: list[tuple[Callable[[Scene], None], dict[str, int]]] = [
         publishes(1),
         {
             **TAKEN,
+            **ROUTED,
             **SENT,
             **ACKED,
             "messages.qos1.received": 1,
@@ -422,6 +507,7 @@ TABLE: list[tuple[Callable[[Scene], None], dict[str, int]]] = [
         publishes(2),
         {
             **TAKEN,
+            **ROUTED,
             **SENT,
             "messages.qos2.received": 1,
             "messages.qos2.sent": 1,
@@ -440,6 +526,7 @@ TABLE: list[tuple[Callable[[Scene], None], dict[str, int]]] = [
         publishesThroughTheShell,
         {
             **TAKEN,
+            **ROUTED,
             **SENT,
             **ACKED,
             "messages.qos1.received": 1,
@@ -493,13 +580,13 @@ TABLE: list[tuple[Callable[[Scene], None], dict[str, int]]] = [
             "packets.publish.error": 1,
             "packets.sent": 1,
             "packets.disconnect.sent": 1,
-            "client.disconnected": 1,
-            "session.terminated": 1,
+            **GONE,
         },
     ),
     (
         isDroppedByAHook,
         {
+            **ROUTED,
             "packets.received": 2,
             "packets.publish.received": 2,
             "messages.received": 2,
@@ -548,7 +635,10 @@ TABLE: list[tuple[Callable[[Scene], None], dict[str, int]]] = [
             "delivery.dropped.expired": 1,
         },
     ),
-    (sessionExpires, {"client.disconnected": 2, "session.terminated": 2}),
+    (
+        sessionExpires,
+        {"client.disconnected": 2, "session.terminated": 2, "connections.closed": 2, "connections.error": 2},
+    ),
     (
         retains,
         {
@@ -564,6 +654,7 @@ TABLE: list[tuple[Callable[[Scene], None], dict[str, int]]] = [
             "client.subscribe": 1,
             "packets.suback.sent": 1,
             "packets.sent": 2,
+            "delivery.offered": 1,
             **SENT,
             "messages.qos0.sent": 1,
         },
@@ -589,7 +680,7 @@ def test_counts(conversation: Callable[[Scene], None], wanted: dict[str, int]) -
     scene = Scene()
     conversation(scene)
     counted = scene.counted()
-    assert counted.pop("bytes.received", 0) > 0 or conversation in (sessionExpires,)
+    assert counted.pop("bytes.received", 0) > 0 or conversation in (sessionExpires, isSilent, saysNothing)
     counted.pop("bytes.sent", 0)
     assert counted == wanted
 
@@ -626,11 +717,12 @@ def test_noneIsForgotten() -> None:
         "delivery.dropped.queue_full",
         "delivery.dropped.too_large",
         "delivery.dropped.unsendable",  # tests of the session
+        "session.loaded",  # tests of the store
         "messages.dropped.invalid",  # tests of poison messages
         "packets.publish.dropped",
         "packets.unsubscribe.error",  # below
     }
-    mqtt = {name for name in NAMES if not name.startswith("connections.")}
+    mqtt = {name for name in NAMES if not name.startswith(("connections.refused", "connections.closed."))}
     assert mqtt - covered == elsewhere
 
 

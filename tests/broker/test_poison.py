@@ -91,7 +91,7 @@ class PoisonTests(BrokerTestCase):
         watcher.connect("watcher", cleanStart=False, sessionExpiry=1000)
         seen = [json.loads(packet.payload)["clientid"] for packet in watcher.receive() if isinstance(packet, Publish)]
         self.assertEqual(seen, ["y", "watcher"])
-        self.assertEqual(self.broker.counters.messages_dropped_invalid, 1)
+        self.assertEqual(self.broker.traffic.total("messages_dropped_invalid"), 1)
 
     def test_responseInformation(self) -> None:
         """

@@ -47,7 +47,7 @@ class ProvenTests(BrokerTestCase):
         """
         reason, client = self.connect("somebody else", provenUsername="joe")
         self.assertEqual((reason, client.username, client.anonymous), (0, "joe", False))
-        self.assertEqual(self.broker.counters.client_auth_anonymous, 0)
+        self.assertEqual(self.broker.traffic.total("client_auth_anonymous"), 0)
 
     def test_provenByOtherMeans(self) -> None:
         """

@@ -57,14 +57,14 @@ class PublishAsTests(BrokerTestCase):
         self.client("c1", username="joe")
         info = self.info("c1")
         self.assertTrue(IClient.providedBy(info))
-        before = self.broker.counters.messages_qos1_received
+        before = self.broker.traffic.total("messages_qos1_received")
         self.assertEqual(self.broker.publishAs(info, "a/b", b"p", 1), 0x10)
         message = self.heard()
         self.assertEqual((message.topic, message.payload, message.qos), ("a/b", b"p", 1))
         self.assertEqual((message.clientID, message.username), ("c1", "joe"))
         self.assertEqual((message.peerHost, message.protocol), ("127.0.0.1", "mqtt"))
         self.assertEqual(message.timestamp, self.clock.seconds())
-        self.assertEqual(self.broker.counters.messages_qos1_received, before + 1)
+        self.assertEqual(self.broker.traffic.total("messages_qos1_received"), before + 1)
         self.assertEqual(info.stats()["recv_msg"], 1)
 
     def test_session(self) -> None:
@@ -77,7 +77,7 @@ class PublishAsTests(BrokerTestCase):
         self.assertEqual(self.broker.publishAs(session, "a", b"p"), 0x10)
         message = self.heard()
         self.assertEqual((message.clientID, message.username), ("c1", "joe"))
-        self.assertEqual(self.broker.counters.messages_received, 1)
+        self.assertEqual(self.broker.traffic.total("messages_received"), 1)
 
     def test_account(self) -> None:
         """
@@ -106,7 +106,7 @@ class PublishAsTests(BrokerTestCase):
         for topic in ("", "a/+", "#", "a\x00b", "x" * 65536, "\U0001f600" * 16384, "a/b/c/d"):
             self.assertEqual(self.broker.publishAs(account, topic, b""), 0x90, topic[:10])
         self.unheard()
-        self.assertEqual(self.broker.counters.messages_received, 0)
+        self.assertEqual(self.broker.traffic.total("messages_received"), 0)
         self.assertEqual(self.broker.publishAs(account, "x" * 65535, b""), 0x10)
 
     def test_mountpoint(self) -> None:
@@ -128,7 +128,7 @@ class PublishAsTests(BrokerTestCase):
         self.assertEqual(self.broker.publishAs(account, "$SYS/x", b""), 0x87)
         self.unheard()
         self.assertEqual(asked, [])
-        self.assertEqual(self.broker.counters.packets_publish_auth_error, 1)
+        self.assertEqual(self.broker.traffic.total("packets_publish_auth_error"), 1)
 
     def test_forbidden(self) -> None:
         """
@@ -180,7 +180,7 @@ class PublishAsTests(BrokerTestCase):
         reasons = [self.broker.publishAs(account, "a", b"") for _ in range(3)]
         self.assertEqual(reasons, [0x10, 0x10, 0x96])
         self.assertEqual(self.broker.publishAs(self.broker.account(), "a", b""), 0x10)
-        self.assertEqual(self.broker.counters.messages_received, 3)
+        self.assertEqual(self.broker.traffic.total("messages_received"), 3)
         self.clock.advance(5)
         self.assertEqual(self.broker.publishAs(account, "a", b""), 0x10)
 

@@ -86,11 +86,11 @@ def test_noSubscriberInThisTree(world: World) -> None:
     A publisher is told that nobody has subscribed, though somebody has in another tree, and the message is counted.
     """
     world.client("", "reader").subscribe("t")
-    dropped = world.broker.counters.messages_dropped_no_subscriber
+    dropped = world.broker.traffic.total("messages_dropped_no_subscriber")
     writer = world.client("a", "writer")
     writer.publish("t", b"", 1)
     assert [packet.reason for packet in writer.receive()] == [0x10]  # type: ignore[attr-defined]  # an Ack
-    assert world.broker.counters.messages_dropped_no_subscriber == dropped + 1
+    assert world.broker.traffic.total("messages_dropped_no_subscriber") == dropped + 1
 
 
 def test_sameClientIdentifier(world: World) -> None:

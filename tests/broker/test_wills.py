@@ -251,7 +251,7 @@ class WillTests(SynchronousTestCase):
         """
         self.begin(mountpoint="z/%c/")
         self.client().lose()
-        self.assertEqual(self.broker.counters.messages_dropped_no_subscriber, 1)
+        self.assertEqual(self.broker.traffic.total("messages_dropped_no_subscriber"), 1)
         peer = Peer(self.factory, self.clock)
         peer.send(connectPacket(will=will(topic="x" * 65_530)))
         peer.expectClosed(0x90)

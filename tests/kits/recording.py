@@ -12,7 +12,7 @@ from twisted_mqtt.base.dates import Dates
 from twisted_mqtt.base.metrics import Metrics
 from twisted_mqtt.broker.alarms import Alarms
 from twisted_mqtt.broker.figures import STATS, register
-from twisted_mqtt.core.counters import Counters
+from twisted_mqtt.broker.traffic import AllTraffic
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import Subscribe
 from twisted_mqtt.hooks.points import Hooks
@@ -38,9 +38,10 @@ class RecordingBroker:
         self.clock = Clock()
         self.dates = Dates(self.clock.seconds)
         self.hooks = Hooks(self.clock)
-        self.counters = Counters()
+        self.traffic = AllTraffic()
+        self.counters = self.traffic.own
         self.metrics = Metrics()
-        register(self.metrics, self.counters, self.stats)
+        register(self.metrics, self.traffic, self.stats)
         self.preSharedKeys = PreSharedKeys()
         self.alarms = Alarms(self.nodeName, self.publish, self.clock.seconds, MemoryStore(), self.dates)
         self.published: list[Message] = []

@@ -175,7 +175,7 @@ class ModuleTests(SynchronousTestCase):
             ("metrics/messages/dropped/no_subscriber", b"1"),
         ):
             self.assertEqual(payloads[NODE + topic], number, topic)
-        counted = self.broker.counters.read()
+        counted = self.broker.traffic.read()
         self.clock.pump([1] * 60)
-        self.assertEqual(self.broker.counters.read(), counted)
+        self.assertEqual(self.broker.traffic.read(), counted)
         self.assertGreater(len(self.listener.heard), 2 * 70)

@@ -364,7 +364,7 @@ class StoreTests(BrokerTestCase):
         peer.lose()
         self.commit()
         self.assertEqual((self.broker.clients, self.broker.sessions), ({}, {}))
-        self.assertEqual(self.broker.counters.client_connected, 0)
+        self.assertEqual(self.broker.traffic.total("client_connected"), 0)
 
     def test_broken(self) -> None:
         """

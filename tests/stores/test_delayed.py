@@ -55,14 +55,14 @@ def test_order(bed: Bed) -> None:
     for number, seconds in enumerate([20, 10, 10, 0], 1):
         publisher.publish(f"$delayed/{seconds}/a/b", b"%d" % number, 1, number).expectAck(PUBACK, number)
     assert subscriber.payloads() == [b"4"]
-    assert bed.broker.counters.messages_delayed == 3
+    assert bed.broker.traffic.total("messages_delayed") == 3
     bed.clock.advance(9)
     subscriber.expectNothing()
     bed.clock.advance(1)
     assert subscriber.payloads() == [b"2", b"3"]
     bed.clock.advance(10)
     assert subscriber.payloads() == [b"1"]
-    assert bed.broker.counters.messages_delayed == 0
+    assert bed.broker.traffic.total("messages_delayed") == 0
 
 
 def test_manyAtOnce(bed: Bed) -> None:
@@ -81,9 +81,9 @@ def test_manyAtOnce(bed: Bed) -> None:
         bed.clock.calls.remove(call)
         call.called = 1
         call.func(*call.args, **call.kw)
-    assert 0 < bed.broker.counters.messages_delayed < 100
+    assert 0 < bed.broker.traffic.total("messages_delayed") < 100
     bed.clock.advance(0)
-    assert bed.broker.counters.messages_delayed == 0
+    assert bed.broker.traffic.total("messages_delayed") == 0
     assert subscriber.payloads() == [b"%d" % number for number in range(100)]
 
 
@@ -97,7 +97,7 @@ def test_wrongOnesAreDiscarded(bed: Bed, topic: str) -> None:
     publisher.publish(f"$delayed/{topic}", b"x", 1, 1).expectAck(PUBACK, 1)
     bed.clock.advance(5)
     subscriber.expectNothing()
-    assert bed.broker.counters.messages_delayed == 0
+    assert bed.broker.traffic.total("messages_delayed") == 0
 
 
 def test_limit(bed: Bed) -> None:
@@ -175,7 +175,7 @@ def test_notPublishedWhileTheStoreFails(bed: Bed) -> None:
     bed.store.progress.broken = True
     bed.clock.advance(7)
     subscriber.expectNothing()
-    assert bed.broker.counters.messages_delayed == 1
+    assert bed.broker.traffic.total("messages_delayed") == 1
     bed.store.progress.broken = False
     bed.clock.advance(1)
     assert subscriber.payloads() == [b"1"]

@@ -82,7 +82,7 @@ def test_nobodyIsThere(bed: Bed) -> None:
         bed.clock.advance(0)
     bed.clock.advance(1)
     assert (bed.entries, bed.messages, bed.rows("session"), bed.rows("subscription")) == (0, 0, 0, 0)
-    assert bed.broker.counters.messages_dropped >= len(EXPECTED)
+    assert bed.broker.traffic.total("messages_dropped") >= len(EXPECTED)
 
 
 def test_queueLimit(tmp_path: Path) -> None:

@@ -519,7 +519,7 @@ def test_queueLimitWithPages(tmp_path: Path) -> None:
             subscriber.acknowledge(PUBACK, packet.packetID)
     assert received == expected[-700:]
     # 300 of the first 1,000 were dropped by the broker before this one.
-    assert bed.broker.counters.delivery_dropped_queue_full >= 2000 - 300
+    assert bed.broker.traffic.total("delivery_dropped_queue_full") >= 2000 - 300
     bed.crash()
 
 

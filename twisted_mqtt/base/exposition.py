@@ -42,16 +42,48 @@ VERNEMQ: Final = {
     "packets.puback.missed": "mqtt_puback_invalid_error",
     "packets.pubrec.missed": "mqtt_pubrec_invalid_error",
     "packets.pubcomp.missed": "mqtt_pubcomp_invalid_error",
+    "packets.too_large": "mqtt_invalid_msg_size_error",
+    "client.keepalive_timeout": "client_keepalive_expired",
+    "connections.opened": "socket_open",
+    "connections.closed": "socket_close",
+    "connections.connect_timeout": "socket_close_timeout",
+    "connections.error": "socket_error",
     "session.created": "queue_setup",
-    "session.terminated": "queue_teardown",
+    "session.loaded": "queue_initialized_from_storage",
+    "sessions.ended": "queue_teardown",
     "sessions.count": "queue_processes",
+    "delivery.offered": "queue_message_in",
     "messages.delivered": "queue_message_out",
     "delivery.dropped.queue_full": "queue_message_drop",
     "delivery.dropped.expired": "queue_message_expired",
+    "delivery.dropped.session_ended": "queue_message_unhandled",
     "subscriptions.count": "router_subscriptions",
+    "routes.matched": "router_matches_local",
     "messages.forward": "router_matches_remote",
+    "routes.bytes": "router_memory",
     "retained.count": "retain_messages",
+    "retained.bytes": "retain_memory",
+    "cluster.lost": "netsplit_detected",
+    "cluster.restored": "netsplit_resolved",
+    "bridge.dropped": "vmq_bridge_dropped_msgs",
 }
+
+#: What VerneMQ has and always is 0: it has been replaced there, or belongs to an extension that does not run here.
+VERNEMQ_ZERO: Final = (
+    "client_expired",
+    "cluster_bytes_dropped",
+    "cluster_bytes_received",
+    "cluster_bytes_sent",
+    "mqtt_connack_accepted_sent",
+    "mqtt_connack_bad_credentials_sent",
+    "mqtt_connack_identifier_rejected_sent",
+    "mqtt_connack_not_authorized_sent",
+    "mqtt_connack_server_unavailable_sent",
+    "mqtt_connack_unacceptable_protocol_sent",
+    "netsplit_detected",
+    "netsplit_resolved",
+    "vmq_bridge_dropped_msgs",
+)
 
 _PACKET: Final = re.compile(r"packets\.([a-z]+)\.(received|sent|auth_error|error)")
 
@@ -71,15 +103,18 @@ def nanomqName(name: str) -> str | None:
     return None if found is None else f"nanomq_{found}"
 
 
-def vernemqName(name: str) -> str:
+def vernemqName(name: str) -> str | None:
     """
-    VerneMQ's, or for what it does not have, the name with C{_} for the dots.
+    VerneMQ's, or for what it does not have, the name with C{_} for the dots. What C{mqtt.<p>.<what>} shows by version
+    and reason code is not shown again as a sum.
     """
     found = VERNEMQ.get(name)
     if found is not None:
         return found
     packet = _PACKET.fullmatch(name)
-    return f"mqtt_{packet[1]}_{packet[2]}" if packet else name.replace(".", "_")
+    if packet is None:
+        return name.replace(".", "_")
+    return None if packet[2] in ("received", "sent") else f"mqtt_{packet[1]}_{packet[2]}"
 
 
 _NAMES: Final[dict[Style, Callable[[str], str | None]]] = {
@@ -87,6 +122,20 @@ _NAMES: Final[dict[Style, Callable[[str], str | None]]] = {
     "nanomq": nanomqName,
     "vernemq": vernemqName,
 }
+
+
+def completed(collected: Iterable[Collected], style: Style) -> Iterator[Collected]:
+    """
+    What a broker has, and what another of that style always shows besides: L{VERNEMQ_ZERO}.
+    """
+    known: set[str | None] = set()
+    for metric in collected:
+        known.add(_NAMES[style](metric.name))
+        yield metric
+    if style == "vernemq":
+        for name in VERNEMQ_ZERO:
+            if name not in known:
+                yield Collected(name, "counter", "Always 0 here", (), [((), 0)])
 
 
 def nameIn(style: Style, name: str) -> str | None:
@@ -176,9 +225,9 @@ def _buckets(name: str, labels: list[tuple[str, str]], value: HistogramValue) ->
 
 
 def _labels(labels: list[tuple[str, str]]) -> str:
-    if not labels:
-        return ""
-    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels) + "}"
+    # An empty label is none (Prometheus data model): which ones there are may depend on the series.
+    shown = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels if value)
+    return f"{{{shown}}}" if shown else ""
 
 
 def _escaped(text: str, quoted: bool = True) -> str:

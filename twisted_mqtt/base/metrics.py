@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from twisted.logger import Logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 _log = Logger()
+
+#: Gives all series of a metric whose values are known elsewhere: the values of its labels, and its value.
+ReadSeries: TypeAlias = Callable[[], Iterable[tuple[tuple[str, ...], float]]]
 
 Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 
@@ -169,6 +173,7 @@ class Metric(Generic[_S]):
         make: Callable[[], _S],
         read: Callable[[], float] | None = None,
         peak: str = "",
+        series: ReadSeries | None = None,
     ) -> None:
         self.name = name
         self.kind: Kind = kind
@@ -178,6 +183,7 @@ class Metric(Generic[_S]):
         self._registry = registry
         self._make = make
         self._read = read
+        self._readSeries = series
         self._failed = False
         self._series: dict[tuple[str, ...], _S] = {}
         self.own = make()
@@ -233,10 +239,7 @@ class Metric(Generic[_S]):
             try:
                 own.value = self._read()
             except Exception:
-                # Each time would fill the log.
-                if not self._failed:
-                    self._failed = True
-                    _log.failure("Reading the metric {name} failed", name=self.name)
+                self._cantRead()
         for series in self._series.values():
             if isinstance(series, Gauge) and series.value > series.peak:
                 series.peak = series.value
@@ -246,6 +249,14 @@ class Metric(Generic[_S]):
         The present value; with the maximum, if that is shown.
         """
         self.sample()
+        if self._readSeries is not None:
+            found: list[tuple[tuple[str, ...], float | HistogramValue]] = []
+            try:
+                found.extend(self._readSeries())
+            except Exception:
+                self._cantRead()
+            yield Collected(self.name, self.kind, self.help, self.labels, found)
+            return
         series = self._series.items()
         yield Collected(self.name, self.kind, self.help, self.labels, [(key, each.read()) for key, each in series])
         if self.peak:
@@ -253,6 +264,12 @@ class Metric(Generic[_S]):
                 (key, each.peak) for key, each in series if isinstance(each, Gauge)
             ]
             yield Collected(self.peak, "gauge", f"{self.help}: the most there have been", self.labels, peaks)
+
+    def _cantRead(self) -> None:
+        # Each time would fill the log.
+        if not self._failed:
+            self._failed = True
+            _log.failure("Reading the metric {name} failed", name=self.name)
 
     def __repr__(self) -> str:
         return f"<Metric {self.name}, a {self.kind} with {len(self._series)} series>"
@@ -272,7 +289,12 @@ class Metrics:
         self._taken: dict[str, str] = {}
 
     def counter(
-        self, name: str, help: str, labels: Sequence[str] = (), read: Callable[[], float] | None = None
+        self,
+        name: str,
+        help: str,
+        labels: Sequence[str] = (),
+        read: Callable[[], float] | None = None,
+        series: ReadSeries | None = None,
     ) -> Metric[Counter]:
         """
         Register what only grows.
@@ -280,12 +302,13 @@ class Metrics:
         @param help: what it is, for a person; with its unit.
         @param labels: the names of its labels.
         @param read: gives the value, where it is counted elsewhere.
+        @param series: the same for all series of a metric with labels.
 
         @return: the metric; without labels, its C{own} is what is counted by.
 
         @raise ValueError: a name is none, or belongs to another metric.
         """
-        return self._add(Metric(self, "counter", name, help, tuple(labels), Counter, read))
+        return self._add(Metric(self, "counter", name, help, tuple(labels), Counter, read, series=series))
 
     def gauge(
         self,
@@ -294,18 +317,20 @@ class Metrics:
         labels: Sequence[str] = (),
         read: Callable[[], float] | None = None,
         peak: str = "",
+        series: ReadSeries | None = None,
     ) -> Metric[Gauge]:
         """
         Register what goes up and down.
 
         @param read: gives the value, where it is known elsewhere; of a gauge without labels.
         @param peak: the name under which its maximum is shown; none for none.
+        @param series: gives all series of a gauge with labels, where they are known elsewhere.
 
         @return: the metric; without labels, its C{own} is what is set.
 
         @raise ValueError: a name is none, or belongs to another metric.
         """
-        return self._add(Metric(self, "gauge", name, help, tuple(labels), Gauge, read, peak))
+        return self._add(Metric(self, "gauge", name, help, tuple(labels), Gauge, read, peak, series))
 
     def histogram(
         self, name: str, help: str, bounds: Sequence[float] = SECONDS, labels: Sequence[str] = ()

@@ -48,9 +48,9 @@ from twisted_mqtt.broker.sessions import SessionRegistry
 from twisted_mqtt.broker.storelimit import StoreLimit
 from twisted_mqtt.broker.storeowner import StoreOwner
 from twisted_mqtt.broker.subscribing import Subscribing, SubscriptionService
+from twisted_mqtt.broker.traffic import AllTraffic
 from twisted_mqtt.broker.watching import Watching
 from twisted_mqtt.broker.wills import Wills
-from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.events import DELIVER, DISCARD, WAIT, Switches, Work
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.outbox import Outbox
@@ -121,6 +121,8 @@ class Broker(Service):
     @ivar limits: says when a limit is reached.
     @ivar memory: watches the memory of the process; somebody else has to tell it how much there is.
     @ivar quotas: how many sessions and wills there are.
+    @ivar counters: of what belongs to no connection.
+    @ivar traffic: all counters, by listener and version too.
     @ivar metrics: counters, gauges and histograms, those of extensions too.
     @ivar directory: what there is, to be listed and looked up.
     @ivar outbox: collects the connections with output.
@@ -153,7 +155,8 @@ class Broker(Service):
         self.threads = Threads(clock, settings.node.async_threads)
         self.nodeName = settings.node.name
         self.store = store
-        self.counters = Counters()
+        self.traffic = AllTraffic()
+        self.counters = self.traffic.own
         self.metrics = Metrics()
         self.switches = Switches()
         self.slowCalls = SlowCalls(settings.sysmon.long_schedule / 1000)
@@ -218,7 +221,7 @@ class Broker(Service):
         self._safety = Safety(self.router)
         self.directory = Directory(self.sessions, self.router, self.retained, clock)
         self._filterWatches = FilterWatches(self.router)
-        registerFigures(self.metrics, self.counters, self.stats)
+        registerFigures(self.metrics, self.traffic, self.stats)
         registerParts(self)
         self._limit(settings)
         # By how much the wall clock was ahead when what is kept was given its dates.

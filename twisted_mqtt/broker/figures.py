@@ -7,6 +7,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from twisted_mqtt.broker.traffic import registerTraffic
 from twisted_mqtt.core.counters import ATTRIBUTES
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from twisted_mqtt.base.metrics import Metrics
     from twisted_mqtt.broker.broker import Broker
-    from twisted_mqtt.core.counters import Counters
+    from twisted_mqtt.broker.traffic import AllTraffic
 
 #: Counters that go up and down.
 _GAUGES: Final = ("messages.delayed", "messages.retained")
@@ -41,9 +42,14 @@ _HELP: Final = {
     "client.connect": "Requests to connect",
     "client.connected": "Clients let in",
     "client.disconnected": "Clients that have gone",
+    "client.keepalive_timeout": "Clients that were silent for longer than they had said",
     "client.subscribe": "Requests to subscribe",
     "client.unsubscribe": "Requests to unsubscribe",
+    "connections.closed": "Connections of clients closed",
     "connections.closed.overload": "Connections closed because too much waited for them",
+    "connections.connect_timeout": "Connections closed because no CONNECT came in time",
+    "connections.error": "Connections that have broken",
+    "connections.opened": "Connections of clients made",
     "connections.refused.access": "Connections refused by the access rules of a listener",
     "connections.refused.banned": "Clients refused because they are banned",
     "connections.refused.full": "Connections refused because there were too many",
@@ -53,8 +59,10 @@ _HELP: Final = {
     "delivery.dropped.no_local": "Deliveries left out because the subscriber had published the message",
     "delivery.dropped.qos0_msg": "Deliveries of QoS 0 dropped because they are not queued",
     "delivery.dropped.queue_full": "Deliveries dropped because the queue was full",
+    "delivery.dropped.session_ended": "Deliveries dropped because the session ended",
     "delivery.dropped.too_large": "Deliveries dropped because the client takes no packet so large",
     "delivery.dropped.unsendable": "Deliveries dropped because the subscriber's protocol has no form for the message",
+    "delivery.offered": "Messages offered to subscribers, each counted once for each of them",
     "messages.acked": "Messages that receivers have acknowledged",
     "messages.delayed": "Delayed messages that wait for their time",
     "messages.delivered": "Messages delivered",
@@ -75,9 +83,12 @@ _HELP: Final = {
     "messages.sent": "Messages sent",
     "packets.received": "MQTT packets received",
     "packets.sent": "MQTT packets sent",
+    "packets.too_large": "Packets refused because they were larger than allowed",
+    "routes.matched": "Subscriptions that were matched by messages",
     "rules.matched": "Rules that matched",
     "session.created": "Sessions begun",
     "session.discarded": "Sessions ended by a clean start",
+    "session.loaded": "Sessions read from the store at the start",
     "session.resumed": "Sessions resumed",
     "session.takeovered": "Sessions taken over from another connection",
     "session.terminated": "Sessions ended",
@@ -109,18 +120,23 @@ def helpOf(name: str) -> str:
     return f"{packet.upper()} packets {_PACKETS[what]}"
 
 
-def register(metrics: Metrics, counters: Counters, stats: Callable[[], Mapping[str, int]]) -> None:
+def register(metrics: Metrics, traffic: AllTraffic, stats: Callable[[], Mapping[str, int]]) -> None:
     """
     Register what every broker counts and measures.
 
     @param stats: how many there are now, by the names of L{STATS}.
     """
     for name, attribute in ATTRIBUTES.items():
-        read = partial(getattr, counters, attribute)
+        read: Callable[[], float] = partial(traffic.total, attribute)
+        if name == "delivery.offered":
+            # What a route matches is counted there alone.
+            read = partial(_offered, traffic)
         if name in _GAUGES:
             metrics.gauge(name, helpOf(name), read=read)
         else:
             metrics.counter(name, helpOf(name), read=read)
+    metrics.counter("sessions.ended", "Sessions ended, by a clean start too", read=partial(_ended, traffic))
+    registerTraffic(metrics, traffic)
     for name, help in STATS.items():
         metrics.gauge(f"{name}.count", help, read=partial(_stat, stats, name), peak=f"{name}.max")
 
@@ -154,3 +170,11 @@ def registerParts(broker: Broker) -> None:
 
 def _stat(stats: Callable[[], Mapping[str, int]], name: str) -> int:
     return stats()[name]
+
+
+def _offered(traffic: AllTraffic) -> int:
+    return traffic.total("routes_matched") + traffic.total("delivery_offered")
+
+
+def _ended(traffic: AllTraffic) -> int:
+    return traffic.total("session_terminated") + traffic.total("session_discarded")

@@ -314,6 +314,7 @@ class SessionRegistry:
         """
         Take over a session that the store has; or pass on what it has left, if it had ended.
         """
+        self._counters.session_loaded += 1
         if session.expiryInterval == LEFT:
             self._redispatch.resume(session)
         else:
@@ -451,6 +452,7 @@ class SessionRegistry:
                 session.journal = None
         if left:
             self._router.redispatch(left, session)
+        self._countLeft(session, leaves)
         if self._switches.dropped:
             for entry in [*session.inflight.entries.values(), *(session.queue.entries() if session.queue else ())]:
                 self._events.dropped(session, entry.message, "session_terminated")
@@ -467,6 +469,22 @@ class SessionRegistry:
             self._redispatch.begin(session)
         else:
             session.clear()
+
+    def _countLeft(self, session: Session, leaves: bool) -> None:
+        """
+        Count what a session that ends has not delivered.
+
+        @param leaves: whether what the store alone has of it is still to go to others.
+        """
+        left = len(session.inflight.entries)
+        queue = session.queue
+        if queue is not None:
+            left += queue.ready if leaves else queue.length
+        if left:
+            counters = self._counters
+            counters.delivery_dropped_session_ended += left
+            counters.delivery_dropped += left
+            counters.messages_dropped += left
 
     def _unsubscribe(self, session: Session) -> None:
         """

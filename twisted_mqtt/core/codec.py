@@ -194,6 +194,11 @@ class Decoder:
         """
         self.packets.append(Ack(packetType, packetID, reason, properties))
 
+    def gotVersion(self, version: int) -> None:
+        """
+        A CONNECT has said which version of the protocol this is.
+        """
+
     def gotPing(self) -> None:
         """
         A PINGREQ was decoded.
@@ -467,6 +472,7 @@ class Decoder:
         if pos != stop:
             raise ProtocolError(MALFORMED_PACKET, "a CONNECT is longer than its fields")
         self.version = version
+        self.gotVersion(version)
         return Connect(
             protoName, version, clientID, flags & 2 != 0, keepAlive, username, password, will, properties, bridge
         )

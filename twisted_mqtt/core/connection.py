@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from twisted_mqtt.core.acknowledging import puback, pubcomp, pubrec
+from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.effort import ENOUGH
 from twisted_mqtt.core.exactlyonce import hasRoom, isRepeated, release, remember, rememberAny
 from twisted_mqtt.core.limits import Limits
@@ -87,8 +88,19 @@ class Connection(Sender):
         "_generation",
     )
 
-    def __init__(self, router: Router, limits: Limits, outbox: Outbox, writer: Writer, now: float) -> None:
-        super().__init__(router, limits, outbox, writer)
+    def __init__(
+        self,
+        router: Router,
+        limits: Limits,
+        outbox: Outbox,
+        writer: Writer,
+        now: float,
+        counters: Counters | None = None,
+    ) -> None:
+        """
+        @param counters: those of its listener before CONNECT; those of the router unless they are given.
+        """
+        super().__init__(router, limits, outbox, writer, counters)
         self.parked: bool = False
         self.exempt: bool = False
         self.publishRules: PublishRules | None = None
@@ -139,13 +151,13 @@ class Connection(Sender):
         router = self.router
         router.switches.now = now
         router.effort.spent = 0
-        router.counters.bytes_received += len(data)
+        self.counters.bytes_received += len(data)
         self.receivedBytes += len(data)
         before = self.count
         packets = self.feed(data)
         if packets and self.limits.strict:
             self._readStrictly(packets)
-        router.counters.packets_received += self.count - before
+        self.counters.packets_received += self.count - before
         if self.count == before:
             # Only whole packets are signs of life: [MQTT-3.1.2-22]
             self.lastReceived = previous
@@ -165,6 +177,14 @@ class Connection(Sender):
 
     # Packets from the decoder
 
+    def gotVersion(self, version: int) -> None:
+        """
+        CONNECT has said which version of MQTT it is: count by that from here on.
+        """
+        traffic = self.counters.traffic
+        if traffic is not None:
+            self.counters = traffic.byVersion[version]
+
     def gotPublish(
         self,
         topic: str,
@@ -180,7 +200,7 @@ class Connection(Sender):
         A PUBLISH has come: route it, or leave it to the shell where somebody has a say in it.
         """
         router = self.router
-        counters = router.counters
+        counters = self.counters
         counters.packets_publish_received += 1
         limits = self.limits
         qos = first >> 1 & 3
@@ -263,10 +283,13 @@ class Connection(Sender):
         An acknowledgement has come.
         """
         session = self.session
-        counters = self.router.counters
+        counters = self.counters
         if session is None:  # sent before our CONNACK, which a client may do: left until that is out
             self.packets.append(Ack(packetType, packetID, reason, properties))
-        elif packetType == PUBACK:
+            return
+        if reason:
+            counters.countReason(packetType, reason)
+        if packetType == PUBACK:
             counters.packets_puback_received += 1
             puback(session, packetID, self.lastReceived)
         elif packetType == PUBREC:
@@ -291,7 +314,7 @@ class Connection(Sender):
         if self.session is None:
             self.packets.append(Ping(PINGREQ))
             return
-        counters = self.router.counters
+        counters = self.counters
         counters.packets_pingreq_received += 1
         counters.packets_pingresp_sent += 1
         self.send(_PINGRESP)
@@ -416,7 +439,7 @@ class Connection(Sender):
         Count a message of the client that the shell takes.
         """
         self.receivedMessages += 1
-        self.router.counters.countMessage(qos)
+        self.counters.countMessage(qos)
 
     def begin(self, packet: Publish, now: float) -> bool:
         """
@@ -489,7 +512,7 @@ class Connection(Sender):
 
         @raise ProtocolError: always.
         """
-        self.router.counters.packets_publish_dropped += 1
+        self.counters.packets_publish_dropped += 1
         raise ProtocolError(RECEIVE_MAXIMUM_EXCEEDED, "too many QoS 2 messages await their PUBREL")
 
 

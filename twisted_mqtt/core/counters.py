@@ -21,9 +21,14 @@ NAMES: Final[tuple[str, ...]] = (
     "client.connect",
     "client.connected",
     "client.disconnected",
+    "client.keepalive_timeout",
     "client.subscribe",
     "client.unsubscribe",
+    "connections.closed",
     "connections.closed.overload",
+    "connections.connect_timeout",
+    "connections.error",
+    "connections.opened",
     "connections.refused.access",
     "connections.refused.banned",
     "connections.refused.full",
@@ -33,8 +38,10 @@ NAMES: Final[tuple[str, ...]] = (
     "delivery.dropped.no_local",
     "delivery.dropped.qos0_msg",
     "delivery.dropped.queue_full",
+    "delivery.dropped.session_ended",
     "delivery.dropped.too_large",
     "delivery.dropped.unsendable",
+    "delivery.offered",
     "messages.acked",
     "messages.delayed",
     "messages.delivered",
@@ -89,12 +96,15 @@ NAMES: Final[tuple[str, ...]] = (
     "packets.subscribe.auth_error",
     "packets.subscribe.error",
     "packets.subscribe.received",
+    "packets.too_large",
     "packets.unsuback.sent",
     "packets.unsubscribe.error",
     "packets.unsubscribe.received",
+    "routes.matched",
     "rules.matched",
     "session.created",
     "session.discarded",
+    "session.loaded",
     "session.resumed",
     "session.takeovered",
     "session.terminated",
@@ -104,14 +114,24 @@ NAMES: Final[tuple[str, ...]] = (
 ATTRIBUTES: Final[dict[str, str]] = {name: name.replace(".", "_") for name in NAMES}
 
 
+#: Packets that were sent, in the keys of L{Counters.reasons}; of those that were received there is the type alone.
+SENT: Final = 16
+
+
 class Counters:
     """
-    The counts of one broker, from its start.
+    What was counted in one place, from the start of the broker: by the connections of a listener in one version of
+    MQTT, or by all that is no connection. The sums are what is shown.
+
+    @ivar traffic: of the listener; L{None} where it is none's.
+    @ivar reasons: how often packets had reason codes other than 0, by L{reasonKey}.
     """
 
-    __slots__ = tuple(ATTRIBUTES.values())
+    __slots__ = ("traffic", "reasons", *ATTRIBUTES.values())
 
-    def __init__(self) -> None:
+    def __init__(self, traffic: Traffic | None = None) -> None:
+        self.traffic: Traffic | None = traffic
+        self.reasons: dict[int, int] = {}
         self.actions_success: int = 0
         self.bytes_received: int = 0
         self.bytes_sent: int = 0
@@ -122,9 +142,14 @@ class Counters:
         self.client_connect: int = 0
         self.client_connected: int = 0
         self.client_disconnected: int = 0
+        self.client_keepalive_timeout: int = 0
         self.client_subscribe: int = 0
         self.client_unsubscribe: int = 0
+        self.connections_closed: int = 0
         self.connections_closed_overload: int = 0
+        self.connections_connect_timeout: int = 0
+        self.connections_error: int = 0
+        self.connections_opened: int = 0
         self.connections_refused_access: int = 0
         self.connections_refused_banned: int = 0
         self.connections_refused_full: int = 0
@@ -134,8 +159,10 @@ class Counters:
         self.delivery_dropped_no_local: int = 0
         self.delivery_dropped_qos0_msg: int = 0
         self.delivery_dropped_queue_full: int = 0
+        self.delivery_dropped_session_ended: int = 0
         self.delivery_dropped_too_large: int = 0
         self.delivery_dropped_unsendable: int = 0
+        self.delivery_offered: int = 0
         self.messages_acked: int = 0
         self.messages_delayed: int = 0
         self.messages_delivered: int = 0
@@ -190,12 +217,15 @@ class Counters:
         self.packets_subscribe_auth_error: int = 0
         self.packets_subscribe_error: int = 0
         self.packets_subscribe_received: int = 0
+        self.packets_too_large: int = 0
         self.packets_unsuback_sent: int = 0
         self.packets_unsubscribe_error: int = 0
         self.packets_unsubscribe_received: int = 0
+        self.routes_matched: int = 0
         self.rules_matched: int = 0
         self.session_created: int = 0
         self.session_discarded: int = 0
+        self.session_loaded: int = 0
         self.session_resumed: int = 0
         self.session_takeovered: int = 0
         self.session_terminated: int = 0
@@ -213,6 +243,16 @@ class Counters:
         else:
             self.messages_qos2_received += 1
 
+    def countReason(self, kind: int, reason: int) -> None:
+        """
+        Count the reason code of a packet, unless it is 0.
+
+        @param kind: the type of the packet; L{SENT} more if it is sent.
+        """
+        if reason:
+            key = kind << 8 | reason
+            self.reasons[key] = self.reasons.get(key, 0) + 1
+
     def read(self) -> dict[str, int]:
         """
         Copy all counts.
@@ -220,3 +260,22 @@ class Counters:
         @return: by name, in alphabetical order.
         """
         return {name: getattr(self, attribute) for name, attribute in ATTRIBUTES.items()}
+
+
+class Traffic:
+    """
+    The counters of the connections of one listener, apart for each version of MQTT.
+
+    @ivar listener: its name.
+    @ivar zone: that of its clients.
+    @ivar byVersion: the counters, by the version; at 0 those of connections that have not sent CONNECT, and of clients
+        that do not speak MQTT.
+    """
+
+    __slots__ = ("listener", "zone", "byVersion")
+
+    def __init__(self, listener: str, zone: str) -> None:
+        self.listener: str = listener
+        self.zone: str = zone
+        others = Counters(self)
+        self.byVersion: list[Counters] = [others, others, others, Counters(self), Counters(self), Counters(self)]

@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from twisted_mqtt.core.connection import Connection
+from twisted_mqtt.core.counters import Counters
 from twisted_mqtt.core.limits import Limits
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBREL
@@ -67,8 +68,16 @@ class Link(Connection):
 
     __slots__ = ("receiver", "maxTopic", "_actions")
 
-    def __init__(self, router: Router, limits: Limits, outbox: Outbox, receiver: LinkReceiver, now: float) -> None:
-        super().__init__(router, limits, outbox, _Nowhere(), now)
+    def __init__(
+        self,
+        router: Router,
+        limits: Limits,
+        outbox: Outbox,
+        receiver: LinkReceiver,
+        now: float,
+        counters: Counters | None = None,
+    ) -> None:
+        super().__init__(router, limits, outbox, _Nowhere(), now, counters)
         self.receiver: LinkReceiver = receiver
         self.maxTopic: int = MAX_LENGTH
         self.version = 5
@@ -147,7 +156,7 @@ class Link(Connection):
             self.tooLarge(message)
             return False
         self.sentMessages += 1
-        counters = self.router.counters
+        counters = self.counters
         counters.messages_sent += 1
         counters.messages_delivered += 1
         if qos == 0:

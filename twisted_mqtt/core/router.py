@@ -126,8 +126,10 @@ class Router:
                         chosen.subscriber.deliver(message, chosen)
         if delivered == 0:
             self._notDelivered(message)
-        elif delivered > FEW:
-            self.effort.spent += DELIVERY * delivered
+        else:
+            self.counters.routes_matched += delivered
+            if delivered > FEW:
+                self.effort.spent += DELIVERY * delivered
         return delivered
 
     def setWatched(self, watched: bool) -> None:
@@ -160,6 +162,7 @@ class Router:
                 else:
                     subscription.subscriber.deliver(message, subscription)
             delivered = len(match.subscriptions)
+            self.counters.routes_matched += delivered
             groups = list(match.groups)
         if local:
             # The node that it was published on has counted it and shown it to watches.
@@ -199,6 +202,7 @@ class Router:
         chosen = group.choose(message, self._strategyFor(message), self.random)
         if chosen is None:
             return False
+        self.counters.routes_matched += 1
         chosen.subscriber.deliver(message, chosen)
         return True
 

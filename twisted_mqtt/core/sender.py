@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 from twisted_mqtt.core.codec import Decoder, encode, encodeAck
+from twisted_mqtt.core.counters import SENT, Counters
 from twisted_mqtt.core.limits import Limits
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.packets import PUBACK, PUBCOMP, PUBREC, PUBREL, Packet
@@ -48,6 +49,7 @@ class Sender(Decoder):
     """
     The outgoing side of a network connection, and what both sides of it look at.
 
+    @ivar counters: what it counts by.
     @ivar session: of the client; L{None} until CONNECT was accepted.
     @ivar writer: the transport.
     @ivar room: bytes that may still be written before the connection counts as congested.
@@ -60,6 +62,7 @@ class Sender(Decoder):
     """
 
     __slots__ = (
+        "counters",
         "router",
         "limits",
         "outbox",
@@ -83,8 +86,11 @@ class Sender(Decoder):
         "_replies",
     )
 
-    def __init__(self, router: Router, limits: Limits, outbox: Outbox, writer: Writer) -> None:
+    def __init__(
+        self, router: Router, limits: Limits, outbox: Outbox, writer: Writer, counters: Counters | None
+    ) -> None:
         super().__init__(limits.maxPacketSize)
+        self.counters: Counters = router.counters if counters is None else counters
         self.router: Router = router
         self.limits: Limits = limits
         self.outbox: Outbox = outbox
@@ -129,7 +135,7 @@ class Sender(Decoder):
         self._outBytes += size
         self.room -= size
         self.sentPackets += 1
-        self.router.counters.packets_sent += 1
+        self.counters.packets_sent += 1
 
     def sendPacket(self, packet: Packet) -> bool:
         """
@@ -184,7 +190,7 @@ class Sender(Decoder):
             return False
         if self.closed:
             return True
-        counters = self.router.counters
+        counters = self.counters
         if qos == 2 and self._mustHold():
             self._replyWith(wire)
         else:
@@ -268,7 +274,7 @@ class Sender(Decoder):
         """
         Send an acknowledgement at once, whatever the store has come to.
         """
-        counters = self.router.counters
+        counters = self.counters
         if packetType == PUBACK:
             counters.packets_puback_sent += 1
         elif packetType == PUBREC:
@@ -277,13 +283,15 @@ class Sender(Decoder):
             counters.packets_pubrel_sent += 1
         else:
             counters.packets_pubcomp_sent += 1
+        if reason:
+            counters.countReason(packetType + SENT, reason)
         self.send(encodeAck(packetType, packetID, reason if self.version5 else 0))
 
     def tooLarge(self, message: Message) -> None:
         """
         Count a message that is larger than the client takes ([MQTT-3.1.2-25]).
         """
-        self.router.counters.delivery_dropped_too_large += 1
+        self.counters.delivery_dropped_too_large += 1
         self._dropped(message, "too_large")
 
     def flush(self) -> None:
@@ -295,7 +303,7 @@ class Sender(Decoder):
             return
         size = self._outBytes
         self._outBytes = 0
-        self.router.counters.bytes_sent += size
+        self.counters.bytes_sent += size
         self.sentBytes += size
         full = self.room <= 0
         if not self.congested:
@@ -404,13 +412,13 @@ class Sender(Decoder):
         Count a message for which MQTT has no form: a hook has made something of it that fits no packet, say. It must
         neither end this connection nor stand in the way of what comes behind it.
         """
-        self.router.counters.delivery_dropped_unsendable += 1
+        self.counters.delivery_dropped_unsendable += 1
         self._dropped(message, "unsendable")
 
     def _dropped(self, message: Message, reason: str) -> None:
         router = self.router
-        router.counters.delivery_dropped += 1
-        router.counters.messages_dropped += 1
+        self.counters.delivery_dropped += 1
+        self.counters.messages_dropped += 1
         if router.switches.dropped:
             router.events.dropped(self.session, message, reason)
 
@@ -436,7 +444,7 @@ class Sender(Decoder):
         replies.append((progress.sequence, wire))
 
     def _deferredSent(self, wire: bytes) -> None:
-        counters = self.router.counters
+        counters = self.counters
         kind = wire[0] >> 4
         if kind == PUBACK:
             counters.packets_puback_sent += 1
@@ -446,6 +454,9 @@ class Sender(Decoder):
             counters.packets_pubrel_sent += 1
         elif kind == PUBCOMP:
             counters.packets_pubcomp_sent += 1
+        reason = reasonOf(wire)
+        if reason:
+            counters.countReason(kind + SENT, reason)
         self.send(wire)
 
     def _aliased(self, message: Message, first: int, packetID: int, identifiers: list[int] | None, now: float) -> bytes:
@@ -468,3 +479,16 @@ class Sender(Decoder):
                 aliases[topic] = len(aliases) + 1
                 return wire
         return message.encoded(True, first, packetID, identifiers, now)
+
+
+def reasonOf(wire: bytes) -> int:
+    """
+    The reason code of an acknowledgement; 0 where it is another packet, or says none.
+    """
+    kind = wire[0] >> 4
+    if kind < PUBACK or kind > PUBCOMP or len(wire) < 5:
+        return 0
+    at = 4
+    while wire[at - 3] & 0x80:  # the length of what has properties may take more bytes
+        at += 1
+    return wire[at]

@@ -264,6 +264,7 @@ class Session:
         """
         Take a message of a shared subscription that another member has left undelivered.
         """
+        self.counters.delivery_offered += 1
         qos = subscription.qos if self.limits.upgradeQoS else min(entry.message.qos, subscription.qos)
         if qos == 0 and not self.online and not self.limits.storeQoS0:
             drop(self, entry.message, "qos0_msg")
@@ -477,6 +478,7 @@ class Session:
                     self.backlog = None
                 if taken is None:
                     continue
+                self.counters.delivery_offered += 1
                 entry = taken
                 if entry.qos and self.journal is not None:
                     self.journal.queued(self, entry)

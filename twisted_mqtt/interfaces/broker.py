@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.broker.quotas import Quotas
     from twisted_mqtt.broker.retained import RetainedMessages
     from twisted_mqtt.broker.subscribing import Subscribing
+    from twisted_mqtt.broker.traffic import AllTraffic
     from twisted_mqtt.config.settings import Settings
     from twisted_mqtt.core.connection import Connection
     from twisted_mqtt.core.counters import Counters
@@ -149,7 +150,10 @@ class IBroker(Interface):
     nodeName: str = Attribute("The name of this node.")
     stopping: bool = Attribute("Whether it is shutting down, and takes no clients any more.")
     hooks: Hooks = Attribute("The hook points.")
-    counters: Counters = Attribute("What the broker counts, as plain attributes.")
+    counters: Counters = Attribute(
+        "Plain attributes to count by what belongs to no connection; C{metrics} has the sums of all that is counted."
+    )
+    traffic: AllTraffic = Attribute("What connections count by, apart for each listener.")
     metrics: Metrics = Attribute(
         "All that is counted and measured, that of extensions too: register there, read there."
     )

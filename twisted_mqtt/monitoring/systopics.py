@@ -36,6 +36,7 @@ METRICS: Final[tuple[str, ...]] = tuple(
         "packets.connack.auth_error",
         "packets.connack.error",
         "packets.pubcomp.inuse",
+        "packets.too_large",
     )
 )
 

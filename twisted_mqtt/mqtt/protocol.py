@@ -20,9 +20,11 @@ from twisted_mqtt.broker.admission import Admission, AdmissionControl
 from twisted_mqtt.broker.publishing import Publishing
 from twisted_mqtt.broker.reauthentication import Reauthentication
 from twisted_mqtt.broker.sessions import SessionRegistry
-from twisted_mqtt.core.counters import Counters
+from twisted_mqtt.broker.traffic import AllTraffic
+from twisted_mqtt.core.counters import SENT
 from twisted_mqtt.core.packets import (
     AUTH,
+    CONNACK,
     CONNECT,
     DISCONNECT,
     PINGREQ,
@@ -108,7 +110,7 @@ class MQTTProtocol(ConnectionShell):
         assert isinstance(packet, Connect)
         self._state = CONNECTING
         factory = self.factory
-        factory.counters.packets_connect_received += 1
+        self.connection.counters.packets_connect_received += 1
         outcome = factory.admissions.admit(self.client, packet, self.connection)
         if isinstance(outcome, Admission):
             return self._admitted(outcome)
@@ -123,13 +125,14 @@ class MQTTProtocol(ConnectionShell):
             self._challenge(challenge)
             return None
         connection = self.connection
-        counters = self.factory.counters
+        counters = self.connection.counters
         counters.packets_connack_sent += 1
         counters.client_connack += 1
         version5 = admission.request.version == VERSION_5
         self._admission = None
         if admission.reason != SUCCESS:
             reason = admission.reason if version5 else connackReturnCode(admission.reason)
+            counters.countReason(CONNACK + SENT, reason)
             connection.sendPacket(Connack(False, reason, admission.properties if version5 else None))
             self.reason = admission.reason
             self._shut()
@@ -164,12 +167,16 @@ class MQTTProtocol(ConnectionShell):
         properties = Properties() if challenge.properties is None else challenge.properties
         properties.authMethod = self.client.authMethod
         properties.authData = challenge.data
-        self.factory.counters.packets_auth_sent += 1
+        counters = self.connection.counters
+        counters.packets_auth_sent += 1
+        counters.countReason(AUTH + SENT, CONTINUE_AUTHENTICATION)
         self._mustSend(self.connection.sendPacket(Auth(CONTINUE_AUTHENTICATION, properties)))
 
     def _auth(self, packet: Packet) -> Maybe[None]:
         assert isinstance(packet, Auth)
-        self.factory.counters.packets_auth_received += 1
+        counters = self.connection.counters
+        counters.packets_auth_received += 1
+        counters.countReason(AUTH, packet.reason)
         client = self.client
         properties = packet.properties
         method = None if properties is None else properties.authMethod
@@ -201,7 +208,7 @@ class MQTTProtocol(ConnectionShell):
         if again.reason != SUCCESS:
             self._close(again.reason, "re-authentication failed")
             return
-        self.factory.counters.packets_auth_sent += 1
+        self.connection.counters.packets_auth_sent += 1
         self._mustSend(self.connection.sendPacket(Auth(SUCCESS, again.properties)))
 
     def _publish(self, packet: Packet) -> Maybe[None]:
@@ -256,17 +263,17 @@ class MQTTProtocol(ConnectionShell):
     def _subscribe(self, packet: Packet) -> Maybe[None]:
         assert isinstance(packet, Subscribe)
         broker = self.factory.broker
-        self.factory.counters.packets_subscribe_received += 1
+        self.connection.counters.packets_subscribe_received += 1
         before = broker.router.progress.sequence
         try:
             subscribing = broker.subscribeClient(self.client, packet)
         except ProtocolError:
-            self.factory.counters.packets_subscribe_error += 1
+            self.connection.counters.packets_subscribe_error += 1
             raise
         return then(subscribing, self._subscribed, packet, before)
 
     def _subscribed(self, subscribing: Subscribing, packet: Subscribe, before: int) -> Maybe[None]:
-        counters = self.factory.counters
+        counters = self.connection.counters
         counters.packets_suback_sent += 1
         reasons = subscribing.reasons
         refused = any(reason >= 0x80 for reason in reasons)
@@ -290,17 +297,17 @@ class MQTTProtocol(ConnectionShell):
     def _unsubscribe(self, packet: Packet) -> Maybe[None]:
         assert isinstance(packet, Unsubscribe)
         broker = self.factory.broker
-        self.factory.counters.packets_unsubscribe_received += 1
+        self.connection.counters.packets_unsubscribe_received += 1
         before = broker.router.progress.sequence
         try:
             reasons = broker.unsubscribeClient(self.client, packet)
         except ProtocolError:
-            self.factory.counters.packets_unsubscribe_error += 1
+            self.connection.counters.packets_unsubscribe_error += 1
             raise
         return then(reasons, self._unsubscribed, packet, before)
 
     def _unsubscribed(self, reasons: list[int], packet: Unsubscribe, before: int) -> None:
-        self.factory.counters.packets_unsuback_sent += 1
+        self.connection.counters.packets_unsuback_sent += 1
         self._mustSend(self.connection.replyPacket(Suback(UNSUBACK, packet.packetID, reasons), before))
 
     def _mustSend(self, sent: bool) -> None:
@@ -317,7 +324,9 @@ class MQTTProtocol(ConnectionShell):
     def _disconnect(self, packet: Packet) -> None:
         assert isinstance(packet, Disconnect)
         client = self.client
-        self.factory.counters.packets_disconnect_received += 1
+        counters = self.connection.counters
+        counters.packets_disconnect_received += 1
+        counters.countReason(DISCONNECT, packet.reason)
         properties = packet.properties
         if properties is not None and properties.sessionExpiry is not None:
             if client.expiryInterval == 0 and properties.sessionExpiry:  # 3.14.2.2.2
@@ -367,7 +376,7 @@ class MQTTFactory:
         self.broker = broker
         self.profile = profile
         # Parts of the broker that every connection asks for.
-        self.counters: Counters = broker.counters
+        self.traffic: AllTraffic = broker.traffic
         self.wheel: TimerWheel = broker.wheel
         self.registry: SessionRegistry = broker.registry
         self.admissions: AdmissionControl = broker.admissions

@@ -17,12 +17,14 @@ from twisted_mqtt.base.ratelimits import TokenBucket, bucketOf
 from twisted_mqtt.base.waiting import Maybe, isDeferred
 from twisted_mqtt.broker.client import ClientInfo
 from twisted_mqtt.core.connection import Connection
+from twisted_mqtt.core.counters import SENT
 from twisted_mqtt.core.effort import ENOUGH
-from twisted_mqtt.core.packets import AUTH, DISCONNECT, NAMES, VERSION_5, Connack, Disconnect, Packet
+from twisted_mqtt.core.packets import AUTH, CONNACK, DISCONNECT, NAMES, VERSION_5, Connack, Disconnect, Packet
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.reasons import (
     IMPLEMENTATION_SPECIFIC_ERROR,
     KEEP_ALIVE_TIMEOUT,
+    PACKET_TOO_LARGE,
     PROTOCOL_ERROR,
     UNSUPPORTED_PROTOCOL_VERSION,
     ProtocolError,
@@ -111,7 +113,10 @@ class ConnectionShell:
         factory = self.factory
         broker = factory.broker
         now = factory.seconds()
-        self.connection = Connection(broker.router, factory.profile.limits, broker.outbox, transport, now)
+        profile = factory.profile
+        counters = factory.traffic.of(profile.name, profile.zone.name).byVersion[0]
+        counters.connections_opened += 1
+        self.connection = Connection(broker.router, profile.limits, broker.outbox, transport, now, counters)
         client = self.client
         if type(transport) is not FastConnection:
             # Behind a proxy it is another address than that of the socket.
@@ -125,7 +130,6 @@ class ConnectionShell:
         identity = getattr(transport, "peerIdentity", None)
         if identity is not None:
             client.identify(identity)
-        profile = factory.profile
         if profile.byteRate is not None:
             self._intake = bucketOf(profile.byteRate, now)
         self.connection.limited = client.limitRate(now)
@@ -167,6 +171,8 @@ class ConnectionShell:
         self.factory.wheel.remove(self)
         self._dropThrottle()
         self.connection.closed = True
+        counters = self.connection.counters
+        counters.connections_closed += 1
         waiting, self._waiting = self._waiting, None
         self._parked = None
         if self.reason is None:
@@ -174,6 +180,7 @@ class ConnectionShell:
             if reason.check(ConnectionDone):
                 self.reason = "closed"
             else:
+                counters.connections_error += 1
                 # It has taken nothing of what waits for it.
                 self.reason = "send_timeout" if reason.check(TimeoutError) else "connection_lost"
         if waiting is not None:
@@ -248,6 +255,7 @@ class ConnectionShell:
             if deadline > now:
                 return deadline
             self.reason = "connect_timeout"
+            self.connection.counters.connections_connect_timeout += 1
             self.factory.registry.log.refused(client, "connect_timeout", "", now)
             self.transport.abortConnection()
             return 0.0
@@ -259,6 +267,7 @@ class ConnectionShell:
             return deadline
         if self._parked is not None or self._throttle is not None or self.connection.congested:
             return now + 1.0  # it is we who don't read
+        self.connection.counters.client_keepalive_timeout += 1
         self._close(KEEP_ALIVE_TIMEOUT, "")
         return 0.0 if self._state == LOST else now + 5.0
 
@@ -434,16 +443,21 @@ class ConnectionShell:
         """
         if self._state >= CLOSING:
             return
-        self.factory.counters.packets_publish_error += 1 if error.reason in _PUBLISH_ERRORS else 0
         connection = self.connection
+        counters = connection.counters
+        if error.reason in _PUBLISH_ERRORS:
+            counters.packets_publish_error += 1
+        elif error.reason == PACKET_TOO_LARGE:
+            counters.packets_too_large += 1
         if self._state in (NEW, CONNECTING):
             spoken = connection.version or connection.spoken
             answerable = spoken == VERSION_5 or (spoken and error.reason == UNSUPPORTED_PROTOCOL_VERSION)
             if answerable:
                 version5 = spoken == VERSION_5
                 reason = error.reason if version5 else connackReturnCode(error.reason)
-                self.factory.counters.packets_connack_sent += 1
-                self.factory.counters.packets_connack_error += 1
+                counters.packets_connack_sent += 1
+                counters.packets_connack_error += 1
+                counters.countReason(CONNACK + SENT, reason)
                 connection.sendPacket(Connack(False, reason, self._explained(error.text) if version5 else None))
             self.factory.registry.log.refused(self.client, error.reason, error.text, self.factory.seconds())
             self.reason = error.reason
@@ -468,8 +482,10 @@ class ConnectionShell:
         if text:
             self.client.farewell = text
         if self._state == OPEN and connection.version == VERSION_5:
-            self.factory.counters.packets_disconnect_sent += 1
-            connection.sendPacket(Disconnect(disconnectReason(reason), self._explained(text)))
+            told = disconnectReason(reason)
+            connection.counters.packets_disconnect_sent += 1
+            connection.counters.countReason(DISCONNECT + SENT, told)
+            connection.sendPacket(Disconnect(told, self._explained(text)))
         self.reason = reason
         self._shut()
 

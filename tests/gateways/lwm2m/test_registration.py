@@ -376,12 +376,12 @@ def test_registersAgain() -> None:
     """
     kit = Kit()
     device = kit.registered("lt=10")
-    connected = kit.broker.counters.client_connected
+    connected = kit.broker.traffic.total("client_connected")
     assert device.register("lt=600", b"</3/0>") == "2.01"
     assert kit.taken()[0]["data"]["objectList"] == ["/3/0"]
     kit.run(400)
     assert device.update() == "2.04"
-    assert kit.broker.counters.client_connected == connected
+    assert kit.broker.traffic.total("client_connected") == connected
 
 
 def test_otherCredentials() -> None:

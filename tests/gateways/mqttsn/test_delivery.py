@@ -214,7 +214,7 @@ def test_mountpoint() -> None:
     topicID = device.register("a/b")
     device.publish(topicID, b"x")
     device.expectPublish(b"x")
-    assert world.broker.counters.messages_delivered == 1
+    assert world.broker.traffic.total("messages_delivered") == 1
     assert world.broker.router.tree.match("site/a/b").subscriptions
 
 
@@ -246,7 +246,7 @@ def test_topicThatFitsNoRegister() -> None:
     device.expectRegister("x" * 92)
     device.puback(device.expectPublish(b"good"))
     assert not peer.lost
-    assert world.broker.counters.delivery_dropped_too_large == 6
+    assert world.broker.traffic.total("delivery_dropped_too_large") == 6
     assert not world.broker.sessions[device.name].inflight
 
 

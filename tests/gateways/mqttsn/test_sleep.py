@@ -211,7 +211,7 @@ def test_bounds(keys: dict[str, Any], count: int) -> None:
     peer = world.mqtt()
     for number in range(50):
         peer.publish("topic", b"%095d" % number, 1, packetID=number + 1)
-    assert world.broker.counters.delivery_dropped_queue_full == 50 - count
+    assert world.broker.traffic.total("delivery_dropped_queue_full") == 50 - count
     wake(device)
     assert [int(packet.data) for packet in device.heard()] == list(range(50 - count, 50))
 
