@@ -15,7 +15,7 @@ from twisted_mqtt.management.settings import ManagementSettings
 @pytest.mark.parametrize(
     ("names", "line"),
     [
-        ("vernemq", 'mqtt_connect_received{node="NODE"} 1'),
+        ("vernemq", 'mqtt_connect_received{node="NODE",mqtt_version="5"} 1'),
         ("emqx", 'emqx_packets_connect_received{node="NODE"} 1'),
         ("nanomq", 'nanomq_connections_count{node="NODE"} 1'),
     ],

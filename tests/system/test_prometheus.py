@@ -67,6 +67,6 @@ def test_scraped(managed: Broker, prometheus: Prometheus) -> None:
     assert eventually(lambda: prometheus.query('scrape_samples_scraped{job!="nanomq"} > 100'), "how many samples")
     metadata = prometheus.metadata()
     assert metadata["mqtt_publish_received"]["type"] == "counter"
-    assert metadata["mqtt_publish_received"]["help"] == "PUBLISH packets received"
+    assert metadata["mqtt_publish_received"]["help"] == "PUBLISH packets received, by version of MQTT"
     assert metadata["connections_count"]["type"] == "gauge"
     assert "unknown" not in {row["type"] for row in metadata.values()}

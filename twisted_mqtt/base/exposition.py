@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from math import isfinite, isnan
 from typing import Final, Literal, TypeAlias
 
-from twisted_mqtt.base.metrics import Collected, HistogramValue
+from twisted_mqtt.base.metrics import Collected, HistogramValue, Kind
 
 Style: TypeAlias = Literal["emqx", "nanomq", "vernemq"]
 
@@ -85,6 +85,15 @@ VERNEMQ_ZERO: Final = (
     "vmq_bridge_dropped_msgs",
 )
 
+#: What EMQ X has and is 0 here: it was removed in 4.0, or belongs to extensions that do not run; and their kinds.
+EMQX_ZERO: Final[dict[str, Kind]] = {
+    "actions.failure": "counter",
+    "channel.gc": "counter",
+    "messages.qos2.dropped": "counter",
+    "messages.qos2.expired": "counter",
+    **{f"{name}.{what}": "gauge" for name in ("rules", "actions", "resources") for what in ("count", "max")},
+}
+
 _PACKET: Final = re.compile(r"packets\.([a-z]+)\.(received|sent|auth_error|error)")
 
 
@@ -126,16 +135,20 @@ _NAMES: Final[dict[Style, Callable[[str], str | None]]] = {
 
 def completed(collected: Iterable[Collected], style: Style) -> Iterator[Collected]:
     """
-    What a broker has, and what another of that style always shows besides: L{VERNEMQ_ZERO}.
+    What this broker has, and what one of that style always shows besides: L{EMQX_ZERO}, L{VERNEMQ_ZERO}.
     """
+    zeros: dict[str, Kind] = {}
+    if style == "emqx":
+        zeros.update(EMQX_ZERO)
+    elif style == "vernemq":
+        zeros.update(dict.fromkeys(VERNEMQ_ZERO, "counter"))
     known: set[str | None] = set()
     for metric in collected:
-        known.add(_NAMES[style](metric.name))
+        known.update((metric.name, _NAMES[style](metric.name)))
         yield metric
-    if style == "vernemq":
-        for name in VERNEMQ_ZERO:
-            if name not in known:
-                yield Collected(name, "counter", "Always 0 here", (), [((), 0)])
+    for name, kind in zeros.items():
+        if name not in known:
+            yield Collected(name, kind, "Always 0 here", (), [((), 0)])
 
 
 def nameIn(style: Style, name: str) -> str | None:

@@ -94,6 +94,15 @@ _HELP: Final = {
     "session.terminated": "Sessions ended",
 }
 
+#: What a subscription takes in the tree and in its session, on average, with its share of the filter.
+_SUBSCRIPTION_BYTES: Final = 400
+
+#: Names that EMQ X had before 4.0 and still shows: what is counted, and what it is.
+_OLDER: Final = {
+    "messages.expired": ("messages_dropped_expired", "Messages dropped because they had expired"),
+    "auth.mqtt.anonymous": ("client_auth_anonymous", "Clients let in without credentials"),
+}
+
 #: The gauges that have a maximum, by name.
 STATS: Final = {
     "connections": "Clients that are connected",
@@ -136,6 +145,8 @@ def register(metrics: Metrics, traffic: AllTraffic, stats: Callable[[], Mapping[
         else:
             metrics.counter(name, helpOf(name), read=read)
     metrics.counter("sessions.ended", "Sessions ended, by a clean start too", read=partial(_ended, traffic))
+    for name, (attribute, help) in _OLDER.items():
+        metrics.counter(name, help, read=partial(traffic.total, attribute))
     registerTraffic(metrics, traffic)
     for name, help in STATS.items():
         metrics.gauge(f"{name}.count", help, read=partial(_stat, stats, name), peak=f"{name}.max")
@@ -165,6 +176,11 @@ def registerParts(broker: Broker) -> None:
     metrics.gauge("wills", "Wills, of clients that are connected and of those that are gone", read=lambda: quotas.wills)
     metrics.gauge("wills.bytes", "Bytes of the topics and payloads of wills", read=lambda: quotas.willBytes)
     metrics.gauge("retained.bytes", "Bytes of the payloads of retained messages in memory", read=lambda: retained.bytes)
+    metrics.gauge(
+        "routes.bytes",
+        "Bytes of memory that subscriptions take, roughly",
+        read=lambda: sum(tree.count for tree in broker.router.allTrees()) * _SUBSCRIPTION_BYTES,
+    )
     metrics.gauge("bans", "Bans that hold", read=lambda: len(broker.bans))
 
 

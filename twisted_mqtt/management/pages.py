@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from twisted_mqtt.base.exposition import OPEN_METRICS, TEXT, encoded, families, isOpenMetrics
+from twisted_mqtt.base.exposition import OPEN_METRICS, TEXT, completed, encoded, families, isOpenMetrics
 from twisted_mqtt.management.health import listenerReasons, reasons
 from twisted_mqtt.management.rest.credentials import isLocal
 from twisted_mqtt.management.rest.sending import Sending
@@ -101,7 +101,9 @@ class MetricsPage(Resource):
             return
         broker = self._node.broker
         isOpen = isOpenMetrics(request.getHeader(b"accept") or b"")
-        parts = families(broker.metrics.collect(), self._style, broker.nodeName, isOpen, self._prefix)
+        parts = families(
+            completed(broker.metrics.collect(), self._style), self._style, broker.nodeName, isOpen, self._prefix
+        )
         text = "".join(await broker.portions.all(parts))
         sending.send(encoded(text), (OPEN_METRICS if isOpen else TEXT).encode("ascii"))
 

@@ -8,13 +8,13 @@ import os
 import platform
 import resource
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 import twisted
 from msgspec import Meta, Struct
 
 from twisted_mqtt.base.about import DESCRIPTION, hoursText, uptimeText, versionText
-from twisted_mqtt.base.exposition import TEXT, encoded, families
+from twisted_mqtt.base.exposition import EMQX_ZERO, TEXT, completed, encoded, families
 from twisted_mqtt.management.builtin.shared import NodeName, OfNode, checkNode, dateText
 from twisted_mqtt.operations.dialects import EMQX, NANOMQ, UNION, Fields
 from twisted_mqtt.operations.operation import Bare, Call, Nothing, Operation, Raw, Route, operation
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from twisted_mqtt.base.exposition import Style
     from twisted_mqtt.interfaces import IBroker, INode
 
-#: Counters that EMQ X 4.0 has and that count nothing here, or are those of extensions that do not run.
-_ZERO = ("messages.qos2.dropped", "messages.qos2.expired", "channel.gc")
+
+#: The ends of the names of gauges and their maxima.
+_STATS: Final = (".count", ".max")
 
 
 class BrokerRow(Struct, kw_only=True):
@@ -162,20 +163,22 @@ def metricsOf(node: INode) -> dict[str, int]:
     """
     The counters of the node by name, sorted.
     """
-    stats = set(statsOf(node))
-    found = {name: int(value) for name, value in node.broker.metrics.read().items() if name not in stats}
-    return dict(sorted({**dict.fromkeys(_ZERO, 0), **found}.items()))
+    return {name: value for name, value in _valuesOf(node) if not name.endswith(_STATS)}
 
 
 def statsOf(node: INode) -> dict[str, int]:
     """
     The gauges of the node with their maxima, by name, sorted.
     """
-    found = {
-        name: int(value) for name, value in node.broker.metrics.read().items() if name.endswith((".count", ".max"))
-    }
-    missing = {f"{name}.{what}": 0 for name in ("rules", "actions", "resources") for what in ("count", "max")}
-    return dict(sorted({**missing, **found}.items()))
+    return {name: value for name, value in _valuesOf(node) if name.endswith(_STATS)}
+
+
+def _valuesOf(node: INode) -> list[tuple[str, int]]:
+    """
+    All that has one value, by name, sorted; with what EMQ X has and is 0 here.
+    """
+    found = {name: int(value) for name, value in node.broker.metrics.read().items()}
+    return sorted({**dict.fromkeys(EMQX_ZERO, 0), **found}.items())
 
 
 def _pairs(found: dict[str, int], width: int) -> Iterator[str]:
@@ -317,7 +320,7 @@ async def emqxPrometheus(call: Call[PrometheusForm]) -> Raw | dict[str, dict[str
 
 
 async def _exposed(broker: IBroker, style: Style) -> Raw:
-    parts = await broker.portions.all(families(broker.metrics.collect(), style))
+    parts = await broker.portions.all(families(completed(broker.metrics.collect(), style), style))
     return Raw(TEXT, encoded("".join(parts)))
 
 
