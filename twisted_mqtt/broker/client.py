@@ -281,6 +281,14 @@ class ClientInfo:
         if keyNames and self.pskIdentity is not None:
             self.provenUsername = self.pskIdentity
 
+    @property
+    def pendingBytes(self) -> int:
+        """
+        See L{twisted_mqtt.interfaces.IClient}.
+        """
+        pending: int = getattr(getattr(self.shell, "transport", None), "pendingBytes", 0)
+        return pending
+
     def stats(self) -> dict[str, int]:
         """
         See L{twisted_mqtt.interfaces.IClient}.

@@ -63,7 +63,7 @@ class OverloadGuard:
         self._counters.connections_closed_overload += 1
         self._closed.info("{client} is sent away: {excess}", client=repr(client.clientID), excess=excess)
         transport: Any = getattr(client.shell, "transport", None)
-        stuck = pendingBytes(client)
+        stuck = client.pendingBytes
         self._sendAway(client, QUOTA_EXCEEDED, excess)
         if stuck:
             # It does not read: waiting until it has been told would keep what it is to be rid of.
@@ -78,16 +78,7 @@ def excessOf(client: ClientInfo, policy: TwoLimits) -> str | None:
     queued = 0 if session is None else session.queueLength
     if queued >= policy.count:
         return f"{queued} messages wait for it"
-    waiting = pendingBytes(client)
+    waiting = client.pendingBytes
     if waiting >= policy.size:
         return f"{waiting} bytes wait for it"
     return None
-
-
-def pendingBytes(client: ClientInfo) -> int:
-    """
-    How many bytes the kernel has not taken yet for a client; 0 where that is not known, as of a gateway's.
-    """
-    transport: Any = getattr(client.shell, "transport", None)
-    pending: int = getattr(transport, "pendingBytes", 0)
-    return pending

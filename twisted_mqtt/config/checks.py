@@ -174,6 +174,7 @@ def clash(one: Bind, other: Bind) -> bool:
 def _watermarksFit(settings: Settings, source: Source) -> None:
     for table, high, low in (
         ("os_mon", "cpu_high_watermark", "cpu_low_watermark"),
+        ("os_mon", "disk_high_watermark", "disk_low_watermark"),
         ("vm_mon", "process_high_watermark", "process_low_watermark"),
     ):
         monitor = getattr(settings, table)

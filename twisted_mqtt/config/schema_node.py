@@ -14,7 +14,6 @@ from twisted_mqtt.config.keys import NOW, Duration, Flag, NoEffect, Percent, Por
 from twisted_mqtt.config.values import GB, MB, RateLimit
 
 ONE_NODE = "this broker runs as a single node"
-NO_MONITOR = "there is no monitor for it yet"
 _ERLANG = "only the Erlang VM has such a thing"
 
 
@@ -212,37 +211,61 @@ class Plugins(Struct, frozen=True, kw_only=True):
 
 class SystemMonitor(Struct, frozen=True, kw_only=True):
     """
-    C{[sysmon]}.
+    C{[sysmon]}: events of the process, under C{$SYS/brokers/<node>/sysmon/}.
     """
 
     long_gc: Annotated[
         int,
         whole(0, unit="milliseconds"),
-        NoEffect(NO_MONITOR),
-        "Report a clean-up of memory that takes longer; 0 for never",
+        NOW,
+        "Report a clean-up of memory by Python that takes longer; 0 for never",
     ] = 0
     long_schedule: Annotated[
         int,
         whole(0, unit="milliseconds"),
         NOW,
-        "Log callbacks of extensions by name that hold the reactor for longer; 0 for never",
+        "Report whatever holds the reactor for longer, so that all clients wait, and log callbacks of extensions that "
+        "do so by name; 0 for never",
     ] = 240
-    large_heap: Annotated[Size, NoEffect(NO_MONITOR), "Report a connection for which more bytes wait"] = 8 * MB
-    busy_port: Annotated[Flag, NoEffect(NO_MONITOR), "Report a client that takes its messages too slowly"] = False
-    busy_dist_port: Annotated[Flag, NoEffect(NO_MONITOR), "Report a node that takes its messages too slowly"] = True
+    large_heap: Annotated[Size, NOW, "Report a client for which more bytes wait; 0 for never"] = 8 * MB
+    busy_port: Annotated[Flag, NOW, "Report a client that takes its messages too slowly"] = False
+    busy_dist_port: Annotated[Flag, NoEffect(ONE_NODE), "Report a node that takes its messages too slowly"] = True
 
 
 class OSMonitor(Struct, frozen=True, kw_only=True):
     """
-    C{[os_mon]}.
+    C{[os_mon]}. In a container, what its control group allows counts, and not the machine around it.
     """
 
-    cpu_check_interval: Annotated[Duration, "How often the processors are looked at"] = 60.0
-    cpu_high_watermark: Annotated[Percent, "Load of the processors that raises an alarm"] = 0.8
-    cpu_low_watermark: Annotated[Percent, "Load that clears it"] = 0.6
-    mem_check_interval: Annotated[Duration, "How often memory is looked at"] = 60.0
-    sysmem_high_watermark: Annotated[Percent, "Memory in use on the machine that raises an alarm"] = 0.7
-    procmem_high_watermark: Annotated[Percent, "Share of it in use by the broker that raises an alarm"] = 0.05
+    cpu_check_interval: Annotated[Duration, NOW, "How often the processors are looked at; 0 for never"] = 60.0
+    cpu_high_watermark: Annotated[
+        Percent, NOW, "Mean load of the processors since the look before that raises an alarm; 0 for never"
+    ] = 0.8
+    cpu_low_watermark: Annotated[Percent, NOW, "Load that ends it"] = 0.6
+    mem_check_interval: Annotated[Duration, NOW, "How often memory and open files are looked at; 0 for never"] = 60.0
+    sysmem_high_watermark: Annotated[
+        Percent, NOW, "Memory in use on the machine that raises an alarm; it ends at nine tenths of that"
+    ] = 0.7
+    procmem_high_watermark: Annotated[
+        Percent,
+        NOW,
+        "Share of the memory that this process has when an alarm is raised; it ends at nine tenths of that. The 5 % of "
+        "EMQ X are of one Erlang process there; here one process is the whole broker",
+    ] = 0.5
+    fd_high_watermark: Annotated[
+        Percent, NOW, "Files and sockets open, of those allowed, that raise an alarm; it ends at nine tenths of that"
+    ] = 0.9
+    disk_check_interval: Annotated[
+        Duration, NOW, "How often the file system of `node.data_dir` is looked at; 0 for never"
+    ] = 60.0
+    disk_high_watermark: Annotated[Percent, NOW, "Room in use there that raises an alarm"] = 0.9
+    disk_low_watermark: Annotated[Percent, NOW, "Room in use that ends it"] = 0.85
+    store_delay: Annotated[
+        Duration, NOW, "Time that a change waits to be on disk when an alarm is raised; 0 for never"
+    ] = 10.0
+    certificate_expiry: Annotated[
+        Duration, NOW, "Time before a certificate of a port expires when an alarm is raised; 0 for never"
+    ] = 30 * 86400.0
 
 
 class VMMonitor(Struct, frozen=True, kw_only=True):
@@ -250,6 +273,8 @@ class VMMonitor(Struct, frozen=True, kw_only=True):
     C{[vm_mon]}: processes of the Erlang VM there, connections here.
     """
 
-    check_interval: Annotated[Duration, "How often connections are counted"] = 30.0
-    process_high_watermark: Annotated[Percent, "Share of the connections allowed that raises an alarm"] = 0.8
-    process_low_watermark: Annotated[Percent, "Share that clears it"] = 0.6
+    check_interval: Annotated[Duration, NOW, "How often connections are counted; 0 for never"] = 30.0
+    process_high_watermark: Annotated[
+        Percent, NOW, "Connections, of those that a port or the open files allow, that raise an alarm"
+    ] = 0.8
+    process_low_watermark: Annotated[Percent, NOW, "Connections that end it"] = 0.6

@@ -16,7 +16,6 @@ from twisted_mqtt.config.schema_cluster import RPC, Cluster
 from twisted_mqtt.config.schema_listeners import AnyListener, ListenerTables
 from twisted_mqtt.config.schema_mqtt import MQTT, Zone
 from twisted_mqtt.config.schema_node import (
-    NO_MONITOR,
     ONE_NODE,
     BrokerSettings,
     Log,
@@ -77,8 +76,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     log: Annotated[Log, NOW, "Log messages"] = Log()
     plugins: Annotated[Plugins, NOW, "Extensions and gateways"] = Plugins()
     sysmon: Annotated[SystemMonitor, "Reports about the process"] = SystemMonitor()
-    os_mon: Annotated[OSMonitor, NoEffect(NO_MONITOR), "Alarms about the machine"] = OSMonitor()
-    vm_mon: Annotated[VMMonitor, NoEffect(NO_MONITOR), "Alarms about connections"] = VMMonitor()
+    os_mon: Annotated[OSMonitor, "Alarms about the machine"] = OSMonitor()
+    vm_mon: Annotated[VMMonitor, "Alarms about connections"] = VMMonitor()
     cluster: Annotated[Cluster, NoEffect(ONE_NODE), "How nodes find each other"] = Cluster()
     rpc: Annotated[RPC, NoEffect(ONE_NODE), "How nodes forward messages"] = RPC()
 

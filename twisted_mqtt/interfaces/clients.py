@@ -52,6 +52,8 @@ class IClient(Interface):
     authData: bytes | None = Attribute("What the client has sent last in an enhanced authentication, or None.")
     hookTimeout: float = Attribute("For how many seconds a callback may wait that is called for it; 0 is no limit.")
 
+    pendingBytes: int = Attribute("How many bytes the network has not taken yet; 0 where that is not known.")
+
     def stats() -> dict[str, int]:
         """
         The figures of its connection and its session, by the names that management shows; none where C{enable_stats} of

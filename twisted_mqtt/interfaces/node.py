@@ -42,6 +42,7 @@ class IListening(Interface):
     address: Bind = Attribute("Where it listens, or would listen.")
     isOpen: bool = Attribute("Whether it listens.")
     connections: int = Attribute("How many connections it has; they may outlive it.")
+    certificate: str | None = Attribute("The file with its certificate; None where it has none.")
 
     def figures() -> dict[str, int]:
         """

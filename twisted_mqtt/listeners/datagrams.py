@@ -155,6 +155,14 @@ class DatagramListening:
         self._forgotten(self)
         return self.stop()
 
+    @property
+    def certificate(self) -> str | None:
+        """
+        See L{IListening}: that of DTLS, where that stands between the port and its protocol.
+        """
+        file: str | None = getattr(self._receiver, "certificate", None)
+        return file
+
     def reloadCertificates(self) -> bool | None:
         """
         See L{IListening}: those of DTLS, where that stands between the port and its protocol.

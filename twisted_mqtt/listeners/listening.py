@@ -133,6 +133,13 @@ class StreamListening:
         """
         return self._options.transport.count() if self._counting is None else self._countAbove()
 
+    @property
+    def certificate(self) -> str | None:
+        """
+        See L{IListening}.
+        """
+        return next((layer.certificate for layer in self.layers if isinstance(layer, TLSFactory)), None)
+
     def figures(self) -> dict[str, int]:
         """
         See L{IListening}.

@@ -30,6 +30,8 @@ from twisted_mqtt.interfaces import INode
 from twisted_mqtt.listeners.listening import PENDING
 from twisted_mqtt.listeners.registry import Listeners
 from twisted_mqtt.listeners.shutdown import sendAllAway
+from twisted_mqtt.monitoring.processmonitor import ProcessMonitor
+from twisted_mqtt.monitoring.systemmonitor import SystemMonitor
 from twisted_mqtt.monitoring.systopics import SysTopics
 from twisted_mqtt.net.reactorprivate import keepSteady
 from twisted_mqtt.node.admittance import shutPorts
@@ -40,6 +42,7 @@ from twisted_mqtt.node.settings import RuntimeSettings
 from twisted_mqtt.operations.registry import Operations
 from twisted_mqtt.process.crashdump import CrashDump
 from twisted_mqtt.process.logs import BrokerLog
+from twisted_mqtt.process.machine import Machine
 from twisted_mqtt.process.memory import allowedBytes, giveBack, residentBytes
 from twisted_mqtt.process.openfiles import SPARE
 from twisted_mqtt.process.restart import Restart
@@ -147,6 +150,7 @@ class BrokerService(MultiService):
             keep=self._keepLoaded,
             readAgain=self._readAgain,
         )
+        self._monitors = (SystemMonitor(self, Machine()), ProcessMonitor(self.broker))
         self.systopics = SysTopics(self.broker, settings.broker.sys_interval, settings.broker.sys_heartbeat)
         self.ready: Deferred[BrokerService] = Deferred()
         self._reactor = reactor
@@ -269,6 +273,9 @@ class BrokerService(MultiService):
         async def each() -> None:
             if self.systopics.running:
                 await maybeDeferred(self.systopics.stopService)
+            for monitor in self._monitors:
+                if monitor.running:
+                    monitor.stopService()
             await self.listeners.stopService()
             await sendAllAway(self.listeners, clock, max(0.0, until - clock.seconds()))
             self.flapping.stop()
@@ -301,6 +308,8 @@ class BrokerService(MultiService):
         wanted = extensions.wanted(self.settings.current.startingExtensions)
         await extensions.startAll(name for name in wanted if not extensions.isGateway(name))
         self.systopics.startService()
+        for monitor in self._monitors:
+            monitor.startService()
         await self.listeners.open()
         await extensions.startAll(name for name in wanted if extensions.isGateway(name))
         self.warnOfShutPorts()

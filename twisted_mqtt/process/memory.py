@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from twisted_mqtt.process.kernel import groupFolders, number, text
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -49,9 +51,9 @@ def giveBack() -> None:
 
 
 def _machine(root: Path) -> int:
-    for line in _text(root / "proc/meminfo").splitlines():
+    for line in text(root / "proc/meminfo").splitlines():
         if line.startswith("MemTotal:"):
-            return _number(line.split()[1]) * 1024
+            return number(line.split()[1]) * 1024
     return 0
 
 
@@ -59,26 +61,7 @@ def _groupLimits(root: Path) -> Iterator[int]:
     """
     The limits of all control groups that the process is in: of each, and of those that it is in.
     """
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
-        if controllers == "":
-            base, name = root / "sys/fs/cgroup", "memory.max"
-        elif "memory" in controllers.split(","):
-            base, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
-        else:
-            continue
-        parts = [part for part in path.split("/") if part and part != ".."]
-        # In a container the path may be that of the machine, where nothing is; its own group is at the top.
-        for count in range(len(parts) + 1):
-            yield _number(_text(base.joinpath(*parts[:count], name)).strip())
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("ascii", "replace")
-    except OSError:
-        return ""
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() else 0
+    for folder in groupFolders(root):
+        yield number(text(folder / "memory.max").strip())
+    for folder in groupFolders(root, "memory"):
+        yield number(text(folder / "memory.limit_in_bytes").strip())

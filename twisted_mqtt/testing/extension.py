@@ -55,6 +55,7 @@ class MemoryListening:
     """
 
     connections = 0
+    certificate: str | None = None
 
     def __init__(self, name: str, kind: str, path: str, address: Bind, factory: object, ports: MemoryPorts) -> None:
         self.name = name

@@ -189,6 +189,14 @@ class DTLSProtocol(DatagramProtocol):
         """
         self._use(self._context.again())
 
+    @property
+    def certificate(self) -> str | None:
+        """
+        The file with the certificate; C{None} where there is none.
+        """
+        options = self._context.options
+        return None if options.pskCiphers else options.certfile
+
     def reloadCertificates(self) -> bool:
         """
         The same; what is wrong with the files is logged.

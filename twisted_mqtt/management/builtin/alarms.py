@@ -5,7 +5,7 @@ Alarms: present and past (spec/rest-api.md 2.13).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from msgspec import Meta, Struct
 
@@ -15,7 +15,6 @@ from twisted_mqtt.operations.operation import Call, NotFound, Nothing, Operation
 
 if TYPE_CHECKING:
     from twisted_mqtt.broker.alarms import Alarm
-    from twisted_mqtt.interfaces import INode
 
 
 class OneAlarm(Struct, kw_only=True):
@@ -59,10 +58,14 @@ class Cleared(Struct, kw_only=True):
     cleared: int
 
 
-def _rowOf(alarm: Alarm) -> AlarmRow:
+def _rowOf(alarm: Alarm, dialect: str = "union") -> AlarmRow:
+    """
+    In the dialect of EMQ X, C{desc} is the measured value, where there is one, and not a text about it.
+    """
+    value = alarm.details.get("value")
     return AlarmRow(
         id=alarm.name,
-        desc=alarm.summary,
+        desc=alarm.summary if value is None or dialect != "emqx" else str(value),
         severity=alarm.severity,
         title=alarm.title,
         alarm_at=dateText(alarm.at),
@@ -71,12 +74,12 @@ def _rowOf(alarm: Alarm) -> AlarmRow:
     )
 
 
-def _present(node: INode) -> list[AlarmRow]:
-    return [_rowOf(alarm) for alarm in node.broker.alarms.active.values()]
+def _present(call: Call[Any]) -> list[AlarmRow]:
+    return [_rowOf(alarm, call.dialect) for alarm in call.broker.alarms.active.values()]
 
 
-def _past(node: INode) -> list[AlarmRow]:
-    return [_rowOf(alarm) for alarm in node.broker.alarms.history()]
+def _past(call: Call[Any]) -> list[AlarmRow]:
+    return [_rowOf(alarm, call.dialect) for alarm in call.broker.alarms.history()]
 
 
 def _lines(rows: list[AlarmRow]) -> Iterator[str]:
@@ -90,7 +93,7 @@ def allAlarms(call: Call[Nothing]) -> list[NodeAlarms]:
     """
     By node.
     """
-    return [NodeAlarms(node=call.broker.nodeName, alarms=_present(call.node))]
+    return [NodeAlarms(node=call.broker.nodeName, alarms=_present(call))]
 
 
 @operation("list_node_alarms", "List the alarms that are active on a node", "", Route("GET", "/alarms/present/:node"))
@@ -99,7 +102,7 @@ def nodeAlarms(call: Call[OfNode]) -> list[AlarmRow]:
     The oldest first.
     """
     checkNode(call.node, call.request.node)
-    return _present(call.node)
+    return _present(call)
 
 
 @operation("list_all_alarm_history", "List the alarms of all nodes that are over", "", Route("GET", "/alarms/history"))
@@ -107,7 +110,7 @@ def allHistory(call: Call[Nothing]) -> list[NodeAlarms]:
     """
     By node.
     """
-    return [NodeAlarms(node=call.broker.nodeName, alarms=_past(call.node))]
+    return [NodeAlarms(node=call.broker.nodeName, alarms=_past(call))]
 
 
 @operation(
@@ -118,7 +121,7 @@ def nodeHistory(call: Call[OfNode]) -> list[AlarmRow]:
     The last of them.
     """
     checkNode(call.node, call.request.node)
-    return _past(call.node)
+    return _past(call)
 
 
 @operation("show_alarms", "List the alarms that are active", "alarms list", aliases=("alarms",), text=_lines)
@@ -126,7 +129,7 @@ def showAlarms(call: Call[Nothing]) -> list[AlarmRow]:
     """
     For the command line.
     """
-    return _present(call.node)
+    return _present(call)
 
 
 @operation("show_alarm_history", "List the alarms that are over", "alarms history", text=_lines)
@@ -134,7 +137,7 @@ def showHistory(call: Call[Nothing]) -> list[AlarmRow]:
     """
     For the command line.
     """
-    return _past(call.node)
+    return _past(call)
 
 
 @operation(

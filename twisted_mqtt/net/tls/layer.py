@@ -331,6 +331,7 @@ class TLSFactory:
 
     @ivar wrapped: makes the protocols above.
     @ivar context: for new connections.
+    @ivar certificate: the file with the certificate; L{None} where there is none.
     @ivar failures: how many handshakes have failed.
     @ivar records: makes the records of a connection.
     """
@@ -360,6 +361,7 @@ class TLSFactory:
         self._failed = RateLimitedLog(seconds)
         self.context = self._load()
         # With pre-shared keys a server has no certificate, whatever file its table names.
+        self.certificate = None if options.pskCiphers else options.certfile
         unused = (options.certfile, options.keyfile) if options.pskCiphers else ()
         self._watch = FileWatch(wheel, seconds, [file for file in options.files if file not in unused], self.reload)
 
