@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 _T = TypeVar("_T")
+_R = TypeVar("_R")
 
 #: Seconds after which a listing lets others have their turn. A message that comes meanwhile waits for no longer.
 SLICE: Final = 0.0001
@@ -87,6 +88,37 @@ class Listing(Generic[_T]):
                 yield find(name)
 
         return cls(clock, ordered())
+
+    def each(self, expand: Callable[[_T], Iterator[_R | None]]) -> Listing[_R]:
+        """
+        A listing of what a function makes of each thing, which may be many or none. This listing is used up by it.
+
+        @param expand: gives them one by one, with L{None} as for C{steps}.
+        """
+
+        def steps() -> Iterator[_R | None]:
+            for thing in self._steps:
+                if thing is None:
+                    yield None
+                else:
+                    yield from expand(thing)
+
+        return Listing[_R](self._clock, steps())
+
+    def first(self, count: int) -> Listing[_T]:
+        """
+        A listing of the first so many things. This listing is used up by it.
+        """
+
+        def steps() -> Iterator[_T | None]:
+            left = count
+            for thing in self._steps:
+                yield thing
+                left -= thing is not None
+                if left <= 0:
+                    return
+
+        return Listing[_T](self._clock, steps())
 
     @property
     def exhausted(self) -> bool:

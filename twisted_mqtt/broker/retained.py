@@ -87,6 +87,12 @@ class RetainedMessages:
         tree = self._treeOf(topicTree)
         return [] if tree is None else tree.topics()
 
+    def topicTrees(self) -> list[str]:
+        """
+        The topic trees that may have retained messages; the default one, C{""}, is always among them.
+        """
+        return ["", *self._trees]
+
     def get(self, topic: str, topicTree: str = "") -> Message | None:
         """
         The retained message of a topic; without payload and properties where these are on disk alone.
@@ -254,9 +260,13 @@ class RetainedMessages:
         """
         The messages whose topics match a filter, while they change: see C{RetainedTree.messages}. Those that are on
         disk alone have neither payload nor properties.
+
+        @param topicFilter: C{""} for all, those too that no filter finds together with others.
         """
         tree = self._treeOf(topicTree)
-        return iter(()) if tree is None else tree.messages(topicFilter)
+        if tree is None:
+            return iter(())
+        return tree.messages(topicFilter) if topicFilter else tree.everything()
 
     def expiryOf(self, message: Message) -> float:
         """

@@ -76,17 +76,19 @@ class RetainedWalk:
 
     __slots__ = ("done", "stuck", "_all", "_filter", "_levels", "_most", "_stack", "_tree", "_version")
 
-    def __init__(self, tree: RetainedTree, topicFilter: str, most: int = -1) -> None:
+    def __init__(self, tree: RetainedTree, topicFilter: str, most: int = -1, reserved: bool = False) -> None:
         """
         @param topicFilter: with wildcards.
         @param most: give up at a level that has more below it; -1 for never.
+        @param reserved: whether topics that begin with C{$} are found too, which no filter with a wildcard in its first
+            level matches.
         """
         self.done: bool = False
         self.stuck: bool = False
         self._tree: RetainedTree = tree
         self._version: int = tree.version
         # Everything found so far, to be remembered. As long as nothing changes, the tree holds these messages anyway.
-        self._all: list[Message] | None = []
+        self._all: list[Message] | None = None if reserved else []
         self._filter: str = topicFilter
         self._most: int = most
         levels = self._levels = topicFilter.split("/")
@@ -100,7 +102,7 @@ class RetainedWalk:
                 return
             node = child
             index += 1
-        self._enter(node, index, index == 0)
+        self._enter(node, index, index == 0 and not reserved)
 
     def _enter(self, node: RetainedNode, index: int, first: bool = False) -> bool:
         """
@@ -332,7 +334,15 @@ class RetainedTree:
         if not hasWildcard(topicFilter):
             yield self._messages.get(topicFilter)
             return
-        walk = RetainedWalk(self, topicFilter)
+        yield from self._steps(RetainedWalk(self, topicFilter))
+
+    def everything(self) -> Iterator[Message | None]:
+        """
+        All retained messages, those too whose topics begin with C{$}; as L{messages}.
+        """
+        yield from self._steps(RetainedWalk(self, "#", -1, True))
+
+    def _steps(self, walk: RetainedWalk) -> Iterator[Message | None]:
         while not walk.done:
             found: list[Message] = []
             walk.go(found, _STEP)

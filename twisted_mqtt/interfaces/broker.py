@@ -137,8 +137,8 @@ class IDirectory(Interface):
     def retained(topicFilter: str = "#", topicTree: str = "") -> Listing[Message]:
         """
         The retained messages whose topics match a filter; those of the broker itself are found by filters that begin
-        with C{$SYS}. With C{retainer.storage_type = "disc_only"} most have neither payload nor properties: C{fetch} of
-        C{broker.retained} reads one.
+        with C{$SYS}. C{""} is for all of them. With C{retainer.storage_type = "disc_only"} most have neither payload
+        nor properties: C{fetch} of C{broker.retained} reads one.
         """
 
 

@@ -47,6 +47,7 @@ class Description(Struct, frozen=True):
     isList: bool
     hasText: bool
     example: str = ""
+    keyed: bool = False
     calls: list[tuple[str, str]] = []
 
 
@@ -65,6 +66,7 @@ def describe(operation: Operation) -> Description:
         operation.isList,
         operation.text is not None,
         operation.example,
+        operation.keyed,
         [(route.method, route.path) for route in operation.routes if route.api == "v4"],
     )
 

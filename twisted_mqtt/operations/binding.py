@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Struct
 from msgspec.inspect import type_info
 
-from twisted_mqtt.operations.operation import INVALID, MISSING, Refused
+from twisted_mqtt.operations.operation import COLUMN, INVALID, MISSING, Refused
 
 _R = TypeVar("_R", bound=Struct)
 
@@ -71,12 +71,19 @@ def _read(name: str, text: str | list[str], kind: Any) -> object:
     value: object = text
     if isinstance(text, list) and not _takesList(kind):
         value = text[-1]
+    elif isinstance(text, str) and _isColumn(kind):
+        value = [text]
     elif isinstance(text, str) and _takesList(kind):
         value = text.split(",") if text else []
     try:
         return msgspec.to_builtins(msgspec.convert(value, kind, strict=False))
     except msgspec.ValidationError as error:
         raise _refusal(f"{error} - at `$.{name}`" if "- at" not in str(error) else str(error), name, value) from None
+
+
+def _isColumn(kind: Any) -> bool:
+    info = type_info(kind)
+    return isinstance(info, msgspec.inspect.Metadata) and COLUMN in (info.extra_json_schema or {})
 
 
 def _takesList(kind: Any) -> bool:

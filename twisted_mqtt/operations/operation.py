@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar, get_type_hints
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.inspect import type_info
 
 if TYPE_CHECKING:
@@ -204,6 +204,25 @@ class Route(Struct, frozen=True):
 
 Text: TypeAlias = Callable[[Any], Iterable[str]]
 
+#: In the JSON Schema of a field: it is a column, see L{column}; and the letter of its short option.
+COLUMN: Final = "x-column"
+SHORT: Final = "x-short"
+
+
+def column(description: str) -> Meta:
+    """
+    Annotates a field of a request with a column of the answer, as C{tuple[str, ...]}: an empty text asks for the column,
+    another one for the rows that have this value there (spec/vernemq.md 20, ADM-11).
+    """
+    return Meta(description=description, extra_json_schema={COLUMN: True})
+
+
+def short(letter: str, description: str) -> Meta:
+    """
+    Annotates a field that has an option of one letter too.
+    """
+    return Meta(description=description, extra_json_schema={SHORT: letter})
+
 
 @dataclass(frozen=True, eq=False)
 class Operation:
@@ -223,6 +242,7 @@ class Operation:
     @ivar text: makes the lines that the command prints of an answer, or of a row, in EMQ X's form.
     @ivar isList: whether it answers L{Rows}.
     @ivar example: words that follow the command, for its help.
+    @ivar keyed: whether the command takes C{name=value} for C{--name=value}, as those of VerneMQ do.
     """
 
     name: str
@@ -238,6 +258,7 @@ class Operation:
     text: Text | None = None
     isList: bool = False
     example: str = ""
+    keyed: bool = False
 
     @property
     def isBatch(self) -> bool:
@@ -265,6 +286,7 @@ def operation(
     positional: tuple[str, ...] = (),
     text: Text | None = None,
     example: str = "",
+    keyed: bool = False,
 ) -> Callable[[_Function], Operation]:
     """
     Declare the function below as an operation. Its request and answer are those of its annotations.
@@ -300,6 +322,7 @@ def operation(
             text,
             isList,
             example,
+            keyed,
         )
 
     return declare
