@@ -166,3 +166,29 @@ def test_inOrder(clock: Clock, reverse: bool) -> None:
     gone = expected[20][1]
     things[gone] = 0
     assert first + resultOf(numbers.everything(), clock) == [name for _, name in expected if name != gone]
+
+
+def test_each(clock: Clock) -> None:
+    """
+    A listing of what a function makes of each thing: of none, of one, of several.
+    """
+    made = Listing(clock, iter([1, None, 0, 3])).each(lambda count: iter([str(count)] * count))
+    assert resultOf(made.everything(), clock) == ["1", "3", "3", "3"]
+    assert made.exhausted
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_first(clock: Clock, count: int) -> None:
+    """
+    A listing of the first things is over with the last of them: nothing is looked for behind it.
+    """
+    looked: list[int] = []
+
+    def steps() -> Iterator[int | None]:
+        for number in range(4):
+            looked.append(number)
+            yield None
+            yield number
+
+    assert resultOf(Listing(clock, steps()).first(count).everything(), clock) == list(range(min(count, 4)))
+    assert looked == list(range(min(count, 4)))

@@ -16,6 +16,7 @@ from twisted_mqtt.management.extension import Management
 from twisted_mqtt.management.rest.resource import answerOf
 from twisted_mqtt.management.settings import ManagementSettings
 from twisted_mqtt.operations.binding import bind
+from twisted_mqtt.operations.dialects import COMMAND
 from twisted_mqtt.operations.operation import Call, Caller, Rows
 from twisted_mqtt.testing.memory import MemoryBroker
 
@@ -44,16 +45,16 @@ class Commands:
         Begin a command; returns a Deferred of its answer.
 
         @param words: the words of the command and what it takes without C{--}, in quotes where there are blanks.
-        @param more: what it takes with C{--}.
+        @param more: what it takes with C{--}; a list for what is given more than once.
         """
         operation, texts = self._find(words.split())
-        texts.update({name: str(value) for name, value in more.items()})
+        texts.update({name: value if isinstance(value, list) else str(value) for name, value in more.items()})
         request = bind(operation.request, texts, {})
         called.add(operation.name)
         caller = Caller("ctl", frozenset(("admin",)))
 
         def answer() -> Deferred[Any]:
-            return Deferred.fromCoroutine(answerOf(operation, Call(request, self.memory.node, caller)))
+            return Deferred.fromCoroutine(answerOf(operation, Call(request, self.memory.node, caller, COMMAND)))
 
         return maybeDeferred(answer)
 
@@ -62,6 +63,15 @@ class Commands:
         The answer of a command; raises what it fails with.
         """
         return self._wait(self.begin(words, **more))
+
+    def rows(self, words: str, **more: Any) -> list[Any]:
+        """
+        The rows that a command answers.
+        """
+        answer = self.answer(words, **more)
+        if not isinstance(answer, Rows):
+            return list(answer)
+        return [answer.row(thing) for thing in self._wait(answer.listing.everything())]
 
     def lines(self, words: str, **more: Any) -> list[str]:
         """

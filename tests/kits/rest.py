@@ -138,8 +138,8 @@ def _operationOf(resource: Any, request: Any) -> Iterator[str]:
         found = resource.router.find(request.method.decode("latin-1"), parts)
         if isinstance(found, Found):
             yield found.operation.name
-    elif isinstance(resource, ControlAPI) and len(parts) == 2:
-        yield parts[1]
+    elif isinstance(resource, ControlAPI) and len(parts) == 1:
+        yield parts[0]
 
 
 def _parse(said: bytes, method: str) -> Answer | None:

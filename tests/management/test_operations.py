@@ -87,8 +87,8 @@ def test_listeners() -> None:
         assert rest.call("PUT", f"{path}/{what}").data["running"] is runs
         assert rest.memory.node.ports["tcp.external"].isOpen is runs
     assert rest.call("PUT", f"/listeners/{listener['protocol']}/1/stop").status == 404
-    ctl = Rest(service="ctl", path="/")
-    assert ctl.call("POST", "/operations/show_listeners", {}).data == []
+    ctl = Rest(service="ctl", path="/operations")
+    assert ctl.call("POST", "/show_listeners", {}).data == []
 
 
 @pytest.mark.shows("list_all_alarm_history", "show_alarms", "show_alarm_history")

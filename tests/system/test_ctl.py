@@ -71,7 +71,7 @@ def test_commands(managed: tuple[Broker, Ctl], tmp_path: Path) -> None:
     lines = ctl("broker").stdout.splitlines()
     assert [line[:12] for line in lines] == ["sysdescr  : ", "version   : ", "uptime    : ", "datetime  : "]
     assert json.loads(ctl("--format", "json", "broker").stdout)["node"] == "test@127.0.0.1"
-    assert ctl("--format", "table", "nodes", "list").stdout.startswith("NAME ")
+    assert ctl("--format", "table", "nodes", "list").stdout.splitlines()[1].startswith("| name ")
     assert "connections.count             : 0\n" in ctl("broker", "stats").stdout
     assert "bytes.received                : 0\n" in ctl("broker", "metrics").stdout
     assert "Plugin(management, version=v" in ctl("plugins", "list").stdout
@@ -113,6 +113,10 @@ def test_refused(managed: tuple[Broker, Ctl]) -> None:
         (["clients", "lst"], "there is no command 'clients lst'; did you mean 'list'?"),
         (["broker", "stat"], "there is no command 'broker stat'; did you mean 'stats'?"),
         (["clients", "kick"], "Missing argument '<clientid>'"),
+        (["bridges", "list"], "'bridges': it is one of the extension bridge_mqtt, which is not loaded"),
+        (["session", "disconnect", "--cleanup"], "Missing option '--client-id'"),
+        (["session", "show", "--client-idd"], "Did you mean"),
+        (["session", "show", "--limit", "x"], "'x' is not a valid integer"),
         (["clients", "list", "--conn-state", "x"], "'x' is not one of 'connected'"),
         (["clients", "list", "--keepalive", "x"], "'x' is not a valid integer"),
         (["--watch", "never", "status"], "'never' is no time such as 2s"),
@@ -179,6 +183,12 @@ def test_elsewhere(managed: tuple[Broker, Ctl], tmp_path: Path) -> None:
     secret.write_text("public\n", encoding="utf-8")
     words = ("--url", f"http://127.0.0.1:{port}", "--secret-file", str(secret), "--format", "json")
     assert json.loads(run(*words, "nodes", "list").stdout)[0]["node"] == "test@127.0.0.1"
+    assert run(*words, "status", "--format", "emqx").stdout == ctl("status").stdout
+    assert run(*words, "plugins", "load", "rewrite", "--format=emqx").stdout == "Plugin rewrite loaded successfully.\n"
+    own = run(*words[:2], "status", MQTTBROKER_CTL_SECRET="public")
+    assert (own.returncode, own.stdout) == (0, ctl("status").stdout)
+    unsaid = run(*words[:2], "status")
+    assert (unsaid.returncode, unsaid.stderr.count("--secret-file")) == (2, 1)
     secret.write_text("wrong", encoding="utf-8")
     refused = run(*words, "nodes", "list")
     assert (refused.returncode, refused.stderr) == (1, "mqttbroker-ctl: wrong application or secret\n")
@@ -241,13 +251,13 @@ def test_commandsOfExtensions(tmp_path: Path) -> None:
     tables = {
         **configuration(tmp_path),
         "plugins": {"load": ["management", "doors"]},
-        "management": {"listener": {"http": {"bind": "none"}}},
+        "management": {"listener": {"http": {"bind": "127.0.0.1:0"}}},
     }
     file = tmp_path / "mqttbroker.toml"
     file.write_text(toml(tables))
     environment = fromTree()
     environment["PYTHONPATH"] += os.pathsep + str(tmp_path)
-    broker = Broker([*twistdCommand(), "mqttbroker", "--config", file], tmp_path, environment).started(1)
+    broker = Broker([*twistdCommand(), "mqttbroker", "--config", file], tmp_path, environment).started(2)
     broker.waitFor("listening: ctl:http")
     try:
         for words in (("--config", str(file)), ("--socket", str(tmp_path / "data" / "ctl.sock"))):
@@ -257,6 +267,11 @@ def test_commandsOfExtensions(tmp_path: Path) -> None:
             }
             assert "doors " in run(*words, "--help").stdout
             assert "--door <door>" in run(*words, "doors", "show", "--help").stdout
+        url = f"http://127.0.0.1:{broker.ports['management.listener.http']}"
+        elsewhere = run(
+            "--url", url, "doors", "show", "--door", "back", "--format=json", MQTTBROKER_CTL_SECRET="public"
+        )
+        assert json.loads(elsewhere.stdout) == {"door": "back", "open": True}
         assert run("--config", str(file), "plugins", "unload", "doors").returncode == 0
         assert "there is no command 'doors'" in run("--config", str(file), "doors", "show").stderr
     finally:
@@ -363,3 +378,47 @@ def test_notUTF8(tmp_path: Path) -> None:
     """
     found = run("--socket", str(tmp_path / "none"), "publish", os.fsdecode(b"r\xe4ume"), "x")
     assert (found.returncode, found.stderr) == (2, "mqttbroker-ctl: the words of the command have to be UTF-8\n")
+
+
+def test_sessions(managed: tuple[Broker, Ctl]) -> None:
+    """
+    The queries of VerneMQ: flags with a value after "=" or a blank, or none; arguments as name=value.
+    """
+    broker, ctl = managed
+    names = ["c1", "..", "a=b"]
+    links = [accepted(broker, name) for name in names]
+    try:
+        table = ctl("session", "show").stdout.splitlines()
+        rule = table[0]
+        assert re.fullmatch(r"(\+-+)+\+", rule)
+        assert (table[2], table[-1]) == (rule, rule)
+        assert table[1].split() == "| client_id | is_online | mountpoint | peer_host | peer_port | user |".split()
+        assert {line.split()[1] for line in table[3:-1]} == set(names)
+        for words in (["--client_id=a=b"], ["--client_id", "a=b"], ["--client-id", "a=b", "--is_online=true"]):
+            shown = ctl("session", "show", "--node", "--is_online", *words, "--format=json")
+            assert json.loads(shown.stdout) == [{"is_online": True, "node": "test@127.0.0.1"}], words
+        assert ctl("session", "show", "--client_id=c1", "--is_online=false").stdout == ""
+        assert len(json.loads(ctl("session", "show", "--limit", "2", "--format", "json").stdout)) == 2
+        for words in (["client-id=..", "--cleanup"], ["--client-id", "c1", "-c"], ["client_id=a=b", "--cleanup=true"]):
+            assert ctl("session", "disconnect", *words).stdout == "Done\n"
+        assert ctl("session", "show").stdout == ""
+    finally:
+        for link in links:
+            link.close()
+
+
+def test_clientCalledDots(managed: tuple[Broker, Ctl], tmp_path: Path) -> None:
+    """
+    A client whose name is a step up in a path can be shown and sent away, also from another machine.
+    """
+    broker, ctl = managed
+    url = f"http://127.0.0.1:{broker.ports['management.listener.http']}"
+    for name in ("..", "."):
+        link = accepted(broker, name)
+        try:
+            shown = run("--url", url, "clients", "show", name, MQTTBROKER_CTL_SECRET="public")
+            assert shown.stdout.startswith(f"Client({name}, ")
+            assert run("--url", url, "clients", "kick", name, MQTTBROKER_CTL_SECRET="public").stdout == "ok\n"
+            assert ctl("clients", "show", name).stdout == ""
+        finally:
+            link.close()

@@ -1,8 +1,10 @@
 """
-What the command line calls, by HTTP on a UNIX socket: C{POST /operations/NAME} with the request as JSON.
+What the command line calls, by HTTP: C{POST /operations/NAME} with the request as JSON or as a form; on the UNIX
+socket, and below C{/api/v4} for applications on other machines.
 
 The answer comes as C{{"code": 0, "data": ...}}, or with C{?format=emqx} as the lines that C{emqx_ctl} prints.
 C{GET /operations} describes the operations, so that the command line knows those of extensions that it does not have.
+What a request is about stands in no path: a client may be called C{..}.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from twisted_mqtt.management.describe import describe
 from twisted_mqtt.management.rest.resource import answerOf, readBody
 from twisted_mqtt.management.rest.sending import Gone, Sending, sendPage, sendStream, slices
 from twisted_mqtt.operations.binding import bind
-from twisted_mqtt.operations.operation import UNKNOWN, Call, Caller, Raw, Refused, Rows, Stream
+from twisted_mqtt.operations.dialects import COMMAND
+from twisted_mqtt.operations.operation import UNKNOWN, Bare, Call, Caller, Raw, Refused, Rows, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from twisted.web.server import Request
 
     from twisted_mqtt.interfaces import INode
+    from twisted_mqtt.management.rest.credentials import Credentials
     from twisted_mqtt.operations.operation import Operation
     from twisted_mqtt.operations.registry import Operations
 
@@ -36,20 +40,24 @@ _log = Logger()
 _encode = msgspec.json.Encoder().encode
 _TEXT = b"text/plain; charset=utf-8"
 _ALL = 1 << 53
+_SOMEBODY_HERE = Caller("ctl", frozenset(("admin",)))
 
 
 class ControlAPI(Resource):
     """
-    See the module. Whoever can open the socket may do everything.
+    See the module.
     """
 
     isLeaf = True
 
-    def __init__(self, operations: Operations, node: INode) -> None:
+    def __init__(self, operations: Operations, node: INode, credentials: Credentials | None = None) -> None:
+        """
+        @param credentials: says who calls; None on the socket, where whoever can open it may do everything.
+        """
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted has not annotated it
         self._operations = operations
         self._node = node
-        self._caller = Caller("ctl", frozenset(("admin",)))
+        self._credentials = credentials
 
     def render(self, request: Request) -> int:
         """
@@ -61,20 +69,23 @@ class ControlAPI(Resource):
 
     async def _answer(self, request: Request, sending: Sending) -> None:
         try:
+            caller = _SOMEBODY_HERE if self._credentials is None else await self._credentials.check(request)
             parts = [part.decode("utf-8", "replace") for part in request.postpath or () if part]
-            if parts == ["operations"] and request.method == b"GET":
+            if not parts and request.method == b"GET":
                 sending.send(_encode({"code": 0, "data": [describe(one) for one in self._operations]}))
                 return
-            operation = self._operations.get(parts[1]) if len(parts) == 2 and parts[0] == "operations" else None
+            operation = self._operations.get(parts[0]) if len(parts) == 1 else None
             if operation is None or request.method != b"POST":
                 raise Refused(404, "there is no such operation", 404)
+            if not caller.may(operation.role):
+                raise Refused(403, f"{caller.name!r} is not allowed to {operation.role}", 403)
             texts: dict[str, str | list[str]] = {}
             values = readBody(request, texts)
             if isinstance(values, list):
                 raise Refused(404, "the body: an object is expected")
             asText = request.args is not None and request.args.get(b"format") == [b"emqx"]
             bound = bind(operation.request, texts, values)
-            answer = await answerOf(operation, Call(bound, self._node, self._caller))
+            answer = await answerOf(operation, Call(bound, self._node, caller, COMMAND))
             if asText and operation.text is not None:
                 await self._sendText(sending, operation, answer)
             elif isinstance(answer, Rows):
@@ -84,6 +95,8 @@ class ControlAPI(Resource):
                 await sendStream(sending, answer)
             elif isinstance(answer, Raw):
                 sending.send(answer.body, answer.contentType.encode("ascii"))
+            elif isinstance(answer, Bare):
+                sending.send(_encode(answer.body))
             else:
                 sending.send(_encode({"code": 0, "data": answer}))
         except Refused as refusal:

@@ -33,7 +33,7 @@ loads it; its keys are in [configuration.md](configuration.md).
   alone: make others with `mqttbroker-ctl mgmt insert`, which shows the secret this once; the broker keeps a hash.
 - **`mqttbroker-ctl`** (`pip install 'twisted-mqtt[management]'`): the same as commands, through the UNIX socket
   `ctl.sock` in the data folder, which only the owner of the broker may open. `--config FILE` says where that is;
-  `--url` calls a broker on another machine by its REST API. It ends with 0, with 1 where the broker refuses, 2 for
+  `--url` calls a broker on another machine, as an application. It ends with 0, with 1 where the broker refuses, 2 for
   wrong usage, 3 where there is no broker or it does not answer within `--timeout` (5 s). `--format emqx|table|json`
   chooses the form, `--watch 2s` repeats.
 - **Metrics**: `/metrics` on the same port for Prometheus, with VerneMQ's names; `/api/v4/emqx_prometheus` and

@@ -74,6 +74,7 @@ class Management:
             "management.listener",
         )
         await context.mount("management", "/api/v4", api)
+        await context.mount("management", "/api/v4/operations", ControlAPI(node.operations, node, credentials))
         await context.mount(
             "management", "/metrics", MetricsPage(node, credentials, settings.metric_names, settings.metric_prefix)
         )
@@ -88,6 +89,6 @@ class Management:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             await node.http.declare("ctl", {"socket": ControlSocket(bind=Bind(path=str(path)))}, "management")
-            await context.mount("ctl", "/", ControlAPI(node.operations, node))
+            await context.mount("ctl", "/operations", ControlAPI(node.operations, node))
         except Exception as error:
             context.log.warn("mqttbroker-ctl can't be used: {path}: {error}", path=str(path), error=error)

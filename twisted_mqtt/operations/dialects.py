@@ -19,6 +19,9 @@ from msgspec import Struct
 UNION: Final = "union"
 EMQX: Final = "emqx"
 NANOMQ: Final = "nanomq"
+#: That of the command line, with all fields.
+COMMAND: Final = "command"
+#: Those that a caller of REST may choose.
 DIALECTS: Final = (UNION, EMQX, NANOMQ)
 
 #: The names of the fields in each dialect; all of them in one that is not named.

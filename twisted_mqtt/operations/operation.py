@@ -211,8 +211,8 @@ SHORT: Final = "x-short"
 
 def column(description: str) -> Meta:
     """
-    Annotates a field of a request with a column of the answer, as C{tuple[str, ...]}: an empty text asks for the column,
-    another one for the rows that have this value there (spec/vernemq.md 20, ADM-11).
+    Annotates a field of a request with a column of the answer, as C{tuple[str, ...]}: an empty text asks for the
+    column, another one for the rows that have this value there (spec/vernemq.md 20, ADM-11).
     """
     return Meta(description=description, extra_json_schema={COLUMN: True})
 

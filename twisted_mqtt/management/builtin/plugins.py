@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from twisted_mqtt.extensions.running import ExtensionError
 from twisted_mqtt.management.builtin.shared import NodeName, OfNode, checkNode
-from twisted_mqtt.operations.dialects import EMQX, Fields
+from twisted_mqtt.operations.dialects import COMMAND, EMQX, Fields
 from twisted_mqtt.operations.operation import (
     ALREADY_LOADED,
     ALREADY_UNLOADED,
@@ -206,7 +206,7 @@ def _named(call: Call[OnePlugin], name: str) -> dict[str, str] | None:
     """
     The name, for the command line, which repeats it; REST answers nothing.
     """
-    return {"plugin": name} if call.caller.name == "ctl" else None
+    return {"plugin": name} if call.dialect == COMMAND else None
 
 
 OPERATIONS: tuple[Operation, ...] = (

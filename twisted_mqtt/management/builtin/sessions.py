@@ -84,7 +84,7 @@ class ShowSessions(Struct, kw_only=True):
     limit: Annotated[int, Meta(ge=1, description="How many rows are shown at most")] = LIMIT
     rowtimeout: Annotated[
         int,
-        Meta(ge=1, description="Milliseconds that a row may take; accepted and not needed: rows are made in slices"),
+        Meta(ge=1, description="Milliseconds that a row may take; not heeded, for none waits"),
     ] = 100
 
 

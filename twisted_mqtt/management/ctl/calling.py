@@ -9,12 +9,14 @@ import os
 import socket
 import ssl
 from base64 import b64encode
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterator
+from http.client import BadStatusLine, HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from twisted_mqtt.management.describe import Description
 
@@ -49,6 +51,17 @@ class RefusedCall(Exception):
     """
 
 
+class Answer(NamedTuple):
+    """
+    The answer of an operation.
+
+    @ivar isJSON: whether it is; else it is text, to be shown as it comes.
+    """
+
+    isJSON: bool
+    pieces: Iterator[bytes]
+
+
 class Caller(Protocol):
     """
     A way to a broker.
@@ -56,18 +69,17 @@ class Caller(Protocol):
 
     def describe(self) -> list[dict[str, Any]]:
         """
-        The operations of the broker, as L{Description}s; none where the way has no means to ask.
+        The operations of the broker, as L{Description}s.
 
         @raise NotReached: there is no broker.
+        @raise RefusedCall: it does not tell them to this caller.
         """
 
-    def call(self, operation: Description, request: Mapping[str, object], form: str) -> Iterator[bytes]:
+    def call(self, operation: Description, request: Mapping[str, object], form: str) -> Answer:
         """
         Call an operation.
 
         @param form: C{"emqx"} for the lines that EMQ X prints, C{"json"} for JSON.
-
-        @return: the answer in pieces.
 
         @raise NotReached: there is no broker.
         @raise RefusedCall: it is not done.
@@ -92,6 +104,34 @@ class _SocketConnection(HTTPConnection):
         self.sock.connect(self._path)
 
 
+#: What OpenSSL says, in words that tell what to do.
+_ABOUT_TLS: Final = {
+    "WRONG_VERSION_NUMBER": "what answers there does not speak TLS; is it http://?",
+    "HTTP_REQUEST": "what answers there does not speak TLS; is it http://?",
+    "RECORD_LAYER_FAILURE": "what answers there does not speak TLS; is it http://?",
+    "UNSUPPORTED_PROTOCOL": "the broker has no version of TLS that this machine takes",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "the broker has no version of TLS that this machine takes",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the broker wants a certificate of its clients: this program has none",
+}
+#: By OpenSSL's number of the error (X509_V_ERR_...).
+_ABOUT_CERTIFICATES: Final = {
+    9: "its certificate is not valid yet: is the clock of this machine right?",
+    10: "its certificate has expired",
+    18: "its certificate is signed by itself: name its file with --cacert, if it is the broker's",
+    19: "its certificate is from an authority that this machine does not know: name the file of that with --cacert",
+    20: "its certificate is from an authority that this machine does not know: name the file of that with --cacert",
+    21: "its certificate is from an authority that this machine does not know: name the file of that with --cacert",
+    23: "its certificate was revoked",
+    62: "its certificate is for another name",
+    64: "its certificate is for another address",
+}
+
+
+def _aboutCertificate(error: ssl.SSLCertVerificationError) -> str:
+    known = _ABOUT_CERTIFICATES.get(error.verify_code, "its certificate can't be trusted")
+    return f"{known} ({error.verify_message.rstrip('.')})"
+
+
 def _answerOf(
     connection: HTTPConnection,
     method: str,
@@ -111,8 +151,12 @@ def _answerOf(
         raise NotReached(f"no broker is running: nobody listens at {where}") from None
     except TimeoutError:
         raise NoAnswer(where, connection.timeout or 0.0) from None
+    except ssl.SSLCertVerificationError as error:
+        raise NotReached(f"{where}: {_aboutCertificate(error)}") from None
     except ssl.SSLError as error:
-        raise NotReached(f"{where}: {error.reason or error}") from None
+        raise NotReached(f"{where}: {_ABOUT_TLS.get(error.reason or '', error.reason or str(error))}") from None
+    except (BadStatusLine, ConnectionResetError):
+        raise NotReached(f"{where}: what answers there does not speak HTTP; is it https://?") from None
     except (OSError, HTTPException) as error:
         raise NotReached(f"{where}: {error}") from None
 
@@ -135,7 +179,58 @@ def _piecesOf(answer: HTTPResponse, where: str) -> Iterator[bytes]:
         raise NotReached(f"{where}: the answer is not complete: {error}") from None
 
 
-class SocketCaller:
+def _answered(answer: HTTPResponse, where: str) -> Answer:
+    kind = (answer.getheader("Content-Type") or "").partition(";")[0].strip().lower()
+    pieces = _piecesOf(answer, where)
+    # A refusal is raised here, not when somebody begins to read.
+    first = next(pieces, b"")
+    return Answer(kind == "application/json", chain((first,), pieces))
+
+
+class _HTTPCaller:
+    """
+    Calls a broker by HTTP: see L{twisted_mqtt.management.control}.
+    """
+
+    def __init__(self, where: str, base: str, timeout: float, headers: Mapping[str, str]) -> None:
+        """
+        @param where: what the broker is called in messages.
+        @param base: the path below which the operations are.
+        @param timeout: seconds in which it must answer that it is there.
+        """
+        self._where = where
+        self._base = base
+        self._timeout = timeout
+        self._headers = headers
+
+    def _connection(self, timeout: float) -> HTTPConnection:
+        raise NotImplementedError
+
+    def describe(self) -> list[dict[str, Any]]:
+        """
+        See L{Caller}.
+        """
+        answer = _answerOf(self._connection(self._timeout), "GET", self._base, self._where, self._headers)
+        try:
+            found: list[dict[str, Any]] = json.loads(b"".join(_piecesOf(answer, self._where)))["data"]
+        except (ValueError, KeyError, TypeError):
+            raise NotReached(f"{self._where} is not a broker's: it does not say what can be asked of it") from None
+        return found
+
+    def call(self, operation: Description, request: Mapping[str, object], form: str) -> Answer:
+        """
+        See L{Caller}.
+        """
+        path = f"{self._base}/{quote(operation.name)}?{urlencode({'format': form})}"
+        body = urlencode(dict(request), doseq=True).encode()
+        headers = {**self._headers, "Content-Type": "application/x-www-form-urlencoded"}
+        # It has said what can be asked of it, so it is there; what is asked for may take long.
+        connection = self._connection(max(TIMEOUT, self._timeout))
+        answer = _answerOf(connection, "POST", path, self._where, headers, body)
+        return _answered(answer, self._where)
+
+
+class SocketCaller(_HTTPCaller):
     """
     Calls a broker on this machine.
     """
@@ -144,29 +239,14 @@ class SocketCaller:
         """
         @param timeout: seconds in which it must answer that it is there.
         """
+        super().__init__(path, "/operations", timeout, {})
         self._path = path
-        self._timeout = timeout
 
-    def describe(self) -> list[dict[str, Any]]:
-        """
-        See L{Caller}.
-        """
-        answer = _answerOf(_SocketConnection(self._path, self._timeout), "GET", "/operations", self._path, {})
-        found: list[dict[str, Any]] = json.loads(b"".join(_piecesOf(answer, self._path)))["data"]
-        return found
-
-    def call(self, operation: Description, request: Mapping[str, object], form: str) -> Iterator[bytes]:
-        """
-        See L{Caller}.
-        """
-        path = f"/operations/{quote(operation.name)}?{urlencode({'format': form})}"
-        body = urlencode(dict(request), doseq=True).encode()
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        answer = _answerOf(_SocketConnection(self._path), "POST", path, self._path, headers, body)
-        return _piecesOf(answer, self._path)
+    def _connection(self, timeout: float) -> HTTPConnection:
+        return _SocketConnection(self._path, timeout)
 
 
-class RemoteCaller:
+class RemoteCaller(_HTTPCaller):
     """
     Calls a broker on another machine, as an application.
     """
@@ -185,55 +265,21 @@ class RemoteCaller:
         @param timeout: seconds in which it must answer that it is there.
 
         @raise ValueError: it is no address.
+        @raise OSError: the file can't be read, or is none of certificates.
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url!r} is no address such as https://broker.example:8081")
-        self._url = url
-        self._timeout = timeout
         self._host, self._port = parts.hostname, parts.port or 8081
-        self._base = parts.path.rstrip("/") + "/api/v4"
         self._context = ssl.create_default_context(cafile=authorities) if parts.scheme == "https" else None
         token = b64encode(f"{application}:{secret}".encode()).decode("ascii")
-        self._headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
+        base = parts.path.rstrip("/") + "/api/v4/operations"
+        super().__init__(url, base, timeout, {"Authorization": f"Basic {token}"})
 
-    def describe(self) -> list[dict[str, Any]]:
-        """
-        None: the REST API describes its calls, not the commands.
-        """
-        return []
-
-    def call(self, operation: Description, request: Mapping[str, object], form: str) -> Iterator[bytes]:
-        """
-        See L{Caller}.
-        """
-        if not operation.calls:
-            raise RefusedCall(f"{operation.words}: there is no REST call of this; call it on the broker's machine")
-        method, path = operation.calls[0]
-        left = dict(request)
-        parts = []
-        for part in path.split("/"):
-            value = left.pop(part[1:], "") if part.startswith(":") else part
-            parts.append(quote(str(value), safe="") if part.startswith(":") else part)
-        where = self._base + "/".join(parts)
-        body = None
-        if method in ("POST", "PUT"):
-            body, headers = urlencode(left, doseq=True).encode(), {"Content-Type": "application/x-www-form-urlencoded"}
-        else:
-            where += f"?{urlencode(left, doseq=True)}" if left else ""
-            headers = {}
-        connection: HTTPConnection
+    def _connection(self, timeout: float) -> HTTPConnection:
         if self._context is None:
-            connection = HTTPConnection(self._host, self._port, timeout=self._timeout)
-        else:
-            connection = HTTPSConnection(self._host, self._port, timeout=self._timeout, context=self._context)
-        # Whether it is there is seen soon; what is asked for may take long.
-        _answerOf(connection, "GET", "/health/ping", self._url, {}).read(_PIECE)
-        connection.timeout = max(TIMEOUT, self._timeout)
-        if connection.sock is not None:
-            connection.sock.settimeout(connection.timeout)
-        answer = _answerOf(connection, method, where, self._url, {**self._headers, **headers}, body)
-        return _piecesOf(answer, self._url)
+            return HTTPConnection(self._host, self._port, timeout=timeout)
+        return HTTPSConnection(self._host, self._port, timeout=timeout, context=self._context)
 
 
 def defaultSocket(dataFolders: list[str]) -> str:

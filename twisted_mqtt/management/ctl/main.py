@@ -12,10 +12,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import click
 import msgspec
@@ -34,7 +32,9 @@ from twisted_mqtt.management.ctl.calling import (
     defaultSocket,
 )
 from twisted_mqtt.management.ctl.printing import printTable
-from twisted_mqtt.management.describe import Description, Parameter, describe
+from twisted_mqtt.management.ctl.progress import Progress
+from twisted_mqtt.management.ctl.words import FORM, Words, put
+from twisted_mqtt.management.describe import Description, describe
 
 REFUSED: Final = 1
 USAGE: Final = 2
@@ -45,6 +45,11 @@ _PROGRAM: Final = "mqttbroker-ctl"
 _FOLDERS: Final = ["data", "/var/lib/mqttbroker"]
 #: Where it stands that the broker was asked already, and did not answer.
 _SILENT: Final = "twisted_mqtt.silent"
+#: Where the way to the broker stands, once it is made.
+_CALLER: Final = "twisted_mqtt.caller"
+#: The application of C{--url}, and the environment variable with its secret.
+_APPLICATION: Final = "admin"
+_SECRET: Final = "MQTTBROKER_CTL_SECRET"
 _SHELLS: Final = ("bash", "zsh", "fish")
 
 
@@ -57,28 +62,6 @@ class Settings:
         self.caller = caller
         self.form = form
         self.watch = watch
-
-
-class Words(click.Group):
-    """
-    A group of commands: a typing error names the nearest; without a command it lists what there is, or is one itself.
-    """
-
-    #: The command that the words of the group alone are.
-    own: Description | None = None
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """
-        Find a command, or name the nearest.
-        """
-        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            near = get_close_matches(args[0], self.commands, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(self.commands))}"
-            words = " ".join([*ctx.command_path.split()[1:], args[0]])
-            raise click.UsageError(f"there is no command {words!r}{hint}", ctx)
-        return super().resolve_command(ctx, args)
 
 
 class Top(Words):
@@ -105,153 +88,72 @@ class Top(Words):
             for description in _known(ctx):
                 for words in (description.words, *description.aliases):
                     if words:
-                        _put(self, words.split(), description)
+                        put(self, words.split(), description, _run)
             self.add_command(_completion)
 
 
 def _known(ctx: click.Context) -> list[Description]:
     """
-    The operations of the broker that answers on this machine, or those that every broker has.
+    The operations of the broker that answers, or those that every broker has.
 
-    click looks for the command before it calls L{_top}, so what is known is the options, and no L{Settings} yet.
+    click looks for the command before it calls L{_top}: the options are known, and there are no L{Settings} yet.
     """
-    if not ctx.params.get("url"):
-        try:
-            socket = ctx.params.get("socket") or _socketOf(ctx.params.get("config"))
-            timeout = ctx.params.get("timeout") or ANSWERING_TIMEOUT
-            return msgspec.convert(SocketCaller(socket, timeout).describe(), list[Description])
-        except NoAnswer as error:
-            # There is help all the same; a command is not tried a second time.
-            ctx.meta[_SILENT] = str(error)
-        except (NotReached, RefusedCall, ValueError, OSError):
-            pass
+    try:
+        caller = _callerOf(ctx)
+        if caller is not None:
+            return msgspec.convert(caller.describe(), list[Description])
+    except NoAnswer as error:
+        # There is help all the same; a command is not tried a second time.
+        ctx.meta[_SILENT] = str(error)
+    except (NotReached, RefusedCall, _Misused, msgspec.ValidationError):
+        # A call of the command says so; and a broker of another release may describe what this one can't read.
+        pass
     return [describe(operation) for operation in declared()]
 
 
-def _put(group: Words, words: list[str], description: Description) -> None:
+class _Misused(Exception):
     """
-    Put a command where its words lead.
+    The options do not say which broker is meant.
     """
-    for word in words[:-1]:
-        inner = group.commands.get(word)
-        if not isinstance(inner, Words):
-            made = Words(word, invoke_without_command=True, help=f"Commands about {word}.")
-            if inner is not None and isinstance(inner, _Command):
-                _own(made, inner.description)
-            else:
-                made.callback = click.pass_context(_usage)
-            group.add_command(made)
-            inner = made
-        group = inner
-    there = group.commands.get(words[-1])
-    if isinstance(there, Words):
-        _own(there, description)
+
+
+def _callerOf(ctx: click.Context) -> Caller | None:
+    """
+    The way to the broker that the options name; made once. None while the shell wants words, and the secret is not
+    known: it is not asked for then.
+
+    @raise _Misused: the options do not say it.
+    """
+    if _CALLER in ctx.meta:
+        made: Caller = ctx.meta[_CALLER]
+        return made
+    given = ctx.params
+    timeout = given.get("timeout") or ANSWERING_TIMEOUT
+    url, config, file = given.get("url"), given.get("config"), given.get("secret_file")
+    caller: Caller
+    if url is None:
+        try:
+            caller = SocketCaller(given.get("socket") or _socketOf(config), timeout)
+        except (ValueError, OSError) as error:
+            raise _Misused(f"{config}: {error}") from None
     else:
-        group.add_command(_Command(words[-1], description))
-
-
-def _own(group: Words, description: Description) -> None:
-    """
-    Have the words of a group be a command of their own.
-    """
-    group.own = description
-    group.help = f"{description.summary}; and commands about it."
-
-    def run(ctx: click.Context) -> None:
-        if ctx.invoked_subcommand is None:
-            _run(ctx, description, {})
-
-    group.callback = click.pass_context(run)
-
-
-def _usage(ctx: click.Context) -> None:
-    """
-    List the commands of a group, as C{emqx_ctl} does.
-    """
-    if ctx.invoked_subcommand is not None:
-        return
-    command = ctx.command
-    assert isinstance(command, Words)  # nothing else calls this
-    rows = [(_lineOf(found), found.description.summary) for found in _leaves(command)]
-    width = max(len(line) for line, _ in rows)
-    for line, summary in sorted(rows):
-        click.echo(f"{line:<{width}}  # {summary}")
-
-
-def _leaves(group: Words) -> Iterable[_Command]:
-    for command in group.commands.values():
-        if isinstance(command, Words):
-            yield from _leaves(command)
-        elif isinstance(command, _Command):
-            yield command
-
-
-def _lineOf(command: _Command) -> str:
-    description = command.description
-    names = {parameter.name: parameter for parameter in description.parameters}
-    parts = [f"<{name}>" if names[name].required else f"[<{name}>]" for name in description.positional if name in names]
-    return " ".join([description.words, *parts])
-
-
-class _Command(click.Command):
-    """
-    An operation as a command.
-    """
-
-    def __init__(self, name: str, description: Description) -> None:
-        self.description = description
-        super().__init__(
-            name,
-            callback=click.pass_context(self._called),
-            params=[_parameterOf(parameter, description) for parameter in _inOrder(description)],
-            help=f"{description.summary}.",
-        )
-
-    def _called(self, ctx: click.Context, **values: object) -> None:
-        names = {_identifier(parameter.name): parameter.name for parameter in self.description.parameters}
-        request = {names[name]: value for name, value in values.items() if value is not None and value != ()}
-        _run(ctx, self.description, request)
-
-
-def _inOrder(description: Description) -> list[Parameter]:
-    """
-    The parameters, those without C{--} first, as they are to be given.
-    """
-    place = {name: number for number, name in enumerate(description.positional)}
-    return sorted(description.parameters, key=lambda parameter: place.get(parameter.name, len(place)))
-
-
-def _identifier(name: str) -> str:
-    return f"p_{name}".lower().replace("-", "_")
-
-
-def _parameterOf(parameter: Parameter, description: Description) -> click.Parameter:
-    schema = parameter.schema
-    kinds = [schema.get("type"), *(one.get("type") for one in schema.get("anyOf", ()))]
-    kind: click.ParamType[Any] = click.STRING
-    if "enum" in schema:
-        kind = click.Choice([str(value) for value in schema["enum"] if value != ""])
-    elif "boolean" in kinds:
-        kind = click.BOOL
-    elif "integer" in kinds:
-        kind = click.INT
-    if parameter.name in description.positional:
-        return click.Argument(
-            [_identifier(parameter.name)], type=kind, required=parameter.required, metavar=_meta(parameter)
-        )
-    return click.Option(
-        [f"--{parameter.name.lstrip('_').replace('_', '-')}", _identifier(parameter.name)],
-        type=kind,
-        required=parameter.required,
-        help=parameter.description or None,
-        multiple="array" in kinds,
-        metavar=None if "enum" in schema else _meta(parameter),
-    )
-
-
-def _meta(parameter: Parameter) -> str:
-    name = f"<{parameter.name}>"
-    return name
+        application, authorities = given.get("app") or _APPLICATION, given.get("cacert")
+        try:
+            secret = os.environ.get(_SECRET) if file is None else _secretIn(file)
+            if secret is None:
+                if ctx.resilient_parsing:
+                    return None
+                if not sys.stdin.isatty():
+                    raise _Misused(f"the secret of {application} is in --secret-file FILE, or in {_SECRET}")
+                secret = click.prompt(f"Secret of {application}", hide_input=True, err=True)
+            caller = RemoteCaller(url, application, secret, authorities, timeout)
+        except ValueError as error:
+            raise _Misused(str(error)) from None
+        except OSError as error:
+            # It does not name the file.
+            raise _Misused(f"{authorities}: {error.strerror or error}") from None
+    ctx.meta[_CALLER] = caller
+    return caller
 
 
 def _run(ctx: click.Context, description: Description, request: dict[str, object]) -> None:
@@ -262,10 +164,11 @@ def _run(ctx: click.Context, description: Description, request: dict[str, object
     assert settings is not None  # the top group has made it
     if _SILENT in ctx.meta:
         _fail(ctx.meta[_SILENT], NO_BROKER)
+    form = ctx.meta.get(FORM, settings.form)
     while True:
         if settings.watch and sys.stdout.isatty():
             click.clear()
-        _once(settings, description, {name: _plain(value) for name, value in request.items()})
+        _once(settings.caller, description, {name: _plain(value) for name, value in request.items()}, form)
         if not settings.watch:
             return
         sys.stdout.flush()
@@ -278,28 +181,33 @@ def _plain(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _once(settings: Settings, description: Description, request: dict[str, object]) -> None:
-    asEmqx = settings.form in ("", "emqx") and description.hasText
+def _once(caller: Caller, description: Description, request: dict[str, object], form: str) -> None:
+    asEmqx = form in ("", "emqx") and description.hasText
     try:
-        pieces = settings.caller.call(description, request, "emqx" if asEmqx else "json")
-        if asEmqx:
-            for piece in pieces:
-                sys.stdout.buffer.write(piece)
-            sys.stdout.buffer.flush()
-            return
-        text = b"".join(pieces)
+        with Progress(_PROGRAM) as progress:
+            answer = caller.call(description, request, "emqx" if asEmqx else "json")
+            if not answer.isJSON:
+                for piece in answer.pieces:
+                    if sys.stdout.isatty():
+                        progress.end()
+                    progress.got(len(piece))
+                    sys.stdout.buffer.write(piece)
+                    sys.stdout.buffer.flush()
+                return
+            parts = []
+            for piece in answer.pieces:
+                progress.got(len(piece))
+                parts.append(piece)
     except RefusedCall as refusal:
         _fail(str(refusal), REFUSED)
     except NotReached as error:
         _fail(str(error), NO_BROKER)
     try:
-        answer = json.loads(text)
+        found = json.loads(b"".join(parts))
     except ValueError:
-        # No JSON, such as the text of Prometheus.
-        sys.stdout.buffer.write(text)
-        return
-    data = answer.get("data", answer if "code" not in answer else None)
-    if settings.form == "json":
+        _fail("the broker's answer is not complete", REFUSED)
+    data = found.get("data", found if "code" not in found else None)
+    if form == "json":
         json.dump(data, sys.stdout, ensure_ascii=False, indent=2)
         sys.stdout.write("\n")
     else:
@@ -379,9 +287,16 @@ def _completion(shell: str) -> None:
 @click.option(
     "--url", metavar="URL", is_eager=True, help="A broker on another machine, such as https://broker.example:8081."
 )
-@click.option("--app", metavar="ID", default="admin", show_default=True, help="With --url: the application.")
-@click.option("--secret-file", metavar="FILE", help="With --url: a file with its secret; asked for otherwise.")
-@click.option("--cacert", metavar="FILE", help="With --url: the authorities that its certificate may be from.")
+@click.option("--app", metavar="ID", is_eager=True, help=f"With --url: the application; {_APPLICATION} by default.")
+@click.option(
+    "--secret-file",
+    metavar="FILE",
+    is_eager=True,
+    help=f"With --url: a file with its secret; else it is in the environment, {_SECRET}, or asked for.",
+)
+@click.option(
+    "--cacert", metavar="FILE", is_eager=True, help="With --url: the authorities that its certificate may be from."
+)
 @click.option(
     "--format", "form", type=click.Choice(("emqx", "table", "json")), default=None, help="How answers are printed."
 )
@@ -395,40 +310,17 @@ def _completion(shell: str) -> None:
 @click.option("--watch", metavar="TIME", callback=_seconds, help="Repeat, for example every 2s.")
 @click.version_option(versionText(), prog_name=_PROGRAM, message="%(prog)s %(version)s")
 @click.pass_context
-def _top(
-    ctx: click.Context,
-    socket: str | None,
-    config: str | None,
-    url: str | None,
-    app: str,
-    secret_file: str | None,
-    cacert: str | None,
-    form: str | None,
-    timeout: float,
-    watch: float,
-) -> None:
+def _top(ctx: click.Context, /, form: str | None, watch: float, **_: object) -> None:
     """
     Look at a broker and steer it while it runs.
     """
-    caller: Caller
-    timeout = timeout or ANSWERING_TIMEOUT
-    if url is None:
-        try:
-            caller = SocketCaller(socket or _socketOf(config), timeout)
-        except (ValueError, OSError) as error:
-            _fail(f"{config}: {error}", USAGE)
-    else:
-        try:
-            if secret_file is None:
-                secret = click.prompt(f"Secret of {app}", hide_input=True, err=True)
-            else:
-                secret = _secretIn(secret_file)
-            caller = RemoteCaller(url, app, secret, cacert, timeout)
-        except ValueError as error:
-            _fail(str(error), USAGE)
-        except OSError as error:
-            # It does not name the file.
-            _fail(f"{cacert}: {error.strerror or error}", USAGE)
+    if ctx.invoked_subcommand == _completion.name:
+        return
+    try:
+        caller = _callerOf(ctx)
+    except _Misused as error:
+        _fail(str(error), USAGE)
+    assert caller is not None  # a command is called
     ctx.obj = Settings(caller, form or "", watch)
 
 

@@ -1,18 +1,19 @@
 """
-Prints answers: as tables for people, as JSON for programs.
+Prints answers as tables, for people and for scripts that know those of VerneMQ: C{+---+} between rows of C{|} cells.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
-import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_WIDEST = 60
+#: No column becomes narrower than this for want of room.
+_NARROWEST: Final = 6
 
 
 def printTable(answer: Any, out: TextIO) -> None:
@@ -20,7 +21,7 @@ def printTable(answer: Any, out: TextIO) -> None:
     Print an answer as a table: a row for each object of a list, a line for each value of an object.
     """
     if answer is None:
-        out.write("ok\n")
+        out.write("Done\n")
     elif isinstance(answer, dict):
         width = max((len(name) for name in answer), default=0)
         for name, value in answer.items():
@@ -38,29 +39,46 @@ def printTable(answer: Any, out: TextIO) -> None:
 def _lines(rows: list[dict[str, Any]], isTerminal: bool) -> Iterator[str]:
     names = list(rows[0])
     cells = [[_text(row.get(name)) for name in names] for row in rows]
-    widths = [min(_WIDEST, max(len(name), *(len(row[column]) for row in cells))) for column, name in enumerate(names)]
+    widths = [max(len(name), *(len(row[column]) for row in cells)) for column, name in enumerate(names)]
     most = shutil.get_terminal_size((0, 0)).columns if isTerminal else 0
-    head = "  ".join(f"{name.upper():<{width}}" for name, width in zip(names, widths, strict=True)).rstrip()
-    head = head[:most] if most else head
-    yield f"\x1b[1m{head}\x1b[0m" if isTerminal else head
+    if most:
+        _narrow(widths, most)
+    rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
+    head = _row([name.ljust(width) for name, width in zip(names, widths, strict=True)], widths)
+    bold = isTerminal and not os.environ.get("NO_COLOR")
+    for line in (rule, head, rule):
+        line = line[:most] if most else line
+        yield f"\x1b[1m{line}\x1b[0m" if bold and line.startswith("|") else line
     for row in cells:
-        line = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        line = _row(row, widths)
         yield line[:most] if most else line
+    yield rule[:most] if most else rule
+
+
+def _narrow(widths: list[int], most: int) -> None:
+    """
+    Take room from the widest columns until the table fits, or none can give more.
+    """
+    while sum(widths) + 3 * len(widths) + 1 > most:
+        widest = max(widths)
+        if widest <= _NARROWEST:
+            return
+        widths[widths.index(widest)] -= 1
+
+
+def _row(cells: list[str], widths: list[int]) -> str:
+    shown = (
+        cell.ljust(width) if len(cell) <= width else cell[: width - 1] + "\u2026"
+        for cell, width in zip(cells, widths, strict=True)
+    )
+    return "| " + " | ".join(shown) + " |"
 
 
 def _text(value: object) -> str:
     if value is None:
-        return "-"
+        return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
     # What a stranger has named must not steer the terminal.
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in str(value))
-
-
-def isTerminal() -> bool:
-    """
-    Whether a person reads this.
-    """
-    return sys.stdout.isatty()
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
