@@ -50,6 +50,12 @@ is shown twice, and what is there all the time is shown. A cursor serves for two
 once more. A refused call answers with a status of 400 or more and `{"code": ..., "message": ...}`, which names the
 field at fault; with `management.status_style = "legacy"` the status is 200, as in EMQ X.
 
+Besides applications there may be the one account of NanoMQ, and whoever shows a JSON Web Token: `Authorization:
+Bearer TOKEN`, checked with the key of `management.nanomq.jwt_public_keyfile` (RSA, elliptic curves, Ed25519, or the
+secret of an HMAC, of 32 bytes at least; it needs `pip install 'twisted-mqtt[management]'`). Both may do everything; a
+token with the claim `scope` or `scopes` may do what that says. `exp` and `nbf` are heeded; an expired token is answered
+401 with the code 116. The key is read again with the configuration.
+
 Answers have the fields of EMQ X and of NanoMQ. In a dialect, `emqx` or `nanomq`, they have those of its own document
 alone: `management.dialect` is that of the broker, and a request chooses another by the header `X-Api-Dialect`.
 

@@ -18,13 +18,14 @@ from twisted_mqtt.management.catalogue import builtin
 from twisted_mqtt.management.control import ControlAPI
 from twisted_mqtt.management.events import EventHub
 from twisted_mqtt.management.pages import Health, MetricsPage
+from twisted_mqtt.management.rest.accounts import Account, Tokens, readKey
 from twisted_mqtt.management.rest.credentials import Credentials
 from twisted_mqtt.management.rest.cursors import Cursors
 from twisted_mqtt.management.rest.resource import RestAPI
 from twisted_mqtt.management.settings import ControlSocket
 
 if TYPE_CHECKING:
-    from twisted_mqtt.interfaces import IExtensionContext
+    from twisted_mqtt.interfaces import IExtensionContext, IPreflight
     from twisted_mqtt.management.settings import ManagementSettings
 
 
@@ -36,6 +37,29 @@ class Management:
 
     def __init__(self, settings: ManagementSettings) -> None:
         self._settings = settings
+        self._context: IExtensionContext | None = None
+        self._tokens: Tokens | None = None
+        # Where there is a file, it is read again with the configuration.
+        self.refresh = None if settings.nanomq.jwt_public_keyfile is None else self.refreshKey
+
+    def preflight(self, checks: IPreflight) -> None:
+        """
+        See L{IExtension}.
+        """
+        path = self._settings.nanomq.jwt_public_keyfile
+        if path is not None:
+            checks.attempt(lambda: readKey(path))
+
+    async def refreshKey(self) -> None:
+        """
+        Read the key of tokens again.
+
+        Fails with L{TokenKeyProblem<twisted_mqtt.base.webtokens.TokenKeyProblem>} where it can't be used; the old one
+        is used on.
+        """
+        path = self._settings.nanomq.jwt_public_keyfile
+        if self._context is not None and self._tokens is not None and path is not None:
+            self._tokens.key = await self._context.broker.threads.defer(readKey, path)
 
     async def start(self, context: IExtensionContext) -> None:
         """
@@ -56,7 +80,13 @@ class Management:
             await applications.add(
                 first.default_id, "Default", first.default_secret, "made at the first start", default=True
             )
-        credentials = Credentials(applications, context.clock)
+        nanomq = settings.nanomq
+        self._context = context
+        if nanomq.auth_type != "basic" and nanomq.jwt_public_keyfile is not None:
+            key = await context.broker.threads.defer(readKey, nanomq.jwt_public_keyfile)
+            self._tokens = Tokens(key, nanomq, context.broker.dates.now)
+        basic = nanomq.auth_type != "jwt"
+        credentials = Credentials(applications, context.clock, Account(nanomq) if basic else None, self._tokens, basic)
         cursors = Cursors(context.clock)
         context.addCleanup("cursors are over", cursors.close)
         api = RestAPI(

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Struct, field
 
 from twisted_mqtt.config.grammar import Grammar, Unfit, text, whole
-from twisted_mqtt.config.keys import Address, Short
+from twisted_mqtt.config.keys import Address, Duration, File, Short
 from twisted_mqtt.config.schema_http import HTTPSettings, HTTPSSettings
 from twisted_mqtt.config.values import Bind
 
@@ -37,6 +37,27 @@ class DefaultApplication(Struct, frozen=True, kw_only=True):
         "Identifier of the application that is made when there is none; empty for none. It serves this machine alone",
     ] = "admin"
     default_secret: Annotated[str, "Its secret"] = "public"
+
+
+class NanoMQAccount(Struct, frozen=True, kw_only=True):
+    """
+    C{[management.nanomq]} (spec/rest-api-nanomq.md 1, 3.12).
+    """
+
+    username: Annotated[str, "User name of the one account of NanoMQ, which may do everything; empty for none"] = ""
+    password: Annotated[str, "Its password; with `public`, the account serves this machine alone"] = "public"
+    auth_type: Annotated[
+        Literal["any", "basic", "jwt"], "What callers of the REST API show: HTTP Basic, a token, or either"
+    ] = "any"
+    jwt_public_keyfile: Annotated[
+        File | None,
+        "What tokens (`Authorization: Bearer`) are checked with: a public key or a certificate in PEM, or a file that"
+        " holds the secret of an HMAC; `none` for no tokens",
+    ] = None
+    jwt_leeway: Annotated[Duration, "How far the clock of who makes tokens may be off"] = 5.0
+    dialect: Annotated[
+        Literal["union", "emqx", "nanomq"], "The form of answers to the account and to who shows a token"
+    ] = "nanomq"
 
 
 class ManagementHTTP(HTTPSettings, frozen=True, kw_only=True):
@@ -90,6 +111,7 @@ class ManagementSettings(Struct, frozen=True, kw_only=True):
     application: Annotated[DefaultApplication, "The application that is made at the first start"] = field(
         default_factory=DefaultApplication
     )
+    nanomq: Annotated[NanoMQAccount, "The account of NanoMQ, and tokens"] = field(default_factory=NanoMQAccount)
     listener: Annotated[ManagementListeners, "Where the REST API listens"] = field(default_factory=ManagementListeners)
 
 

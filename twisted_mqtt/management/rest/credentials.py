@@ -1,5 +1,6 @@
 """
-Who calls by HTTP: HTTP Basic with an application and its secret (spec/rest-api.md 1.1).
+Who calls by HTTP: HTTP Basic with an application and its secret, or with NanoMQ's account; or a token (spec/rest-api.md
+1.1, section 7; rest-api-nanomq.md 1).
 """
 
 from __future__ import annotations
@@ -15,22 +16,39 @@ from twisted.internet.defer import DeferredLock
 from twisted_mqtt.base.printable import printable
 from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
 from twisted_mqtt.management.rest.failures import Failures
-from twisted_mqtt.operations.operation import Caller, Refused
+from twisted_mqtt.operations.operation import EMPTY_PASSWORD, TOKEN_EXPIRED, WRONG_PASSWORD, Caller, Refused
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
     from twisted.web.server import Request
 
     from twisted_mqtt.management.applications import Applications
+    from twisted_mqtt.management.rest.accounts import Account, Tokens
 
 
 class Credentials:
     """
     Checks the credentials of requests, those of one address one after the other; slows down who gives wrong ones.
+
+    @ivar tokens: checks tokens; L{None} where none are taken.
     """
 
-    def __init__(self, applications: Applications, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        applications: Applications,
+        clock: IReactorTime,
+        account: Account | None = None,
+        tokens: Tokens | None = None,
+        basic: bool = True,
+    ) -> None:
+        """
+        @param account: that of the configuration.
+        @param basic: whether HTTP Basic is taken.
+        """
+        self.tokens = tokens
         self._applications = applications
+        self._account = account
+        self._basic = basic
         self._clock = clock
         self._failures = Failures()
         # Of the addresses whose credentials are being checked, and for how many requests.
@@ -45,8 +63,16 @@ class Credentials:
         """
         address = addressOf(request)
         self._slowDown(request, address)
-        given = basicOf(request)
+        if self.tokens is not None:
+            token = tokenOf(request)
+            if token is not None:
+                return self._checkToken(request, self.tokens, token, address)
+        given = basicOf(request) if self._basic else None
         if given is not None:
+            caller = None if self._account is None else self._account.check(*given, address, isLocal(request))
+            if caller is not None:
+                self._failures.right(address)
+                return caller
             # One after the other: hundreds of guesses at once would all be looked at before the first is known to be
             # wrong, and each takes a thread.
             lock, count = self._checking.get(address) or (DeferredLock(), 0)
@@ -72,9 +98,39 @@ class Credentials:
                     self._checking[address] = (lock, count - 1)
                 else:
                     del self._checking[address]
-        request.setHeader(b"www-authenticate", b'Basic realm="mqttbroker", charset="UTF-8"')
-        text = "wrong application or secret" if given else "credentials are needed: HTTP Basic, AppID and secret"
-        raise Refused(401, text, 401)
+        self._challenge(request)
+        if given is not None:
+            raise Refused(WRONG_PASSWORD, "wrong application or secret", 401)
+        wanted = [
+            *(["HTTP Basic, AppID and secret"] if self._basic else []),
+            *(["a token (Bearer)"] if self.tokens is not None else []),
+        ]
+        raise Refused(EMPTY_PASSWORD, f"credentials are needed: {' or '.join(wanted)}", 401)
+
+    def _checkToken(self, request: Request, tokens: Tokens, token: str, address: str) -> Caller:
+        """
+        @raise Refused: the token is not accepted.
+        """
+        try:
+            caller = tokens.check(token, address)
+        except Refused as refusal:
+            self._challenge(request)
+            # One that has expired was nobody's guess.
+            if refusal.code != TOKEN_EXPIRED:
+                self._failures.wrong(address, self._clock.seconds())
+                self._log.warn("REST: refused: a token from {address}: {why}", address=address, why=str(refusal))
+            raise
+        self._failures.right(address)
+        return caller
+
+    def _challenge(self, request: Request) -> None:
+        """
+        Say what credentials may be shown (RFC 7617 2, RFC 6750 3).
+        """
+        challenges = [b'Basic realm="mqttbroker", charset="UTF-8"'] if self._basic else []
+        if self.tokens is not None:
+            challenges.append(b'Bearer realm="mqttbroker"')
+        request.responseHeaders.setRawHeaders(b"www-authenticate", challenges)
 
     def _slowDown(self, request: Request, address: str) -> None:
         """
@@ -102,6 +158,14 @@ def isLocal(request: Request) -> bool:
         return not address or ip_address(address).is_loopback
     except ValueError:
         return False
+
+
+def tokenOf(request: Request) -> str | None:
+    """
+    The token of a request; L{None} if there is none (RFC 6750 2.1).
+    """
+    scheme, _, rest = (request.getHeader(b"authorization") or b"").partition(b" ")
+    return rest.strip().decode("latin-1") if scheme.lower() == b"bearer" else None
 
 
 def basicOf(request: Request) -> tuple[str, str] | None:

@@ -93,10 +93,22 @@ def document(router: Router) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": DESCRIPTION, "version": versionText()},
         "servers": [{"url": "/api/v4"}],
-        "security": [{"application": []}],
+        "security": [{"application": []}, {"token": []}],
         "paths": paths,
         "components": {
-            "securitySchemes": {"application": {"type": "http", "scheme": "basic", "description": "AppID and secret"}},
+            "securitySchemes": {
+                "application": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "AppID and secret, or NanoMQ's account",
+                },
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "If configured",
+                },
+            },
             "schemas": {**schemas.components, "Error": _ERROR, "Meta": _META},
             "responses": {status: _refusal(text) for status, text in _REFUSALS.items()},
         },
