@@ -32,7 +32,7 @@ SHOWN = [block for block in BLOCKS if block.startswith("# ")]
 EXAMPLES = [block for block in BLOCKS if not block.startswith("# ")]
 
 # Fields of a message for its senders and the store; no callback needs them.
-FORMS = {"encoded", "encodedAliased", "encodedProperties", "shape", "stamp", "whole", "withoutPrefix"}
+FORMS = {"further", "encoded", "encodedAliased", "encodedProperties", "shape", "stamp", "whole", "withoutPrefix"}
 FORMS |= {
     "whole4",
     "whole5",

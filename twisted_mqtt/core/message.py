@@ -27,6 +27,25 @@ class Kept:
 KEPT: Final = Kept()
 
 
+class Further:
+    """
+    What few messages have: apart from them, so that all the others are smaller.
+
+    @ivar topicTree: see L{Message.topicTree}.
+    @ivar origin: see L{Message.origin}.
+    @ivar headers: see L{Message.headers}.
+    @ivar mounted: a mount point, and the message as clients behind it see it; the last one made.
+    """
+
+    __slots__ = ("headers", "mounted", "origin", "topicTree")
+
+    def __init__(self) -> None:
+        self.topicTree: str = ""
+        self.origin: str = ""
+        self.headers: dict[str, object] | None = None
+        self.mounted: tuple[str, Message] | None = None
+
+
 class Message:
     """
     A message, whatever protocol it came by.
@@ -34,8 +53,6 @@ class Message:
     It must not be changed once it has been routed; a hook that wants another one makes a copy with C{replace}.
 
     @ivar topic: the topic name in its topic tree, mount points included.
-    @ivar topicTree: the topic tree in which it is routed and retained; empty for the default one.
-    @ivar origin: the name of the node that it was published on; empty for this node.
     @ivar qos: as published.
     @ivar retain: as published.
     @ivar properties: those that travel with a message (payload format, content type, response topic, correlation
@@ -46,15 +63,13 @@ class Message:
     @ivar protocol: what the publisher speaks, such as C{"mqtt"}.
     @ivar timestamp: the moment when it was received; 0 until it is published (L{stamp}).
     @ivar expiresAt: from which moment it is not to be delivered any more; 0 for never.
-    @ivar headers: what hooks have to say to those after them; L{None} for nothing. It is not sent.
     @ivar system: whether the broker itself says it (C{$SYS}); such messages stay out of the publish counters.
     @ivar number: the order in which the process made its messages: with C{timestamp}, what makes an identifier.
+    @ivar further: where C{topicTree}, C{origin} and C{headers} are kept; L{None} while there is nothing of them.
     """
 
     __slots__ = (
         "topic",
-        "topicTree",
-        "origin",
         "payload",
         "qos",
         "retain",
@@ -72,7 +87,6 @@ class Message:
         "parcel",
         "place",
         "queues",
-        "headers",
         "whole4",
         "whole5",
         "key4",
@@ -81,7 +95,7 @@ class Message:
         "key5",
         "head5",
         "tail5",
-        "_mounted",
+        "further",
     )
 
     def __init__(
@@ -99,8 +113,6 @@ class Message:
         peerHost: str | None = None,
     ) -> None:
         self.topic: str = topic
-        self.topicTree: str = ""
-        self.origin: str = ""
         self.payload: bytes = payload
         self.qos: int = qos
         # Two flags side by side take the room of one.
@@ -122,7 +134,6 @@ class Message:
         self.wanted: int = 0
         self.parcel: int = 0
         self.place: int = 0
-        self.headers: dict[str, object] | None = None
         self.whole4: bytes | None = None
         self.whole5: bytes | None = None
         self.key4: int = 0
@@ -132,7 +143,52 @@ class Message:
         self.head5: bytes = b""
         self.tail5: bytes = b""
         # One attribute more would put a Message into the allocator's next size, 16 bytes further.
-        self._mounted: tuple[str, Message] | None = None
+        self.further: Further | None = None
+
+    @property
+    def topicTree(self) -> str:
+        """
+        The topic tree in which it is routed and retained; empty for the default one.
+        """
+        further = self.further
+        return "" if further is None else further.topicTree
+
+    @topicTree.setter
+    def topicTree(self, name: str) -> None:
+        if name or self.further is not None:
+            self._extend().topicTree = name
+
+    @property
+    def origin(self) -> str:
+        """
+        The name of the node that it was published on; empty for this node.
+        """
+        further = self.further
+        return "" if further is None else further.origin
+
+    @origin.setter
+    def origin(self, node: str) -> None:
+        if node or self.further is not None:
+            self._extend().origin = node
+
+    @property
+    def headers(self) -> dict[str, object] | None:
+        """
+        What hooks have to say to those after them; L{None} for nothing. It is not sent.
+        """
+        further = self.further
+        return None if further is None else further.headers
+
+    @headers.setter
+    def headers(self, headers: dict[str, object] | None) -> None:
+        if headers is not None or self.further is not None:
+            self._extend().headers = headers
+
+    def _extend(self) -> Further:
+        further = self.further
+        if further is None:
+            further = self.further = Further()
+        return further
 
     def replace(
         self,
@@ -181,12 +237,14 @@ class Message:
             ends,
             self.system if system is None else system,
         )
-        other.topicTree = self.topicTree
-        other.origin = self.origin
         other.username = self.username if isinstance(username, Kept) else username
         other.peerHost = self.peerHost if isinstance(peerHost, Kept) else peerHost
         other.protocol = self.protocol if protocol is None else protocol
         other.number = self.number
+        further = self.further
+        if further is not None:
+            other.topicTree = further.topicTree
+            other.origin = further.origin
         if isinstance(headers, Kept):
             headers = self.headers
         other.headers = None if headers is None else dict(headers)
@@ -213,11 +271,12 @@ class Message:
         """
         if prefix.startswith(self.topic):
             return None
-        mounted = self._mounted
+        further = self._extend()
+        mounted = further.mounted
         if mounted is None or mounted[0] != prefix:
             topic = self.topic
             mounted = (prefix, self.replace(topic=topic[len(prefix) :] if topic.startswith(prefix) else topic))
-            self._mounted = mounted
+            further.mounted = mounted
         return mounted[1]
 
     def fits(self) -> bool:

@@ -97,7 +97,7 @@ class Router:
         message.number = self.number
         if local or self._extended:
             return self._routeFurther(message, local)
-        if message.topicTree:
+        if message.further is not None and message.topicTree:
             tree = self.trees.get(message.topicTree)
             if tree is None:
                 self._notDelivered(message)
