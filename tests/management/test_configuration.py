@@ -34,6 +34,12 @@ def test_change() -> None:
         ("PUT", f"/settings/{KEY}", {"value": "many"}, 400, KEY),
         ("PUT", f"/settings/{KEY}x", {"value": "1"}, 400, KEY),
         ("PUT", f"/settings/{KEY}", {}, 400, "value"),
+        # No key, although the words in it are those of one.
+        ("PUT", f"/settings/{KEY}%C3%91", {"value": "64"}, 400, f"{KEY}Ñ"),
+        ("PUT", "/settings/zone..external.max_inflight", {"value": "64"}, 400, "is no key"),
+        ("PUT", "/settings/%C3%91", {"value": "64"}, 400, "is no key"),
+        ("DELETE", f"/settings/{KEY}%2F", None, 400, "is no key"),
+        ("POST", "/configuration", {"data": {"": "1"}}, 400, "is no key"),
         ("GET", "/settings?key=zone.external.max_inflght", None, 404, KEY),
         ("DELETE", f"/settings/{KEY}x", None, 400, KEY),
         ("POST", "/configuration", {"data": {KEY: "1", "nothing": "2"}}, 400, "nothing"),

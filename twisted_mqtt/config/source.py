@@ -262,6 +262,13 @@ def splitKey(dotted: str) -> Path:
     return tuple(word[1:-1] if word[0] in "\"'" else word for word in re.findall(_WORD, dotted))
 
 
+def isKey(text: str) -> bool:
+    """
+    Whether a text is one dotted TOML key and nothing else.
+    """
+    return re.fullmatch(rf"(?:{_WORD})(?:\.(?:{_WORD}))*", text) is not None
+
+
 def parsed(text: str) -> dict[str, object]:
     """
     What a TOML text says.

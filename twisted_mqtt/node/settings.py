@@ -19,7 +19,7 @@ from twisted_mqtt.config.entries import SettingEntry, entries, entryOf, valueOf
 from twisted_mqtt.config.overrides import readOverrides, writeOverrides
 from twisted_mqtt.config.problems import shown
 from twisted_mqtt.config.reader import readAgain
-from twisted_mqtt.config.source import Path, splitKey
+from twisted_mqtt.config.source import Path, isKey, splitKey
 from twisted_mqtt.interfaces import IRuntimeSettings
 
 if TYPE_CHECKING:
@@ -124,8 +124,12 @@ class RuntimeSettings:
         @return: fires with what was done and what waits for a restart; fails with L{ConfigurationError} where the
             values do not pass, and with L{OSError} where they cannot be kept: then nothing has changed.
         """
-        given = {tuple(splitKey(key)): "none" if value is None else value for key, value in values.items()}
-        return self._inTurn(lambda: Deferred.fromCoroutine(self._change(given, (), keep)))
+
+        async def change() -> ReloadReport:
+            given = {_pathOf(key): "none" if value is None else value for key, value in values.items()}
+            return await self._change(given, (), keep)
+
+        return self._inTurn(lambda: Deferred.fromCoroutine(change()))
 
     def reset(self, keys: Iterable[str]) -> Deferred[ReloadReport]:
         """
@@ -133,8 +137,11 @@ class RuntimeSettings:
 
         @return: as L{change}; fails with L{ConfigurationError} for a key that was not changed.
         """
-        gone = [tuple(splitKey(key)) for key in keys]
-        return self._inTurn(lambda: Deferred.fromCoroutine(self._change({}, gone, True)))
+
+        async def change() -> ReloadReport:
+            return await self._change({}, [_pathOf(key) for key in keys], True)
+
+        return self._inTurn(lambda: Deferred.fromCoroutine(change()))
 
     def read(self) -> Settings:
         """
@@ -210,6 +217,15 @@ class RuntimeSettings:
         except KeyError:
             # An item of a numbered list, or a topic in a table: its list has the value.
             return valueOf(settings, key)
+
+
+def _pathOf(key: str) -> Path:
+    """
+    @raise ConfigurationError: it is no key.
+    """
+    if not isKey(key):
+        raise _problem((key,), "is no key: words of letters, digits, _ and -, or in quotes, with dots between them")
+    return splitKey(key)
 
 
 def _problem(path: Path, message: str) -> ConfigurationError:

@@ -16,7 +16,7 @@ and register it with C{context.operation(showDoor)}. See DESIGN.md 11.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar, get_type_hints
 
 from msgspec import Meta, Struct
@@ -174,12 +174,12 @@ class Stream:
         self.pieces = pieces
 
 
-class Bare(Struct, frozen=True):
+class Bare(Struct, Generic[_T], frozen=True):
     """
     An answer without the usual C{{"code": 0, "data": ...}} around it.
     """
 
-    body: Mapping[str, object]
+    body: _T
 
 
 class Route(Struct, frozen=True):
@@ -243,6 +243,8 @@ class Operation:
     @ivar isList: whether it answers L{Rows}.
     @ivar example: words that follow the command, for its help.
     @ivar keyed: whether the command takes C{name=value} for C{--name=value}, as those of VerneMQ do.
+    @ivar media: the type of what it answers, where that is L{Raw} or L{Stream}.
+    @ivar refusals: the HTTP statuses with which it refuses, besides those that any operation may answer, and when.
     """
 
     name: str
@@ -259,6 +261,8 @@ class Operation:
     isList: bool = False
     example: str = ""
     keyed: bool = False
+    media: str = "text/plain"
+    refusals: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def isBatch(self) -> bool:
@@ -287,9 +291,13 @@ def operation(
     text: Text | None = None,
     example: str = "",
     keyed: bool = False,
+    media: str = "text/plain",
+    refusals: Mapping[int, str] | None = None,
 ) -> Callable[[_Function], Operation]:
     """
     Declare the function below as an operation. Its request and answer are those of its annotations.
+
+    The others are the variables of L{Operation}.
 
     @param role: C{read} for one whose routes are all GET, else C{write}, unless it is said.
 
@@ -323,6 +331,8 @@ def operation(
             isList,
             example,
             keyed,
+            media,
+            refusals or {},
         )
 
     return declare

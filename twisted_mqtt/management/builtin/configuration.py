@@ -136,6 +136,7 @@ async def _change(call: Call[Any], values: dict[str, object], keep: bool) -> Cha
     aliases=("show",),
     role="admin",
     positional=("key",),
+    refusals={404: "There is no such key"},
     text=_lines,
 )
 def showSettings(call: Call[ShowSettings]) -> list[SettingRow]:
@@ -180,6 +181,7 @@ async def changeSetting(call: Call[ChangeSetting]) -> Changed:
     Route("DELETE", "/settings/:key"),
     role="admin",
     positional=("key",),
+    refusals={404: "The key was not changed, or there is none"},
     text=_changed,
 )
 async def resetSetting(call: Call[ResetSetting]) -> Changed:

@@ -35,6 +35,8 @@ def eventOperation(hub: EventHub) -> Operation:
         "Look on: events as they happen, as server-sent events",
         "events",
         Route("GET", "/events"),
+        media="text/event-stream",
+        refusals={503: "Too many look on already"},
     )
     def lookOn(call: Call[LookOn]) -> Stream:
         """

@@ -288,6 +288,7 @@ async def publishBatch(call: Call[Batch]) -> list[PublishResult]:
     "subscriptions add",
     Route("POST", "/mqtt/subscribe"),
     positional=("clientid", "topic", "qos"),
+    refusals={404: "The client is not online"},
     text=lambda _: ("ok",),
 )
 async def subscribe(call: Call[SubscribeClient]) -> None:
@@ -317,6 +318,7 @@ async def subscribeBatch(call: Call[Batch]) -> list[SubscribeResult]:
     "subscriptions del",
     Route("POST", "/mqtt/unsubscribe"),
     positional=("clientid", "topic"),
+    refusals={404: "The client is not online"},
     text=lambda _: ("ok",),
 )
 async def unsubscribe(call: Call[UnsubscribeClient]) -> None:

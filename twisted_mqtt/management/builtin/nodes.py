@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 import twisted
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from twisted_mqtt.base.about import DESCRIPTION, hoursText, uptimeText, versionText
 from twisted_mqtt.base.exposition import EMQX_ZERO, TEXT, completed, encoded, families
@@ -75,6 +75,18 @@ class NodeMetrics(Struct, kw_only=True):
 
     node: str
     metrics: dict[str, int]
+
+
+class AllMetrics(Struct, kw_only=True):
+    """
+    The counters of all nodes, and the keys of NanoMQ.
+    """
+
+    code: int | UnsetType = UNSET
+    data: list[NodeMetrics] | UnsetType = UNSET
+    metrics: list[str] | UnsetType = UNSET
+    cpuinfo: str | UnsetType = UNSET
+    memory: str | UnsetType = UNSET
 
 
 class NodeStats(Struct, kw_only=True):
@@ -254,15 +266,17 @@ def getNode(call: Call[OfNode]) -> dict[str, str | int]:
 
 
 @operation("list_all_metrics", "List the counters of all nodes", "", Route("GET", "/metrics/"))
-def allMetrics(call: Call[Nothing]) -> Bare:
+def allMetrics(call: Call[Nothing]) -> Bare[AllMetrics]:
     """
     With the keys of NanoMQ beside those of EMQ X.
     """
-    found = {"code": 0, "data": [NodeMetrics(node=call.broker.nodeName, metrics=metricsOf(call.node))]}
-    nanomq = {"metrics": [], "cpuinfo": "0.00%", "memory": str(_memory()[1])}
-    if call.dialect == EMQX:
-        return Bare(found)
-    return Bare(nanomq if call.dialect == NANOMQ else {**found, **nanomq})
+    found = AllMetrics()
+    if call.dialect != NANOMQ:
+        found.code = 0
+        found.data = [NodeMetrics(node=call.broker.nodeName, metrics=metricsOf(call.node))]
+    if call.dialect != EMQX:
+        found.metrics, found.cpuinfo, found.memory = [], "0.00%", str(_memory()[1])
+    return Bare(found)
 
 
 @operation(

@@ -113,7 +113,7 @@ class RestAPI(Resource):
         """
         router = self.router
         if not self._document:
-            self._document = _encode(document(router))
+            self._document = _encode(document(router, self._legacyStatus))
         return self._document
 
     def render(self, request: Request) -> int:
@@ -205,7 +205,7 @@ class RestAPI(Resource):
 
         @param text: the cursor; C{""} to begin.
         """
-        cursors, caller, what = self._cursors, call.caller.name, (operation.name, call.request)
+        cursors, caller, what = self._cursors, call.caller.name, (operation.name, call.request, call.dialect)
         if text:
             cursor, page = cursors.find(text, caller, what)
         else:
