@@ -36,6 +36,7 @@ CHECKS: Final = [
 #: What is not called here, and why.
 LEFT_OUT: Final = {
     "events": "its answer does not end",
+    "ctrl_broker": "it stops the broker, or starts it again",
     "stop_listener": "it could be the port that is called",
     "restart_listener": "likewise",
     "unload_plugin": "it could be management",
