@@ -27,8 +27,8 @@ _VARIABLE: Final = re.compile(r":(\w+)")
 _COMPONENTS: Final = "#/components/schemas/{name}"
 
 _ABOUT: Final = """\
-What can be asked of this broker by HTTP. Each call needs HTTP Basic with an application and its secret, or a token. Payloads that
-are not UTF-8 are written in Base64; all texts are UTF-8.
+What can be asked of this broker by HTTP. Each call needs HTTP Basic with an application and its secret, or a token.
+Payloads that are not UTF-8 are written in Base64; all texts are UTF-8.
 
 A call that does what it is asked for answers `{"code": 0, "data": ...}`; one that is refused has a status of 400 or
 more, and `{"code": ..., "message": ...}`, whose message names the field at fault. Fields that a call does not know are
