@@ -130,6 +130,8 @@ TABLE: Final[dict[str, list[Entry]]] = {
         Entry("import time", ALONE, before=_SERVICE),
         Entry("[listener.tcp.plant]", CHECKED),
         Entry("service.broker.alarms.active", ALONE, before=_SERVICE),
+        Entry("scrape_configs:", "prometheus"),
+        Entry('[plugins]\nload = ["management", "graphite", "statsd"]', CHECKED),
     ],
     "docs/template/README.md": [
         Entry("pip install .", "template"),

@@ -1,11 +1,12 @@
 """
-The servers that metrics go to, as Debian has them.
+The servers that metrics go to, as Debian and npm have them.
 """
 
 from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +15,25 @@ from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from tests.system.process import PATIENCE, Program
+from tests.system.process import PATIENCE, ROOT, Program
 
 T = TypeVar("T")
+
+STATSD = ROOT / "tests" / "node_modules" / "statsd" / "stats.js"
+
+CARBON = """
+[cache]
+USER =
+MAX_CACHE_SIZE = inf
+MAX_UPDATES_PER_SECOND = inf
+MAX_CREATES_PER_MINUTE = inf
+LINE_RECEIVER_INTERFACE = 127.0.0.1
+LINE_RECEIVER_PORT = {lines}
+PICKLE_RECEIVER_INTERFACE = 127.0.0.1
+PICKLE_RECEIVER_PORT = {pickles}
+CACHE_QUERY_INTERFACE = 127.0.0.1
+CACHE_QUERY_PORT = {queries}
+"""
 
 
 def freePort(kind: int = socket.SOCK_STREAM) -> int:
@@ -107,3 +124,98 @@ class Prometheus(Program):
         text = page(f"http://127.0.0.1:{self.port}/api/v1/metadata")
         assert text is not None
         return {name: rows[0] for name, rows in json.loads(text)["data"].items()}
+
+
+class PushGateway(Program):
+    """
+    A push gateway of Prometheus.
+    """
+
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        folder.mkdir(exist_ok=True)
+        self.port = port or freePort()
+        super().__init__(["prometheus-pushgateway", f"--web.listen-address=127.0.0.1:{self.port}"], folder)
+        eventually(self.metrics, "the push gateway")
+
+    def metrics(self) -> str | None:
+        """
+        Its page for Prometheus.
+        """
+        return page(f"http://127.0.0.1:{self.port}/metrics")
+
+
+class Carbon(Program):
+    """
+    Carbon, which keeps what Graphite shows, to the second.
+    """
+
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        self.port = port or freePort()
+        self.whisper = folder / "storage" / "whisper"
+        configuration = folder / "conf"
+        configuration.mkdir(parents=True, exist_ok=True)
+        file = configuration / "carbon.conf"
+        file.write_text(CARBON.format(lines=self.port, pickles=freePort(), queries=freePort()))
+        (configuration / "storage-schemas.conf").write_text("[all]\npattern = .*\nretentions = 1s:1h\n")
+        super().__init__(
+            ["carbon-cache", f"--config={file}", "--nodaemon", "start"],
+            folder,
+            {
+                "GRAPHITE_ROOT": str(folder),
+                "GRAPHITE_CONF_DIR": str(configuration),
+                "GRAPHITE_STORAGE_DIR": str(folder / "storage"),
+            },
+        )
+        self.waitFor(f"CarbonReceiverFactory starting on {self.port}")
+
+    def last(self, name: str) -> float | None:
+        """
+        The last value of a metric; L{None} while there is none.
+        """
+        file = self.whisper.joinpath(*name.split(".")).with_name(name.rpartition(".")[2] + ".wsp")
+        if not file.exists():
+            return None
+        found = subprocess.run(
+            ["whisper-fetch", "--drop=nulls", "--from=0", file], capture_output=True, text=True, check=False
+        )
+        lines = found.stdout.splitlines()
+        return float(lines[-1].split()[1]) if lines else None
+
+
+class StatsD(Program):
+    """
+    StatsD as its makers have it, with an interface that tells what came.
+    """
+
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        folder.mkdir(exist_ok=True)
+        self.port = port or freePort(socket.SOCK_DGRAM)
+        self._management = freePort()
+        file = folder / "statsd.js"
+        file.write_text(
+            f"{{ address: '127.0.0.1', port: {self.port}, mgmt_address: '127.0.0.1', mgmt_port: {self._management},"
+            " backends: [], flushInterval: 600000 }\n"
+        )
+        super().__init__(["node", STATSD, file], folder)
+        self.waitFor("server is up")
+
+    def ask(self, what: str) -> str:
+        """
+        The answer to C{counters} or C{gauges}.
+        """
+        with socket.create_connection(("127.0.0.1", self._management), timeout=PATIENCE) as link:
+            link.sendall(what.encode() + b"\n")
+            found = b""
+            while not found.endswith(b"END\n\n"):
+                found += link.recv(65536)
+        return found.decode()
+
+    def value(self, kind: str, name: str) -> float | None:
+        """
+        A value; L{None} while there is none.
+        """
+        for line in self.ask(kind).splitlines():
+            key, _, value = line.strip().rstrip(",").rpartition(": ")
+            if key.strip("'") == name:
+                return float(value)
+        return None

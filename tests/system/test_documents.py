@@ -228,6 +228,17 @@ def test_configuration(scene: Surroundings, block: Block) -> None:
     scene.check(file)
 
 
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool (Debian: prometheus)")
+def test_prometheus(tmp_path: Path) -> None:
+    """
+    Prometheus has no objection to what its configuration is to have.
+    """
+    for block, _ in printed("prometheus"):
+        file = tmp_path / "prometheus.yml"
+        file.write_text(block.text)
+        run("promtool", "check", "config", file, cwd=tmp_path)
+
+
 def test_environment(scene: Surroundings) -> None:
     """
     Nor to variables, set as a shell reads them.

@@ -72,3 +72,19 @@ management = ExtensionMaker(
     settings="twisted_mqtt.management.settings:ManagementSettings",
     distribution="twisted-mqtt",
 )
+graphite = ExtensionMaker(
+    "graphite",
+    "twisted_mqtt.monitoring.graphite:Graphite",
+    "Metrics for Graphite",
+    table="graphite",
+    settings="twisted_mqtt.monitoring.settings:GraphiteSettings",
+    distribution="twisted-mqtt",
+)
+statsd = ExtensionMaker(
+    "statsd",
+    "twisted_mqtt.monitoring.statsd:StatsD",
+    "Metrics for StatsD and the Push Gateway of Prometheus",
+    table="statsd",
+    settings="twisted_mqtt.monitoring.settings:StatsDSettings",
+    distribution="twisted-mqtt",
+)

@@ -225,15 +225,15 @@ def _family(metric: Collected, name: str, node: str, openMetrics: bool) -> Itera
         if isinstance(value, HistogramValue):
             yield from _buckets(name, labels, value)
         else:
-            yield f"{sample}{_labels(labels)} {_number(value)}"
+            yield f"{sample}{_labels(labels)} {numberText(value)}"
 
 
 def _buckets(name: str, labels: list[tuple[str, str]], value: HistogramValue) -> Iterator[str]:
     below = 0
     for bound, count in zip((*value.bounds, float("inf")), value.counts, strict=True):
         below += count
-        yield f"{name}_bucket{_labels([*labels, ('le', _number(bound))])} {below}"
-    yield f"{name}_sum{_labels(labels)} {_number(value.sum)}"
+        yield f"{name}_bucket{_labels([*labels, ('le', numberText(bound))])} {below}"
+    yield f"{name}_sum{_labels(labels)} {numberText(value.sum)}"
     yield f"{name}_count{_labels(labels)} {below}"
 
 
@@ -248,7 +248,10 @@ def _escaped(text: str, quoted: bool = True) -> str:
     return text.replace('"', r"\"") if quoted else text
 
 
-def _number(value: float) -> str:
+def numberText(value: float) -> str:
+    """
+    A number as Prometheus and others read it: a whole one without a point.
+    """
     if not isfinite(value):
         return "NaN" if isnan(value) else "+Inf" if value > 0 else "-Inf"
     return str(int(value)) if value == int(value) and abs(value) < 1 << 53 else repr(float(value))

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-_SECRET = re.compile(r"password|passcode|secret|cookie|^key$")
+_SECRET = re.compile(r"password|passcode|secret|cookie|api_key|^key$")
+# The name of a tag is no secret, although it is called a key.
+_NO_SECRET = re.compile(r"(^|\.)tag\.[^.]+\.key$")
 
 
 class Problem(Struct, frozen=True):
@@ -58,7 +60,7 @@ def isSecret(key: str) -> bool:
     """
     Whether the value of a key must not be shown: a password, a key, or the like.
     """
-    return _SECRET.search(key.rpartition(".")[2]) is not None
+    return _SECRET.search(key.rpartition(".")[2]) is not None and _NO_SECRET.search(key) is None
 
 
 def shown(key: str, value: object) -> str:
