@@ -422,3 +422,38 @@ def test_clientCalledDots(managed: tuple[Broker, Ctl], tmp_path: Path) -> None:
             assert ctl("clients", "show", name).stdout == ""
         finally:
             link.close()
+
+
+def test_listeners(managed: tuple[Broker, Ctl]) -> None:
+    """
+    A port is opened while the broker runs, with VerneMQ's flags; its clients are sent away with it; another that can't
+    be opened leaves nothing behind.
+    """
+    broker, ctl = managed
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        where = ["address=127.0.0.1", f"port={taken.getsockname()[1]}"]
+        refused = ctl("listener", "start", *where)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "can't listen on 127.0.0.1" in refused.stderr
+        assert len(json.loads(ctl("listener", "show", "--format=json").stdout)) == 3
+    assert ctl("listener", "start", *where, "--max_connections=infinity", "-m", "tree").stdout == "Done\n"
+    (row,) = [row for row in json.loads(ctl("listener", "show", "--format=json").stdout) if row["mountpoint"]]
+    assert (row["type"], row["status"], row["mountpoint"], f"port={row['port']}") == (
+        "mqtt",
+        "running",
+        "tree",
+        where[1],
+    )
+    with socket.create_connection(("127.0.0.1", row["port"]), 20) as link:
+        link.sendall(bytes.fromhex("100d 0004 4d515454 04 02 003c 0001 61".replace(" ", "")))
+        assert link.recv(4) == bytes.fromhex("20020000")
+        assert json.loads(ctl("session", "show", "--mountpoint", "--client_id=a", "--format=json").stdout) == [
+            {"mountpoint": "tree"}
+        ]
+        assert ctl("listener", "delete", *where).returncode == 1
+        assert ctl("listener", "stop", *where, "-k").stdout == "Done\n"
+        assert link.recv(4) == b""
+    assert ctl("listener", "delete", *where).stdout == "Done\n"
+    assert len(json.loads(ctl("listener", "show", "--format=json").stdout)) == 3

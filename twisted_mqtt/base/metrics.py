@@ -287,6 +287,8 @@ class Metrics:
         self._metrics: dict[str, Metric[Any]] = {}
         # As exporters write them: to whom they belong.
         self._taken: dict[str, str] = {}
+        # What counters were when they were last set to 0: by name and values of labels.
+        self._zeros: dict[tuple[str, tuple[str, ...]], float] = {}
 
     def counter(
         self,
@@ -357,6 +359,7 @@ class Metrics:
         found = self._metrics.get(name)
         if found is not None and found is metric:
             del self._metrics[name]
+            self._zeros = {key: value for key, value in self._zeros.items() if key[0] != name}
             for flat in _flat(found):
                 self._taken.pop(flat, None)
 
@@ -375,7 +378,30 @@ class Metrics:
         for name in sorted(self._metrics):
             metric = self._metrics.get(name)
             if metric is not None:
-                yield from metric.collect()
+                yield from metric.collect() if not self._zeros else map(self._sinceReset, metric.collect())
+
+    def reset(self) -> None:
+        """
+        Have all counters begin at 0 again, for all who read them here. What they count by goes on.
+        """
+        self._zeros.clear()
+        self._zeros = {
+            (metric.name, key): value
+            for metric in self.collect()
+            if metric.kind == "counter"
+            for key, value in metric.series
+            if not isinstance(value, HistogramValue)
+        }
+
+    def _sinceReset(self, collected: Collected) -> Collected:
+        if collected.kind != "counter":
+            return collected
+        zeros, name = self._zeros, collected.name
+        series = [
+            (key, value if isinstance(value, HistogramValue) else max(0, value - zeros.get((name, key), 0)))
+            for key, value in collected.series
+        ]
+        return collected._replace(series=series)
 
     def read(self) -> dict[str, float]:
         """

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import string
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
@@ -39,6 +40,15 @@ _MOST_REMEMBERED: Final = 1000
 
 #: All that an application may be allowed, in the order in which it is shown.
 SCOPES: Final = ("read", "write", "publish", "admin")
+
+#: An API key that is made has so many signs; one that somebody brings along has at least and at most so many.
+_KEY_LENGTH: Final = 32
+_SHORTEST_KEY: Final = 16
+_LONGEST_KEY: Final = 200
+_KEY_SIGNS: Final = string.ascii_letters + string.digits
+#: So many of its signs are shown, and are what it is known by.
+KEY_SHOWN: Final = 8
+
 MOST_APPLICATIONS: Final = 10_000
 EXISTS: Final = 102
 
@@ -53,6 +63,8 @@ class Application(Struct, frozen=True):
     @ivar expired: until when, in seconds since the epoch; None for ever.
     @ivar scopes: what it is allowed, of L{SCOPES}.
     @ivar default: whether it was made at the first start: then it serves this machine alone.
+    @ivar isKey: whether it is an API key (spec/vernemq.md 19, API-02): the user name is the secret, and there is no
+        password. C{app_id} is how the key begins.
     """
 
     app_id: str
@@ -65,6 +77,7 @@ class Application(Struct, frozen=True):
     scopes: tuple[str, ...] = SCOPES
     createdAt: float = 0.0
     default: bool = False
+    isKey: bool = False
 
     def shown(self) -> dict[str, object]:
         """
@@ -133,6 +146,7 @@ class Applications:
         expired: float | None = None,
         scopes: tuple[str, ...] = SCOPES,
         default: bool = False,
+        isKey: bool = False,
     ) -> str:
         """
         Add an application.
@@ -153,8 +167,27 @@ class Applications:
         digest = await self._digest(made, salt)
         # It may have come while the thread worked.
         self._refuseExisting(appID)
-        record = Application(appID, name, digest, salt, desc, status, expired, scopes, self._now(), default)
+        record = Application(appID, name, digest, salt, desc, status, expired, scopes, self._now(), default, isKey)
         self._records.put(appID, record)
+        return made
+
+    async def addKey(
+        self, key: str | None = None, expired: float | None = None, scopes: tuple[str, ...] = SCOPES
+    ) -> str:
+        """
+        Add an API key.
+
+        @param key: the key; one is made by default.
+
+        @return: the key, which is not known any more after this.
+
+        @raise Refused: it is none, or one begins so already.
+        """
+        made = key or "".join(secrets.choice(_KEY_SIGNS) for _ in range(_KEY_LENGTH))
+        if not (_SHORTEST_KEY <= len(made) <= _LONGEST_KEY and made.isascii() and made.isalnum()):
+            raise Refused(108, f"key: {_SHORTEST_KEY} to {_LONGEST_KEY} letters and digits")
+        name = made[:KEY_SHOWN]
+        await self.add(name, "API key", made, "", True, expired, scopes, isKey=True)
         return made
 
     def change(
@@ -196,7 +229,15 @@ class Applications:
 
         @param isLocal: whether the call comes from this machine.
         """
+        if not secret:
+            # An API key is its own secret.
+            appID, secret = appID[:KEY_SHOWN], appID
+            isKey = True
+        else:
+            isKey = False
         found = self._records.get(appID)
+        if found is not None and found.isKey is not isKey:
+            found = None
         salt = self._nobody if found is None else found.salt
         remembered = hmac.digest(self._key, salt + secret.encode("utf-8", "surrogateescape"), "sha256")
         right = self._clock.seconds() < self._right.get(remembered, 0.0)

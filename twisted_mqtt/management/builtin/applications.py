@@ -5,11 +5,13 @@ Applications: who may call the REST API (spec/rest-api.md 2.15, cli.md 3).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from twisted_mqtt.management.applications import SCOPES
+from twisted_mqtt.management.applications import KEY_SHOWN, SCOPES
 from twisted_mqtt.operations.operation import INVALID, Call, NotFound, Nothing, Operation, Refused, Route, operation
 
 if TYPE_CHECKING:
@@ -19,6 +21,16 @@ AppID = Annotated[str, Meta(description="Identifier of an application, its user 
 
 #: How C{mgmt update} may call what an application may.
 _STATES: Final = {"true": True, "start": True, "false": False, "stop": False}
+
+
+#: The scopes of VerneMQ's keys, by what they are here.
+_KEY_SCOPES: Final[dict[str, tuple[str, ...]]] = {
+    "mgmt": SCOPES,
+    "metrics": ("read",),
+    "status": ("read",),
+    "health": ("read",),
+    "httppub": ("publish",),
+}
 
 
 class OneApplication(Struct, kw_only=True):
@@ -62,6 +74,44 @@ class SetStatus(Struct, kw_only=True):
 
     appid: AppID
     status: Annotated[str, Meta(description="true or start, false or stop")]
+
+
+class AddKey(Struct, kw_only=True):
+    """
+    An API key.
+    """
+
+    scope: Annotated[
+        str, Meta(description="What it may: read, write, publish, admin, or status, mgmt, metrics, health, httppub")
+    ] = "mgmt"
+    expires: Annotated[str, Meta(description="Until when (UTC), such as 2030-04-04T12:00:00; for ever by default")] = ""
+
+
+class BringKey(AddKey, kw_only=True):
+    """
+    An API key of one's own.
+    """
+
+    key: Annotated[str, Meta(description="The key: letters and digits, 16 at least")]
+
+
+class OneKey(Struct, kw_only=True):
+    """
+    An API key.
+    """
+
+    key: Annotated[str, Meta(description="The key, or the signs of it that are shown")]
+
+
+class KeyRow(Struct, kw_only=True):
+    """
+    An API key, as VerneMQ shows it.
+    """
+
+    Key: str
+    Scope: str
+    expires: str = msgspec.field(name="Expires (UTC)")
+    expired: bool = msgspec.field(name="has expired")
 
 
 class Secret(Struct, kw_only=True):
@@ -199,7 +249,114 @@ class ApplicationOperations:
             if not applications.remove(call.request.appid):
                 raise _unknown(call.request.appid)
 
-        return (listApplications, lookupApplication, addApplication, updateApplication, setStatus, deleteApplication)
+        @operation(
+            "create_key",
+            "Make an API key for the calls of VerneMQ; it is shown this once",
+            "api-key create",
+            role="admin",
+            text=lambda answer: (answer.secret,),
+            example="scope=metrics expires=2030-04-04T12:00:00",
+            keyed=True,
+        )
+        async def createKey(call: Call[AddKey]) -> Secret:
+            """
+            It is an application whose identifier is its secret.
+            """
+            request = call.request
+            return Secret(secret=await applications.addKey(None, _dateOf(request.expires), _scopesOf(request.scope)))
+
+        @operation(
+            "add_key",
+            "Take an API key that somebody has made",
+            "api-key add",
+            role="admin",
+            text=lambda _: ("Done",),
+            example="key=ABCDEFGHIJKLMNOPQRSTUVWXYZ012345",
+            keyed=True,
+        )
+        async def addKey(call: Call[BringKey]) -> None:
+            """
+            Keys differ in their first eight signs.
+            """
+            request = call.request
+            await applications.addKey(request.key, _dateOf(request.expires), _scopesOf(request.scope))
+
+        @operation("show_keys_of_api", "List the API keys, as far as they are known", "api-key show", role="admin")
+        def showKeys(call: Call[Nothing]) -> list[KeyRow]:
+            """
+            Their first eight signs: a hash of the rest is kept.
+            """
+            now = call.broker.dates.now()
+            return [
+                KeyRow(
+                    Key=f"{found.app_id}...",
+                    Scope=" ".join(found.scopes),
+                    expires="never" if found.expired is None else _utc(found.expired),
+                    expired=found.expired is not None and found.expired <= now,
+                )
+                for found in applications.all()
+                if found.isKey
+            ]
+
+        @operation(
+            "delete_key",
+            "Remove an API key",
+            "api-key delete",
+            role="admin",
+            text=lambda _: ("Done",),
+            example="key=ABCDEFGH",
+            keyed=True,
+        )
+        def deleteKey(call: Call[OneKey]) -> None:
+            """
+            Its next call is refused.
+            """
+            name = call.request.key.removesuffix("...")[:KEY_SHOWN]
+            found = applications.get(name)
+            if found is None or not found.isKey:
+                raise NotFound(f"key: there is no API key that begins with {name!r}")
+            applications.remove(name)
+
+        return (
+            listApplications,
+            lookupApplication,
+            addApplication,
+            updateApplication,
+            setStatus,
+            deleteApplication,
+            createKey,
+            addKey,
+            showKeys,
+            deleteKey,
+        )
+
+
+def _scopesOf(text: str) -> tuple[str, ...]:
+    """
+    @raise Refused: it is none.
+    """
+    known = {**{scope: (scope,) for scope in SCOPES}, **_KEY_SCOPES}
+    unknown = [word for word in text.split(",") if word not in known]
+    if unknown:
+        raise Refused(INVALID, f"scope: {unknown[0][:40]!r} is none of {', '.join(known)}")
+    wanted = {scope for word in text.split(",") for scope in known[word]}
+    return tuple(scope for scope in SCOPES if scope in wanted)
+
+
+def _dateOf(text: str) -> float | None:
+    """
+    @raise Refused: it is no date.
+    """
+    if not text:
+        return None
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+    except (ValueError, OverflowError):
+        raise Refused(INVALID, f"expires: {text[:40]!r} is no date such as 2030-04-04T12:00:00") from None
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _unknown(appID: str) -> NotFound:

@@ -5,16 +5,20 @@ What access rules have said to a client, and is remembered (spec/rest-api.md 2.5
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from twisted_mqtt.core.topics import scoped
 from twisted_mqtt.management.builtin.shared import ClientID
-from twisted_mqtt.operations.operation import NOT_ONLINE, Call, Nothing, Operation, Refused, Route, operation
+from twisted_mqtt.operations.operation import NOT_ONLINE, UNKNOWN, Call, Nothing, Operation, Refused, Route, operation
 
 if TYPE_CHECKING:
     from twisted_mqtt.interfaces import IClient
+
+
+#: The extension with the file of access rules.
+_ACL: Final = "acl_internal"
 
 
 class OfClient(Struct, kw_only=True):
@@ -102,4 +106,24 @@ def cleanAllPermissions(call: Call[Nothing]) -> None:
     call.broker.forgetPermissions()
 
 
-OPERATIONS: tuple[Operation, ...] = (listPermissions, cleanPermissions, cleanAllPermissions)
+@operation(
+    "reload_acl",
+    "Read the file of access rules again",
+    "acl reload",
+    role="admin",
+    text=lambda _: ("ok",),
+)
+async def reloadRules(call: Call[Nothing]) -> None:
+    """
+    Where they can't be used, the old ones hold, and the answer says what is wrong.
+    """
+    extensions = call.node.extensions
+    if not extensions.isActive(_ACL):
+        raise Refused(UNKNOWN, f"the extension {_ACL}, which goes by the file of access rules, is not loaded", 500)
+    try:
+        await extensions.refresh(_ACL)
+    except Exception as error:
+        raise Refused(UNKNOWN, str(error), 500) from None
+
+
+OPERATIONS: tuple[Operation, ...] = (listPermissions, cleanPermissions, cleanAllPermissions, reloadRules)

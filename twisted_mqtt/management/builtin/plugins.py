@@ -39,6 +39,24 @@ class OnePlugin(Struct, kw_only=True):
     node: NodeName = ""
 
 
+class ShowPlugins(Struct, kw_only=True):
+    """
+    Which of the extensions that run are shown.
+    """
+
+    plugin: Annotated[str, Meta(description="Only this one")] = ""
+    hook: Annotated[str, Meta(description="Only those that have this hook, such as client.check_acl")] = ""
+    internal: Annotated[bool, Meta(description="Those that come with the broker too; they are always shown")] = False
+
+
+class NamedPlugin(Struct, kw_only=True):
+    """
+    An extension.
+    """
+
+    name: Annotated[str, Meta(description="Name of an extension")]
+
+
 class PluginRow(Struct, kw_only=True):
     """
     An extension.
@@ -92,18 +110,45 @@ def _lines(rows: list[PluginRow]) -> Iterator[str]:
         yield f"Plugin({row.name}, version={row.version}, description={row.description}, active={active})"
 
 
-def _checked(call: Call[OnePlugin]) -> str:
+def _checked(node: INode, given: str) -> str:
     """
     The plain name of the extension.
 
     @raise NotFound: there is none of this name.
     """
-    checkNode(call.node, call.request.node)
-    extensions = call.node.extensions
-    name = extensions.plainName(call.request.plugin)
+    extensions = node.extensions
+    name = extensions.plainName(given)
     if extensions.status(name) is None:
         known = ", ".join(found.name for found in extensions.installed())
-        raise NotFound(f"plugin: there is no extension {call.request.plugin[:80]!r}; there are {known}")
+        raise NotFound(f"plugin: there is no extension {given[:80]!r}; there are {known}")
+    return name
+
+
+async def _load(node: INode, given: str) -> str:
+    """
+    Load an extension, for good; returns its plain name.
+    """
+    name = _checked(node, given)
+    if node.extensions.isActive(name):
+        raise Refused(ALREADY_LOADED, "already_started", 500)
+    try:
+        await node.extensions.load(name, keep=True)
+    except ExtensionError as error:
+        raise Refused(UNKNOWN, str(error), 500) from None
+    return name
+
+
+async def _unload(node: INode, given: str) -> str:
+    """
+    Unload an extension, for good; returns its plain name.
+    """
+    name = _checked(node, given)
+    if not node.extensions.isActive(name):
+        raise Refused(ALREADY_UNLOADED, "not_started", 500)
+    try:
+        await node.extensions.unload(name, keep=True)
+    except ExtensionError as error:
+        raise Refused(UNKNOWN, str(error), 500) from None
     return name
 
 
@@ -145,14 +190,8 @@ async def loadPlugin(call: Call[OnePlugin]) -> dict[str, str] | None:
     """
     It is loaded after a restart too.
     """
-    name = _checked(call)
-    if call.node.extensions.isActive(name):
-        raise Refused(ALREADY_LOADED, "already_started", 500)
-    try:
-        await call.node.extensions.load(name, keep=True)
-    except ExtensionError as error:
-        raise Refused(UNKNOWN, str(error), 500) from None
-    return _named(call, name)
+    checkNode(call.node, call.request.node)
+    return _named(call, await _load(call.node, call.request.plugin))
 
 
 @operation(
@@ -169,14 +208,8 @@ async def unloadPlugin(call: Call[OnePlugin]) -> dict[str, str] | None:
     """
     It is not loaded after a restart either.
     """
-    name = _checked(call)
-    if not call.node.extensions.isActive(name):
-        raise Refused(ALREADY_UNLOADED, "not_started", 500)
-    try:
-        await call.node.extensions.unload(name, keep=True)
-    except ExtensionError as error:
-        raise Refused(UNKNOWN, str(error), 500) from None
-    return _named(call, name)
+    checkNode(call.node, call.request.node)
+    return _named(call, await _unload(call.node, call.request.plugin))
 
 
 @operation(
@@ -193,13 +226,75 @@ async def reloadPlugin(call: Call[OnePlugin]) -> dict[str, str] | None:
     """
     One that does not run is started.
     """
-    name = _checked(call)
+    checkNode(call.node, call.request.node)
     extensions = call.node.extensions
+    name = _checked(call.node, call.request.plugin)
     try:
         await (extensions.reload(name) if extensions.isActive(name) else extensions.load(name))
     except ExtensionError as error:
         raise Refused(UNKNOWN, str(error), 500) from None
     return _named(call, name)
+
+
+@operation("plugin_show", "Show the extensions that run, with their hooks", "plugin show")
+def pluginShow(call: Call[ShowPlugins]) -> list[dict[str, str]]:
+    """
+    A row for each; what it has several of stands in one cell, a line for each.
+    """
+    request, extensions = call.request, call.node.extensions
+    rows = []
+    for found in extensions.installed():
+        if not found.active or request.plugin not in ("", found.name):
+            continue
+        extension = extensions.find(found.name)
+        own = [(point.name, one) for point in call.broker.hooks for one in point if one.owner is extension]
+        if request.hook and all(name != request.hook for name, _ in own):
+            continue
+        rows.append(
+            {
+                "Plugin": found.name,
+                "Type": "gateway" if found.gateway else "application",
+                "Hook(s)": "\n".join(name for name, _ in own),
+                "M:F/A": "\n".join(_placeOf(one.action) for _, one in own),
+            }
+        )
+    return rows
+
+
+def _placeOf(action: object) -> str:
+    return f"{getattr(action, '__module__', '')}:{getattr(action, '__qualname__', type(action).__qualname__)}"
+
+
+@operation(
+    "plugin_enable",
+    "Load an extension, as plugins load does",
+    "plugin enable",
+    text=lambda _: ("Done",),
+    role="admin",
+    example="--name=rewrite",
+    keyed=True,
+)
+async def pluginEnable(call: Call[NamedPlugin]) -> None:
+    """
+    One that runs is refused.
+    """
+    await _load(call.node, call.request.name)
+
+
+@operation(
+    "plugin_disable",
+    "Unload an extension, as plugins unload does",
+    "plugin disable",
+    text=lambda _: ("Done",),
+    role="admin",
+    example="--name=rewrite",
+    keyed=True,
+)
+async def pluginDisable(call: Call[NamedPlugin]) -> None:
+    """
+    One that does not run is refused.
+    """
+    await _unload(call.node, call.request.name)
 
 
 def _named(call: Call[OnePlugin], name: str) -> dict[str, str] | None:
@@ -216,4 +311,7 @@ OPERATIONS: tuple[Operation, ...] = (
     loadPlugin,
     unloadPlugin,
     reloadPlugin,
+    pluginShow,
+    pluginEnable,
+    pluginDisable,
 )

@@ -7,10 +7,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 #: No column becomes narrower than this for want of room.
 _NARROWEST: Final = 6
@@ -38,8 +39,11 @@ def printTable(answer: Any, out: TextIO) -> None:
 
 def _lines(rows: list[dict[str, Any]], isTerminal: bool) -> Iterator[str]:
     names = list(rows[0])
-    cells = [[_text(row.get(name)) for name in names] for row in rows]
-    widths = [max(len(name), *(len(row[column]) for row in cells)) for column, name in enumerate(names)]
+    # What a cell has several of stands below each other.
+    cells = [[list(map(_text, _partsOf(row.get(name)))) for name in names] for row in rows]
+    widths = [
+        max(len(name), *(len(part) for row in cells for part in row[column])) for column, name in enumerate(names)
+    ]
     most = shutil.get_terminal_size((0, 0)).columns if isTerminal else 0
     if most:
         _narrow(widths, most)
@@ -50,8 +54,9 @@ def _lines(rows: list[dict[str, Any]], isTerminal: bool) -> Iterator[str]:
         line = line[:most] if most else line
         yield f"\x1b[1m{line}\x1b[0m" if bold and line.startswith("|") else line
     for row in cells:
-        line = _row(row, widths)
-        yield line[:most] if most else line
+        for parts in zip_longest(*row, fillvalue=""):
+            line = _row(parts, widths)
+            yield line[:most] if most else line
     yield rule[:most] if most else rule
 
 
@@ -66,7 +71,11 @@ def _narrow(widths: list[int], most: int) -> None:
         widths[widths.index(widest)] -= 1
 
 
-def _row(cells: list[str], widths: list[int]) -> str:
+def _partsOf(value: object) -> list[object]:
+    return [*value.split("\n")] if isinstance(value, str) else [value]
+
+
+def _row(cells: Sequence[str], widths: list[int]) -> str:
     shown = (
         cell.ljust(width) if len(cell) <= width else cell[: width - 1] + "\u2026"
         for cell, width in zip(cells, widths, strict=True)
