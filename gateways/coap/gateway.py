@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from gateways.clientlimit import ClientLimit
 from gateways.coap.blockwise import diagnostic
 from gateways.coap.codes import BAD_REQUEST
 from gateways.coap.expiry import Expiry
@@ -91,6 +92,7 @@ class CoAPGateway:
         self.parameters = Parameters()
         self.clients: dict[tuple[Address, str], CoAPClient] = {}
         self._byAddress: dict[Address, set[CoAPClient]] = {}
+        self._limit = ClientLimit(broker, "coap", settings.max_clients)
         self.walks = 0
         self.expiry = Expiry(self)
         self.expiry.arm()
@@ -127,7 +129,7 @@ class CoAPGateway:
                 return client
             # Somebody else now, although under the same name.
             client.end("credentials changed")
-        if len(self.clients) >= self.settings.max_clients:
+        if self._limit.refuses(len(self.clients), address):
             return None
         client = CoAPClient(self, endpoint, address, clientID, username, password, now)
         self.clients[client.key] = client

@@ -16,6 +16,7 @@ from gateways.lwm2m.formats.content import Dialect, dialectOf
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
+    from gateways.clientlimit import ClientLimit
     from gateways.coap.message import CoAPMessage
     from gateways.coap.roles import Address, Awaiting
     from gateways.lwm2m.objects.models import Models
@@ -37,6 +38,7 @@ class DeviceGateway(Protocol):
 
     @ivar models: the objects that are known.
     @ivar registry: all devices.
+    @ivar limit: of how many there may be.
     @ivar log: for what anybody can cause.
     """
 
@@ -44,6 +46,7 @@ class DeviceGateway(Protocol):
     settings: LwM2MSettings
     models: Models
     registry: DeviceRegistry
+    limit: ClientLimit
     log: RateLimitedLog
 
     def topic(self, device: Contact, topic: str) -> str:

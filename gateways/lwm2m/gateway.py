@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateways.clientlimit import ClientLimit
 from gateways.coap.parameters import Parameters
 from gateways.lwm2m.bootstrap import Bootstrapping
 from gateways.lwm2m.interface import Asked, ServerInterface
@@ -32,6 +33,7 @@ class LwM2MGateway:
     @ivar models: the objects that are known.
     @ivar log: for what anybody can cause.
     @ivar registry: the devices.
+    @ivar limit: of how many there may be.
     @ivar bootstrapping: the bootstrap server.
     """
 
@@ -41,7 +43,8 @@ class LwM2MGateway:
         self.models = models
         self.parameters = Parameters()
         self.log = RateLimitedLog(broker.clock.seconds)
-        self.registry = DeviceRegistry(settings.max_clients)
+        self.registry = DeviceRegistry()
+        self.limit = ClientLimit(broker, "lwm2m", settings.max_clients)
         self.bootstrapping = Bootstrapping(broker, settings)
         lifetimes = Lifetimes(settings.lifetime_min, settings.lifetime_max)
         self._interface = ServerInterface(self, lifetimes, self.bootstrapping)

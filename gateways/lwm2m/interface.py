@@ -202,7 +202,7 @@ class ServerInterface:
     ) -> None:
         registry = self._registry
         key = (asked.endpoint, asked.address, registration.endpoint)
-        if key in registry.coming or (before is None and registry.isFull):
+        if key in registry.coming or (before is None and self._gateway.limit.refuses(registry.size, asked.address)):
             asked.refuse(SERVICE_UNAVAILABLE, "too many devices or registrations at once")
             return
         device = Device(self._gateway, asked.endpoint, asked.address, registration, credentials, asked.identity)

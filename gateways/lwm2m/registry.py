@@ -87,20 +87,16 @@ class DeviceRegistry:
     @ivar coming: those that are being let in, by where they are and by endpoint name.
     """
 
-    def __init__(self, most: int) -> None:
-        """
-        @param most: how many there may be.
-        """
+    def __init__(self) -> None:
         self.devices: dict[str, Device] = {}
         self.coming: dict[tuple[LwM2MProtocol, Address, str], Device] = {}
-        self._most = most
 
     @property
-    def isFull(self) -> bool:
+    def size(self) -> int:
         """
-        Whether no more devices can come.
+        How many devices there are, with those that are being let in.
         """
-        return len(self.devices) + len(self.coming) >= self._most
+        return len(self.devices) + len(self.coming)
 
     def all(self) -> list[Device]:
         """

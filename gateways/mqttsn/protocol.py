@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from twisted.internet.defer import Deferred
 
+from gateways.clientlimit import ClientLimit
 from gateways.implements import GatewayClient
 from gateways.mqttsn.codec import MalformedError, decode, encode, message
 from gateways.mqttsn.packets import (
@@ -110,6 +111,7 @@ class MQTTSNProtocol:
         self.patience = zone.keepalive_backoff * 2
         self.sessionExpiry = int(zone.session_expiry_interval)
         self.clients: dict[Hashable, SNClient] = {}
+        self._limit = ClientLimit(broker, "mqttsn", settings.max_clients)
         self.transport: DatagramPort | TwistedPort | None = None
         self.malformed = 0
         self._wills: OrderedDict[str, WillData] = OrderedDict()
@@ -176,7 +178,7 @@ class MQTTSNProtocol:
             return
         if client is not None:
             client.replaced(request)
-        if len(self.clients) >= self.settings.max_clients or not self._isInTime(now):
+        if self._limit.refuses(len(self.clients), address) or not self._isInTime(now):
             self._refuse(key, CONGESTION)
             return
         self._parted.pop(key, None)

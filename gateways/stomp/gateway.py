@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from gateways.clientlimit import ClientLimit
 from gateways.stomp.frame import FrameLimits
 from gateways.stomp.mapping import Destinations, MessageWriter
 from gateways.stomp.transactions import TransactionLimits
@@ -94,6 +95,7 @@ class StompGateway:
         bind = settings.listener.bind
         self.profile = self._makeProfile("stomp", bind is not None and bind.isLoopback)
         self.clients = 0
+        self._limit = ClientLimit(broker, "stomp", settings.max_clients)
         # Those that may not have sent a CONNECT yet, the first that came first.
         self._newcomers: dict[Newcomer, None] = {}
 
@@ -126,12 +128,15 @@ class StompGateway:
         profile.usernamePart = usernamePart
         return profile
 
-    @property
-    def isFull(self) -> bool:
+    def refuses(self, peer: object) -> bool:
         """
-        Whether no further client may connect.
+        Whether a client that comes now can't be taken: there are as many as may be, and each has begun something.
+
+        @param peer: where it is.
         """
-        return self.clients >= self.settings.max_clients
+        if self.clients < self.settings.max_clients or self._makeRoom():
+            return False
+        return self._limit.refuses(self.clients, peer)
 
     def came(self, connection: Newcomer) -> None:
         """
@@ -147,7 +152,7 @@ class StompGateway:
         self.clients -= 1
         self._newcomers.pop(connection, None)
 
-    def makeRoom(self) -> bool:
+    def _makeRoom(self) -> bool:
         """
         End the oldest connection that has not sent a CONNECT: nobody keeps others away by opening connections.
 

@@ -348,7 +348,7 @@ class StompFactory(Factory):
         A protocol for a connection, or L{None} while the broker is stopping or where there are too many.
         """
         gateway = self.gateway
-        if gateway.broker.stopping or (gateway.isFull and not gateway.makeRoom()):
+        if gateway.broker.stopping or gateway.refuses(addr):
             return None
         return StompProtocol(self, addr)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 
 from gateways.client import GatewayClient
 from gateways.coap.blockwise import Block, blockOf
@@ -523,11 +524,16 @@ def test_accessRules(kit: Kit) -> None:
 
 def test_tooMany() -> None:
     """
-    There are no more clients than the configuration says.
+    There are no more clients than the configuration says; those who are refused are counted, and named in the log.
     """
     kit = Kit(max_clients=2)
-    answers = [kit.code(PUT, f"/mqtt/a?c=me{number}", b"x") for number in range(4)]
+    with capturedLogs() as events:
+        answers = [kit.code(PUT, f"/mqtt/a?c=me{number}", b"x") for number in range(4)]
     assert answers == ["2.04", "2.04", "5.03", "5.03"]
+    assert kit.broker.counters.connections_refused_full == 2
+    assert [formatEvent(event) for event in events if event["log_namespace"].endswith("ratelimitedlog")] == [
+        f"coap: a client at {PEER[0]}:{PEER[1]} is refused: there are 2 already (max_clients)"
+    ]
 
 
 def test_publishSubscribe(kit: Kit) -> None:

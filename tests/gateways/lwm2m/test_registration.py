@@ -328,6 +328,7 @@ def test_full() -> None:
     assert device.register() == "2.01"
     assert kit.device("ep1").register() == "2.01"
     assert kit.device("ep2").register() == "5.03"
+    assert kit.broker.counters.connections_refused_full == 2
 
 
 def test_lifetime() -> None:

@@ -132,6 +132,7 @@ def test_tooMany() -> None:
     world = World(max_clients=2, max_conn_rate=3)
     first, second, third = world.device().connect(), world.device().connect(), world.device()
     third.say(SNConnect(third.name)).expect(SNPacket(CONNACK, code=CONGESTION))
+    assert world.broker.counters.connections_refused_full == 1
     first.say(SNPacket(DISCONNECT)).heard()
     third.say(SNConnect(third.name)).expect(accepted())
     second.say(SNPacket(DISCONNECT)).heard()

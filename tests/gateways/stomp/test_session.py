@@ -165,6 +165,7 @@ class TestConnect:
         first = kit.connected()
         kit.connected()
         assert kit.factory.buildProtocol(None) is None
+        assert kit.broker.counters.connections_refused_full == 1
         first.lose()
         kit.connected()
 
