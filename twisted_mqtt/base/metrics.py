@@ -415,6 +415,17 @@ class Metrics:
                     values[each.name] = value
         return values
 
+    def counts(self) -> dict[str, float]:
+        """
+        The values of all counters without labels, by name.
+        """
+        values: dict[str, float] = {}
+        for metric in list(self._metrics.values()):
+            if metric.kind == "counter" and not metric.labels:
+                metric.sample()
+                values[metric.name] = metric.own.value
+        return values
+
     def _add(self, metric: Metric[_S]) -> Metric[_S]:
         for name in (metric.name, metric.peak) if metric.peak else (metric.name,):
             if _NAME.fullmatch(name) is None or len(name) > _LONGEST_NAME:

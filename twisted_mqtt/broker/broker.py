@@ -19,6 +19,7 @@ from twisted_mqtt.base.dates import Dates
 from twisted_mqtt.base.metrics import Metrics
 from twisted_mqtt.base.portions import Portions
 from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
+from twisted_mqtt.base.rates import Rates
 from twisted_mqtt.base.slowcalls import SlowCalls
 from twisted_mqtt.base.threads import Threads
 from twisted_mqtt.base.timerwheel import TimerWheel
@@ -36,6 +37,7 @@ from twisted_mqtt.broker.interconnect import Interconnect
 from twisted_mqtt.broker.lifetime import Lifetime
 from twisted_mqtt.broker.limitreports import LimitReports
 from twisted_mqtt.broker.listenerprofile import ListenerProfile
+from twisted_mqtt.broker.measurements import Measurements
 from twisted_mqtt.broker.memoryguard import MemoryGuard
 from twisted_mqtt.broker.overload import OverloadGuard
 from twisted_mqtt.broker.permissions import KnownPermission, Permissions
@@ -48,6 +50,7 @@ from twisted_mqtt.broker.sessions import SessionRegistry
 from twisted_mqtt.broker.storelimit import StoreLimit
 from twisted_mqtt.broker.storeowner import StoreOwner
 from twisted_mqtt.broker.subscribing import Subscribing, SubscriptionService
+from twisted_mqtt.broker.topicmetrics import ChosenTopic, TopicMetrics
 from twisted_mqtt.broker.traffic import AllTraffic
 from twisted_mqtt.broker.watching import Watching
 from twisted_mqtt.broker.wills import Wills
@@ -123,6 +126,8 @@ class Broker(Service):
     @ivar quotas: how many sessions and wills there are.
     @ivar counters: of what belongs to no connection.
     @ivar traffic: all counters, by listener and version too.
+    @ivar rates: how fast the counters have grown.
+    @ivar topicMetrics: the messages of chosen topics, counted.
     @ivar metrics: counters, gauges and histograms, those of extensions too.
     @ivar directory: what there is, to be listed and looked up.
     @ivar outbox: collects the connections with output.
@@ -223,6 +228,11 @@ class Broker(Service):
         self._filterWatches = FilterWatches(self.router)
         registerFigures(self.metrics, self.traffic, self.stats)
         registerParts(self)
+        self.topicMetrics = TopicMetrics(
+            self.router, store.table("topic_metrics").records(ChosenTopic), self.metrics, clock.seconds, self.dates
+        )
+        self.rates = Rates(self.metrics.counts, clock.seconds)
+        self.measurements = Measurements(self.metrics, self.router, self.hooks, store, clock.seconds)
         self._limit(settings)
         # By how much the wall clock was ahead when what is kept was given its dates.
         self._skew = self.dates.skew
@@ -379,6 +389,9 @@ class Broker(Service):
         self.memory.check()
         self.storeLimit.check()
         self.metrics.sample()
+        self.measurements.measureNext()
+        self.rates.look()
+        self.topicMetrics.look()
         self._retainedExpiry.look()
         skew = self.dates.skew
         if skew != self._skew:
@@ -465,6 +478,9 @@ class Broker(Service):
 
     def _giveUp(self, message: Message, reason: str) -> None:
         self.counters.messages_dropped += 1
+        meter = self.switches.meter
+        if meter is not None and not message.topicTree:
+            meter.dropped(message.topic)
         if self.switches.dropped:
             self.dropped(None, message, reason)
 

@@ -120,6 +120,7 @@ class StoreOwner:
             else:
                 broker.registry.restore(session)
         broker.bans.load()
+        broker.topicMetrics.load()
         broker.alarms.load()
 
     # While it runs

@@ -37,6 +37,9 @@ def drop(session: Session, message: Message, reason: str) -> None:
         counters.delivery_dropped_unsendable += 1
     if reason != "no_local":
         counters.messages_dropped += 1
+        meter = session.switches.meter
+        if meter is not None and not session.topicTree:
+            meter.dropped(message.topic)
     if session.switches.dropped:
         session.events.dropped(session, message, reason)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.queuebudget import QueueBudget
+from twisted_mqtt.core.topicmeter import TopicMeter
 
 if TYPE_CHECKING:
     from twisted_mqtt.core.entry import Entry
@@ -26,7 +27,7 @@ class Switches:
     nobody where nobody listens; the time; and what all queues may hold together.
     """
 
-    __slots__ = ("publish", "acl", "delivered", "queued", "acked", "dropped", "aclGeneration", "now", "queues")
+    __slots__ = ("publish", "acl", "delivered", "queued", "acked", "dropped", "aclGeneration", "now", "queues", "meter")
 
     def __init__(self) -> None:
         self.publish: bool = False
@@ -40,6 +41,8 @@ class Switches:
         # The moment, as the core was last told it.
         self.now: float = 0.0
         self.queues: QueueBudget = QueueBudget()
+        # Counts the messages of chosen topics, where there are any.
+        self.meter: TopicMeter | None = None
 
 
 class Work(Protocol):

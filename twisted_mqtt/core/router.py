@@ -14,6 +14,7 @@ from twisted_mqtt.core.forwarding import Forwarder
 from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.subscription import RANDOM, SharedGroup, Subscription
+from twisted_mqtt.core.topicmeter import TopicMeter
 from twisted_mqtt.core.topics import scoped
 from twisted_mqtt.core.tree import FilterEvents, SubscriptionTree
 
@@ -39,6 +40,9 @@ class Router:
     @ivar watches: who is shown messages without being a subscriber; see L{twisted_mqtt.core.watchqueue}.
     @ivar watched: whether there are any.
     @ivar number: how many messages were routed: the number of the last one.
+    @ivar sampleAt: the number of the message of which L{sampled} is told.
+    @ivar sampled: called with a message that has been routed, to measure by it what would cost too much for each. It
+        says which is the next.
     @ivar released: called when the store has come further, after the replies that waited have gone.
     """
 
@@ -61,6 +65,8 @@ class Router:
         "released",
         "_filterEvents",
         "number",
+        "sampleAt",
+        "sampled",
     )
 
     def __init__(self, counters: Counters, switches: Switches, events: Events, random: Callable[[], float]) -> None:
@@ -70,7 +76,7 @@ class Router:
         self.watched: bool = False
         self.trees: dict[str, SubscriptionTree] = {}
         self.forwarder: Forwarder | None = None
-        # Whether there is one of these two, watches and a forwarder: one test for each message.
+        # Whether there is a forwarder, a watch or a meter: one test for each message.
         self._extended: bool = False
         self.counters: Counters = counters
         self.switches: Switches = switches
@@ -83,6 +89,8 @@ class Router:
         self.released: Callable[[], None] | None = None
         self._filterEvents: FilterEvents | None = None
         self.number: int = 0
+        self.sampleAt: int = 0
+        self.sampled: Callable[[Message], None] | None = None
 
     def route(self, message: Message, local: bool = False) -> int:
         """
@@ -93,8 +101,9 @@ class Router:
 
         @return: to how many subscribers; 0 where nobody did.
         """
-        self.number += 1
-        message.number = self.number
+        number = self.number + 1
+        self.number = number
+        message.number = number
         if local or self._extended:
             return self._routeFurther(message, local)
         if message.further is not None and message.topicTree:
@@ -130,6 +139,8 @@ class Router:
             self.counters.routes_matched += delivered
             if delivered > FEW:
                 self.effort.spent += DELIVERY * delivered
+            if number == self.sampleAt:
+                self._sample(message)
         return delivered
 
     def setWatched(self, watched: bool) -> None:
@@ -137,14 +148,28 @@ class Router:
         Say whether there are watches.
         """
         self.watched = watched
-        self._extended = watched or self.forwarder is not None
+        self._extend()
 
     def setForwarder(self, forwarder: Forwarder | None) -> None:
         """
         Say who sends messages to other nodes.
         """
         self.forwarder = forwarder
-        self._extended = self.watched or forwarder is not None
+        self._extend()
+
+    def setMeter(self, meter: TopicMeter | None) -> None:
+        """
+        Say who counts the messages of chosen topics.
+        """
+        self.switches.meter = meter
+        self._extend()
+
+    def _extend(self) -> None:
+        self._extended = self.watched or self.forwarder is not None or self.switches.meter is not None
+
+    def _sample(self, message: Message) -> None:
+        if self.sampled is not None:
+            self.sampled(message)
 
     def _routeFurther(self, message: Message, local: bool) -> int:
         """
@@ -152,6 +177,10 @@ class Router:
         """
         tree = self.trees.get(message.topicTree) if message.topicTree else self.tree
         delivered = 0
+        number = message.number
+        meter = self.switches.meter
+        if meter is not None and not (local or message.topicTree or message.system):
+            meter.received(message.topic, message.qos)
         groups: list[SharedGroup] = []
         if tree is not None:
             match = tree.match(message.topic)
@@ -181,6 +210,8 @@ class Router:
             self._notDelivered(message)
         else:
             self.effort.spent += DELIVERY * delivered
+        if number == self.sampleAt:
+            self._sample(message)
         return delivered
 
     def routeShared(self, message: Message, name: str, matching: str) -> bool:
@@ -217,6 +248,9 @@ class Router:
             return
         self.counters.messages_dropped += 1
         self.counters.messages_dropped_no_subscriber += 1
+        meter = self.switches.meter
+        if meter is not None and not message.topicTree:
+            meter.dropped(message.topic)
         if self.switches.dropped:
             self.events.dropped(None, message, "no_subscribers")
 

@@ -419,8 +419,12 @@ class Sender(Decoder):
         router = self.router
         self.counters.delivery_dropped += 1
         self.counters.messages_dropped += 1
+        meter = router.switches.meter
+        session = self.session
+        if meter is not None and session is not None and not session.topicTree:
+            meter.dropped(session.mountpoint + message.topic)
         if router.switches.dropped:
-            router.events.dropped(self.session, message, reason)
+            router.events.dropped(session, message, reason)
 
     def _mustHold(self) -> bool:
         """

@@ -217,7 +217,8 @@ class Session:
         if qos == 0:
             if connection is not None and connection.room > 0 and self.held is None and self.backlog is None:
                 queue = self.queue
-                if (queue is None or queue.qos0 == 0) and not self.switches.delivered:
+                switches = self.switches
+                if (queue is None or queue.qos0 == 0) and not switches.delivered:
                     self.deliveries += 1
                     if connection.plain and subscription.plain and not self.mountpoint:
                         version5 = connection.version5
@@ -226,14 +227,17 @@ class Session:
                             wire = connection.whole(message)
                             if wire is None:
                                 return
-                        connection.sendPublish(wire, 0, message)
+                        sent = connection.sendPublish(wire, 0, message)
                     else:
                         seen = self._seen(message)
-                        if seen is not None:
-                            retain = message.retain and subscription.retainAsPublished
-                            connection.sendEncoded(
-                                seen, 0, 0, retain, False, subscription.identifiers, message.timestamp
-                            )
+                        if seen is None:
+                            return
+                        retain = message.retain and subscription.retainAsPublished
+                        sent = connection.sendEncoded(
+                            seen, 0, 0, retain, False, subscription.identifiers, message.timestamp
+                        )
+                    if sent and switches.meter is not None:
+                        self._meter(message.topic, 0)
                     return
             elif not limits.storeQoS0 and (connection is None or not self._isReading()):
                 drop(self, message, "qos0_msg")
@@ -546,7 +550,8 @@ class Session:
             message = seen
         self.deliveries += 1
         if qos == 0:
-            connection.sendEncoded(message, 0, 0, entry.retain, False, entry.identifiers, now)
+            if connection.sendEncoded(message, 0, 0, entry.retain, False, entry.identifiers, now):
+                self._meter(entry.message.topic, 0)
             return
         inflight = self.inflight
         packetID = inflight.add(entry)
@@ -563,6 +568,16 @@ class Session:
             inflight.remove(entry)
             if journal is not None:
                 journal.settled(self, entry)
+        elif self.switches.meter is not None:
+            self._meter(entry.message.topic, qos)
+
+    def _meter(self, topic: str, qos: int) -> None:
+        """
+        Count a message that is sent, where its topic is one of those that are counted.
+        """
+        meter = self.switches.meter
+        if meter is not None and not self.topicTree:
+            meter.sent(topic, qos)
 
     def _sendAgain(self, entry: Entry, connection: Connection, now: float) -> None:
         if entry.released:

@@ -140,6 +140,7 @@ class Extensions:
         self._known: Registry[IExtensionMaker] = Registry()
         # In the order in which they started.
         self._running: dict[str, _Running] = {}
+        broker.hooks.nameOwner = self._nameOf
         # Why those that have failed did.
         self._failed: dict[str, str] = {}
 
@@ -482,6 +483,15 @@ class Extensions:
             await self._start(self._made(former.maker, former.settings), name)
         except Exception as again:
             raise ExtensionError(f"{error} It does not start with its former settings either: {again}") from again
+
+    def _nameOf(self, extension: object) -> str:
+        """
+        The name of a running extension.
+        """
+        for name, running in self._running.items():
+            if running.extension is extension:
+                return name
+        return type(extension).__name__
 
     async def _start(self, starting: _Running, asked: str) -> None:
         name = starting.maker.name

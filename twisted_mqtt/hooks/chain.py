@@ -57,6 +57,7 @@ class _Chain(Generic[_ValueT]):
 
     __slots__ = (
         "_args",
+        "_askedAt",
         "_awaited",
         "_callback",
         "_callbacks",
@@ -90,6 +91,7 @@ class _Chain(Generic[_ValueT]):
         self._awaited: list[object] | None = None
         self._slow: Deferred[object] | None = None
         self._timer: IDelayedCall | None = None
+        self._askedAt = 0.0
 
     def carryOn(self, answer: object) -> _ValueT | Deferred[_ValueT]:
         """
@@ -122,15 +124,15 @@ class _Chain(Generic[_ValueT]):
                 return True
             self._callback = callback
             slow = self._point.slow
-            began = perf_counter() if slow.limit else 0.0
+            began = perf_counter()
             try:
                 answer = self._call(callback)
             except Exception:
                 answer = Failure()
-            if slow.limit:
-                took = perf_counter() - began
-                if took > slow.limit:
-                    slow.held(callback, self._point.name, took)
+            took = perf_counter() - began
+            if took > slow.limit > 0:
+                slow.held(callback, self._point.name, took)
+            self._point.took(callback, took)
 
     def _begin(self, steps: CoroutineType[Deferred[object], object, object]) -> Deferred[object]:
         slow = self._point.slow
@@ -159,6 +161,8 @@ class _Chain(Generic[_ValueT]):
             return answers[0]
         self._awaited = answers
         self._slow = slow
+        clock = self._point.clock
+        self._askedAt = 0.0 if clock is None else clock.seconds()
         timeout = self._timeout()
         if self._point.clock is not None and timeout > 0:
             self._timer = self._point.clock.callLater(timeout, self._timedOut, timeout)
@@ -183,6 +187,9 @@ class _Chain(Generic[_ValueT]):
 
     def _resume(self, answer: object) -> None:
         self._stopWaiting()
+        clock = self._point.clock
+        if clock is not None:
+            self._point.took(self._callback, clock.seconds() - self._askedAt, True)
         if during(self._packet, self._advance, answer):
             assert self._outcome is not None  # made when the chain began to wait
             self._outcome.callback(self._value)

@@ -8,7 +8,7 @@ callback that waits makes its caller wait.
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, Generic, Literal, Never, TypeVar, TypeVarTuple, overload
+from typing import TYPE_CHECKING, Final, Generic, Literal, Never, Protocol, TypeVar, TypeVarTuple, overload
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -34,9 +34,23 @@ _log = Logger()
 #: A callback that fails for every message is shown once in so many seconds, or it would fill the disk.
 LOG_INTERVAL: Final = 1.0
 
+#: Of so many runs through a point, one is measured; runs with a callback that waits are measured all.
+MEASURED: Final = 8
+
 _V = TypeVar("_V")
 _E = TypeVar("_E")
 _Ts = TypeVarTuple("_Ts")
+
+
+class Observer(Protocol):
+    """
+    Takes measurements, as L{twisted_mqtt.base.metrics.Histogram} does.
+    """
+
+    def observe(self, value: float) -> None:
+        """
+        A value has come.
+        """
 
 
 class HookPoint:
@@ -47,9 +61,20 @@ class HookPoint:
         The tuple is replaced on every change, so a chain that is running is not disturbed.
     @ivar failures: how many callbacks raised, failed, answered nonsense or did not answer in time.
     @ivar timeouts: how many of those did not answer in time.
+    @ivar runs: how often the broker has come by.
     """
 
-    __slots__ = ("_hooks", "_quietUntil", "_registrations", "callbacks", "failures", "name", "timeouts")
+    __slots__ = (
+        "_hooks",
+        "_observers",
+        "_quietUntil",
+        "_registrations",
+        "callbacks",
+        "failures",
+        "name",
+        "runs",
+        "timeouts",
+    )
 
     kind: Literal["fold", "run"]
 
@@ -58,10 +83,13 @@ class HookPoint:
         self.callbacks: tuple[Callback, ...] = ()
         self.failures = 0
         self.timeouts = 0
+        self.runs = 0
         self._hooks = hooks
         self._registrations: tuple[Registration, ...] = ()
         # By identity, for not everything that can be called can be a key.
         self._quietUntil: dict[int, float] = {}
+        # What takes the times of each callback: of its calls, and of its waits.
+        self._observers: dict[tuple[int, bool], Observer] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {len(self.callbacks)} callbacks>"
@@ -134,8 +162,23 @@ class HookPoint:
         self._registrations = tuple(registrations)
         self.callbacks = tuple(registration.call for registration in registrations)
         self._quietUntil.clear()
+        self._observers.clear()
         if self._hooks.changed is not None:
             self._hooks.changed(self)
+
+    def took(self, callback: Callback, seconds: float, waiting: bool = False) -> None:
+        """
+        Take note of how long a callback has held the reactor, or how long it has kept its chain waiting.
+        """
+        found = self._observers.get((id(callback), waiting))
+        if found is None:
+            make = self._hooks.waited if waiting else self._hooks.called
+            if make is None:
+                return
+            owner = next((each.owner for each in self._registrations if each.call is callback), None)
+            found = make(self.name, "" if owner is None else self._hooks.nameOwner(owner))
+            self._observers[id(callback), waiting] = found
+        found.observe(seconds)
 
     def failed(self, callback: Callback, failure: Failure) -> None:
         """
@@ -207,18 +250,23 @@ class RunPoint(HookPoint, Generic[*_Ts]):
         """
         slow = self._hooks.slow
         limit = slow.limit
+        self.runs = runs = self.runs + 1
+        measured = runs % MEASURED == 1
+        timed = measured or limit
         callbacks = iter(self.callbacks)
         for callback in callbacks:
-            began = perf_counter() if limit else 0.0
+            began = perf_counter() if timed else 0.0
             try:
                 answer = callback(*args)
             except Exception:
                 self.failed(callback, Failure())
                 answer = None
-            if limit:
+            if timed:
                 took = perf_counter() - began
-                if took > limit:
+                if took > limit > 0:
                     slow.held(callback, self.name, took)
+                if measured:
+                    self.took(callback, took)
             if answer is None or answer is OK:
                 continue
             outcome = RunChain(self, callbacks, callback, args).carryOn(answer)
@@ -305,17 +353,22 @@ class FoldPoint(HookPoint, Generic[_V, _E, *_Ts]):
     def _fold(self, given: tuple[object, ...], value: _V | _E) -> Maybe[_V | _E]:
         slow = self._hooks.slow
         limit = slow.limit
+        self.runs = runs = self.runs + 1
+        measured = runs % MEASURED == 1
+        timed = measured or limit
         callbacks = iter(self.callbacks)
         for callback in callbacks:
-            began = perf_counter() if limit else 0.0
+            began = perf_counter() if timed else 0.0
             try:
                 answer = callback(*given, value)
             except Exception:
                 answer = Failure()
-            if limit:
+            if timed:
                 took = perf_counter() - began
-                if took > limit:
+                if took > limit > 0:
                     slow.held(callback, self.name, took)
+                if measured:
+                    self.took(callback, took)
             # The usual answers first: what changes nothing takes no further call.
             if answer is None or answer is value or answer is OK:
                 continue

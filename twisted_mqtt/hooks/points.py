@@ -14,7 +14,7 @@ from twisted_mqtt.base.waiting import Maybe
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.hooks.chain import Callback
-from twisted_mqtt.hooks.kinds import AccessPoint, FoldPoint, HookPoint, RunPoint
+from twisted_mqtt.hooks.kinds import AccessPoint, FoldPoint, HookPoint, Observer, RunPoint
 from twisted_mqtt.hooks.registration import Registration
 from twisted_mqtt.hooks.verdicts import Answer, AuthResult, Challenge, Drop
 
@@ -40,6 +40,9 @@ class Hooks:
     @ivar timeout: for how many seconds a callback may wait that is called for no client; 0 is no limit. For a client
         it is C{hook_timeout} of its zone.
     @ivar slow: who is told of callbacks that hold the reactor for too long.
+    @ivar called: given a point and an extension, it returns what takes the seconds that a callback held the reactor.
+    @ivar waited: the same for the seconds until a callback answered that had to wait.
+    @ivar nameOwner: names the extension on whose behalf a callback was added.
     @ivar changed: called with a point whose callbacks have changed, so that the broker can pass by those without any.
     """
 
@@ -48,6 +51,9 @@ class Hooks:
         self.timeout = timeout
         self.slow = SlowCalls() if slow is None else slow
         self.changed: Callable[[HookPoint], None] | None = None
+        self.called: Callable[[str, str], Observer] | None = None
+        self.waited: Callable[[str, str], Observer] | None = None
+        self.nameOwner: Callable[[object], str] = lambda owner: type(owner).__name__
         self._points: dict[str, HookPoint] = {}
 
         self.clientConnect: FoldPoint[Properties, Never, IClient] = self._point(

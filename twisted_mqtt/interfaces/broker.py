@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.base.metrics import Metrics
     from twisted_mqtt.base.portions import Portions
     from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
+    from twisted_mqtt.base.rates import Rates
     from twisted_mqtt.base.threads import Threads
     from twisted_mqtt.base.timerwheel import TimerWheel
     from twisted_mqtt.base.waiting import Maybe
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.broker.quotas import Quotas
     from twisted_mqtt.broker.retained import RetainedMessages
     from twisted_mqtt.broker.subscribing import Subscribing
+    from twisted_mqtt.broker.topicmetrics import TopicMetrics
     from twisted_mqtt.broker.traffic import AllTraffic
     from twisted_mqtt.config.settings import Settings
     from twisted_mqtt.core.connection import Connection
@@ -153,6 +155,8 @@ class IBroker(Interface):
     counters: Counters = Attribute(
         "Plain attributes to count by what belongs to no connection; C{metrics} has the sums of all that is counted."
     )
+    rates: Rates = Attribute("How fast the counters have grown in the last 1, 5 and 15 minutes.")
+    topicMetrics: TopicMetrics = Attribute("The messages of chosen topics, counted.")
     traffic: AllTraffic = Attribute("What connections count by, apart for each listener.")
     metrics: Metrics = Attribute(
         "All that is counted and measured, that of extensions too: register there, read there."

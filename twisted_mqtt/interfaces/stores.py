@@ -14,6 +14,8 @@ from twisted_mqtt.core.journal import Progress
 from twisted_mqtt.core.session import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.internet.defer import Deferred
 
     from twisted_mqtt.base.records import Records
@@ -107,6 +109,9 @@ class IStore(Interface):
     durable: bool = Attribute("Whether anything survives the process.")
     size: int = Attribute("How many bytes it has in use, as it was last measured.")
     progress: Progress = Attribute("An L{IProgress}.")
+    commitTook: Callable[[float], None] | None = Attribute(
+        "Told, in the reactor's thread, how many seconds the writer took to commit a batch; None where nobody measures."
+    )
     journal: Journal | None = Attribute("What sessions tell of their messages; None where it is not durable.")
 
     def open(owner: IStoreOwner) -> Maybe[None]:

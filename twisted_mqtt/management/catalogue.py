@@ -22,6 +22,7 @@ from twisted_mqtt.management.builtin import (
     permissions,
     plugins,
     ports,
+    rates,
     retaining,
     sessions,
     subscriptions,
@@ -57,6 +58,7 @@ _MODULES: Final = (
     figures,
     ending,
     vm,
+    rates,
 )
 
 

@@ -15,6 +15,8 @@ from twisted_mqtt.interfaces import IStore
 from twisted_mqtt.stores.tables import Table, Tables
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted_mqtt.core.message import Message
     from twisted_mqtt.core.session import Session
     from twisted_mqtt.core.subscription import Subscription
@@ -32,6 +34,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.progress = Progress()
+        self.commitTook: Callable[[float], None] | None = None
         self.journal = None
         self._tables = Tables()
 

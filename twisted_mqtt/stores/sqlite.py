@@ -8,6 +8,7 @@ next batch, one transaction. So nothing waits for a timer, and a busier broker h
 from __future__ import annotations
 
 import sqlite3
+from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
@@ -28,6 +29,7 @@ from twisted_mqtt.stores.schemas import REPAIR, StoreError
 from twisted_mqtt.stores.tables import Table, Tables
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -117,6 +119,9 @@ class SQLiteStore:
         self._wills: set[str] = set()
         self._roomier: list[Deferred[None]] = []
         self.size = 0
+        self.commitTook: Callable[[float], None] | None = None
+        # How long the last batch took, in seconds; set by the writer.
+        self._took = 0.0
         self._isMeasuring = False
         self._closing: Deferred[None] | None = None
         self._open = False
@@ -372,7 +377,9 @@ class SQLiteStore:
         """
         The writer's part, in its thread.
         """
+        began = perf_counter()
         self._database.apply(batch)
+        self._took = perf_counter() - began
         if self.journal.waits:
             # The next batch, and the replies, need not wait until all that is ready has been read.
             self._owner.hurry(True)
@@ -384,6 +391,9 @@ class SQLiteStore:
             self._failed(result)
             return
         self._writing = None
+        if self.commitTook is not None and self._took:
+            self.commitTook(self._took)
+            self._took = 0.0
         if self.progress.stuck:
             self.progress.stuck = False
             if not self._database.isFull:
