@@ -31,7 +31,7 @@ from twisted_mqtt.core import codec
 from twisted_mqtt.node.preflight import Preflight
 from twisted_mqtt.node.service import BrokerService, ProcessContext, storePath
 from twisted_mqtt.process.initialize import InitializeError, initialize, shipped
-from twisted_mqtt.process.logfile import AppendedFile
+from twisted_mqtt.process.logfile import LogFile
 from twisted_mqtt.process.logs import BrokerLog
 from twisted_mqtt.process.openfiles import raiseLimit
 from twisted_mqtt.process.restart import Restart
@@ -145,7 +145,7 @@ class Options(usage.Options):
         try:
             # A daemon has no console; twistd has a file for it.
             console = (
-                AppendedFile("twistd.log", os.getcwd(), 1_000_000)
+                LogFile(os.path.join(os.getcwd(), "twistd.log"), 1_000_000, 1000)
                 if daemon and self.settings.log.to != "file"
                 else None
             )
@@ -219,6 +219,9 @@ def makeService(options: Options) -> IService:
         Restart(inherited, "the process gave up rights after it began (--uid, --gid, --chroot)" if givesUp else ""),
     )
     service = BrokerService(options.settings, reactor, process=process)
+    if hasattr(signal, "SIGUSR1") and service.log is not None:
+        # As what puts files aside expects; by itself it would end the process.
+        signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(_reopen, service))
     if hasattr(signal, "SIGHUP"):
         # Taken from now on: by itself it would end the process.
         signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(service.reload))
@@ -298,6 +301,16 @@ def _endAtOnce(number: int, frame: FrameType | None) -> None:
     os.write(2, b"interrupted again: ended at once, without waiting for clients\n")
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGINT)
+
+
+def _reopen(service: BrokerService) -> None:
+    """
+    Begin log files afresh where somebody has put them aside.
+    """
+    log = service.log
+    if log is not None:
+        log.reopen()
+        Logger("twisted_mqtt").info("log files are opened again")
 
 
 def _stop(reactor: Any) -> None:

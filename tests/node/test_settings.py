@@ -107,7 +107,8 @@ def test_entries(main: Path) -> None:
     keys = [entry.key for entry in settings.entries()]
     assert len(keys) == len(set(keys)) > 200
     assert {"acl_nomatch", "listener.tcp.external.bind", "retainer.storage_type", "log.rotation.size"} <= set(keys)
-    assert [entry.key for entry in settings.entries("log.rotation")] == ["log.rotation.size", "log.rotation.count"]
+    names = [f"log.rotation.{name}" for name in ("size", "count", "period")]
+    assert [entry.key for entry in settings.entries("log.rotation")] == names
     assert [entry.key for entry in settings.entries("log.rotation.size")] == ["log.rotation.size"]
     assert list(settings.entries("log.rot")) == []
 

@@ -4,10 +4,14 @@ Tests for L{twisted_mqtt.process.logs}.
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
@@ -18,8 +22,10 @@ from zope.interface.verify import verifyObject
 
 from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.config.schema_node import Log
-from twisted_mqtt.process import logs
-from twisted_mqtt.process.logs import LEVELS, BrokerLog, LogStream
+from twisted_mqtt.process import logs, logwriter
+from twisted_mqtt.process.logrecord import LEVELS
+from twisted_mqtt.process.logs import BrokerLog
+from twisted_mqtt.process.logsinks import LogStream
 
 PATIENCE = 10.0
 
@@ -177,15 +183,19 @@ def test_movedAway(made: Make, tmp_path: Path) -> None:
 
 def test_unusable(made: Make, tmp_path: Path) -> None:
     """
-    Where a file can't be opened, that is said, and what was before goes on.
+    Where a file can't be opened, that is said; what goes elsewhere goes on, and so does the file before.
     """
     output = StringIO()
-    log = made(settings(tmp_path), output)
+    log = made(settings(tmp_path, to="both"), output)
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError):
-        log.configure(settings(tmp_path / "file", to="file"))
-    loggerTo(log).info("still here")
+    wrong = settings(tmp_path / "file", to="both", level="debug", error={"file": "error.log"})
+    problems = log.configure(wrong)
+    assert [problem.partition(":")[0] for problem in problems] == ["file", "error"]
+    loggerTo(log).debug("still here")
     assert "still here" in output.getvalue()
+    assert read(tmp_path / "log" / "mqttbroker.log") == ["still here"]
+    with pytest.raises(OSError):
+        made(wrong)
 
 
 class SlowConsole(StringIO):
@@ -211,7 +221,7 @@ def test_neverWaits(made: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """
     A console that blocks blocks nobody; what is too much is left out, and that is said. All else is written in order.
     """
-    monkeypatch.setattr(logs, "MOST_WAITING", 5)
+    monkeypatch.setattr(logwriter, "MOST_WAITING", 5)
     console = SlowConsole()
     log = made(settings(tmp_path), console)
     logger = loggerTo(log)
@@ -336,3 +346,216 @@ def test_namesOfStrangers(made: Make, tmp_path: Path) -> None:
     first, second, third = read(tmp_path / "log" / "mqttbroker.log")
     assert (first, second) == ("a\\r", "\tb\\x1b[2J\\u2028c\\u202e")
     assert third.startswith("xxx") and len(third) < 21_000 and third.endswith(" characters more)")
+
+
+def test_json(made: Make, tmp_path: Path) -> None:
+    """
+    With C{format = "json"} each line is an object, with the fields of the message; a traceback is a part of its text.
+    """
+    logger = loggerTo(made(settings(tmp_path, to="file", format="json")))
+    logger.info("{client} came\nwith {count}", client="a\x1b\ud800", count=3, big=1 << 70, some=object())
+    try:
+        raise ValueError("oh")
+    except ValueError as error:
+        logger.failure("{error} failed", error=error)
+    first, second = [json.loads(line) for line in (tmp_path / "log" / "mqttbroker.log").read_bytes().splitlines()]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first.pop("time"))
+    assert first == {
+        "level": "info",
+        "logger": "test",
+        "message": "a\\x1b\\ud800 came\nwith 3",
+        "fields": {"client": "a\\x1b\\ud800", "count": 3, "big": str(1 << 70)},
+    }
+    assert (second["level"], second["fields"]) == ("critical", {"error": "oh"})
+    assert second["message"].startswith("oh failed\nTraceback") and "ValueError: oh" in second["message"]
+
+
+def test_jsonWhileItRuns(made: Make, tmp_path: Path) -> None:
+    """
+    A reload that changes the form goes on in the same file.
+    """
+    log = made(settings(tmp_path, to="file"))
+    logger = loggerTo(log)
+    logger.info("one")
+    log.configure(settings(tmp_path, to="file", format="json"))
+    logger.info("two")
+    first, second = (tmp_path / "log" / "mqttbroker.log").read_text().splitlines()
+    assert first.endswith("] one") and json.loads(second)["message"] == "two"
+
+
+def test_modules(made: Make, tmp_path: Path) -> None:
+    """
+    The level of a module holds for all in it, in place of the other levels but those of extra files. The nearest one
+    counts.
+    """
+    output = StringIO()
+    log = made(
+        settings(
+            tmp_path,
+            level="warning",
+            error={"file": "error.log"},
+            modules={"a": "debug", "a.b": "critical", "c": "info"},
+        ),
+        output,
+    )
+    for namespace in ("a", "a.x", "ab", "a.b", "a.b.c", "c"):
+        logger = Logger(namespace, observer=LogPublisher(log))
+        for level in LogLevel.iterconstants():
+            logger.emit(level, f"{namespace} {level.name}")
+    said = [line.partition("] ")[2] for line in output.getvalue().splitlines()]
+    assert said == [
+        *(f"{name} {level}" for name in ("a", "a.x") for level in ("debug", "info", "warn", "error", "critical")),
+        *(f"ab {level}" for level in ("warn", "error", "critical")),
+        "a.b critical",
+        "a.b.c critical",
+        *(f"c {level}" for level in ("info", "warn", "error", "critical")),
+    ]
+    assert len(read(tmp_path / "log" / "error.log")) == 2 * 4 + 2
+    assert (log.wants("info"), log.wants("info", "c.d"), log.wants("error", "a.b")) == (False, True, False)
+
+
+def test_levelsAtRunTime(made: Make, tmp_path: Path) -> None:
+    """
+    The primary gate and each destination have levels that can be set; a reload leaves them, unless it changes
+    C{log.level}.
+    """
+    output = StringIO()
+    table = settings(tmp_path, to="both")
+    log = made(table, output)
+    logger = loggerTo(log)
+    seen: list[None] = []
+    log.changed = lambda: seen.append(None)
+    log.setHandlerLevel("file", "error")
+    log.setPrimaryLevel("warning")
+    assert seen == [None, None]
+    for level in LogLevel.iterconstants():
+        logger.emit(level, level.name)
+    path = tmp_path / "log" / "mqttbroker.log"
+    assert [line.partition("] ")[2] for line in output.getvalue().splitlines()] == ["warn", "error", "critical"]
+    assert read(path) == ["error", "critical"]
+    log.configure(table)
+    assert (log.primaryLevel, log.handlers()) == (
+        "warning",
+        [("default", "info", "console"), ("file", "error", str(path))],
+    )
+    log.configure(settings(tmp_path, to="both", level="debug"))
+    assert (log.primaryLevel, [one.level for one in log.handlers()]) == ("debug", ["debug", "debug"])
+    log.setLevel("critical")
+    assert not log.wants("error") and log.wants("emergency")
+    for wrong in (lambda: log.setLevel("loud"), lambda: log.setModuleLevel("a", "loud")):
+        with pytest.raises(ValueError, match="there is no level 'loud'"):
+            wrong()
+    with pytest.raises(KeyError):
+        log.setHandlerLevel("printer", "info")
+
+
+def test_moduleLevelsAtRunTime(made: Make, tmp_path: Path) -> None:
+    """
+    A module is given a level, and loses it again: one of the configuration too.
+    """
+    log = made(settings(tmp_path, modules={"a": "debug"}))
+    log.setModuleLevel("b", "error")
+    log.setModuleLevel("a", "")
+    assert log.modules() == {"b": "error"}
+    assert not log.wants("debug", "a") and not log.wants("info", "b.c")
+    log.setModuleLevel("b", "")
+    assert log.modules() == {}
+    log.configure(settings(tmp_path, modules={"a": "info"}))
+    assert log.modules() == {"a": "info"}
+
+
+def test_stuckConsole(made: Make, tmp_path: Path) -> None:
+    """
+    A console that takes nothing keeps nothing from the file.
+    """
+    console = SlowConsole()
+    log = made(settings(tmp_path, to="both"), console)
+    logger = loggerTo(log)
+    log.start()
+    for number in range(100):
+        logger.info("message {number}", number=number)
+    assert console.asked.wait(PATIENCE)
+    path = tmp_path / "log" / "mqttbroker.log"
+    until = time.monotonic() + PATIENCE
+    while path.read_text().count("\n") < 100 and time.monotonic() < until:
+        time.sleep(0.001)
+    assert path.read_text().count("\n") == 100
+    console.let.set()
+
+
+def test_lostLines(made: Make, tmp_path: Path) -> None:
+    """
+    Lines that can't be written are a problem that is told, and counted in the log once they can be again.
+    """
+    path = tmp_path / "log"
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    log = made(settings(tmp_path, to="off", syslog={"enabled": True, "address": str(path), "format": "rfc5424"}))
+    logger = loggerTo(log)
+    logger.info("one")
+    logger.info("two")
+    assert log.problems() == [f"{path}: No such file or directory (2 lines lost so far)"]
+    with listening:
+        listening.bind(str(path))
+        listening.settimeout(PATIENCE)
+        logger.info("three")
+        assert [listening.recv(10000).decode().partition("] ")[2] for _ in range(2)] == [
+            "three",
+            "2 lines could not be written: No such file or directory",
+        ]
+    assert log.problems() == []
+
+
+def test_sameFileTwice(made: Make, tmp_path: Path) -> None:
+    """
+    A file that is named for two levels has each line once.
+    """
+    log = made(settings(tmp_path, to="file", file="a.log", error={"file": "a.log"}))
+    loggerTo(log).error("once")
+    assert read(tmp_path / "log" / "a.log") == ["once"]
+
+
+def test_reopen(made: Make, tmp_path: Path) -> None:
+    """
+    Files that were moved away are begun afresh, by the thread that writes them, in order.
+    """
+    log = made(settings(tmp_path, to="file"))
+    logger = loggerTo(log)
+    log.start()
+    logger.info("one")
+    log.stop()
+    path = tmp_path / "log" / "mqttbroker.log"
+    path.rename(tmp_path / "old.log")
+    log.start()
+    log.reopen()
+    logger.info("two")
+    log.stop()
+    assert (read(tmp_path / "old.log"), read(path)) == (["one"], ["two"])
+
+
+@pytest.mark.parametrize("when", [-1.0, float("nan"), float("inf"), 1e300, "now", None])
+def test_oddDates(made: Make, tmp_path: Path, when: object) -> None:
+    """
+    A program that logs with an odd date has its line all the same, in every form.
+    """
+    for form in ("text", "json"):
+        log = made(settings(tmp_path, to="file", file=f"{form}.log", format=form))
+        log({"log_format": "hello", "log_time": when, "log_level": LogLevel.info, "log_namespace": "x"})
+        assert "hello" in (tmp_path / "log" / f"{form}.log").read_text()
+
+
+def test_odd(made: Make, tmp_path: Path) -> None:
+    """
+    Nor does anything else that a program may log do harm.
+    """
+
+    class Rude:
+        def __str__(self) -> str:
+            raise RuntimeError("no")
+
+    log = made(settings(tmp_path, to="file", format="json"))
+    log({"log_format": "{x}", "x": Rude(), "log_system": Rude(), "log_namespace": 3, "log_time": 1.0})
+    log({"log_format": "", "log_time": 1.0})
+    log({})
+    log({"log_format": "{nothing}", "log_time": 1.0, 5: 6})
+    lines = (tmp_path / "log" / "mqttbroker.log").read_text().splitlines()
+    assert lines and all(isinstance(json.loads(line), dict) for line in lines)

@@ -171,6 +171,36 @@ def parsePriorities(value: object) -> dict[str, int]:
     return priorities
 
 
+#: The levels of the log, the least important first.
+LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+
+
+def parseModuleLevels(value: object) -> dict[str, str]:
+    """
+    C{"<module>=<level>,..."} or a TOML table; C{"none"} for an empty one.
+    """
+    levels = {name.strip(): text(level).strip() for name, _, level in _pairs(value, str.rpartition)}
+    for name, level in levels.items():
+        if level not in LOG_LEVELS:
+            raise Unfit
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise Unfit(f"{name!r} is no module such as twisted_mqtt.stores")
+    return levels
+
+
+def parseSyslogAddress(value: object) -> str:
+    """
+    The path of a socket, or C{udp://host:port}.
+    """
+    address = text(value)
+    if address.startswith("/") and "\0" not in address:
+        return address
+    found = re.fullmatch(r"udp://(\[[0-9A-Fa-f:.]+\]|[^/:\s\[\]]+):([0-9]{1,5})", address)
+    if found is None or not 0 < int(found[2]) < 65536:
+        raise Unfit
+    return address
+
+
 def parseTopicFilter(value: object) -> str:
     """
     A topic filter, with or without placeholders.
@@ -345,6 +375,16 @@ PRIORITIES = Grammar(
     'topics without wildcards and their priorities from 0 to 255, such as "topic/1=10,topic/2=8", or "none"',
     parsePriorities,
     lambda table: ",".join(f"{topic}={priority}" for topic, priority in table.items()) or "none",
+)
+MODULE_LEVELS = Grammar(
+    "level table",
+    f'modules and their levels, such as "twisted_mqtt.stores=debug,gateways=error", or "none"; levels are'
+    f" {', '.join(LOG_LEVELS)}",
+    parseModuleLevels,
+    lambda table: ",".join(f"{name}={level}" for name, level in table.items()) or "none",
+)
+SYSLOG_ADDRESS = Grammar(
+    "syslog address", 'the path of a socket, such as "/dev/log", or "udp://<host>:<port>"', parseSyslogAddress
 )
 TOPIC_FILTER = Grammar("topic filter", "a topic filter", parseTopicFilter)
 TOPIC_NAME = Grammar("topic", "a topic without + and #", parseTopicName)

@@ -6,11 +6,24 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from twisted_mqtt.config.forms import NODE_NAME
+from twisted_mqtt.config.forms import MODULE_LEVELS, NODE_NAME, SYSLOG_ADDRESS
 from twisted_mqtt.config.grammar import whole
-from twisted_mqtt.config.keys import NOW, Duration, Flag, NoEffect, Percent, Port, Positive, Size, Texts, Whole, Window
+from twisted_mqtt.config.keys import (
+    NOW,
+    Duration,
+    Flag,
+    NoEffect,
+    Percent,
+    Port,
+    Positive,
+    Short,
+    Size,
+    Texts,
+    Whole,
+    Window,
+)
 from twisted_mqtt.config.values import GB, MB, RateLimit
 
 ONE_NODE = "this broker runs as a single node"
@@ -148,8 +161,12 @@ class LogRotation(Struct, frozen=True, kw_only=True):
     C{[log.rotation]}.
     """
 
-    size: Annotated[Size, "Size at which a log file is put aside"] = 10 * MB
+    size: Annotated[Size, "Size at which a log file is put aside; 0 for any"] = 10 * MB
     count: Annotated[Positive, "Log files that are kept"] = 5
+    period: Annotated[
+        Literal["none", "hourly", "daily", "weekly"],
+        "Time at whose end a log file is put aside too: at the hour, at midnight, at Monday's midnight, local time",
+    ] = "none"
 
 
 class LogLevelFile(Struct, frozen=True, kw_only=True):
@@ -158,6 +175,57 @@ class LogLevelFile(Struct, frozen=True, kw_only=True):
     """
 
     file: Annotated[str, "An extra file for messages of this level and above; empty for none"] = ""
+
+
+Facility = Literal[
+    "kern",
+    "user",
+    "mail",
+    "daemon",
+    "auth",
+    "syslog",
+    "lpr",
+    "news",
+    "uucp",
+    "cron",
+    "authpriv",
+    "ftp",
+    "local0",
+    "local1",
+    "local2",
+    "local3",
+    "local4",
+    "local5",
+    "local6",
+    "local7",
+]
+LevelName = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
+
+
+class LogSyslog(Struct, frozen=True, kw_only=True):
+    """
+    C{[log.syslog]}.
+    """
+
+    enabled: Annotated[Flag, "Whether messages go to the system's log"] = False
+    level: Annotated[LevelName | None, "The least important of them; those of `log.level` if nothing is said"] = None
+    address: Annotated[str, SYSLOG_ADDRESS, "Where that listens: a socket on this machine, or another machine"] = (
+        "/dev/log"
+    )
+    facility: Annotated[Facility, "As what the broker speaks there"] = "daemon"
+    format: Annotated[
+        Literal["rfc3164", "rfc5424"], "The form of a message: as all know it, or with the fields of the message"
+    ] = "rfc3164"
+
+
+class LogJournald(Struct, frozen=True, kw_only=True):
+    """
+    C{[log.journald]}.
+    """
+
+    enabled: Annotated[Flag, "Whether messages go to the journal of systemd, with their fields"] = False
+    level: Annotated[LevelName | None, "The least important of them; those of `log.level` if nothing is said"] = None
+    socket: Annotated[str, "Where the journal listens"] = "/run/systemd/journal/socket"
 
 
 LevelFile = Annotated[LogLevelFile, "An extra file"]
@@ -169,10 +237,15 @@ class Log(Struct, frozen=True, kw_only=True):
     """
 
     to: Annotated[Literal["off", "file", "console", "both"], "Where log messages go"] = "console"
-    level: Annotated[
-        Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"],
-        "The least important messages that are logged",
-    ] = "info"
+    level: Annotated[LevelName, "The least important messages that are logged"] = "info"
+    modules: Annotated[
+        dict[str, str],
+        MODULE_LEVELS,
+        "Levels of modules, and of all in them, that hold instead of `log.level` for what these say",
+    ] = field(default_factory=dict)
+    format: Annotated[
+        Literal["text", "json"], "The form of lines on the console and in files: `json` is an object in each line"
+    ] = "text"
     dir: Annotated[str, "Folder of the log files"] = "log"
     file: Annotated[str, "Name of the main log file"] = "mqttbroker.log"
     client_lines: Annotated[
@@ -181,6 +254,8 @@ class Log(Struct, frozen=True, kw_only=True):
         " Others are counted. `none` for no such lines",
     ] = RateLimit(100, 10.0, 100)
     rotation: Annotated[LogRotation, "When log files are put aside"] = LogRotation()
+    syslog: Annotated[LogSyslog, Short("enabled"), "The system's log"] = LogSyslog()
+    journald: Annotated[LogJournald, Short("enabled"), "The journal of systemd"] = LogJournald()
     debug: LevelFile = LogLevelFile()
     info: LevelFile = LogLevelFile()
     notice: LevelFile = LogLevelFile()

@@ -15,6 +15,7 @@ from twisted_mqtt.interfaces.extensions import (
     IKeySources,
     IPreflight,
 )
+from twisted_mqtt.interfaces.log import ILog, LogDestination
 from twisted_mqtt.interfaces.node import IHTTPServices, IListening, IMount, INode, IRuntimeSettings
 from twisted_mqtt.interfaces.stores import IProgress, IStore, IStoreOwner, ITable
 
@@ -30,6 +31,7 @@ __all__ = [
     "IHeld",
     "IKeySources",
     "IListening",
+    "ILog",
     "IMount",
     "INode",
     "IPreflight",
@@ -41,4 +43,5 @@ __all__ = [
     "ISubscriber",
     "ITable",
     "IWatch",
+    "LogDestination",
 ]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.config.values import Bind
     from twisted_mqtt.extensions.running import Extensions
     from twisted_mqtt.interfaces.broker import IBroker
+    from twisted_mqtt.interfaces.log import ILog
     from twisted_mqtt.listeners.datagrams import DatagramHandler
     from twisted_mqtt.net.tls.options import TLSOptions
     from twisted_mqtt.operations.registry import Operations
@@ -199,6 +200,7 @@ class INode(Interface):
 
     broker: IBroker = Attribute("The broker.")
     settings: IRuntimeSettings = Attribute("The settings, read and changed key by key.")
+    log: ILog | None = Attribute("The log of the process; None where another program has the process, and its log.")
     extensions: Extensions = Attribute("The extensions: what is installed, what runs; loading and unloading.")
     operations: Operations = Attribute("What can be asked of the node, by REST and the command line.")
     http: IHTTPServices = Attribute("Where resources of C{twisted.web} are mounted.")

@@ -169,6 +169,7 @@ class SystemMonitor(Service):
         self._disk = mark("disk_high_watermark", "The disk is nearly full")
         self._away = mark("disk_unreachable", "The disk does not answer", "critical")
         self._store = mark("store_behind", "The store can't keep up", "critical")
+        self._log = mark("log_not_written", "Log messages are lost")
         self._certificates: dict[str, Watermark] = {}
 
     def startService(self) -> None:
@@ -236,8 +237,9 @@ class SystemMonitor(Service):
         try:
             self._lookAtStore(now)
             self._lookForDisk(now)
+            self._lookAtLog()
         except Exception:
-            _log.failure("Looking at the store failed")
+            _log.failure("Looking at the store and the log failed")
         for check in self._checks:
             period = check.period()
             if period > 0 and now - check.last >= period and check.since is None:
@@ -337,6 +339,15 @@ class SystemMonitor(Service):
         self._away.configure(SILENT, SILENT)
         folder = self._broker.settings.node.data_dir
         self._away.look(silent, f"the disk of {folder} has not answered for {silent:.0f} s")
+
+    def _lookAtLog(self) -> None:
+        """
+        See whether log messages are written.
+        """
+        log = self._node.log
+        problems = [] if log is None else log.problems()
+        self._log.configure(1.0, 1.0)
+        self._log.look(float(len(problems)), "; ".join(problems))
 
     def _lookAtUse(self, mark: Watermark, use: Use | None, what: str) -> None:
         if use is None:

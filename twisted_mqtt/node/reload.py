@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
+from twisted.internet.defer import TimeoutError
 from twisted.logger import Logger
 
 from twisted_mqtt.config import Settings
@@ -27,6 +28,9 @@ _log = Logger()
 
 #: Keys whose owner applies the change and reports it.
 _ELSEWHERE: Final = ("listener.", "plugins.")
+
+#: Seconds that opening log files may take.
+_LOG_PATIENCE: Final = 10.0
 
 
 class Reload:
@@ -66,7 +70,7 @@ class Reload:
             restart=len(report.restart),
             problems=len(report.problems),
         )
-        self._configureLog(settings)
+        await self._configureLog(settings)
         return report
 
     async def _apply(self, settings: Settings) -> None:
@@ -109,7 +113,7 @@ class Reload:
         else:
             self._report.done.append(f"{key}: holds for clients that connect from now on")
 
-    def _configureLog(self, settings: Settings) -> None:
+    async def _configureLog(self, settings: Settings) -> None:
         """
         Log as the settings say: last of all, or less might be logged of what was done.
         """
@@ -117,12 +121,21 @@ class Reload:
         if log is None:
             return
         try:
-            # Even where nothing has changed: a file that was moved away is begun afresh.
-            log.configure(settings.log)
-            self._service.broker.registry.log.enabled = log.wants("info")
-        except OSError as error:
-            _log.error("reload: log: {error}", error=error)
-            self._report.problems.append(f"log: {error}")
+            # Even where nothing has changed: a file that was moved away is begun afresh. A disk may not answer.
+            broker = self._service.broker
+            prepared = await broker.threads.defer(log.prepare, settings.log).addTimeout(_LOG_PATIENCE, broker.clock)
+        except TimeoutError:
+            _log.error("reload: log: {dir} does not answer; the log stays as it is", dir=settings.log.dir)
+            self._report.problems.append(f"log: {settings.log.dir} does not answer")
+            return
+        except Exception as error:
+            _log.failure("Going by the settings of the log failed")
+            self._report.problems.append(f"log: {type(error).__name__}: {error}")
+            return
+        for problem in prepared.problems:
+            _log.error("reload: log: {problem}", problem=problem)
+            self._report.problems.append(f"log: {problem}")
+        log.use(prepared)
 
     def _raiseLimit(self, old: Settings, new: Settings) -> None:
         if new.node.max_ports != old.node.max_ports:

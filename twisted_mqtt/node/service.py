@@ -212,7 +212,8 @@ class BrokerService(MultiService):
             _log.warn("{warning}", warning=warning)
         if self.log is not None:
             self.log.start()
-            self.broker.registry.log.enabled = self.log.wants("info")
+            self.log.changed = self._logChanged
+            self._logChanged()
         if self.settings.current.node.crash_dump:
             self._crashDump.start(self.settings.current.node.crash_dump)
         self._checkOpenFiles()
@@ -322,6 +323,13 @@ class BrokerService(MultiService):
         """
         for sentence in shutPorts(self):
             _log.warn("{sentence}", sentence=sentence)
+
+    def _logChanged(self) -> None:
+        """
+        Other messages are taken: what nobody reads of clients is not made.
+        """
+        if self.log is not None:
+            self.broker.registry.log.enabled = self.log.wants("info", "twisted_mqtt.broker.clientlog")
 
     def _keepLoaded(self, changes: Changes) -> Deferred[None]:
         """

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.config.schema_http import AnyHTTPSettings
     from twisted_mqtt.config.schema_ports import DatagramSettings, PortSettings
     from twisted_mqtt.config.values import Bind
-    from twisted_mqtt.interfaces import IBroker, IExtension
+    from twisted_mqtt.interfaces import IBroker, IExtension, ILog
     from twisted_mqtt.listeners.datagrams import DatagramHandler
     from twisted_mqtt.net.tls.options import TLSOptions
 
@@ -167,6 +167,7 @@ class MemoryNode:
 
     def __init__(self, broker: IBroker, settings: Settings | None = None) -> None:
         self.broker = broker
+        self.log: ILog | None = None
         current = Settings() if settings is None else settings
         self.settings = RuntimeSettings(current, self._goBy, DeferredLock().run, _atOnce)
         self.extensions = Extensions(broker, self, lambda name: self.settings.current.extensions.get(name))
