@@ -28,9 +28,11 @@ The extension `management` lets programs and people look at a broker and steer i
 loads it; its keys are in [configuration.md](configuration.md).
 
 - **REST**: `http://127.0.0.1:8081/api/v4/`, in the manner of EMQ X 4.0 with the calls of NanoMQ. `GET /api/v4/` lists
-  the calls of this broker, `GET /api/v4/openapi.json` describes them. Each call needs HTTP Basic with an application
-  and its secret. The application `admin` with the secret `public` is made at the first start and serves this machine
-  alone: make others with `mqttbroker-ctl mgmt insert`, which shows the secret this once; the broker keeps a hash.
+  the calls of this broker, `GET /api/v4/openapi.json` describes them (OpenAPI 3.1), and
+  <http://127.0.0.1:8081/api-docs/> shows that to a person, and makes calls. The page asks nobody but the broker. Each
+  call needs HTTP Basic with an application and its secret. The application `admin` with the secret `public` is made at
+  the first start and serves this machine alone: make others with `mqttbroker-ctl mgmt insert`, which shows the secret
+  this once; the broker keeps a hash.
 - **`mqttbroker-ctl`** (`pip install 'twisted-mqtt[management]'`): the same as commands, through the UNIX socket
   `ctl.sock` in the data folder, which only the owner of the broker may open. `--config FILE` says where that is;
   `--url` calls a broker on another machine, as an application. It ends with 0, with 1 where the broker refuses, 2 for

@@ -12,6 +12,7 @@ from zope.interface import implementer
 from twisted_mqtt.config.values import Bind
 from twisted_mqtt.interfaces import IExtension
 from twisted_mqtt.management.applications import Application, Applications
+from twisted_mqtt.management.browsing import DocumentPage
 from twisted_mqtt.management.builtin.applications import ApplicationOperations
 from twisted_mqtt.management.builtin.looking import eventOperation
 from twisted_mqtt.management.catalogue import builtin
@@ -109,6 +110,7 @@ class Management:
             "management", "/metrics", MetricsPage(node, credentials, settings.metric_names, settings.metric_prefix)
         )
         await context.mount("management", "/health", Health(node))
+        await context.mount("management", "/api-docs", DocumentPage())
         await self._listenForCommands(context)
 
     async def _listenForCommands(self, context: IExtensionContext) -> None:
