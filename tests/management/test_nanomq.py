@@ -296,3 +296,86 @@ def test_unknownDialect() -> None:
     answer = Rest().call("GET", "/brokers", headers={"X-Api-Dialect": "latin"})
     assert (answer.status, answer.json["code"]) == (400, 108)
     assert "X-Api-Dialect" in answer.json["message"]
+
+
+HOT = {
+    "max_packet_size": 3,
+    "client_max_packet_size": 5,
+    "msq_len": 2048,
+    "qos_duration": 10,
+    "keepalive_backoff": 1250,
+    "allow_anonymous": False,
+}
+
+
+@pytest.mark.shows("get_hot_configuration", "set_hot_configuration")
+def test_reload() -> None:
+    """
+    3.11: the sample is taken, shown again, and means in our settings what it means in NanoMQ's.
+    """
+    rest = Rest()
+    assert call(rest, "POST", "/reload", {"data": {"property_size": 64, **HOT}}) == {"code": 0}
+    answer = call(rest, "GET", "/reload")
+    assert answer == {"code": 0, "data": {"property_size": 5 * 1024, **HOT}}
+    get = rest.memory.node.settings.get
+    keys = ("mqtt.max_packet_size", "zone.external.max_packet_size", "zone.external.max_mqueue_len")
+    assert [get(key) for key in keys] == [3072, 5120, 2048]
+    keys = ("zone.external.retry_interval", "zone.external.keepalive_backoff", "allow_anonymous")
+    assert [get(key) for key in keys] == [10.0, 0.625, False]
+
+
+def test_reloadOfSome() -> None:
+    """
+    3.11: what is not named, or is as it is shown, stays as it is; what can't be changed here is said to be ignored.
+    """
+    rest = Rest()
+    shown = rest.call("GET", "/reload").data
+    assert (shown["msq_len"], shown["allow_anonymous"], shown["keepalive_backoff"]) == (0, False, 1500)
+    del shown["allow_anonymous"]
+    rest.call("POST", "/reload", {"data": shown})
+    get = rest.memory.node.settings.get
+    assert rest.memory.node.settings.overridden() == {}
+    done = rest.call("POST", "/reload", {"data": {"msq_len": 5, "property_size": 64}}).data
+    assert [line.partition(":")[0] for line in done["ignored"]] == ["property_size"]
+    assert (get("allow_anonymous"), get("zone.external.max_mqueue_len")) == (None, 5)
+    rest.call("POST", "/reload", {"data": {"msq_len": 0}})
+    assert get("zone.external.max_mqueue_len") is None
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "says"),
+    [
+        ({}, 107, "data"),
+        ({"data": 1}, 108, "data"),
+        ({"data": {"msq_len": -1}}, 108, "msq_len"),
+        ({"data": {"msq_len": "many"}}, 108, "msq_len"),
+        ({"data": {"allow_anonymous": 1}}, 108, "allow_anonymous"),
+        ({"data": {"keepalive_backoff": 0}}, 108, "keepalive_backoff"),
+        ({"data": {"max_packet_size": 1 << 60}}, 108, "max_packet_size"),
+        (b"msq_len", 109, "JSON"),
+    ],
+)
+def test_wrongReload(body: object, code: int, says: str) -> None:
+    """
+    3.11: a wrong value changes nothing.
+    """
+    rest = Rest()
+    shown = rest.call("GET", "/reload").data
+    answer = rest.call("POST", "/reload", body)
+    assert (answer.status, answer.json["code"]) == (400, code), answer
+    assert says in answer.json["message"]
+    assert rest.call("GET", "/reload").data == shown
+
+
+def test_configuration() -> None:
+    """
+    3.13: what is shown can be sent back, secrets that are hidden too; what differs is changed.
+    """
+    rest = Rest()
+    shown = call(rest, "GET", "/configuration/")["data"]
+    assert shown["zone.external.max_inflight"] == "32"
+    assert call(rest, "POST", "/configuration/", {"data": shown}) == {"code": 0}
+    assert rest.memory.node.settings.overridden() == {}
+    changed = {**shown, "zone.external.max_inflight": "16"}
+    assert call(rest, "POST", "/configuration/", {"data": changed}) == {"code": 0}
+    assert rest.memory.node.settings.get("zone.external.max_inflight") == 16

@@ -12,10 +12,11 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from twisted_mqtt.management.applications import KEY_SHOWN, SCOPES
+from twisted_mqtt.operations.dialects import EMQX
 from twisted_mqtt.operations.operation import INVALID, Call, NotFound, Nothing, Operation, Refused, Route, operation
 
 if TYPE_CHECKING:
-    from twisted_mqtt.management.applications import Applications
+    from twisted_mqtt.management.applications import Application, Applications
 
 AppID = Annotated[str, Meta(description="Identifier of an application, its user name")]
 
@@ -148,7 +149,7 @@ class ApplicationOperations:
             """
             Without their secrets.
             """
-            return [found.shown() for found in applications.all()]
+            return [_shown(found, call.dialect) for found in applications.all()]
 
         @operation(
             "lookup_app",
@@ -166,7 +167,7 @@ class ApplicationOperations:
             found = applications.get(call.request.appid)
             if found is None:
                 raise _unknown(call.request.appid)
-            return found.shown()
+            return _shown(found, call.dialect)
 
         @operation(
             "add_app",
@@ -357,6 +358,16 @@ def _dateOf(text: str) -> float | None:
 
 def _utc(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _shown(found: Application, dialect: str) -> dict[str, Any]:
+    """
+    An application without what EMQ X does not know, where its dialect is spoken.
+    """
+    shown = found.shown()
+    if dialect == EMQX:
+        del shown["scopes"]
+    return shown
 
 
 def _unknown(appID: str) -> NotFound:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from msgspec import Meta, Struct
 
 from twisted_mqtt.config.problems import ConfigurationError
+from twisted_mqtt.operations.dialects import NANOMQ
 from twisted_mqtt.operations.operation import INVALID, NOT_WRITTEN, Call, Nothing, Operation, Refused, Route, operation
 
 if TYPE_CHECKING:
@@ -115,7 +116,14 @@ def _changed(answer: Changed) -> Iterator[str]:
         yield "ok"
 
 
-async def _change(call: Call[Any], values: dict[str, object], keep: bool) -> Changed:
+async def changeKeys(call: Call[Any], values: dict[str, object], keep: bool = True) -> Changed:
+    """
+    Change keys, all of them or none.
+
+    @param keep: whether they hold after a restart as well.
+
+    @raise Refused: they do not pass, or can't be kept.
+    """
     if len(values) > MOST_CHANGES:
         raise Refused(INVALID, f"data: there are more than {MOST_CHANGES} keys")
     try:
@@ -169,7 +177,7 @@ async def changeSetting(call: Call[ChangeSetting]) -> Changed:
     """
     It is kept in the overrides file, beside the main one.
     """
-    return await _change(call, {call.request.key: call.request.value}, not call.request.once)
+    return await changeKeys(call, {call.request.key: call.request.value}, not call.request.once)
 
 
 @operation(
@@ -217,11 +225,15 @@ def getConfiguration(call: Call[Nothing]) -> dict[str, str]:
     Route("POST", "/configuration/"),
     role="admin",
 )
-async def setConfiguration(call: Call[ChangeSettings]) -> Changed:
+async def setConfiguration(call: Call[ChangeSettings]) -> Changed | None:
     """
-    They are kept in the overrides file.
+    They are kept in the overrides file. What is as it is shown stays as it is, so that all that was shown can be sent
+    back, hidden secrets too.
     """
-    return await _change(call, dict(call.request.data), True)
+    shown = {entry.key: entry.written for entry in call.node.settings.entries()}
+    values = {key: value for key, value in call.request.data.items() if key not in shown or value != shown[key]}
+    done = await changeKeys(call, values) if values else Changed(done=[], restart=[])
+    return None if call.dialect == NANOMQ else done
 
 
 OPERATIONS: tuple[Operation, ...] = (
