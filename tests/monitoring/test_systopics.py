@@ -5,13 +5,18 @@ Tests for L{twisted_mqtt.monitoring.systopics}.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import fail
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.kits.recording import RecordingBroker
+from twisted_mqtt.config.schema_node import BrokerSettings
 from twisted_mqtt.monitoring.systopics import METRICS, SysTopics
+from twisted_mqtt.testing.broker import makeBroker
+from twisted_mqtt.testing.peer import Peer
 
 # As on every reactor, the clock counts from the epoch.
 STARTED = 1576737259.0
@@ -45,11 +50,14 @@ class SysTopicsTests(SynchronousTestCase):
         self.broker = RecordingBroker()
         self.broker.clock.advance(STARTED)
 
-    def start(self, **options: Any) -> SysTopics:
+    def start(self, nodes: Callable[[], list[str]] | None = None, **keys: Any) -> SysTopics:
         """
         Start the service, to be stopped when the test ends.
+
+        @param keys: of C{[broker]}, without C{sys_}.
         """
-        service = SysTopics(self.broker, **options)
+        settings = BrokerSettings(**{f"sys_{key}": value for key, value in keys.items()})
+        service = SysTopics(self.broker, settings, nodes)
         service.startService()
         self.addCleanup(lambda: service.running and service.stopService())
         return service
@@ -108,7 +116,7 @@ class SysTopicsTests(SynchronousTestCase):
         """
         Uptime and date are published at each heartbeat, and only they.
         """
-        service = self.start(interval=3600, heartbeat=30)
+        service = self.start(interval=3600.0, heartbeat=30.0)
         self.published()
         self.broker.clock.advance(29)
         self.assertEqual(self.published(), [])
@@ -132,11 +140,108 @@ class SysTopicsTests(SynchronousTestCase):
 
     def test_never(self) -> None:
         """
-        A period of 0 publishes nothing.
+        An interval of 0 publishes nothing at all, in neither tree.
         """
-        self.start(interval=0, heartbeat=0)
+        self.start(interval=0, tree="both", legacy_topics=True)
         self.broker.clock.pump([60] * 3)
         self.assertEqual(self.published(), [])
+
+    def test_configure(self) -> None:
+        """
+        Other settings hold at once; those that say nothing else change nothing.
+        """
+        service = self.start()
+        self.published()
+        service.configure(BrokerSettings(max_sessions=7))
+        self.assertEqual(self.published(), [])
+        service.configure(BrokerSettings(sys_interval=0))
+        self.broker.clock.pump([60] * 3)
+        self.assertEqual(self.published(), [])
+        service.configure(BrokerSettings(sys_interval=10, sys_heartbeat=0))
+        found = self.published()
+        self.assertIn("metrics/messages/received", found)
+        self.broker.clock.pump([1] * 10)
+        self.assertEqual(self.published(), found)
+
+    def test_stoppedIsNotStarted(self) -> None:
+        """
+        Settings start nothing that has been stopped.
+        """
+        service = self.start()
+        service.stopService()
+        self.published()
+        service.configure(BrokerSettings(sys_interval=10))
+        self.assertEqual(self.published(), [])
+        self.assertEqual(self.broker.clock.getDelayedCalls(), [])
+
+    def test_verne(self) -> None:
+        """
+        VerneMQ's tree has all metrics by its names, with C{/} for C{_}; series and their labels are added up.
+        """
+        traffic = self.broker.traffic.of("tcp.x", "external")
+        traffic.byVersion[4].packets_publish_received = 3
+        traffic.byVersion[5].packets_publish_received = 4
+        self.broker.counts = {"retained": 5}
+        self.broker.metrics.histogram("a.seconds", "A", (1, 2)).own.observe(1.5)
+        self.start(tree="vernemq")
+        payloads = self.broker.payloads()
+        self.assertEqual({topic.split("/")[1] for topic in payloads}, {"node@127.0.0.1"})
+        found = {topic.removeprefix("$SYS/node@127.0.0.1/"): payload for topic, payload in payloads.items()}
+        for topic, payload in {
+            "mqtt/publish/received": "7",
+            "mqtt/connack/sent": "0",
+            "retain/messages": "5",
+            "queue/setup": "0",
+            "client/expired": "0",
+            "a/seconds/count": "1",
+            "a/seconds/sum": "1.5",
+        }.items():
+            self.assertEqual(found[topic], payload)
+
+    def test_both(self) -> None:
+        """
+        Both trees at once, with the QoS, the retain flag and the topic tree of the settings.
+        """
+        self.start(tree="both", qos=1, retain=True, topic_tree="site")
+        self.assertEqual({topic.split("/")[1] for topic in self.broker.payloads()}, {"brokers", "node@127.0.0.1"})
+        self.assertEqual(
+            {(message.qos, message.retain, message.topicTree) for message in self.broker.published},
+            {(1, True, "site")},
+        )
+
+    def test_legacy(self) -> None:
+        """
+        The topics of release 3, beside those of now; sessions that outlive their connections are counted for them.
+        """
+        clock = Clock()
+        clock.advance(STARTED)
+        broker, factory = makeBroker(clock)
+        published: dict[str, str] = {}
+        self.patch(broker, "publish", lambda message: published.update({message.topic: message.payload.decode()}))
+        prefix = f"$SYS/brokers/{broker.nodeName}/"
+        for number in range(3):
+            Peer(factory, clock).connect(f"c{number}", sessionExpiry=number)
+        service = SysTopics(broker, BrokerSettings(sys_legacy_topics=True))
+        service.startService()
+        clock.pump([1] * 60)
+        packets = "connect connack subscribe suback unsubscribe unsuback pingreq pingresp auth".split()
+        wanted = {
+            **{f"metrics/packets/{packet}": "0" for packet in packets},
+            "metrics/packets/connect": "3",
+            "metrics/packets/connack": "3",
+            "metrics/messages/expired": "0",
+            "metrics/messages/qos2/expired": "0",
+            "metrics/messages/qos2/dropped": "0",
+            "stats/sessions/persistent/count": "2",
+            "stats/sessions/persistent/max": "2",
+        }
+        self.assertEqual({topic: published[prefix + topic] for topic in wanted}, wanted)
+        service.configure(BrokerSettings())
+        published.clear()
+        clock.pump([1] * 60)
+        self.assertEqual([topic for topic in wanted if prefix + topic in published], [])
+        service.stopService()
+        broker.stopService()
 
     def test_maximumBetween(self) -> None:
         """
@@ -188,5 +293,5 @@ class SysTopicsTests(SynchronousTestCase):
         So is one that fails later.
         """
         self.broker.answer = fail(ValueError("no"))
-        self.start(interval=0)
+        self.start(heartbeat=0)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)

@@ -18,6 +18,7 @@ from twisted_mqtt.config.keys import (
     Percent,
     Port,
     Positive,
+    QoS,
     Short,
     Size,
     Texts,
@@ -35,8 +36,23 @@ class BrokerSettings(Struct, frozen=True, kw_only=True):
     C{[broker]}.
     """
 
-    sys_interval: Annotated[Duration, "Period of the statistics under `$SYS`; 0 for none"] = 60.0
-    sys_heartbeat: Annotated[Duration, "Period of up-time and date under `$SYS`; 0 for none"] = 30.0
+    sys_interval: Annotated[
+        Duration, NOW, "Period of the statistics under `$SYS`; 0 for none, and no up-time and date either"
+    ] = 60.0
+    sys_heartbeat: Annotated[Duration, NOW, "Period of up-time and date under `$SYS`; 0 for none"] = 30.0
+    sys_tree: Annotated[
+        Literal["emqx", "vernemq", "both"],
+        NOW,
+        "Whose topics the statistics have: `$SYS/brokers/NODE/...` of EMQ X, `$SYS/NODE/...` of VerneMQ, or both",
+    ] = "emqx"
+    sys_qos: Annotated[QoS, NOW, "QoS of what is published under `$SYS`"] = 0
+    sys_retain: Annotated[
+        Flag, NOW, "Whether all of it is retained; without that, only the names of the nodes, version and description"
+    ] = False
+    sys_topic_tree: Annotated[str, NOW, "The topic tree in which it is published; empty for the default one"] = ""
+    sys_legacy_topics: Annotated[
+        Flag, NOW, "Whether EMQ X's topics of release 3 are there too, for older dashboards"
+    ] = False
     enable_session_registry: Annotated[Flag, NoEffect(ONE_NODE), "Whether a client has one session in the cluster"] = (
         True
     )

@@ -88,6 +88,7 @@ class Reload:
         service.settings.current = new
         service.broker.configure(new)
         service.flapping.configure(new)
+        service.systopics.configure(new.broker)
         self._raiseLimit(old, new)
         # Extensions before listeners: nobody is to come in past one.
         await self._changeExtensions(old, new)

@@ -151,7 +151,7 @@ class BrokerService(MultiService):
             readAgain=self._readAgain,
         )
         self._monitors = (SystemMonitor(self, Machine()), ProcessMonitor(self.broker))
-        self.systopics = SysTopics(self.broker, settings.broker.sys_interval, settings.broker.sys_heartbeat)
+        self.systopics = SysTopics(self.broker, settings.broker)
         self.ready: Deferred[BrokerService] = Deferred()
         self._reactor = reactor
         self.settings = RuntimeSettings(settings, self._goBy, self._reloading.run, self.broker.threads.defer)
