@@ -16,7 +16,25 @@ from twisted_mqtt.broker.client import ClientInfo, willMessage
 from twisted_mqtt.core.acknowledging import giveUp, puback, pubcomp, pubrec
 from twisted_mqtt.core.exactlyonce import isRepeated, release, remember
 from twisted_mqtt.core.link import Link
-from twisted_mqtt.core.packets import VERSION_5, Connect, Subscribe, SubscriptionRequest, Unsubscribe, Will
+from twisted_mqtt.core.packets import (
+    PUBACK,
+    PUBCOMP,
+    PUBREC,
+    PUBREL,
+    SUBACK,
+    UNSUBACK,
+    VERSION_5,
+    Ack,
+    Connack,
+    Connect,
+    Disconnect,
+    Publish,
+    Suback,
+    Subscribe,
+    SubscriptionRequest,
+    Unsubscribe,
+    Will,
+)
 from twisted_mqtt.core.properties import Properties
 from twisted_mqtt.core.reasons import NOT_AUTHORIZED, SUCCESS, TOPIC_NAME_INVALID, UNSPECIFIED_ERROR, ProtocolError
 from twisted_mqtt.core.topics import isReserved, isTopicName
@@ -29,7 +47,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.broker.subscribing import Subscribing
     from twisted_mqtt.core.message import Message
     from twisted_mqtt.core.session import Session
-    from twisted_mqtt.interfaces import IBroker
+    from twisted_mqtt.interfaces import IBroker, ITap
 
 
 class GatewaySession(Protocol):
@@ -56,6 +74,35 @@ class GatewaySession(Protocol):
         """
 
 
+class TappedReceiver:
+    """
+    The gateway's own side of a client that is traced.
+    """
+
+    __slots__ = ("_receiver", "_tap")
+
+    def __init__(self, tap: ITap, receiver: GatewaySession) -> None:
+        self._tap: ITap = tap
+        self._receiver: GatewaySession = receiver
+
+    def receive(
+        self, message: Message, qos: int, packetID: int, retain: bool, dup: bool, identifiers: list[int] | None
+    ) -> None:
+        """
+        See L{twisted_mqtt.core.link.LinkReceiver}.
+        """
+        packet = Publish(message.topic, message.payload, qos, retain, dup, packetID, message.properties)
+        self._tap.sentPacket(packet)
+        self._receiver.receive(message, qos, packetID, retain, dup, identifiers)
+
+    def released(self, packetID: int) -> None:
+        """
+        See L{twisted_mqtt.core.link.LinkReceiver}.
+        """
+        self._tap.sentPacket(Ack(PUBREL, packetID))
+        self._receiver.released(packetID)
+
+
 class GatewayClient:
     """
     One client. It is compiled where possible, so that C{gateways.implements}, from where it is to be imported, says
@@ -66,7 +113,7 @@ class GatewayClient:
     @ivar open: whether it was let in and has not gone.
     """
 
-    __slots__ = ("_broker", "_owner", "_patient", "info", "link", "open")
+    __slots__ = ("_broker", "_owner", "_patient", "_tap", "info", "link", "open")
 
     def __init__(
         self,
@@ -92,6 +139,8 @@ class GatewayClient:
         counters = broker.traffic.of(profile.name, profile.zone.name).byVersion[0]
         self.link = Link(broker.router, profile.limits, broker.outbox, owner, broker.clock.seconds(), counters)
         self.open = False
+        # Is told what comes and goes while somebody traces this client.
+        self._tap: ITap | None = None
 
     @property
     def session(self) -> Session | None:
@@ -138,6 +187,9 @@ class GatewayClient:
             will,
             properties,
         )
+        tracer = self._broker.tracer
+        if tracer is not None:
+            self.setTap(tracer.connecting(self.info, [request]))
         return then(self._broker.connect(self.info, request, self.link), self._admitted, protoVersion)
 
     def begin(self) -> Maybe[None]:
@@ -146,6 +198,9 @@ class GatewayClient:
 
         @return: C{None}, or a Deferred that fires when that has begun.
         """
+        tracer = self._broker.tracer
+        if tracer is not None:
+            self.setTap(tracer.opened(self.info))
         return self._broker.opened(self.info)
 
     def publish(
@@ -165,7 +220,17 @@ class GatewayClient:
         """
         if self.link.closed:
             return UNSPECIFIED_ERROR
-        return self._broker.publishAs(self.info, topic, payload, qos, retain, properties, self._patient)
+        tap = self._tap
+        if tap is None:
+            return self._broker.publishAs(self.info, topic, payload, qos, retain, properties, self._patient)
+        tap.gotPacket(Publish(topic, payload, qos, retain, False, 0, properties))
+        outcome = self._broker.publishAs(self.info, topic, payload, qos, retain, properties, self._patient)
+        return then(outcome, self._tellPublished, qos)
+
+    def _tellPublished(self, reason: int, qos: int) -> int:
+        if self._tap is not None and (qos or reason >= 0x80):
+            self._tap.sentPacket(Ack(PUBREC if qos == 2 else PUBACK, 0, reason))
+        return reason
 
     @property
     def wait(self) -> float:
@@ -196,7 +261,16 @@ class GatewayClient:
             properties = Properties()
             properties.subscriptionIDs = [identifier]
         request = SubscriptionRequest(topicFilter, qos, noLocal, retainAsPublished, retainHandling)
-        return self._broker.subscribeClient(self.info, Subscribe(1, [request], properties))
+        packet = Subscribe(1, [request], properties)
+        if self._tap is None:
+            return self._broker.subscribeClient(self.info, packet)
+        self._tap.gotPacket(packet)
+        return then(self._broker.subscribeClient(self.info, packet), self._tellSubscribed)
+
+    def _tellSubscribed(self, subscribing: Subscribing) -> Subscribing:
+        if self._tap is not None:
+            self._tap.sentPacket(Suback(SUBACK, 1, subscribing.reasons))
+        return subscribing
 
     def sendRetained(self, subscribing: Subscribing) -> None:
         """
@@ -212,13 +286,23 @@ class GatewayClient:
 
         @raise ProtocolError: the filter is malformed.
         """
-        return self._broker.unsubscribeClient(self.info, Unsubscribe(1, [topicFilter]))
+        packet = Unsubscribe(1, [topicFilter])
+        if self._tap is None:
+            return self._broker.unsubscribeClient(self.info, packet)
+        self._tap.gotPacket(packet)
+        return then(self._broker.unsubscribeClient(self.info, packet), self._tellUnsubscribed)
+
+    def _tellUnsubscribed(self, reasons: list[int]) -> list[int]:
+        if self._tap is not None:
+            self._tap.sentPacket(Suback(UNSUBACK, 1, reasons))
+        return reasons
 
     def acknowledged(self, packetID: int) -> None:
         """
         The client has a message. One of QoS 2, which its session may have from a time when it spoke MQTT, is done with
         then, too.
         """
+        self._tellGot(PUBACK, packetID)
         session = self.info.session
         if session is None:
             return
@@ -236,6 +320,7 @@ class GatewayClient:
 
         @return: whether the message was known; not if another one has its identifier by now.
         """
+        self._tellGot(PUBREC, packetID)
         session = self.info.session
         try:
             return session is not None and pubrec(session, packetID, SUCCESS, now) >= 0
@@ -246,6 +331,7 @@ class GatewayClient:
         """
         The client is done with a QoS 2 message. It may be late: another one may have its identifier by now.
         """
+        self._tellGot(PUBCOMP, packetID)
         session = self.info.session
         if session is not None:
             with contextlib.suppress(ProtocolError):
@@ -277,6 +363,7 @@ class GatewayClient:
         """
         The client has a QoS 1 message and wants it no more: it is dropped.
         """
+        self._tellGot(PUBACK, packetID, UNSPECIFIED_ERROR)
         session = self.info.session
         if session is not None:
             giveUp(session, packetID, "refused", self._broker.clock.seconds())
@@ -363,6 +450,10 @@ class GatewayClient:
             self.info.will = None
         self.link.closed = True
         self._broker.disconnect(self.info, reason)
+        tap = self._tap
+        if tap is not None:
+            self.setTap(None)
+            tap.ended(reason)
         # These point at each other: cut, they are freed at once instead of being garbage that has to be found.
         self.info.shell = None
         self.info.connection = None
@@ -375,9 +466,31 @@ class GatewayClient:
             return
         self.open = False
         self.link.closed = True
+        tap = self._tap
+        if tap is not None:
+            self.setTap(None)
+            tap.sentPacket(Disconnect(reason))
+            tap.ended(reason)
         self._owner.sentAway(reason, text)
+
+    def setTap(self, tap: ITap | None) -> None:
+        """
+        See L{IClientShell<twisted_mqtt.interfaces.IClientShell>}.
+        """
+        self._tap = tap
+        self.link.receiver = self._owner if tap is None else TappedReceiver(tap, self._owner)
+
+    def _tellGot(self, packetType: int, packetID: int, reason: int = SUCCESS) -> None:
+        if self._tap is not None:
+            self._tap.gotPacket(Ack(packetType, packetID, reason))
 
     def _admitted(self, admission: Admission, protoVersion: int) -> Admission:
         self.info.protoVersion = protoVersion
         self.open = admission.reason == SUCCESS
+        tap = self._tap
+        if tap is not None:
+            tap.sentPacket(Connack(admission.sessionPresent, admission.reason))
+            if not self.open:
+                self.setTap(None)
+                tap.ended(admission.reason)
         return admission

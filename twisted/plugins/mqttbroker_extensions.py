@@ -88,3 +88,13 @@ statsd = ExtensionMaker(
     settings="twisted_mqtt.monitoring.settings:StatsDSettings",
     distribution="twisted-mqtt",
 )
+trace = ExtensionMaker(
+    "trace",
+    "twisted_mqtt.monitoring.trace.extension:TraceExtension",
+    "Traces of Clients and Topics",
+    table="trace",
+    settings="twisted_mqtt.monitoring.trace.settings:TraceSettings",
+    distribution="twisted-mqtt",
+    always=True,
+    operations="twisted_mqtt.monitoring.trace.operations:declared",
+)

@@ -73,7 +73,7 @@ from twisted_mqtt.hooks.kinds import HookPoint
 from twisted_mqtt.hooks.packets import during
 from twisted_mqtt.hooks.points import Hooks
 from twisted_mqtt.hooks.verdicts import Drop, Verdict
-from twisted_mqtt.interfaces import IBroker
+from twisted_mqtt.interfaces import IBroker, IClientShell
 from twisted_mqtt.net.tls.psk import PreSharedKeys
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.packets import Connect, Subscribe, Unsubscribe
     from twisted_mqtt.core.properties import Properties
     from twisted_mqtt.hooks.packets import PacketContext
-    from twisted_mqtt.interfaces import IClient, ISession, IStore, IWatch
+    from twisted_mqtt.interfaces import IClient, ISession, IStore, ITap, ITracer, IWatch
 
 _log = Logger()
 
@@ -131,6 +131,7 @@ class Broker(Service):
     @ivar metrics: counters, gauges and histograms, those of extensions too.
     @ivar directory: what there is, to be listed and looked up.
     @ivar outbox: collects the connections with output.
+    @ivar tracer: knows who is traced; L{None} while nobody is.
     @ivar hurry: says whether something waits that is not the network: while it does, a turn of the network ends with
         the socket at hand. May be called from any thread.
     """
@@ -200,6 +201,7 @@ class Broker(Service):
         self._overload = OverloadGuard(self.clients, self.registry.sendAway, self.counters, clock.seconds)
         self._overload.configure(settings)
         self.outbox = Outbox(self._flushLater)
+        self.tracer: ITracer | None = None
         self.hurry: Callable[[bool], None] = lambda whether: None
         self.permissions = Permissions(settings, self.hooks, self.counters, self.switches, self.clients, clock.seconds)
         self.admissions = AdmissionControl(
@@ -333,6 +335,14 @@ class Broker(Service):
         See L{IBroker}.
         """
         return self.registry.kick(scoped(topicTree, clientID), reason, text)
+
+    def setTap(self, client: IClient, tap: ITap | None) -> None:
+        """
+        See L{IBroker}.
+        """
+        shell = infoOf(client).shell
+        if shell is not None:
+            IClientShell(shell).setTap(tap)
 
     def endSession(self, clientID: str, topicTree: str = "") -> bool:
         """

@@ -164,6 +164,13 @@ class Decoder:
             self._partial = bytearray(data[rest:])
         return found
 
+    def partial(self) -> bytes:
+        """
+        The bytes that have come of a packet that is not whole yet.
+        """
+        partial = self._partial
+        return b"" if partial is None else bytes(partial)
+
     def gotPublish(
         self,
         topic: str,

@@ -16,6 +16,7 @@ from twisted_mqtt.interfaces import IExtensionMaker
 
 if TYPE_CHECKING:
     from twisted_mqtt.interfaces import IExtension
+    from twisted_mqtt.operations.operation import Operation
 
 
 @implementer(IExtensionMaker, IPlugin)
@@ -55,6 +56,7 @@ class ExtensionMaker:
         necessary: bool = False,
         always: bool = False,
         gateway: bool = False,
+        operations: str = "",
     ) -> None:
         """
         @param target: the class of the extension, C{"package.module:Class"}. It is called with the extension's
@@ -62,6 +64,8 @@ class ExtensionMaker:
         @param settings: the structure of its table, C{"package.module:Struct"}, which is imported only where the
             configuration names the extension or its table.
         @param distribution: without one, that of the package in C{target}.
+        @param operations: what lists the operations that the extension registers, C{"package.module:function"}: help
+            and the reference of management know them without a broker.
 
         @raise ValueError: there is a table without settings, or settings without a table.
         """
@@ -77,6 +81,7 @@ class ExtensionMaker:
         self.necessary = necessary
         self.always = always
         self.gateway = gateway
+        self._operations = operations
         self._target = target
         self._settings = settings
 
@@ -95,6 +100,12 @@ class ExtensionMaker:
             return None
         structure: type[Struct] = _named(self._settings)
         return structure
+
+    def declareOperations(self) -> tuple[Operation, ...]:
+        """
+        The operations that the extension registers, to be described and not called.
+        """
+        return _named(self._operations)() if self._operations else ()
 
     def makeExtension(self, settings: Struct | None) -> IExtension:
         """

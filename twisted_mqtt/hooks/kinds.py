@@ -18,6 +18,7 @@ from twisted_mqtt.base.slowcalls import SlowCalls, describe
 from twisted_mqtt.base.waiting import Maybe
 from twisted_mqtt.hooks.chain import WAITS, Callback, FoldAnswer, FoldChain, RunChain
 from twisted_mqtt.hooks.registration import AccessRegistration, Registration
+from twisted_mqtt.hooks.tracing import traced
 from twisted_mqtt.hooks.verdicts import DENY, OK, STOP, Answer, Challenge, Drop, HookExists, HookTimeout, Verdict
 
 if TYPE_CHECKING:
@@ -170,6 +171,7 @@ class HookPoint:
         """
         Take note of how long a callback has held the reactor, or how long it has kept its chain waiting.
         """
+        callback = traced(callback)
         found = self._observers.get((id(callback), waiting))
         if found is None:
             make = self._hooks.waited if waiting else self._hooks.called
@@ -189,9 +191,10 @@ class HookPoint:
             self.timeouts += 1
         if self.clock is not None:
             now = self.clock.seconds()
-            if now < self._quietUntil.get(id(callback), now):
+            key = id(traced(callback))
+            if now < self._quietUntil.get(key, now):
                 return
-            self._quietUntil[id(callback)] = now + LOG_INTERVAL
+            self._quietUntil[key] = now + LOG_INTERVAL
         _log.failure(
             "Callback {callback} of hook point {point} failed ({failures} failures there by now)",
             failure=failure,
@@ -253,7 +256,8 @@ class RunPoint(HookPoint, Generic[*_Ts]):
         self.runs = runs = self.runs + 1
         measured = runs % MEASURED == 1
         timed = measured or limit
-        callbacks = iter(self.callbacks)
+        tracing = self._hooks.tracing
+        callbacks = iter(self.callbacks) if tracing is None else tracing.callbacks(self, args)
         for callback in callbacks:
             began = perf_counter() if timed else 0.0
             try:
@@ -279,7 +283,9 @@ class RunPoint(HookPoint, Generic[*_Ts]):
 
         @return: L{OK}, or L{STOP} if a callback ended the chain; a L{Deferred} of one of these.
         """
-        return RunChain(self, iter(self.callbacks), describe, args).carryOn(None)
+        tracing = self._hooks.tracing
+        callbacks = iter(self.callbacks) if tracing is None else tracing.callbacks(self, args)
+        return RunChain(self, callbacks, describe, args).carryOn(None)
 
 
 class FoldPoint(HookPoint, Generic[_V, _E, *_Ts]):
@@ -356,7 +362,8 @@ class FoldPoint(HookPoint, Generic[_V, _E, *_Ts]):
         self.runs = runs = self.runs + 1
         measured = runs % MEASURED == 1
         timed = measured or limit
-        callbacks = iter(self.callbacks)
+        tracing = self._hooks.tracing
+        callbacks = iter(self.callbacks) if tracing is None else tracing.callbacks(self, (*given, value))
         for callback in callbacks:
             began = perf_counter() if timed else 0.0
             try:

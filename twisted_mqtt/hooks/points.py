@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.session import Session
     from twisted_mqtt.core.subscription import Subscription
     from twisted_mqtt.core.topicrules import TopicRules
+    from twisted_mqtt.hooks.tracing import HookTracing
     from twisted_mqtt.interfaces import IClient
 
 _P = TypeVar("_P", bound=HookPoint)
@@ -43,6 +44,7 @@ class Hooks:
     @ivar called: given a point and an extension, it returns what takes the seconds that a callback held the reactor.
     @ivar waited: the same for the seconds until a callback answered that had to wait.
     @ivar nameOwner: names the extension on whose behalf a callback was added.
+    @ivar tracing: times the callbacks that are called for somebody who is traced; L{None} while nobody is.
     @ivar changed: called with a point whose callbacks have changed, so that the broker can pass by those without any.
     """
 
@@ -50,6 +52,7 @@ class Hooks:
         self.clock = clock
         self.timeout = timeout
         self.slow = SlowCalls() if slow is None else slow
+        self.tracing: HookTracing | None = None
         self.changed: Callable[[HookPoint], None] | None = None
         self.called: Callable[[str, str], Observer] | None = None
         self.waited: Callable[[str, str], Observer] | None = None

@@ -18,6 +18,7 @@ from twisted_mqtt.interfaces.extensions import (
 from twisted_mqtt.interfaces.log import ILog, LogDestination
 from twisted_mqtt.interfaces.node import IHTTPServices, IListening, IMount, INode, IRuntimeSettings
 from twisted_mqtt.interfaces.stores import IProgress, IStore, IStoreOwner, ITable
+from twisted_mqtt.interfaces.tracing import ITap, ITracer
 
 __all__ = [
     "IBroker",
@@ -42,6 +43,8 @@ __all__ = [
     "IStoreOwner",
     "ISubscriber",
     "ITable",
+    "ITap",
+    "ITracer",
     "IWatch",
     "LogDestination",
 ]

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.hooks.points import Hooks
     from twisted_mqtt.hooks.verdicts import Verdict
     from twisted_mqtt.interfaces.clients import IClient, ISession
+    from twisted_mqtt.interfaces.tracing import ITap, ITracer
     from twisted_mqtt.net.tls.psk import PreSharedKeys
 
 
@@ -179,6 +180,7 @@ class IBroker(Interface):
     bans: Bans = Attribute("Who is not let in.")
     router: Router = Attribute("For those who make connections.")
     outbox: Outbox = Attribute("For those who make connections.")
+    tracer: ITracer | None = Attribute("Knows who is traced; None while nobody is.")
     wheel: TimerWheel = Attribute("Deadlines to the second.")
     interconnect: Interconnect = Attribute("What a cluster needs: sessions that move, messages of other nodes.")
     retained: RetainedMessages = Attribute("The retained messages.")
@@ -336,6 +338,12 @@ class IBroker(Interface):
         @param removed: called likewise.
 
         @return: has C{close()}.
+        """
+
+    def setTap(client: IClient, tap: ITap | None) -> None:
+        """
+        Tell somebody what a client sends and is sent from now on; nobody, with None. Nothing happens where it has no
+        connection.
         """
 
     def kick(clientID: str, reason: int, text: str = "", topicTree: str = "") -> bool:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.core.message import Message
     from twisted_mqtt.core.properties import Properties
     from twisted_mqtt.core.subscription import Subscription
+    from twisted_mqtt.interfaces.tracing import ITap
 
 
 class IClient(Interface):
@@ -72,6 +73,11 @@ class IClientShell(Interface):
 
         @param reason: an MQTT 5 reason code.
         @param text: for a person.
+        """
+
+    def setTap(tap: ITap | None) -> None:
+        """
+        Tell somebody what the client sends and is sent from now on; nobody, with None.
         """
 
 

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from twisted.plugin import getPlugins
+
+from twisted_mqtt.extensions.makers import ExtensionMaker
+from twisted_mqtt.interfaces import IExtensionMaker
 from twisted_mqtt.management.builtin import (
     alarms,
     banned,
@@ -39,6 +43,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from twisted_mqtt.operations.operation import Operation
+
+#: The distribution whose extensions every broker can have.
+OURS: Final = "twisted-mqtt"
 
 _MODULES: Final = (
     index,
@@ -81,4 +88,7 @@ def declared() -> Iterator[Operation]:
     """
     yield from builtin()
     yield from ApplicationOperations.declared()
+    for maker in getPlugins(IExtensionMaker):
+        if isinstance(maker, ExtensionMaker) and maker.distribution == OURS:
+            yield from maker.declareOperations()
     yield eventOperation(None)  # type: ignore[arg-type]  # nobody calls it

@@ -10,6 +10,8 @@ import msgspec
 from msgspec import NODEFAULT, UNSET, Struct
 from msgspec.json import schema_components
 
+from twisted_mqtt.operations.operation import Stream
+
 if TYPE_CHECKING:
     from twisted_mqtt.operations.operation import Operation
 
@@ -34,6 +36,7 @@ class Description(Struct, frozen=True):
     An operation, without what it does; see L{Operation}.
 
     @ivar hasText: whether the broker prints it as EMQ X does.
+    @ivar isStream: whether the answer goes on for as long as somebody listens, as server-sent events.
     @ivar calls: its REST calls, method and path.
     """
 
@@ -49,6 +52,7 @@ class Description(Struct, frozen=True):
     example: str = ""
     keyed: bool = False
     calls: list[tuple[str, str]] = []
+    isStream: bool = False
 
 
 def describe(operation: Operation) -> Description:
@@ -68,6 +72,7 @@ def describe(operation: Operation) -> Description:
         operation.example,
         operation.keyed,
         [(route.method, route.path) for route in operation.routes if route.api == "v4"],
+        operation.answer is Stream,
     )
 
 

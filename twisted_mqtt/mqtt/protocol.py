@@ -111,6 +111,10 @@ class MQTTProtocol(ConnectionShell):
         self._state = CONNECTING
         factory = self.factory
         self.connection.counters.packets_connect_received += 1
+        tracer = factory.broker.tracer
+        if tracer is not None and self._tap is None:
+            # What has come behind CONNECT is there already; what comes is told as it comes.
+            self.setTap(tracer.connecting(self.client, self.connection.packets))
         outcome = factory.admissions.admit(self.client, packet, self.connection)
         if isinstance(outcome, Admission):
             return self._admitted(outcome)
@@ -161,6 +165,11 @@ class MQTTProtocol(ConnectionShell):
         if client.keepAlive:
             deadline = connection.lastReceived + client.keepAlive * client.limits.keepAliveBackoff * 2
             self.factory.wheel.add(self, deadline)
+        tracer = self.factory.broker.tracer
+        if tracer is not None:
+            tap = tracer.opened(client)
+            if self._tap is None and tap is not None:
+                self.setTap(tap)
         return self.factory.registry.opened(client)
 
     def _challenge(self, challenge: Challenge) -> None:

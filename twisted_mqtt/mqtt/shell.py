@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
 
+    from twisted_mqtt.interfaces import ITap
     from twisted_mqtt.mqtt.protocol import MQTTFactory
 
 
@@ -52,6 +53,32 @@ LOST: Final = 4
 _PATIENCE: Final = 20.0
 
 _PUBLISH_ERRORS: Final = frozenset((0x90, 0x93, 0x94, 0x99, 0x9A, 0x9B))
+
+
+class TappedWriter:
+    """
+    A transport that tells somebody what is written to it.
+    """
+
+    __slots__ = ("_tap", "_transport")
+
+    def __init__(self, tap: ITap, transport: Any) -> None:
+        self._tap: ITap = tap
+        self._transport: Any = transport
+
+    def write(self, data: bytes) -> None:
+        """
+        See L{twisted_mqtt.core.sender.Writer}.
+        """
+        self._tap.sent(data)
+        self._transport.write(data)
+
+    def writeSequence(self, iovec: list[bytes]) -> None:
+        """
+        See L{twisted_mqtt.core.sender.Writer}.
+        """
+        self._tap.sent(b"".join(iovec))
+        self._transport.writeSequence(iovec)
 
 
 class ConnectionShell:
@@ -69,6 +96,7 @@ class ConnectionShell:
         "_intake",
         "_parked",
         "_state",
+        "_tap",
         "_throttle",
         "_waiting",
         "bucket",
@@ -102,6 +130,8 @@ class ConnectionShell:
         # Where the listener limits the bytes that come; and the call that ends a pause.
         self._intake: TokenBucket | None = None
         self._throttle: IDelayedCall | None = None
+        # Is told what comes and goes while somebody traces this client.
+        self._tap: ITap | None = None
 
     # IProtocol
 
@@ -136,6 +166,9 @@ class ConnectionShell:
         transport.registerProducer(self, True)
         self.factory.wheel.add(self, now + client.options.idle_timeout)
         factory.connected(self)
+        tracer = broker.tracer
+        if tracer is not None:
+            self.setTap(tracer.came(client))
 
     def connectionMade(self) -> None:
         """
@@ -147,6 +180,9 @@ class ConnectionShell:
         Bytes have come.
         """
         connection = self.connection
+        tap = self._tap
+        if tap is not None:
+            tap.received(data)
         try:
             packets = connection.receive(data, self.factory.seconds())
         except Exception:
@@ -188,6 +224,9 @@ class ConnectionShell:
         client = self.client
         self.factory.registry.disconnect(client, self.reason)
         self.factory.disconnected(self)
+        tap, self._tap = self._tap, None
+        if tap is not None:
+            tap.ended(self.reason)
         # These point at each other: cut, they are freed at once instead of being garbage that has to be found.
         client.shell = None
         client.connection = None
@@ -436,6 +475,18 @@ class ConnectionShell:
         See L{IClientShell<twisted_mqtt.interfaces.IClientShell>}.
         """
         self._close(reason, text)
+
+    def setTap(self, tap: ITap | None) -> None:
+        """
+        See L{IClientShell<twisted_mqtt.interfaces.IClientShell>}.
+        """
+        self._tap = tap
+        connection = self.connection
+        if tap is None:
+            connection.writer = self.transport
+        else:
+            tap.begin(connection.version, connection.partial())
+            connection.writer = TappedWriter(tap, self.transport)
 
     def _refuse(self, error: ProtocolError) -> None:
         """

@@ -31,7 +31,7 @@ from twisted_mqtt.management.ctl.calling import (
     SocketCaller,
     defaultSocket,
 )
-from twisted_mqtt.management.ctl.printing import printTable
+from twisted_mqtt.management.ctl.printing import printEvents, printTable
 from twisted_mqtt.management.ctl.progress import Progress
 from twisted_mqtt.management.ctl.words import FORM, Words, put
 from twisted_mqtt.management.describe import Description, describe
@@ -186,6 +186,10 @@ def _once(caller: Caller, description: Description, request: dict[str, object], 
     try:
         with Progress(_PROGRAM) as progress:
             answer = caller.call(description, request, "emqx" if asEmqx else "json")
+            if description.isStream:
+                progress.end()
+                printEvents(answer.pieces, sys.stdout)
+                return
             if not answer.isJSON:
                 for piece in answer.pieces:
                     if sys.stdout.isatty():

@@ -11,7 +11,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 #: No column becomes narrower than this for want of room.
 _NARROWEST: Final = 6
@@ -35,6 +35,24 @@ def printTable(answer: Any, out: TextIO) -> None:
             out.write(_text(row) + "\n")
     else:
         out.write(_text(answer) + "\n")
+
+
+def printEvents(pieces: Iterable[bytes], out: TextIO) -> None:
+    """
+    Print server-sent events as they come: the data of each, after its kind where it has one.
+    """
+    rest, kind = b"", ""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            name, _, value = line.decode("utf-8", "replace").partition(": ")
+            if name == "event":
+                kind = f"{value} "
+            elif name == "data":
+                out.write(f"{kind}{value}\n")
+            elif not name:
+                kind = ""
+        out.flush()
 
 
 def _lines(rows: list[dict[str, Any]], isTerminal: bool) -> Iterator[str]:

@@ -173,13 +173,23 @@ async def sendStream(sending: Sending, stream: Stream) -> None:
     sending.begin(stream.contentType.encode("ascii"))
     pieces = stream.pieces
     try:
-        async for piece in pieces:
+        while True:
+            # A viewer who goes is noticed although nothing happens that could be sent.
+            piece = await sending.wait(Deferred.fromCoroutine(_next(pieces)))
+            if piece is None:
+                break
             await sending.write(piece)
     except Gone:
         if isinstance(pieces, AsyncGenerator):
             await pieces.aclose()
         raise
     sending.finish()
+
+
+async def _next(pieces: AsyncIterator[bytes]) -> bytes | None:
+    async for piece in pieces:
+        return piece
+    return None
 
 
 async def slices(sending: Sending, rows: Rows[Any], limit: int) -> AsyncIterator[list[object]]:
