@@ -32,6 +32,7 @@ ROOMS = (
     "node",
     "testing",
     "tap",
+    "convert",
     "ctl",
 )
 
@@ -196,7 +197,7 @@ def allowed(module: str, name: str, forTypes: bool = False) -> bool:
     if importer in EXTENSIONS:
         return target in SEEN_BY_EXTENSIONS or (forTypes and name.rpartition(".")[0] in NAMED_BY_EXTENSIONS)
     if target in EXTENSIONS:
-        return importer in ("node", "tap", "ctl")
+        return importer in ("node", "tap", "convert", "ctl")
     return ROOMS.index(target) <= ROOMS.index(importer)
 
 

@@ -79,15 +79,15 @@ def asTOML(values: Mapping[Path, object]) -> str:
     """
     The text of an overrides file: a line for each key, in full.
     """
-    lines = [f"{'.'.join(map(_word, path))} = {_value(value)}\n" for path, value in sorted(values.items())]
+    lines = [f"{'.'.join(map(tomlWord, path))} = {tomlValue(value)}\n" for path, value in sorted(values.items())]
     return _HEADER + "".join(lines)
 
 
-def _word(word: str) -> str:
+def tomlWord(word: str) -> str:
     return word if _BARE.fullmatch(word) else _text(word)
 
 
-def _value(value: object) -> str:
+def tomlValue(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
@@ -95,9 +95,9 @@ def _value(value: object) -> str:
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
+        return f"[{', '.join(map(tomlValue, value))}]"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_word(str(name))} = {_value(inner)}" for name, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{tomlWord(str(name))} = {tomlValue(inner)}" for name, inner in value.items()) + "}"
     raise TypeError(f"a {type(value).__name__} cannot stand in TOML")
 
 

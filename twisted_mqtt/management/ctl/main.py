@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -67,12 +68,19 @@ class Settings:
 class Top(Words):
     """
     All commands.
+
+    @ivar local: those that ask no broker.
     """
+
+    local: Sequence[click.Command] = ()
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """
         See click.
         """
+        for command in self.local:
+            if command.name == cmd_name:
+                return command
         self._fill(ctx)
         return super().get_command(ctx, cmd_name)
 
@@ -89,7 +97,8 @@ class Top(Words):
                 for words in (description.words, *description.aliases):
                     if words:
                         put(self, words.split(), description, _run)
-            self.add_command(_completion)
+            for command in self.local:
+                self.add_command(command)
 
 
 def _known(ctx: click.Context) -> list[Description]:
@@ -318,7 +327,7 @@ def _top(ctx: click.Context, /, form: str | None, watch: float, **_: object) -> 
     """
     Look at a broker and steer it while it runs.
     """
-    if ctx.invoked_subcommand == _completion.name:
+    if any(command.name == ctx.invoked_subcommand for command in _TOP.local):
         return
     try:
         caller = _callerOf(ctx)
@@ -332,10 +341,13 @@ assert isinstance(_top, Top)
 _TOP: Final = _top
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None, local: Sequence[click.Command] = ()) -> None:
     """
     Run the program; ends with its exit status.
+
+    @param local: more commands, which ask no broker.
     """
+    _TOP.local = (_completion, *local)
     words = sys.argv[1:] if arguments is None else arguments
     if sys.stdout is None:
         # Whoever has called this has closed it, and wants the exit status alone.

@@ -1,0 +1,3 @@
+"""
+Configurations of other brokers made ours: C{mqttbroker-ctl convert}.
+"""
