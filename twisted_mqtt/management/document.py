@@ -58,6 +58,11 @@ secret of an HMAC, of 32 bytes at least; it needs `pip install 'twisted-mqtt[man
 token with the claim `scope` or `scopes` may do what that says. `exp` and `nbf` are heeded; an expired token is answered
 401 with the code 116. The key is read again with the configuration.
 
+With `api_v1` in `management.modules`, every command is a call of VerneMQ's API too: the words are the path, what
+follows is the query. `session disconnect client-id=a --cleanup` is `GET
+/api/v1/session/disconnect?client-id=a&--cleanup`. An API key (`mqttbroker-ctl api-key create`) is the user name,
+without a password. Rows come as `{"type": "table", "table": [...]}`, anything else as `{"type": "text", "text": ...}`.
+
 Answers have the fields of EMQ X and of NanoMQ. In a dialect, `emqx` or `nanomq`, they have those of its own document
 alone: `management.dialect` is that of the broker, and a request chooses another by the header `X-Api-Dialect`.
 

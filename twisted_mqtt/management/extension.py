@@ -20,6 +20,7 @@ from twisted_mqtt.management.control import ControlAPI
 from twisted_mqtt.management.events import EventHub
 from twisted_mqtt.management.pages import Health, MetricsPage
 from twisted_mqtt.management.rest.accounts import Account, Tokens, readKey
+from twisted_mqtt.management.rest.commands import CommandAPI
 from twisted_mqtt.management.rest.credentials import Credentials
 from twisted_mqtt.management.rest.cursors import Cursors
 from twisted_mqtt.management.rest.resource import RestAPI
@@ -104,13 +105,17 @@ class Management:
             {"http": settings.listener.http, "https": settings.listener.https},
             "management.listener",
         )
-        await context.mount("management", "/api/v4", api)
-        await context.mount("management", "/api/v4/operations", ControlAPI(node.operations, node, credentials))
-        await context.mount(
-            "management", "/metrics", MetricsPage(node, credentials, settings.metric_names, settings.metric_prefix)
-        )
-        await context.mount("management", "/health", Health(node))
-        await context.mount("management", "/api-docs", DocumentPage())
+        metrics = MetricsPage(node, credentials, settings.metric_names, settings.metric_prefix)
+        for module, path, resource in (
+            ("api_v4", "/api/v4", api),
+            ("api_v4", "/api/v4/operations", ControlAPI(node.operations, node, credentials)),
+            ("api_v4", "/api-docs", DocumentPage()),
+            ("api_v1", "/api/v1", CommandAPI(node.operations, node, credentials)),
+            ("metrics", "/metrics", metrics),
+            ("health", "/health", Health(node)),
+        ):
+            if module in settings.modules:
+                await context.mount("management", path, resource)
         await self._listenForCommands(context)
 
     async def _listenForCommands(self, context: IExtensionContext) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Struct, field
 
-from twisted_mqtt.config.grammar import Grammar, Unfit, text, whole
+from twisted_mqtt.config.grammar import Grammar, Unfit, choice, listOf, text, whole
 from twisted_mqtt.config.keys import Address, Duration, File, Short
 from twisted_mqtt.config.schema_http import HTTPSettings, HTTPSSettings
 from twisted_mqtt.config.values import Bind
@@ -25,6 +25,10 @@ def _parsePrefix(value: object) -> str:
 METRIC_PREFIX: Final = Grammar(
     "start of a name", "up to 100 letters, digits, _ and :, of which the first is no digit", _parsePrefix
 )
+
+
+#: What there may be at the ports of management.
+MODULES: Final = ("api_v4", "api_v1", "metrics", "health")
 
 
 class DefaultApplication(Struct, frozen=True, kw_only=True):
@@ -105,6 +109,12 @@ class ManagementSettings(Struct, frozen=True, kw_only=True):
     metric_prefix: Annotated[
         str, METRIC_PREFIX, "What these names begin with, such as `site1_`; nothing by default"
     ] = ""
+    modules: Annotated[
+        tuple[str, ...],
+        listOf(choice(MODULES)),
+        "What there is at the ports of management: the REST API and the page that describes it (`api_v4`), commands as"
+        " VerneMQ has them (`api_v1`), metrics for Prometheus, health",
+    ] = ("api_v4", "metrics", "health")
     socket: Annotated[
         str, "The UNIX socket of `mqttbroker-ctl`, in `node.data_dir` unless it is an absolute path; empty for none"
     ] = "ctl.sock"
