@@ -5,11 +5,13 @@ Brokers for the system tests: one that most tests share, others as a test wants 
 import gc
 import itertools
 import re
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.system.commandline import Ctl, run
 from tests.system.process import Broker, startMosquitto, startTwistd
 
 _HERE = Path(__file__).parent
@@ -90,6 +92,23 @@ def startBroker(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Star
     for broker in started:
         if broker.process.poll() is None:
             broker.stop()
+
+
+@pytest.fixture
+def managed(startBroker: StartBroker, tmp_path: Path) -> tuple[Broker, Ctl]:
+    """
+    A broker with management, and the program that calls it.
+    """
+    broker = startBroker(
+        {"plugins": {"load": ["management"]}, "management": {"listener": {"http": {"bind": "127.0.0.1:0"}}}}, 2
+    )
+    broker.waitFor("listening: ctl:http")
+    (path,) = tmp_path.rglob("ctl.sock")
+
+    def ctl(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return run("--socket", str(path), *words, **more)
+
+    return broker, ctl
 
 
 @pytest.fixture

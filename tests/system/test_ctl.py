@@ -14,50 +14,14 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.system.commandline import ROOT, Ctl, run
 from tests.system.conftest import StartBroker, configuration
 from tests.system.process import Broker, fromTree, toml, twistdCommand
 from tests.system.rawclient import accepted
-
-ROOT = Path(__file__).parents[2]
-Ctl = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-def run(*words: str, folder: Path = ROOT, **more: str) -> subprocess.CompletedProcess[str]:
-    """
-    Call the program.
-    """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **more}
-    return subprocess.run(
-        [sys.executable, "-m", "twisted_mqtt.ctl", *words],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-@pytest.fixture
-def managed(startBroker: StartBroker, tmp_path: Path) -> Iterator[tuple[Broker, Ctl]]:
-    """
-    A broker with management, and the program that calls it.
-    """
-    broker = startBroker(
-        {"plugins": {"load": ["management"]}, "management": {"listener": {"http": {"bind": "127.0.0.1:0"}}}}, 2
-    )
-    broker.waitFor("listening: ctl:http")
-    (path,) = tmp_path.rglob("ctl.sock")
-
-    def ctl(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return run("--socket", str(path), *words, **more)
-
-    yield broker, ctl
 
 
 def test_commands(managed: tuple[Broker, Ctl], tmp_path: Path) -> None:

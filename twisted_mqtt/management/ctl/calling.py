@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 TIMEOUT = 60.0
 #: Seconds in which a broker must answer that it is there, unless the command line says otherwise.
 ANSWERING_TIMEOUT = 5.0
+#: The same while a shell completes a word.
+COMPLETING_TIMEOUT = 1.0
 _PIECE = 65536
 
 

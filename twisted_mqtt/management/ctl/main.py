@@ -24,6 +24,7 @@ from twisted_mqtt.config.source import parsed
 from twisted_mqtt.management.catalogue import declared
 from twisted_mqtt.management.ctl.calling import (
     ANSWERING_TIMEOUT,
+    COMPLETING_TIMEOUT,
     Caller,
     NoAnswer,
     NotReached,
@@ -32,6 +33,7 @@ from twisted_mqtt.management.ctl.calling import (
     SocketCaller,
     defaultSocket,
 )
+from twisted_mqtt.management.ctl.completion import VARIABLE, completionOf
 from twisted_mqtt.management.ctl.printing import printEvents, printTable
 from twisted_mqtt.management.ctl.progress import Progress
 from twisted_mqtt.management.ctl.words import FORM, Words, put
@@ -51,7 +53,6 @@ _CALLER: Final = "twisted_mqtt.caller"
 #: The application of C{--url}, and the environment variable with its secret.
 _APPLICATION: Final = "admin"
 _SECRET: Final = "MQTTBROKER_CTL_SECRET"
-_SHELLS: Final = ("bash", "zsh", "fish")
 
 
 class Settings:
@@ -137,7 +138,8 @@ def _callerOf(ctx: click.Context) -> Caller | None:
         made: Caller = ctx.meta[_CALLER]
         return made
     given = ctx.params
-    timeout = given.get("timeout") or ANSWERING_TIMEOUT
+    # A shell that wants words does not wait for a broker that hangs.
+    timeout = given.get("timeout") or (COMPLETING_TIMEOUT if ctx.resilient_parsing else ANSWERING_TIMEOUT)
     url, config, file = given.get("url"), given.get("config"), given.get("secret_file")
     caller: Caller
     if url is None:
@@ -277,14 +279,7 @@ def _secretIn(file: str) -> str:
         raise ValueError(f"{file}: {error}") from None
 
 
-@click.command("completion", help="Print what makes a shell complete the words of this program.")
-@click.argument("shell", type=click.Choice(_SHELLS))
-def _completion(shell: str) -> None:
-    from click.shell_completion import get_completion_class
-
-    made = get_completion_class(shell)
-    assert made is not None  # click knows these three
-    click.echo(made(_TOP, {}, _PROGRAM, "_MQTTBROKER_CTL_COMPLETE").source())
+_completion: Final = completionOf(_PROGRAM)
 
 
 @click.command(cls=Top, name=_PROGRAM, context_settings={"help_option_names": ["-h", "--help"]})
@@ -357,9 +352,7 @@ def main(arguments: list[str] | None = None, local: Sequence[click.Command] = ()
     except UnicodeEncodeError:
         _fail("the words of the command have to be UTF-8", USAGE)
     try:
-        _TOP.main(
-            words or ["--help"], prog_name=_PROGRAM, complete_var="_MQTTBROKER_CTL_COMPLETE", standalone_mode=False
-        )
+        _TOP.main(words or ["--help"], prog_name=_PROGRAM, complete_var=VARIABLE, standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)

@@ -64,7 +64,9 @@ def _lines(rows: list[dict[str, Any]], isTerminal: bool) -> Iterator[str]:
     ]
     most = shutil.get_terminal_size((0, 0)).columns if isTerminal else 0
     if most:
-        _narrow(widths, most)
+        # The heads stay whole as long as that is enough.
+        for least in ([len(name) for name in names], [_NARROWEST] * len(names)):
+            _narrow(widths, least, most)
     rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
     head = _row([name.ljust(width) for name, width in zip(names, widths, strict=True)], widths)
     bold = isTerminal and not os.environ.get("NO_COLOR")
@@ -78,15 +80,17 @@ def _lines(rows: list[dict[str, Any]], isTerminal: bool) -> Iterator[str]:
     yield rule[:most] if most else rule
 
 
-def _narrow(widths: list[int], most: int) -> None:
+def _narrow(widths: list[int], least: list[int], most: int) -> None:
     """
     Take room from the widest columns until the table fits, or none can give more.
+
+    @param least: what each keeps at least.
     """
     while sum(widths) + 3 * len(widths) + 1 > most:
-        widest = max(widths)
-        if widest <= _NARROWEST:
+        room = [width - kept for width, kept in zip(widths, least, strict=True)]
+        if max(room) <= 0:
             return
-        widths[widths.index(widest)] -= 1
+        widths[max(range(len(widths)), key=lambda column: (room[column] > 0, widths[column]))] -= 1
 
 
 def _partsOf(value: object) -> list[object]:
