@@ -12,7 +12,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
-from twisted.logger import globalLogPublisher
+from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
@@ -189,11 +189,15 @@ class ServicesTests(SynchronousTestCase):
 
     def test_alarm(self) -> None:
         """
-        An alarm is cleared by its handle, or at the end.
+        An alarm is cleared by its handle, or at the end; both are lines in the log.
         """
         alarms = self.memory.broker.alarms
-        self.context.alarm("hoarse", "warning", "Hoarse", "no voice").close()
+        with capturedLogs() as events:
+            self.context.alarm("hoarse", "warning", "Hoarse", "no voice").close()
         self.assertNotIn("hoarse", alarms.active)
+        self.assertEqual(
+            [formatEvent(event) for event in events], ["alarm: hoarse: Hoarse: no voice", "alarm over: hoarse: Hoarse"]
+        )
         self.context.alarm("tired", "warning", "Tired", "no sleep")
         self.assertIn("tired", alarms.active)
         self.assertEqual(self.harness.stop(), ["1 x alarm (tired)"])

@@ -7,12 +7,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from twisted.logger import Logger, LogPublisher
 
 from tests.kits.commands import Commands
+from tests.kits.rest import Rest
 from twisted_mqtt.config import settingsFrom
+from twisted_mqtt.management.settings import ManagementSettings
 from twisted_mqtt.operations.operation import NotFound, Refused
 from twisted_mqtt.process.logs import BrokerLog
 
@@ -117,3 +120,44 @@ def test_otherLog(bed: Bed) -> None:
     for words in ("log handlers list", "log set-level debug", "log reopen", "log modules list"):
         with pytest.raises(Refused, match="the log is that of another program"):
             bed.lines(words)
+
+
+def test_rest(tmp_path: Path) -> None:
+    """
+    The same by REST; what is wrong has a status, and names the field.
+    """
+    rest = Rest()
+    table = settingsFrom({"log": {"to": "file", "dir": str(tmp_path)}}).log
+    log = rest.memory.node.log = BrokerLog(table, StringIO())
+    try:
+        assert [row["id"] for row in rest.call("GET", "/log/handlers").data] == ["file"]
+        assert rest.call("PUT", "/log/level", {"level": "debug"}).data == {"level": "debug"}
+        assert rest.call("PUT", "/log/handlers/file", {"level": "error"}).data == {"level": "error"}
+        assert rest.call("PUT", "/log/modules/gateways.coap", {"level": "debug"}).data == {"level": "debug"}
+        for path, body, status in (
+            ("/log/level", {}, 400),
+            ("/log/level", {"level": 7}, 400),
+            ("/log/level", {"level": None}, 400),
+            ("/log/handlers/file", {"level": "loud"}, 400),
+            ("/log/handlers/%00", {"level": "info"}, 404),
+            ("/log/modules/a%20b", {"level": "info"}, 400),
+            ("/log/modules/a", {"level": ""}, 400),
+        ):
+            answer = rest.call("PUT", path, body)
+            assert answer.status == status, (path, body, answer)
+            assert {"code", "message"} <= set(answer.json)
+        assert log.modules() == {"gateways.coap": "debug"}
+    finally:
+        log.close()
+
+
+@pytest.mark.parametrize(("dialect", "desc"), [("union", "the processors are busy"), ("emqx", "82.6")])
+def test_alarmOfAValue(dialect: Literal["union", "emqx"], desc: str) -> None:
+    """
+    In the dialect of EMQ X the description of an alarm is what was measured.
+    """
+    rest = Rest(ManagementSettings(dialect=dialect))
+    alarms = rest.memory.broker.alarms
+    alarms.activate("cpu_high_watermark", "warning", "Busy", "the processors are busy", {"value": 82.6}).close()
+    [row] = rest.call("GET", "/alarms/history/mqttbroker@127.0.0.1").data
+    assert (row["id"], row["desc"]) == ("cpu_high_watermark", desc)

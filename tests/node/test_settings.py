@@ -184,6 +184,40 @@ def test_reset(main: Path) -> None:
         result(node.settings.reset(["zone.external.max_inflight"]))
 
 
+def test_shortForm(main: Path) -> None:
+    """
+    A value in place of a table is kept as the key that it stands for, so that other keys of the table can be changed
+    too, and the file can still be read; it is taken back by either name.
+    """
+    settings = Node(readSettings(main, {})).settings
+    result(settings.change({"log.syslog": "on"}))
+    result(settings.change({"listener.tcp.external": "127.0.0.1:1999"}))
+    result(settings.change({"log.syslog.facility": "user", "listener.tcp.external.backlog": 7}))
+    assert set(settings.overridden()) == {
+        "log.syslog.enabled",
+        "log.syslog.facility",
+        "listener.tcp.external.bind",
+        "listener.tcp.external.backlog",
+    }
+    again = readSettings(main, {})
+    assert again.log.syslog.enabled and again.log.syslog.facility == "user"
+    result(settings.reset(["log.syslog"]))
+    assert not readSettings(main, {}).log.syslog.enabled
+
+
+def test_tableAndKey(main: Path) -> None:
+    """
+    A text for a whole table and a key in it can't both be kept: the second is refused, and nothing changes.
+    """
+    settings = Node(readSettings(main, {})).settings
+    result(settings.change({"log.modules": "a=debug"}))
+    before = settings.overridden()
+    with pytest.raises(ConfigurationError, match="does not go together with log.modules"):
+        result(settings.change({"log.modules.b": "debug"}))
+    assert settings.overridden() == before
+    readSettings(main, {})
+
+
 def test_notKept(main: Path) -> None:
     """
     A change may hold for this run alone; it holds through a reading of the file again, and before one that is kept.

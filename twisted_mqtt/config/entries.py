@@ -80,6 +80,31 @@ def valueOf(settings: Settings, key: str) -> object:
     raise KeyError(f"there is no key {key}")
 
 
+def shortFor(settings: Settings, key: str) -> str:
+    """
+    The key for which a single value stands, where somebody gives one in place of a table: for
+    C{listener.tcp.external} it is C{listener.tcp.external.bind}.
+
+    @return: the key itself where it is no such table.
+    """
+    for path, table, _ in _tables(settings):
+        if path and not key.startswith(f"{path}."):
+            continue
+        structure: type[Struct] | None = type(table)
+        found: Key | None = None
+        named = False
+        for word in key[len(path) + 1 if path else 0 :].split("."):
+            if named:
+                # The word is the name of one of the tables.
+                named = False
+                continue
+            found = keysOf(structure).get(word) if structure is not None else None
+            structure, named = (None, False) if found is None else (found.table, found.named)
+        if found is not None and found.table is not None and found.short and not named:
+            return f"{key}.{found.short}"
+    return key
+
+
 _MISSING = object()
 
 

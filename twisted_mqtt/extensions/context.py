@@ -362,8 +362,16 @@ class ExtensionContext:
         """
         self.check()
         alarms = self.broker.alarms
+        if name not in alarms.active:
+            say = self.log.error if severity == "critical" else self.log.warn
+            say("alarm: {alarm}: {title}: {summary}", alarm=name, title=title, summary=summary)
         alarms.activate(name, severity, title, summary)
-        return self.hold("alarm", name, lambda: alarms.deactivate(name), lambda: name not in alarms.active)
+
+        def end() -> None:
+            if alarms.deactivate(name):
+                self.log.info("alarm over: {alarm}: {title}", alarm=name, title=title)
+
+        return self.hold("alarm", name, end, lambda: name not in alarms.active)
 
     def subscribe(self, subscriber: Subscriber, subscription: Subscription) -> Held:
         """

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_mqtt.config import ConfigurationError, Problem, Settings
-from twisted_mqtt.config.entries import SettingEntry, entries, entryOf, valueOf
+from twisted_mqtt.config.entries import SettingEntry, entries, entryOf, shortFor, valueOf
 from twisted_mqtt.config.overrides import readOverrides, writeOverrides
 from twisted_mqtt.config.problems import shown
 from twisted_mqtt.config.reader import readAgain
@@ -163,10 +163,12 @@ class RuntimeSettings:
 
     async def _change(self, given: Mapping[Path, object], gone: Iterable[Path], keep: bool) -> ReloadReport:
         origin = self.current.origin
+        # A value in place of a table, and a key of that table, could not stand in a file together.
+        given = {path if isinstance(value, Mapping) else self._inFull(path): value for path, value in given.items()}
         self._refuseSetElsewhere(origin, given)
         kept = await self._blocking(self._kept, origin)
         unkept = dict(self._unkept)
-        for path in gone:
+        for path in map(self._inFull, gone):
             if path not in kept and path not in unkept:
                 raise _problem(path, "was not changed at run time, so there is nothing to take back")
             kept.pop(path, None)
@@ -177,6 +179,7 @@ class RuntimeSettings:
                 unkept.pop(path, None)
             else:
                 unkept[path] = value
+        _refuseNested({**kept, **unkept}, given)
         settings = await self._blocking(readAgain, origin, {**kept, **unkept})
         if origin.overrides is not None:
             await self._blocking(writeOverrides, origin.overrides, kept)
@@ -185,6 +188,14 @@ class RuntimeSettings:
             key = ".".join(path)
             _log.info("settings: {key} = {value}", key=key, value=shown(key, value))
         return await self._apply(settings)
+
+    def _inFull(self, path: Path) -> Path:
+        """
+        The key itself, where a value may stand in place of its table.
+        """
+        if any("." in word for word in path):
+            return path
+        return tuple(splitKey(shortFor(self.current, ".".join(path))))
 
     def _kept(self, origin: Origin) -> dict[Path, object]:
         """
@@ -226,6 +237,19 @@ def _pathOf(key: str) -> Path:
     if not isKey(key):
         raise _problem((key,), "is no key: words of letters, digits, _ and -, or in quotes, with dots between them")
     return splitKey(key)
+
+
+def _refuseNested(changed: Mapping[Path, object], given: Iterable[Path]) -> None:
+    """
+    @raise ConfigurationError: a key that is given is a table in which another was changed, or the other way round:
+        they could not stand in a file together.
+    """
+    for path in given:
+        for other in changed:
+            shorter, longer = sorted((path, other), key=len)
+            if len(shorter) < len(longer) and longer[: len(shorter)] == shorter:
+                name = ".".join(other)
+                raise _problem(path, f"does not go together with {name}, which was changed too: take that back first")
 
 
 def _problem(path: Path, message: str) -> ConfigurationError:

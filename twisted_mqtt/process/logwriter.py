@@ -97,6 +97,11 @@ class Writer:
         if thread is not None:
             thread.join(seconds)
             self._stuck = thread.is_alive()
+            while not self._stuck and not self._waiting.empty():
+                # Another thread has logged something meanwhile.
+                waiting = self._waiting.get()
+                if isinstance(waiting, Record):
+                    self._write(waiting)
 
     def close(self) -> None:
         """

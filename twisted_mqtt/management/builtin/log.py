@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 Level: TypeAlias = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
 
+#: The same, or nothing.
+AnyLevel: TypeAlias = Literal["", "debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
+#: The same, or none of its own.
+OwnLevel: TypeAlias = Literal[
+    "debug", "info", "notice", "warning", "error", "critical", "alert", "emergency", "default"
+]
+
 _LONGEST = 200
 
 
@@ -33,7 +40,7 @@ class OptionalLevel(Struct, kw_only=True):
     A level, or the question for it.
     """
 
-    level: Annotated[Level | Literal[""], Meta(description="The new level; none to show the present one")] = ""
+    level: Annotated[AnyLevel, Meta(description="The new level; none to show the present one")] = ""
 
 
 class HandlerLevel(Struct, kw_only=True):
@@ -54,7 +61,7 @@ class ModuleLevel(Struct, kw_only=True):
         str, Meta(description="A module or package, such as twisted_mqtt.stores", min_length=1, max_length=_LONGEST)
     ]
     level: Annotated[
-        Level | Literal["default"],
+        OwnLevel,
         Meta(description="The least important messages of it that are logged; default for no level of its own"),
     ]
 
