@@ -43,25 +43,38 @@ def convert(file: Path, broker: str | None, output: Path | None, force: bool, wi
 
     try:
         result = converted(file, broker, without_rules)
-        if result.rules is not None:
-            rules = _rulesFile(output, result)
-            if rules is not None:
-                _write(rules, result.rules, force, private=False)
-                result.put("acl_file", str(rules.absolute()), result.rulesLine)
+        if not result.taken and result.remarks:
+            _tell(result)
+            raise ConversionError(f"{file}: nothing of it can be taken over; --from says whose file it is")
+        rules = None if result.rules is None else _rulesFile(output, result)
+        for path in (output, rules):
+            if path is not None and path.exists() and not force:
+                raise ConversionError(f"{path} is there already; --force replaces it")
+        if rules is not None and result.rules is not None:
+            _write(rules, result.rules, private=False)
+            result.put("acl_file", str(rules.absolute()), result.rulesLine)
         text = result.render(f"Made by mqttbroker-ctl convert from {_oneLine(file.name)}.")
         if output is None:
             click.echo(text, nl=False)
         else:
-            _write(output, text, force, private=result.secret)
+            _write(output, text, private=result.secret)
     except ConversionError as error:
         click.echo(f"mqttbroker-ctl: {error}", err=True)
         sys.exit(REFUSED)
-    for remark in result.sorted():
+    _tell(result)
+
+
+def _tell(result: Result) -> None:
+    """
+    Say on the standard error what is to be known about a result.
+    """
+    remarks = result.sorted()
+    for remark in remarks:
         click.echo(str(remark), err=True)
-    lost = sum(remark.kind == "lost" for remark in result.sorted())
-    changed = len(result.sorted()) - lost
+    lost = sum(remark.kind == "lost" for remark in remarks)
     click.echo(
-        f"{result.taken} lines are taken over, {changed} remarks on another meaning, {lost} not taken over", err=True
+        f"lines taken over: {result.taken}; with another meaning: {len(remarks) - lost}; not taken over: {lost}",
+        err=True,
     )
 
 
@@ -78,15 +91,13 @@ def _rulesFile(output: Path | None, result: Result) -> Path | None:
     return None
 
 
-def _write(path: Path, text: str, force: bool, private: bool) -> None:
+def _write(path: Path, text: str, private: bool) -> None:
     """
     Write a file as a whole.
 
     @param private: whether only its owner may read it.
-    @raise ConversionError: it is there already, or can't be written.
+    @raise ConversionError: it can't be written.
     """
-    if path.exists() and not force:
-        raise ConversionError(f"{path} is there already; --force replaces it")
     try:
         mask = os.umask(0)
         os.umask(mask)

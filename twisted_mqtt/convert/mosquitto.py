@@ -40,7 +40,6 @@ _SAME: Final = {
     "max_queued_messages": ("zone.external.max_mqueue_len", "number"),
     "queue_qos0_messages": ("zone.external.mqueue_store_qos0", "flag"),
     "retain_available": ("mqtt.retain_available", "flag"),
-    "max_qos": ("mqtt.max_qos_allowed", "number"),
     "upgrade_outgoing_qos": ("zone.external.upgrade_qos", "flag"),
     "sys_interval": ("broker.sys_interval", "seconds"),
 }
@@ -75,6 +74,15 @@ _REASONS: Final = {
     "user": "whoever starts the broker says so: the systemd unit, or twistd --uid",
     "websockets_headers_size": "the headers of a request have a fixed limit",
     "websockets_log_level": "the log has one level for all",
+}
+#: Values that say what holds here anyway.
+_ANYWAY: Final = {
+    "allow_zero_length_clientid": "true",
+    "log_timestamp": "true",
+    "max_inflight_bytes": "0",
+    "max_keepalive": "65535",
+    "websockets_headers_size": "0",
+    "websockets_log_level": "0",
 }
 _TLS_VERSIONS: Final = ("tlsv1.1", "tlsv1.2", "tlsv1.3")
 _UNITS: Final = {"h": 3600, "d": 86400, "w": 7 * 86400, "m": 30 * 86400, "y": 365 * 86400}
@@ -313,7 +321,9 @@ class _Reading:
 
     def _option(self, line: Line) -> None:
         result, key, value = self._result, line.key, line.value
-        if key in _SAME:
+        if _ANYWAY.get(key) == value:
+            result.agree(line)
+        elif key in _SAME:
             path, form = _SAME[key]
             result.put(
                 path, _flag(value) if form == "flag" else f"{value}s" if form == "seconds" else _number(value), line
@@ -444,6 +454,7 @@ class _Reading:
         result, why = self._result, "Mosquitto's default"
         for path, value in (
             ("mqtt.max_packet_size", _LARGEST),
+            ("mqtt.max_topic_alias", 10),
             ("zone.external.max_inflight", 20),
             ("zone.external.max_mqueue_len", 1000),
             ("zone.external.mqueue_store_qos0", False),

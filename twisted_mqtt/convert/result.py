@@ -325,7 +325,22 @@ class Result:
             put = self._puts.pop(known)
             if put.line is not None:
                 self.lost(put.line, text.removesuffix("; remove the table"))
-        return bool(found)
+        return bool(found) or self._unload(path, text)
+
+    def _unload(self, path: Path, reason: str) -> bool:
+        """
+        Have an extension not start whose default can't stand.
+        """
+        loading = self._puts.get(("plugins", "load"))
+        for declaration in installed():
+            table = tuple(declaration.table.split("."))
+            if path[: len(table)] == table and loading is not None and isinstance(loading.value, list):
+                if declaration.name in loading.value:
+                    loading.value.remove(declaration.name)
+                    if loading.line is not None:
+                        self.lost(loading.line, f"{declaration.name} does not start: {'.'.join(path)}: {reason}")
+                    return True
+        return False
 
     def _setAside(self, listener: Path, reason: str) -> bool:
         """
