@@ -379,3 +379,12 @@ def test_configuration() -> None:
     changed = {**shown, "zone.external.max_inflight": "16"}
     assert call(rest, "POST", "/configuration/", {"data": changed}) == {"code": 0}
     assert rest.memory.node.settings.get("zone.external.max_inflight") == 16
+
+
+def test_noFile() -> None:
+    """
+    3.12: a broker without a configuration file has none to replace.
+    """
+    for body in (b"mqtt { max_packet_size = 10KB }", {"data": "mqtt {}"}, {"data": {"mqtt": {}}}):
+        answer = Rest().call("POST", "/config_update", body)
+        assert (answer.status, answer.json["code"]) == (500, 118)

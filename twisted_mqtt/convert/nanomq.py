@@ -346,7 +346,7 @@ def isHOCON(text: str) -> bool:
     Whether a text has tables in braces; the flat form has none but in the values of access rules.
     """
     return any(
-        re.match(r"\s*[A-Za-z][\w.\" -]*[=:]?\s*\{", line) is not None
+        re.match(r"\s*([A-Za-z][\w.\" -]*[=:]?\s*)?\{", line) is not None
         for line in text.split("\n")
         if not line.lstrip().startswith(("#", "//", "acl.rule", "web.hook", "rule."))
     )

@@ -191,6 +191,7 @@ class Route(Struct, frozen=True):
     @ivar name: its name in the index; that of the operation by default.
     @ivar summary: in the index; that of the operation by default.
     @ivar paged: whether C{_page} and C{_limit} are taken, and C{meta} is answered.
+    @ivar textField: the field that takes a body which is no object of JSON, as text; C{""} where there is none.
     @ivar api: which API it belongs to.
     """
 
@@ -199,6 +200,7 @@ class Route(Struct, frozen=True):
     name: str = ""
     summary: str = ""
     paged: bool = False
+    textField: str = ""
     api: Literal["v4", "v1"] = "v4"
 
 

@@ -136,7 +136,7 @@ class RestAPI(Resource):
                 raise Refused(403, f"{caller.name!r} is not allowed to {found.operation.role}", 403)
             dialect = self._dialectOf(request, caller)
             texts = _queryOf(request)
-            values = readBody(request, texts)
+            values = readBody(request, texts, found.route.textField)
             await self._run(sending, found, caller, dialect, texts, values)
         except Refused as refusal:
             self._refuse(sending, refusal)
@@ -338,15 +338,21 @@ def _formOf(data: bytes, what: str) -> dict[str, str | list[str]]:
     return {name: values[0] if len(values) == 1 else values for name, values in pairs.items()}
 
 
-def readBody(request: Request, texts: dict[str, str | list[str]]) -> Mapping[str, object] | list[object]:
+def readBody(
+    request: Request, texts: dict[str, str | list[str]], textField: str = ""
+) -> Mapping[str, object] | list[object]:
     """
     The values of a body of JSON. Those of a form are texts, and join C{texts}.
+
+    @param textField: the field that takes a body which is no object of JSON; C{""} for none.
 
     @raise Refused: it is neither, or neither an object nor a list.
     """
     data = b"" if request.content is None else request.content.read()
     if not data.strip():
         return {}
+    if textField:
+        return _textOrObject(data, textField)
     kind = (request.getHeader(b"content-type") or b"").partition(b";")[0].strip().lower()
     # Samples of NanoMQ send JSON and call it a form, as curl does.
     if kind == _FORM and data.lstrip()[:1] not in (b"{", b"["):
@@ -359,3 +365,20 @@ def readBody(request: Request, texts: dict[str, str | list[str]]) -> Mapping[str
     if not isinstance(body, dict | list):
         raise Refused(NOT_JSON, "the body: an object is expected")
     return body
+
+
+def _textOrObject(data: bytes, field: str) -> Mapping[str, object]:
+    """
+    @raise Refused: it is not UTF-8.
+    """
+    try:
+        if data.lstrip().startswith(b"{"):
+            body = msgspec.json.decode(data)
+            if isinstance(body, dict) and field in body:
+                return body
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return {field: data.decode("utf-8")}
+    except UnicodeDecodeError:
+        raise Refused(INVALID, "the body is not UTF-8") from None
