@@ -129,6 +129,7 @@ TABLE: Final[dict[str, list[Entry]]] = {
         Entry('connected: "dev1"', UNRUN, reason="lines of a log; tests/system/test_client_log.py reads such lines"),
         Entry("import time", ALONE, before=_SERVICE),
         Entry("[listener.tcp.plant]", CHECKED),
+        Entry("2026-11-29T08", UNRUN, reason="lines of a trace; tests/system/test_trace.py reads such lines"),
         Entry("service.broker.alarms.active", ALONE, before=_SERVICE),
         Entry("scrape_configs:", "prometheus"),
         Entry('[plugins]\nload = ["management", "graphite", "statsd"]', CHECKED),

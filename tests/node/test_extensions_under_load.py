@@ -200,7 +200,7 @@ class LoadTests(TestCase):
         yield self.connect(publisher)
         extensions = self.service.extensions
         names = [each.name for each in extensions.installed() if each.active and each.distribution == "twisted-mqtt"]
-        self.assertEqual(len(names), 12)
+        self.assertEqual(len(names), 13)
 
         def quiet() -> Deferred[None]:
             publisher.publishing = False

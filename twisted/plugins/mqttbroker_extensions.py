@@ -98,3 +98,13 @@ trace = ExtensionMaker(
     always=True,
     operations="twisted_mqtt.monitoring.trace.operations:declared",
 )
+recon = ExtensionMaker(
+    "recon",
+    "twisted_mqtt.monitoring.recon.extension:Recon",
+    "Memory, Garbage and Work of the Process",
+    table="recon",
+    settings="twisted_mqtt.monitoring.recon.settings:ReconSettings",
+    distribution="twisted-mqtt",
+    always=True,
+    operations="twisted_mqtt.monitoring.recon.operations:declared",
+)
