@@ -23,7 +23,7 @@ PACKAGING := setup.cfg setup.py pyproject.toml
 PYTEST := -m pytest -n $(or $(WORKERS),2) --dist loadfile --hypothesis-profile=$(or $(PROFILE),ci)
 
 .PHONY: help run certs test lint types test-interpreted test-compiled test-lowest compiled services fuzz websocket-suite \
-	crash bench bench-kept bench-gateways stress-management extensions docs clean
+	crash bench bench-kept bench-gateways bench-watched stress-management extensions docs clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -117,6 +117,9 @@ bench: compiled $(TOOLS)/.bench ## compare with other brokers; writes docs/perfo
 
 stress-management: compiled ## page through SESSIONS (100000) sessions and ten times as many subscriptions while clients exchange messages
 	cd $(COMPILED) && MANAGEMENT_SESSIONS=$(or $(SESSIONS),100000) ../../$(IN_TOOLS) -m pytest -q --compiled --timeout=0 tests/system/test_management.py
+
+bench-watched: compiled $(TOOLS)/.bench ## what Prometheus, $$SYS and a trace cost, all together; two minutes; fails above 3 %
+	$(IN_TOOLS) -m bench.watched
 
 bench-kept: compiled $(TOOLS)/.bench ## the cost of keeping messages; five minutes; writes docs/durability.md
 	$(IN_TOOLS) -m bench.kept

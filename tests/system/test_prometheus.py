@@ -65,7 +65,10 @@ def test_scraped(managed: Broker, prometheus: Prometheus) -> None:
         eventually(lambda: scraped(connected), "the connection")
     assert eventually(lambda: prometheus.query('mqtt_connect_received{node="test@127.0.0.1"} == 1'), "the node")
     assert eventually(lambda: prometheus.query('scrape_samples_scraped{job!="nanomq"} > 100'), "how many samples")
+    assert eventually(lambda: prometheus.query("vm_memory_total > 1e6"), "the memory of the process")
+    assert eventually(lambda: prometheus.query("messages_route_seconds_count >= 1"), "a message that was measured")
     metadata = prometheus.metadata()
+    assert metadata["messages_route_seconds"]["type"] == "histogram"
     assert metadata["mqtt_publish_received"]["type"] == "counter"
     assert metadata["mqtt_publish_received"]["help"] == "PUBLISH packets received, by version of MQTT"
     assert metadata["connections_count"]["type"] == "gauge"

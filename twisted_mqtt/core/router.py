@@ -139,8 +139,8 @@ class Router:
             self.counters.routes_matched += delivered
             if delivered > FEW:
                 self.effort.spent += DELIVERY * delivered
-            if number == self.sampleAt:
-                self._sample(message)
+        if number == self.sampleAt:
+            self._sample(message)
         return delivered
 
     def setWatched(self, watched: bool) -> None:

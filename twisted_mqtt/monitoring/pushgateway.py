@@ -18,7 +18,7 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from twisted_mqtt.base.about import versionText
-from twisted_mqtt.base.exposition import TEXT, encoded, families
+from twisted_mqtt.base.exposition import TEXT, completed, encoded, families
 from twisted_mqtt.monitoring.outage import Outage
 
 if TYPE_CHECKING:
@@ -150,8 +150,8 @@ class PushGateway:
                 pause = interval
 
     async def _push(self) -> None:
-        broker = self._context.broker
-        parts = families(broker.metrics.collect(), self._settings.metric_names)
+        broker, style = self._context.broker, self._settings.metric_names
+        parts = families(completed(broker.metrics.collect(), style), style)
         body = encoded("".join(await broker.portions.all(parts)))
         asked = Deferred.fromCoroutine(self._post(body))
         await asked.addTimeout(TIMEOUT, self._context.clock)

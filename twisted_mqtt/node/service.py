@@ -41,6 +41,7 @@ from twisted_mqtt.node.reload import Reload, effective
 from twisted_mqtt.node.settings import RuntimeSettings
 from twisted_mqtt.operations.registry import Operations
 from twisted_mqtt.process.crashdump import CrashDump
+from twisted_mqtt.process.figures import registerProcess
 from twisted_mqtt.process.logs import BrokerLog
 from twisted_mqtt.process.machine import Machine
 from twisted_mqtt.process.memory import allowedBytes, giveBack, residentBytes
@@ -150,6 +151,7 @@ class BrokerService(MultiService):
             keep=self._keepLoaded,
             readAgain=self._readAgain,
         )
+        registerProcess(self.broker.metrics, Machine(), lambda: len(self.broker.portions))
         self._monitors = (SystemMonitor(self, Machine()), ProcessMonitor(self.broker))
         self.systopics = SysTopics(self.broker, settings.broker)
         self.ready: Deferred[BrokerService] = Deferred()
