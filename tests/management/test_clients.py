@@ -129,3 +129,17 @@ def test_kick() -> None:
     assert "a" not in rest.memory.broker.sessions
     answer = rest.call("DELETE", "/clients/a")
     assert (answer.status, answer.json["code"]) == (404, 112)
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "%2E", "a b", "\u00e9"])
+def test_namesInPaths(name: str) -> None:
+    """
+    Any name can stand in a path, with every sign of it escaped; and in a query.
+    """
+    rest = Rest()
+    rest.memory.client(name)
+    escaped = "".join(f"%{byte:02X}" for byte in name.encode())
+    assert [row["clientid"] for row in rest.call("GET", f"/clients/{escaped}").data] == [name]
+    assert [row["clientid"] for row in rest.call("GET", f"/clients?clientid={escaped}").data] == [name]
+    assert rest.call("DELETE", f"/clients/{escaped}").status == 200
+    assert rest.call("GET", f"/clients/{escaped}").data == []

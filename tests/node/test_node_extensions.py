@@ -110,3 +110,24 @@ class NodeExtensionsTests(TestCase):
         again = yield self.start()
         active = {each.name for each in again.extensions.installed() if each.active}
         self.assertEqual(active & {"presence", "rewrite", "delayed_publish"}, {"rewrite"})
+
+    @inlineCallbacks
+    def test_keptNoMore(self):  # type: ignore[no-untyped-def]  # inlineCallbacks
+        """
+        A line that somebody takes out of that file holds no more when the configuration is read again; a file that is
+        none is told of, and changes nothing.
+        """
+        service = yield self.start()
+        file = self.folder / "loaded_plugins"
+        yield service.extensions.unload("presence", keep=True)
+        yield service.extensions.load("rewrite", keep=True)
+        file.write_text("what is this?\n")
+        report = yield service.reload()
+        self.assertIn("loaded_plugins:1", report.problems[0])
+        self.assertTrue(service.extensions.isActive("rewrite"))
+        self.assertFalse(service.extensions.isActive("presence"))
+        file.unlink()
+        report = yield service.reload()
+        self.assertEqual(report.problems, [])
+        self.assertFalse(service.extensions.isActive("rewrite"))
+        self.assertTrue(service.extensions.isActive("presence"))

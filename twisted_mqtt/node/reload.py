@@ -148,7 +148,9 @@ class Reload:
         Stop what is not named any more, start what is new, and have the others go by their tables and files.
         """
         extensions = self._service.extensions
-        before, after = extensions.wanted(old.startingExtensions), extensions.wanted(new.startingExtensions)
+        before = extensions.wanted(old.startingExtensions)
+        await self._service.readLoaded(self._report)
+        after = extensions.wanted(new.startingExtensions)
         for name in reversed([name for name in before if name not in after and extensions.isActive(name)]):
             await self._change(name, "stopped", extensions.unload)
         for name in after:

@@ -24,7 +24,7 @@ from twisted_mqtt.config.differences import differences
 from twisted_mqtt.config.keys import keysOf
 from twisted_mqtt.config.reloadreport import ReloadReport
 from twisted_mqtt.config.schema_retainer import RetainerSettings
-from twisted_mqtt.extensions.loadedfile import LoadedFile
+from twisted_mqtt.extensions.loadedfile import LoadedFile, LoadedFileError
 from twisted_mqtt.extensions.running import Extensions
 from twisted_mqtt.interfaces import INode
 from twisted_mqtt.listeners.listening import PENDING
@@ -339,6 +339,18 @@ class BrokerService(MultiService):
         """
         return self.broker.threads.defer(self._loaded.write, changes)
 
+    async def readLoaded(self, report: ReloadReport) -> None:
+        """
+        Read again what was loaded and unloaded for good: somebody may have taken a line out. A file that can't be read
+        changes nothing.
+
+        @param report: is told of that.
+        """
+        try:
+            self.extensions.changes = await self.broker.threads.defer(self._loaded.read)
+        except LoadedFileError as error:
+            report.problems.append(str(error))
+
     def _tellUnloaded(self) -> None:
         """
         Name the extensions that do not start although the configuration names them: they were unloaded for good.
@@ -347,7 +359,7 @@ class BrokerService(MultiService):
             if name in self.extensions.changes.unloaded:
                 _log.warn(
                     "{name} does not start, although the configuration names it: it was unloaded for good. To have it"
-                    ' again, load it, or take the line "-{name}." out of {path} and start again',
+                    ' again, load it, or take the line "-{name}." out of {path} and read the configuration again',
                     name=name,
                     path=self._loaded.path,
                 )

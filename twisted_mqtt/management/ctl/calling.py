@@ -10,6 +10,7 @@ import socket
 import ssl
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import closing
 from http.client import BadStatusLine, HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
@@ -142,6 +143,26 @@ def _answerOf(
     headers: Mapping[str, str],
     body: bytes | None = None,
 ) -> HTTPResponse:
+    """
+    Begin a call; the connection is closed if there is no answer.
+
+    @raise NotReached: there is none.
+    """
+    try:
+        return _begin(connection, method, path, where, headers, body)
+    except NotReached:
+        connection.close()
+        raise
+
+
+def _begin(
+    connection: HTTPConnection,
+    method: str,
+    path: str,
+    where: str,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
+) -> HTTPResponse:
     try:
         connection.request(method, path, body, dict(headers))
         return connection.getresponse()
@@ -163,30 +184,28 @@ def _answerOf(
         raise NotReached(f"{where}: {error}") from None
 
 
-def _piecesOf(answer: HTTPResponse, where: str) -> Iterator[bytes]:
+def _piecesOf(connection: HTTPConnection, answer: HTTPResponse, where: str) -> Iterator[bytes]:
     """
+    An answer in pieces; the connection is closed behind it.
+
     @raise RefusedCall: it tells a refusal.
     """
-    if answer.status != 200:
-        text = answer.read(_PIECE)
+    with closing(connection), answer:
+        if answer.status != 200:
+            raise RefusedCall(_refusalOf(answer, where))
         try:
-            message = json.loads(text)["message"]
-        except (ValueError, KeyError, TypeError):
-            message = f"{where} answers {answer.status} {answer.reason}"
-        raise RefusedCall(message)
+            while piece := answer.read1(_PIECE):
+                yield piece
+        except (OSError, HTTPException) as error:
+            raise NotReached(f"{where}: the answer is not complete: {error}") from None
+
+
+def _refusalOf(answer: HTTPResponse, where: str) -> str:
     try:
-        while piece := answer.read1(_PIECE):
-            yield piece
-    except (OSError, HTTPException) as error:
-        raise NotReached(f"{where}: the answer is not complete: {error}") from None
-
-
-def _answered(answer: HTTPResponse, where: str) -> Answer:
-    kind = (answer.getheader("Content-Type") or "").partition(";")[0].strip().lower()
-    pieces = _piecesOf(answer, where)
-    # A refusal is raised here, not when somebody begins to read.
-    first = next(pieces, b"")
-    return Answer(kind == "application/json", chain((first,), pieces))
+        message = json.loads(answer.read(_PIECE))["message"]
+    except (ValueError, KeyError, TypeError, OSError, HTTPException):
+        message = None
+    return message if isinstance(message, str) else f"{where} answers {answer.status} {answer.reason}"
 
 
 class _HTTPCaller:
@@ -212,9 +231,12 @@ class _HTTPCaller:
         """
         See L{Caller}.
         """
-        answer = _answerOf(self._connection(self._timeout), "GET", self._base, self._where, self._headers)
+        connection = self._connection(self._timeout)
+        answer = _answerOf(connection, "GET", self._base, self._where, self._headers)
         try:
-            found: list[dict[str, Any]] = json.loads(b"".join(_piecesOf(answer, self._where)))["data"]
+            found: list[dict[str, Any]] = json.loads(b"".join(_piecesOf(connection, answer, self._where)))["data"]
+            if not isinstance(found, list):
+                raise TypeError
         except (ValueError, KeyError, TypeError):
             raise NotReached(f"{self._where} is not a broker's: it does not say what can be asked of it") from None
         return found
@@ -229,7 +251,11 @@ class _HTTPCaller:
         # It has said what can be asked of it, so it is there; what is asked for may take long.
         connection = self._connection(max(TIMEOUT, self._timeout))
         answer = _answerOf(connection, "POST", path, self._where, headers, body)
-        return _answered(answer, self._where)
+        kind = (answer.getheader("Content-Type") or "").partition(";")[0].strip().lower()
+        pieces = _piecesOf(connection, answer, self._where)
+        # A refusal is raised here, not when somebody begins to read.
+        first = next(pieces, b"")
+        return Answer(kind == "application/json", chain((first,), pieces))
 
 
 class SocketCaller(_HTTPCaller):
@@ -269,10 +295,14 @@ class RemoteCaller(_HTTPCaller):
         @raise ValueError: it is no address.
         @raise OSError: the file can't be read, or is none of certificates.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host = None
+        if not host or parts.scheme not in ("http", "https"):
             raise ValueError(f"{url!r} is no address such as https://broker.example:8081")
-        self._host, self._port = parts.hostname, parts.port or 8081
+        self._host, self._port = host, port or 8081
         self._context = ssl.create_default_context(cafile=authorities) if parts.scheme == "https" else None
         token = b64encode(f"{application}:{secret}".encode()).decode("ascii")
         base = parts.path.rstrip("/") + "/api/v4/operations"
