@@ -73,7 +73,9 @@ class Rest:
         called.update(_operationOf(self._mount.resource, request))
         return getChildForRequest(self._mount.resource, request)
 
-    def listen(self, path: str, user: str = "admin:public", wait: float = 0.01) -> tuple[StringTransport, Any]:
+    def listen(
+        self, path: str, user: str = "admin:public", wait: float = 0.01, method: str = "GET"
+    ) -> tuple[StringTransport, Any]:
         """
         Make a call whose answer goes on; returns what it has come to, and the connection.
 
@@ -84,7 +86,9 @@ class Rest:
         channel.makeConnection(transport)
         credentials = b64encode(user.encode()).decode()
         where = self._mount.path.rstrip("/") + path
-        channel.dataReceived(f"GET {where} HTTP/1.1\r\nHost: t\r\nAuthorization: Basic {credentials}\r\n\r\n".encode())
+        channel.dataReceived(
+            f"{method} {where} HTTP/1.1\r\nHost: t\r\nAuthorization: Basic {credentials}\r\n\r\n".encode()
+        )
         if wait:
             self.memory.wait(wait, 0.001)
         return transport, channel

@@ -14,7 +14,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from tests.kits.rest import Rest
-from twisted_mqtt.management.events import MOST_WAITING, SILENCE
+from twisted_mqtt.management.events import MOST_BYTES, MOST_VIEWERS, MOST_WAITING, SILENCE
 
 
 def events(transport: StringTransport) -> list[tuple[str, dict[str, Any]]]:
@@ -93,6 +93,54 @@ def test_nobodyLooksOn() -> None:
     assert len(point.callbacks) == before
 
 
+def test_largeEvents() -> None:
+    """
+    Events that wait for a viewer take a megabyte at most, however large they are.
+    """
+    rest = Rest()
+    transport, _ = rest.listen("/events?types=message.publish")
+    transport.producer.pauseProducing()
+    publisher = rest.memory.client("one")
+    topic = "/".join(["x" * 100] * 100)
+    for _ in range(3 * MOST_BYTES // len(topic)):
+        publisher.publish(topic, b"")
+    rest.memory.wait(0.05, 0.001)
+    before = len(transport.value())
+    transport.producer.resumeProducing()
+    rest.memory.wait(0.05, 0.001)
+    assert 0.9 * MOST_BYTES < len(transport.value()) - before < 1.1 * MOST_BYTES
+    assert sum(event["count"] for kind, event in events(transport) if kind == "lost") > 0
+
+
+def test_manyViewers() -> None:
+    """
+    So many may look on; the place of one who goes is free at once, although nothing has happened.
+    """
+    rest = Rest()
+    channels = [rest.listen("/events", wait=0.002)[1] for _ in range(MOST_VIEWERS)]
+    answer = rest.call("GET", "/events")
+    assert (answer.status, answer.json["code"]) == (503, 503)
+    for channel in channels:
+        channel.connectionLost(Failure(ConnectionLost()))
+    for _ in range(3):
+        _, channel = rest.listen("/events", wait=0.002)
+        channel.connectionLost(Failure(ConnectionLost()))
+    rest.memory.wait(0.002, 0.001)
+    assert rest.memory.broker.hooks.clientConnected.callbacks == Rest().memory.broker.hooks.clientConnected.callbacks
+
+
+def test_head() -> None:
+    """
+    Who asks for the headers gets them, and does not look on.
+    """
+    rest = Rest()
+    before = len(rest.memory.broker.hooks.clientConnected.callbacks)
+    transport, _ = rest.listen("/events", method="HEAD")
+    assert transport.value().startswith(b"HTTP/1.1 200 OK\r\n")
+    assert transport.value().endswith(b"\r\n\r\n")
+    assert len(rest.memory.broker.hooks.clientConnected.callbacks) == before
+
+
 def test_end() -> None:
     """
     The end of the extension is the end of the answer.
@@ -104,7 +152,19 @@ def test_end() -> None:
     assert transport.value().endswith(b"0\r\n\r\n")
 
 
-@pytest.mark.parametrize("query", ["types=nothing", "types=message.publish&topic=%23/a"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "types=nothing",
+        "types=client.connected,",
+        "types=client.connected&types=",
+        "types=CLIENT.CONNECTED",
+        "types=message.publish&topic=%23/a",
+        "types=message.publish&topic=",
+        "types=message.publish&topic=a%00b",
+        "types=message.publish&topic=$share/g/a",
+    ],
+)
 def test_wrong(query: str) -> None:
     """
     What is wrong is named.

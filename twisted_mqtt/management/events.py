@@ -1,7 +1,8 @@
 """
 What happens in the broker, told to those who look on: clients come and go, subscriptions, alarms, samples of messages.
 
-While nobody looks on, nothing is hooked. A viewer who reads slowly loses the oldest events, and is told how many.
+While nobody looks on, nothing is hooked. A viewer who reads slowly loses the oldest events, and is told how many. An
+event is encoded once for all viewers.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from twisted_mqtt.core.reasons import nameOf
 from twisted_mqtt.operations.operation import INVALID, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from twisted_mqtt.broker.alarms import Alarm, AlarmEvent
     from twisted_mqtt.core.message import Message
@@ -36,6 +37,8 @@ KINDS: Final = (
 MOST_VIEWERS: Final = 100
 #: So many events wait for one of them.
 MOST_WAITING: Final = 1000
+#: And so many bytes, unless a single event has more.
+MOST_BYTES: Final = 1 << 20
 #: Seconds without an event after which a viewer hears that the connection still works.
 SILENCE: Final = 15.0
 #: Bytes of a payload that are shown.
@@ -57,20 +60,26 @@ class Viewer:
         self.clientID = clientID
         self.watch: IWatch | None = None
         self._hub = hub
-        self._waiting: deque[tuple[str, dict[str, object]]] = deque()
+        self._waiting: deque[bytes] = deque()
+        self._size = 0
         self._lost = 0
         self._idle: Deferred[None] | None = None
 
-    def tell(self, kind: str, event: dict[str, object]) -> None:
+    def wants(self, kind: str, event: Mapping[str, object]) -> bool:
         """
-        Something has happened.
+        Whether it is to see an event.
         """
-        if kind not in self.kinds or (self.clientID and event.get("clientid") != self.clientID):
-            return
-        if len(self._waiting) >= MOST_WAITING:
-            self._waiting.popleft()
+        return kind in self.kinds and (not self.clientID or event.get("clientid") == self.clientID)
+
+    def tell(self, framed: bytes) -> None:
+        """
+        Something has happened that it wants to see.
+        """
+        self._waiting.append(framed)
+        self._size += len(framed)
+        while len(self._waiting) > MOST_WAITING or (self._size > MOST_BYTES and len(self._waiting) > 1):
+            self._size -= len(self._waiting.popleft())
             self._lost += 1
-        self._waiting.append((kind, event))
         self.wake()
 
     def wake(self) -> None:
@@ -92,9 +101,12 @@ class Viewer:
                 if not self._waiting:
                     self._idle = Deferred()
                     silence = self._hub.context.clock.callLater(SILENCE, self.wake)
-                    await self._idle
-                    if silence.active():
-                        silence.cancel()
+                    try:
+                        await self._idle
+                    finally:
+                        self._idle = None
+                        if silence.active():
+                            silence.cancel()
                 if not self._waiting:
                     yield b": nothing new\n\n"
                 while self._waiting:
@@ -102,7 +114,9 @@ class Viewer:
                         # They would have come before those that wait.
                         lost, self._lost = self._lost, 0
                         yield _framed("lost", {"count": lost})
-                    yield _framed(*self._waiting.popleft())
+                    framed = self._waiting.popleft()
+                    self._size -= len(framed)
+                    yield framed
         finally:
             self._hub.leave(self)
 
@@ -139,7 +153,7 @@ class EventHub:
         viewer = Viewer(self, kinds, clientID)
         if "message.publish" in kinds:
             try:
-                viewer.watch = self.context.watch(topicFilter, lambda message: viewer.tell(*self._ofMessage(message)))
+                viewer.watch = self.context.watch(topicFilter, lambda message: self._show(viewer, message))
             except ValueError as error:
                 raise Refused(INVALID, f"topic: {error}") from None
         if not self._viewers:
@@ -173,8 +187,16 @@ class EventHub:
         self._held.append(context.addCleanup("alarms are observed no more", observation.close))
 
     def _tell(self, kind: str, event: dict[str, object]) -> None:
+        framed = b""
         for viewer in self._viewers:
-            viewer.tell(kind, event)
+            if viewer.wants(kind, event):
+                framed = framed or _framed(kind, event)
+                viewer.tell(framed)
+
+    def _show(self, viewer: Viewer, message: Message) -> None:
+        kind, event = self._ofMessage(message)
+        if viewer.wants(kind, event):
+            viewer.tell(_framed(kind, event))
 
     def _about(self, client: IClient, **more: object) -> dict[str, object]:
         about: dict[str, object] = {

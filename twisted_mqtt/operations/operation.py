@@ -164,7 +164,7 @@ class Stream:
     """
     An answer that goes on for as long as the caller listens.
 
-    @ivar pieces: its pieces; it is closed when the caller has gone.
+    @ivar pieces: its pieces. When the caller goes, what they wait for is cancelled, and they are closed.
     """
 
     __slots__ = ("contentType", "pieces")

@@ -62,7 +62,7 @@ class Sending:
         request.setResponseCode(status)
         self._setHeaders(contentType)
         request.setHeader(b"content-length", str(len(body)).encode("ascii"))
-        if request.method != b"HEAD":
+        if not self.isHead:
             request.write(body)
         request.finish()
 
@@ -123,12 +123,19 @@ class Sending:
         """
         if not self.gone:
             self.begin()
-            if self._request.method != b"HEAD":
+            if not self.isHead:
                 self._request.write(data)
             if self._resumed is not None:
                 await self._resumed
         if self.gone:
             raise Gone
+
+    @property
+    def isHead(self) -> bool:
+        """
+        Whether the client wants the headers alone.
+        """
+        return bool(self._request.method == b"HEAD")
 
     @property
     def begun(self) -> bool:
@@ -179,10 +186,12 @@ async def sendStream(sending: Sending, stream: Stream) -> None:
             if piece is None:
                 break
             await sending.write(piece)
+            if sending.isHead:
+                break
     except Gone:
-        if isinstance(pieces, AsyncGenerator):
-            await pieces.aclose()
+        await _close(pieces)
         raise
+    await _close(pieces)
     sending.finish()
 
 
@@ -190,6 +199,11 @@ async def _next(pieces: AsyncIterator[bytes]) -> bytes | None:
     async for piece in pieces:
         return piece
     return None
+
+
+async def _close(pieces: AsyncIterator[bytes]) -> None:
+    if isinstance(pieces, AsyncGenerator):
+        await pieces.aclose()
 
 
 async def slices(sending: Sending, rows: Rows[Any], limit: int) -> AsyncIterator[list[object]]:
