@@ -125,12 +125,27 @@ class Rest:
         transport = StringTransport(peerAddress=IPv4Address("TCP", host, 1))
         channel = self._site.buildProtocol(IPv4Address("TCP", host, 1))
         channel.makeConnection(transport)
-        channel.dataReceived("\r\n".join([*lines, "", ""]).encode() + data)
+        channel.dataReceived("\r\n".join([*lines, "", ""]).encode("latin-1") + data)
         for _ in range(10_000):
             if answer := _parse(transport.value(), method):
                 return answer
             self.memory.clock.advance(0.001)
         raise AssertionError(f"no answer to {method} {path}: {transport.value()!r}")
+
+    def raw(self, said: bytes) -> tuple[Answer, bool]:
+        """
+        Send bytes as they are; returns the answer, and whether the connection is closed.
+        """
+        transport = StringTransport(peerAddress=IPv4Address("TCP", "127.0.0.1", 1))
+        channel = self._site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+        channel.makeConnection(transport)
+        channel.dataReceived(said)
+        for _ in range(1000):
+            if answer := _parse(transport.value(), "GET"):
+                self.memory.clock.advance(0.001)
+                return answer, transport.disconnecting
+            self.memory.clock.advance(0.001)
+        raise AssertionError(f"no answer to {said[:200]!r}: {transport.value()!r}")
 
 
 def _operationOf(resource: Any, request: Any) -> Iterator[str]:

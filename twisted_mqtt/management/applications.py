@@ -159,6 +159,8 @@ class Applications:
             raise Refused(108, "app_id: 1 to 200 bytes, without colons and control characters")
         if secret == "":
             raise Refused(108, "secret: it is empty; leave it out to have one made")
+        if secret is not None and "\0" in secret:
+            raise Refused(108, "secret: it has a NUL in it")
         if len(self._records) >= MOST_APPLICATIONS:
             raise Refused(EXISTS, f"there are {MOST_APPLICATIONS} applications already")
         self._refuseExisting(appID)
@@ -229,6 +231,9 @@ class Applications:
 
         @param isLocal: whether the call comes from this machine.
         """
+        if "\0" in secret:
+            # The hash would be that of the secret without NUL at its end: HMAC fills keys up with it.
+            return None
         if not secret:
             # An API key is its own secret.
             appID, secret = appID[:KEY_SHOWN], appID

@@ -43,6 +43,8 @@ _R = TypeVar("_R", bound=Struct)
 #: Items of a batch, and topics of an item.
 MOST_ITEMS: Final = 10_000
 MOST_TOPICS: Final = 1000
+#: Bytes of a topic in MQTT.
+LONGEST_TOPIC: Final = 65535
 
 Topic = Annotated[str, Meta(description="Topic")]
 Topics = Annotated[str, Meta(description="Several topics, separated by commas")]
@@ -150,6 +152,9 @@ def _topicsOf(topic: str, topics: str) -> list[str]:
         raise Refused(INVALID, f"topics: there are more than {MOST_TOPICS}")
     if "" in found:
         raise Refused(INVALID_TOPIC, "topics: one of them is empty")
+    if any(len(one) > LONGEST_TOPIC or len(one.encode("utf-8", "replace")) > LONGEST_TOPIC for one in found):
+        # No packet could carry it.
+        raise Refused(INVALID_TOPIC, f"topic: it is longer than {LONGEST_TOPIC} bytes")
     return found
 
 

@@ -51,6 +51,8 @@ _FORM: Final = b"application/x-www-form-urlencoded"
 
 #: More parameters than this are no request of anybody's.
 _MOST_PARAMETERS: Final = 200
+#: Characters of a message.
+_LONGEST: Final = 2000
 _PAGING: Final = ("_page", "_limit")
 #: More rows than there can be.
 _ALL: Final = 1 << 53
@@ -254,7 +256,11 @@ class RestAPI(Resource):
 
     def _refuse(self, sending: Sending, refusal: Refused) -> None:
         isLegacy = self._legacyStatus and 400 <= refusal.status < 500 and refusal.status not in (401, 403, 405, 429)
-        body = _encode({"code": refusal.code, "message": str(refusal)})
+        # It may name what the caller has sent, which may be long.
+        text = str(refusal)
+        if len(text) > _LONGEST:
+            text = f"{text[:_LONGEST]}..."
+        body = _encode({"code": refusal.code, "message": text})
         sending.send(body, status=200 if isLegacy else refusal.status)
 
     def _ebAnswer(self, failure: Failure, request: Request, sending: Sending) -> None:
