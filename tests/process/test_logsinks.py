@@ -98,6 +98,24 @@ def test_otherMachine(host: str, family: int) -> None:
     )
 
 
+def test_unknownMachine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The name of a machine that is not found is not looked up for each message: that may take long.
+    """
+    asked: list[str] = []
+
+    def unknown(host: str, *_: object, **__: object) -> None:
+        asked.append(host)
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    sink = SyslogSink("udp://nowhere.invalid:514", "daemon", False)
+    for _ in range(10):
+        with pytest.raises(OSError, match="Name or service not known"):
+            sink.write(record())
+    assert asked == ["nowhere.invalid"]
+
+
 def journalFields(data: bytes) -> dict[str, str]:
     """
     The fields of an entry, as the journal reads them.

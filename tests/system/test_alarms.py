@@ -8,10 +8,12 @@ import json
 import os
 import signal
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.kits.certificates import Authority
 from tests.system.conftest import StartBroker
 from tests.system.test_ctl import run
 
@@ -40,6 +42,25 @@ def test_memory(startBroker: StartBroker, tmp_path: Path) -> None:
     [past] = json.loads(run("--socket", path, "--format", "json", "alarms", "history").stdout)
     assert past["id"] == "sysmem_high_watermark"
     assert past["clear_at"]
+
+
+def test_certificate(startBroker: StartBroker, tmp_path: Path) -> None:
+    """
+    A listener whose certificate expires tomorrow is told of at the start; one of next year is not.
+    """
+    authority = Authority(tmp_path)
+    listeners = {
+        name: {"bind": "127.0.0.1:0", "certfile": issued.certfile, "keyfile": issued.keyfile}
+        for name, issued in (
+            ("soon", authority.issue("soon.example")),
+            ("later", authority.issue("later.example", end=timedelta(days=365))),
+        )
+    }
+    broker = startBroker({"listener": {"ssl": listeners}}, 2)
+    broker.waitFor(
+        "A certificate expires soon: listener.ssl.soon: the certificate of 'soon.example' expires in 24 hours"
+    )
+    assert "later.example" not in broker.text
 
 
 def test_held(startBroker: StartBroker) -> None:

@@ -123,9 +123,12 @@ def test_signal(logging: Logging) -> None:
     for line in (logging.folder / "old.log").read_text().splitlines():
         assert json.loads(line)["level"]
     shutil.rmtree(logging.log)
-    time.sleep(1.0)
-    accepted(broker, "after").close()
-    eventually(lambda: path.exists() and "after" in path.read_text())
+
+    def isBack() -> bool:
+        accepted(broker, "after").close()
+        return path.exists() and "after" in path.read_text()
+
+    eventually(isBack)
 
 
 def test_reloadedFolder(logging: Logging) -> None:

@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 
 #: Seconds between looks at certificates.
 CERTIFICATES: Final = 3600.0
-#: The first look is not later than so many seconds after the start.
+#: The first look is not later than so many seconds after the start; with certificates it is at once.
 FIRST: Final = 60.0
 #: A disk that does not answer for so many seconds is away.
 SILENT: Final = 30.0
@@ -202,6 +202,7 @@ class SystemMonitor(Service):
             lambda: CERTIFICATES if settings().certificate_expiry else 0.0,
             lambda: partial(_readCertificates, self._filesOfCertificates()),
             self._sawCertificates,
+            first=0.0,
         )
         # What the processors have done since the last look is wanted, so there has to be one.
         machine.processors()
@@ -221,11 +222,15 @@ class SystemMonitor(Service):
         period: Callable[[], float],
         prepare: Callable[[], Callable[[], _T]],
         judge: Callable[[_T], None],
+        first: float = FIRST,
     ) -> _Check[_T]:
+        """
+        @param first: the seconds until the first look, where the period is longer.
+        """
         now = self._clock.seconds()
         check = _Check(name, period, prepare, judge, now)
-        if period() > FIRST:
-            check.last = now + FIRST - period()
+        if period() > first:
+            check.last = now + first - period()
         self._checks.append(check)  # type: ignore[arg-type]  # each takes what it has measured itself
         return check
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _NAME: Final = "mqttbroker"
 #: Seconds that a socket may take for one message.
 _TIMEOUT: Final = 5.0
+#: Seconds until the name of a machine is looked up again that was not found.
+_UNKNOWN: Final = 30.0
 #: Bytes of a message to another machine: a datagram holds no more.
 _LONGEST: Final = 60_000
 
@@ -210,6 +212,9 @@ class SyslogSink(_SocketSink):
         self._facility = FACILITIES[facility]
         self._modern = modern
         self._host = socket.gethostname() or "-"
+        # Until when the name of the other machine is known to be unknown, and why.
+        self._resolve = 0.0
+        self._unknown = ""
 
     def write(self, record: Record) -> None:
         """
@@ -221,8 +226,16 @@ class SyslogSink(_SocketSink):
     def _where(self) -> tuple[int, Any]:
         if not self.destination.startswith("udp://"):
             return socket.AF_UNIX, self.destination
+        if time.monotonic() < self._resolve:
+            raise OSError(self._unknown)
         host, _, port = self.destination.removeprefix("udp://").rpartition(":")
-        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)
+        try:
+            found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)
+        except OSError as error:
+            # To be told so may take long, and many messages wait.
+            self._resolve = time.monotonic() + _UNKNOWN
+            self._unknown = error.strerror or str(error)
+            raise
         return found[0][0], found[0][4]
 
     def _priority(self, record: Record) -> int:
