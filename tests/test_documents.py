@@ -19,7 +19,7 @@ _LANGUAGES = {
     "sh": {ENVIRONMENT},
     "erlang": {RULES},
     "text": {UNRUN},
-    "yaml": set(),
+    "yaml": {UNRUN},
 }
 
 

@@ -252,6 +252,8 @@ class Site:
         self.uppers: list[Upper] = []
         # Whether no client is taken, and whether that is because the node stops.
         self.full = self.stopping = False
+        # Why no clients are to come.
+        self.obstacles: list[str] = []
         wrapped = Factory()
         wrapped.buildProtocol = self._build  # type: ignore[assignment,method-assign]  # it may return nothing
         self.factory = self._factory(
@@ -267,6 +269,7 @@ class Site:
             15.0,
             "Node test is started",
             lambda: self.stopping,
+            lambda: self.obstacles,
             ways,
         )
 

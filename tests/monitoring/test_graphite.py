@@ -146,7 +146,7 @@ def test_labels(make: type[Setup], included: bool) -> None:
         "odd.topic_a_b.to_x": "3",
         "odd.topic___x_1_1_.to_x": "3",
         "odd.topic___.to_x": "4",
-        "odd.topic_.to_x": "5",
+        "odd.to_x": "5",
         "odd.topic_plain.to_x": "6",
     }
     assert found["took.sum.by_two"] == "5"

@@ -102,7 +102,7 @@ class MemoryBench:
         if webSocket or vector.webSocket:
             listener = WebSocketListener(bind=Bind("127.0.0.1", 0), name="vectors")
             wheel, clock = self.broker.wheel, self._clock
-            self._factory = webSocketFactory(listener, factory, wheel, clock, 15.0, "", lambda: False)
+            self._factory = webSocketFactory(listener, factory, wheel, clock, 15.0, "", lambda: False, lambda: [])
             self._transport = Lower
         for name, value in vector.hooks.items():
             _HOOKS[name](self.broker, value)

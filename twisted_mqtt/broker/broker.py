@@ -531,6 +531,15 @@ class Broker(Service):
         """
         return self.publishing.publishAs(infoOf(who), topic, payload, qos, retain, properties, patient)
 
+    def obstacles(self) -> list[str]:
+        """
+        See L{IBroker}.
+        """
+        found = ["The node is shutting down"] if self.stopping else []
+        if self.store.progress.broken:
+            found.append("The store can't be written")
+        return found
+
     def safe(self) -> Deferred[None] | None:
         """
         See L{IBroker}.

@@ -280,6 +280,11 @@ class IBroker(Interface):
             is cancelled. An accepted message is on disk when L{safe} says so.
         """
 
+    def obstacles() -> list[str]:
+        """
+        Why no clients are to be sent here at present, for people; none if they are.
+        """
+
     def safe() -> Deferred[None] | None:
         """
         Wait until everything that was published or changed before is on disk, as far as the store promises that

@@ -6,9 +6,11 @@ A method that may wait returns its plain result, or a L{Deferred<twisted.interne
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from zope.interface import Attribute, Interface
+
+NodeState: TypeAlias = Literal["starting", "serving", "stopping"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -204,6 +206,7 @@ class INode(Interface):
     extensions: Extensions = Attribute("The extensions: what is installed, what runs; loading and unloading.")
     operations: Operations = Attribute("What can be asked of the node, by REST and the command line.")
     http: IHTTPServices = Attribute("Where resources of C{twisted.web} are mounted.")
+    state: NodeState = Attribute("Whether it is about to serve clients, serves them, or is about to end.")
     ports: Mapping[str, IListening] = Attribute("Its ports by name: those of MQTT's listeners, and of extensions.")
 
     def end(restart: bool = False, soon: float = 0.0) -> str:

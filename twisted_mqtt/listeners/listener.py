@@ -118,6 +118,7 @@ class OpenListener(StreamListening):
             self.clients.profile.zone.idle_timeout,
             f"Node {broker.nodeName} is started",
             lambda: broker.stopping,
+            broker.obstacles,
         )
 
     def _profileFor(self, name: str, listener: AnyListener, limits: Limits) -> ListenerProfile:

@@ -5,7 +5,7 @@ that load balancers use to check whether the node runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from twisted_mqtt.net.websocket.autobahnprivate import BEST, Ways
@@ -25,9 +25,9 @@ SUB_PROTOCOLS: Final = ("mqtt", "mqttv3.1", "mqttv3.1.1")
 The registered name, and those that came before it.
 """
 
-STATUS_PATH: Final = "/status"
+STATUS_PATHS: Final = ("/status", "/mqtt/status")
 """
-Where load balancers ask.
+Where load balancers ask; the second is that of older ones.
 """
 
 
@@ -39,16 +39,18 @@ def webSocketFactory(
     handshakeTimeout: float,
     running: str,
     isStopping: Callable[[], bool],
+    obstacles: Callable[[], Sequence[str]],
     ways: Ways = BEST,
 ) -> WebSocketFactory:
     """
     Put WebSocket below the factory of MQTT clients.
 
     @param reactor: the clock of the wheel.
-    @param running: what the status page says while the node runs.
+    @param running: what the status page says while clients are to come here.
+    @param obstacles: why they are not; none if they are.
     """
     options = portOptionsOf(listener, handshakeTimeout)
-    status = StatusPage(running, isStopping, options.origins)
+    status = StatusPage(running, obstacles, options.origins)
     return WebSocketFactory(options, [endpointOf(listener, clients)], wheel, reactor, status, isStopping, ways)
 
 
@@ -100,23 +102,24 @@ def deflateOptions(table: DeflateSettings) -> DeflateOptions:
 
 class StatusPage:
     """
-    Tells whether the node runs: an L{Otherwise<twisted_mqtt.net.websocket.options.Otherwise>}.
+    Tells whether clients are to come here: an L{Otherwise<twisted_mqtt.net.websocket.options.Otherwise>}.
     """
 
-    def __init__(self, running: str, isStopping: Callable[[], bool], origins: Origins) -> None:
+    def __init__(self, running: str, obstacles: Callable[[], Sequence[str]], origins: Origins) -> None:
         """
-        @param running: what it says while the node runs.
+        @param running: what it says if they are.
+        @param obstacles: why they are not.
         @param origins: of the web pages that may read it.
         """
         self._running = running
-        self._isStopping = isStopping
+        self._obstacles = obstacles
         self._origins = origins
 
     def __call__(self, request: Request, here: IAddress) -> HTTPAnswer | None:
         """
         Answer a request, if it is for this page.
         """
-        if request.path != STATUS_PATH or request.wantsUpgrade:
+        if request.path not in STATUS_PATHS or request.wantsUpgrade:
             return None
         headers = tuple(self._origins.headers(request.headers.get("origin"), here))
         if request.method == "OPTIONS":
@@ -124,7 +127,7 @@ class StatusPage:
             return HTTPAnswer(204, headers=(*headers, allowed), isRefusal=False)
         if request.method not in ("GET", "HEAD"):
             return HTTPAnswer(405, headers=(("Allow", "GET, HEAD, OPTIONS"),))
-        stopping = self._isStopping()
-        code, text = (503, "stopping") if stopping else (200, self._running)
+        obstacles = self._obstacles()
+        code, text = (503, "\n".join(obstacles)) if obstacles else (200, self._running)
         # A health check is no refusal.
         return HTTPAnswer(code, text, headers, request.method == "GET", isRefusal=False)

@@ -42,7 +42,8 @@ loads it; its keys are in [configuration.md](configuration.md).
   `/api/v4/prometheus` have those of EMQ X and NanoMQ. From other machines it needs an application that may read. Who
   accepts OpenMetrics and no plain text gets that; Prometheus accepts both, and gets the names without `_total`.
 - **Health**: `/health` answers 200 while clients are to be sent here, else 503 with the reasons; `/health/ping` says
-  whether the process works, `/health/listeners` whether its ports are open. Anybody may ask.
+  whether the process works, `/health/listeners` whether its ports are open. Anybody may ask. `/status` is a
+  page for people, see [operations.md](operations.md#health).
 
 An application may do what its scopes say: `read`, `write`, `publish`; `admin` is everything. Five wrong secrets from an
 address make it wait, longer each time. Lists take `_page` and `_limit`, and answer how many rows there are in `meta`.

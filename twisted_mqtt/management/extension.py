@@ -18,7 +18,7 @@ from twisted_mqtt.management.builtin.looking import eventOperation
 from twisted_mqtt.management.catalogue import builtin
 from twisted_mqtt.management.control import ControlAPI
 from twisted_mqtt.management.events import EventHub
-from twisted_mqtt.management.pages import Health, MetricsPage
+from twisted_mqtt.management.pages import Health, MetricsPage, StatusJSON, StatusPage
 from twisted_mqtt.management.rest.accounts import Account, Tokens, readKey
 from twisted_mqtt.management.rest.commands import CommandAPI
 from twisted_mqtt.management.rest.credentials import Credentials
@@ -112,6 +112,8 @@ class Management:
             ("api_v4", "/api-docs", DocumentPage()),
             ("api_v1", "/api/v1", CommandAPI(node.operations, node, credentials)),
             ("metrics", "/metrics", metrics),
+            ("status", "/status", StatusPage(node, credentials)),
+            ("status", "/status.json", StatusJSON(node, credentials)),
             ("health", "/health", Health(node)),
         ):
             if module in settings.modules:

@@ -17,12 +17,11 @@ def reasons(node: INode) -> list[str]:
     """
     Why no clients are to be sent here; none if they are.
     """
-    broker = node.broker
-    found = []
-    if broker.stopping:
-        found.append("The node is shutting down")
-    if broker.store.progress.broken:
-        found.append("The store can't be written")
+    found = node.broker.obstacles()
+    if node.state == "starting":
+        found.append("The node is starting")
+    elif node.state == "stopping" and not node.broker.stopping:
+        found.append("The node is about to shut down")
     return [*found, *listenerReasons(node)]
 
 

@@ -28,7 +28,7 @@ METRIC_PREFIX: Final = Grammar(
 
 
 #: What there may be at the ports of management.
-MODULES: Final = ("api_v4", "api_v1", "metrics", "health")
+MODULES: Final = ("api_v4", "api_v1", "metrics", "status", "health")
 
 
 class DefaultApplication(Struct, frozen=True, kw_only=True):
@@ -113,8 +113,8 @@ class ManagementSettings(Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         listOf(choice(MODULES)),
         "What there is at the ports of management: the REST API and the page that describes it (`api_v4`), commands as"
-        " VerneMQ has them (`api_v1`), metrics for Prometheus, health",
-    ] = ("api_v4", "metrics", "health")
+        " VerneMQ has them (`api_v1`), metrics for Prometheus, the status page, health",
+    ] = ("api_v4", "metrics", "status", "health")
     socket: Annotated[
         str, "The UNIX socket of `mqttbroker-ctl`, in `node.data_dir` unless it is an absolute path; empty for none"
     ] = "ctl.sock"

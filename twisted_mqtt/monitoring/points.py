@@ -75,7 +75,9 @@ def labelled(metric: Collected, name: str) -> Iterator[Point]:
     The points of each series of a metric, with its labels.
     """
     for values, value in metric.series:
-        yield from _points(metric, name, tuple(zip(metric.labels, values, strict=True)), value)
+        # Which labels there are may depend on the series: an empty one is none.
+        labels = tuple((label, each) for label, each in zip(metric.labels, values, strict=True) if each)
+        yield from _points(metric, name, labels, value)
 
 
 def _points(metric: Collected, name: str, labels: Labels, value: float | HistogramValue) -> Iterator[Point]:

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.config.values import Bind
     from twisted_mqtt.extensions.loadedfile import Changes
     from twisted_mqtt.interfaces import IListening, IStore
+    from twisted_mqtt.interfaces.node import NodeState
     from twisted_mqtt.listeners.datagrams import DatagramHandler
     from twisted_mqtt.net.tls.options import TLSOptions
 
@@ -124,6 +125,7 @@ class BrokerService(MultiService):
         self._notifier = self._around.notifier or Notifier({}, reactor)
         self._reloading = DeferredLock()
         self._ending = False
+        self._isServing = False
         self._crashDump = CrashDump()
         self.log = self._around.log
         dates = Dates(reactor.seconds, wall)
@@ -223,6 +225,15 @@ class BrokerService(MultiService):
         # Not before the reactor runs: a signal that came between "listening" and that would find nobody to take it.
         self._reactor.callWhenRunning(self._begin)
 
+    @property
+    def state(self) -> NodeState:
+        """
+        See L{INode}.
+        """
+        if self._ending or self.broker.stopping:
+            return "stopping"
+        return "serving" if self._isServing else "starting"
+
     def end(self, restart: bool = False, soon: float = 0.0) -> str:
         """
         See L{INode}.
@@ -315,6 +326,7 @@ class BrokerService(MultiService):
             monitor.startService()
         await self.listeners.open()
         await extensions.startAll(name for name in wanted if extensions.isGateway(name))
+        self._isServing = True
         self.warnOfShutPorts()
         self._notifier.ready("serving clients")
         return self

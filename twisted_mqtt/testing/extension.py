@@ -16,6 +16,7 @@ from twisted_mqtt.extensions.context import ExtensionContext
 from twisted_mqtt.extensions.running import Extensions
 from twisted_mqtt.hooks.registration import hookOwner
 from twisted_mqtt.interfaces import IHTTPServices, IListening, IMount, INode
+from twisted_mqtt.interfaces.node import NodeState
 from twisted_mqtt.node.settings import RuntimeSettings
 from twisted_mqtt.operations.registry import Operations
 
@@ -172,6 +173,7 @@ class MemoryNode:
         self.settings = RuntimeSettings(current, self._goBy, DeferredLock().run, _atOnce)
         self.extensions = Extensions(broker, self, lambda name: self.settings.current.extensions.get(name))
         self.ports: MemoryPorts = {}
+        self.state: NodeState = "serving"
         self.http = MemoryHTTP()
         self.operations = Operations()
         self.ended: list[str] = []

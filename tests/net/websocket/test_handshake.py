@@ -232,13 +232,14 @@ def test_origin(origin: str | None, status: int) -> None:
 # The health check
 
 
+@pytest.mark.parametrize("path", ["/status", "/mqtt/status"])
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_status(version: str) -> None:
+def test_status(version: str, path: str) -> None:
     """
     Load balancers hear that the node runs, whatever they know of HTTP, and nobody is refused by that.
     """
     site = Site()
-    peer, status, answer, body = ask(site, f"GET /status HTTP/{version}\r\n\r\n".encode())
+    peer, status, answer, body = ask(site, f"GET {path} HTTP/{version}\r\n\r\n".encode())
     assert (status, body) == (200, b"Node test is started\n")
     assert int(answer["content-length"]) == len(body)
     assert peer.lower.disconnecting and site.factory.refusals == 0 and site.uppers == []
@@ -254,14 +255,14 @@ def test_statusHead() -> None:
     assert status == 405 and "GET" in answer["allow"]
 
 
-def test_statusStopping() -> None:
+def test_statusObstacles() -> None:
     """
-    A node that stops says so, and gets no more clients.
+    A node to which no clients are to come says why.
     """
     site = Site()
-    site.stopping = True
+    site.obstacles = ["The node is shutting down", "The store can't be written"]
     _, status, _, body = ask(site, b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n")
-    assert (status, body) == (503, b"stopping\n")
+    assert (status, body) == (503, b"The node is shutting down\nThe store can't be written\n")
 
 
 def test_crossOrigin() -> None:

@@ -146,12 +146,11 @@ def _typeOf(listening: IListening) -> str:
     return f"{listening.protocol}:{listening.kind}"
 
 
-@operation("show_ports", "Show the ports, whether they listen, and how many connections they take", "listener show")
-def showPorts(call: Call[Nothing]) -> list[PortRow]:
+def portsOf(node: INode) -> list[PortRow]:
     """
-    All of them, those of extensions too.
+    All ports of a node, those of extensions too.
     """
-    trees = {listener.path: listener.topic_tree for listener in call.node.settings.current.listener}
+    trees = {listener.path: listener.topic_tree for listener in node.settings.current.listener}
     return [
         PortRow(
             type=_typeOf(listening),
@@ -161,8 +160,16 @@ def showPorts(call: Call[Nothing]) -> list[PortRow]:
             mountpoint=trees.get(listening.path, ""),
             max_conns=listening.figures().get("max_connections", 0),
         )
-        for listening in call.node.ports.values()
+        for listening in node.ports.values()
     ]
+
+
+@operation("show_ports", "Show the ports, whether they listen, and how many connections they take", "listener show")
+def showPorts(call: Call[Nothing]) -> list[PortRow]:
+    """
+    All of them, those of extensions too.
+    """
+    return portsOf(call.node)
 
 
 @operation(
