@@ -326,6 +326,45 @@ def test_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         converted(fileWith(tmp_path, "nanomq.conf", "listeners.tcp { bind = x ${NO_SUCH} }\n"))
 
 
+def test_optionsThatAreNotKnown(tmp_path: Path) -> None:
+    """
+    An option of a kind of VerneMQ's listeners that is not known here is no listener; names in keys of EMQ X that TOML
+    does not have without quotes are made of what it has, wherever they stand.
+    """
+    text = "nodename = a@b\nlistener.tcp.some_timeout = 5\nlistener.tcp.default = 127.0.0.1:1883\n"
+    result = converted(fileWith(tmp_path, "vernemq.conf", text))
+    assert list(made(result).listener.tcp) == ["default"]
+    assert remarks(result, "lost", "listener.tcp.some_timeout") == ["it is no key that is known here"]
+    text = "listener.tcp.a:b = 1883\nlistener.tcp.a:b.zone = x/y\nzone.x/y.max_inflight = 5\n"
+    ours = made(converted(fileWith(tmp_path, "emqx.conf", text)))
+    assert ours.zone[ours.listener.tcp["a_b"].zone].max_inflight == 5
+
+
+def test_secretsInRemarks(tmp_path: Path) -> None:
+    """
+    Of what is not taken over, no secret is shown: passwords, tokens, headers, and users in addresses.
+    """
+    text = (
+        "listener 1883\nauth_opt_db_pass topSecret\nplugin_opt_api-key topSecret\n"
+        "auth_opt_url http://me:topSecret@db/x\nconnection c\nremote_password topSecret\n"
+    )
+    result = converted(fileWith(tmp_path, "mosquitto.conf", text))
+    assert len([each for each in result.remarks if each.kind == "lost"]) == 5
+    assert "topSecret" not in result.render("test")
+
+
+def test_tooMuch(tmp_path: Path) -> None:
+    """
+    What is too much for a configuration is refused before it takes minutes.
+    """
+    for text in (
+        "".join(f"listener {port}\n" for port in range(1, 300)),
+        "listener 1883\n" + "".join(f"listener {n}\nmount_point a\nmax_qos 1\n" for n in range(2, 3000)),
+    ):
+        with pytest.raises(ConversionError, match="more than 5000 settings or 200 listeners"):
+            converted(fileWith(tmp_path, "mosquitto.conf", text))
+
+
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [

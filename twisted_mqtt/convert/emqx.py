@@ -118,6 +118,8 @@ def _take(line: Line, path: Path, result: Result) -> None:
     if listener := _LISTENER.fullmatch(line.key):
         kind, name, option = listener.groups()
         table = ("listener", kind, nameOf(name))
+        if option == "zone":
+            value = nameOf(value)
         result.put((*table, *(option.split(".") if option else ("bind",))), value, line)
         return
     words = tuple(line.key.split("."))

@@ -41,10 +41,13 @@ _ESSENTIAL: Final = (
 #: What the file begins with; other tables come after these, by name.
 _ORDER: Final = ("", "mqtt", "zone", "listener", "broker", "persistence", "node", "log", "plugins")
 #: Keys with a secret, beside those of our own: headers of HTTP, tokens.
-_SECRET: Final = re.compile("secret|token|authorization|passwd|api-?key")
+_SECRET: Final = re.compile("secret|token|authorization|pass|credential|api-?key")
 #: Their endings, where the value is none.
 _NO_SECRET: Final = ("file", "_interval", "_hash")
 _USERINFO: Final = re.compile(r"://[^/@\s]*@")
+#: More are no configuration of a broker, and would take minutes.
+_MOST_VALUES: Final = 5000
+_MOST_LISTENERS: Final = 200
 _NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -98,6 +101,7 @@ class Result:
         self._withoutRules = withoutRules
         self._puts: dict[Path, Put] = {}
         self._aside: list[tuple[str, dict[Path, Put]]] = []
+        self._listeners: set[Path] = set()
         self._agreed: set[Line] = set()
         self.remarks: list[Remark] = []
         self.rules: str | None = None
@@ -108,8 +112,13 @@ class Result:
         Set a key of ours.
 
         @param why: for a value without a line: why it is written.
+        @raise ConversionError: there are too many.
         """
         path = tuple(dotted.split(".")) if isinstance(dotted, str) else dotted
+        if path[0] == "listener":
+            self._listeners.add(path[:3])
+        if len(self._puts) >= _MOST_VALUES or len(self._listeners) > _MOST_LISTENERS:
+            raise ConversionError(f"more than {_MOST_VALUES} settings or {_MOST_LISTENERS} listeners")
         before = self._puts.get(path)
         if before is not None and before.line is not None and line is not None and before.line != line:
             self.changed(before.line, f"{_place(line)} says it again, and holds")
@@ -318,7 +327,9 @@ class Result:
             if isinstance(names, list) and problem.value in names:
                 names.remove(problem.value)
                 return True
-        found = [known for known in self._puts if known[: len(path)] == path or path[: len(known)] == known]
+        found = [path]
+        if path not in self._puts:
+            found = [known for known in self._puts if known[: len(path)] == path or path[: len(known)] == known]
         if path[0] == "listener" and len(path) >= 3 and (not found or len(path) == 3 or path[3] in _ESSENTIAL):
             return self._setAside(path[:3], f"{'.'.join(path)}: {text}")
         for known in found:

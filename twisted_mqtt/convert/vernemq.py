@@ -87,6 +87,7 @@ _REASONS: Final = (
     ("crl_refresh_interval", "SIGHUP reads the certificates again"),
     ("http_modules", "the management listener has all of them"),
 )
+_ADDRESS: Final = re.compile(r":[0-9]{1,5}$")
 _UNITS: Final = {"s": 1, "h": 3600, "d": 86400, "w": 7 * 86400, "m": 28 * 86400, "y": 336 * 86400}
 _STRATEGIES: Final = ("prefer_local", "local_only", "random")
 _FOREVER: Final = "49710d"
@@ -138,6 +139,8 @@ class _Reading:
             if len(words := key.split(".")) == 3
             and (kind := words[1]) in (*_KINDS, "http", "https")
             and (name := words[2]) not in _OPTIONS
+            # An option of a kind that is not known here has a value of its own.
+            and _ADDRESS.search(line.value)
             and name != "depth"
         }
         names: dict[str, list[str]] = {}
