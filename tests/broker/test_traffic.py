@@ -167,3 +167,39 @@ def test_reasonOf() -> None:
             assert reasonOf(encode(Ack(kind, 0xFFFF, 0x80, properties), 5)) == 0x80
     packet: Any = b"\xd0\x00"
     assert reasonOf(packet) == 0
+
+
+def test_matches() -> None:
+    """
+    Matches are counted for every message, whichever way it takes: without and with a watch, to nobody, to one, to many,
+    to shares, and in a topic tree of its own.
+    """
+    clock = Clock()
+    broker, factory = makeBroker(clock)
+    tree = ListenerProfile("tcp.tree", broker.settings.resolveZone("external"), topicTree="t")
+    inTree = comes(MQTTFactory(broker, tree), clock, 5, "c")
+    peers = [comes(factory, clock, 5, f"c{number}") for number in range(3)]
+    for peer in peers:
+        peer.subscribe("many", "$share/g/shared", qos=0)
+    peers[0].subscribe("one", qos=0)
+
+    def matched() -> list[int]:
+        found = []
+        for topic, sender in (
+            ("nobody", peers[0]),
+            ("one", peers[0]),
+            ("many", peers[0]),
+            ("shared", peers[0]),
+            ("many", inTree),
+        ):
+            before = broker.router.matched
+            sender.publish(topic, b"", 0)
+            found.append(broker.router.matched - before)
+        return found
+
+    assert matched() == [0, 1, 3, 1, 0]
+    inTree.subscribe("many", qos=0)
+    broker.watch("#", lambda message: None)
+    assert matched() == [0, 1, 3, 1, 1]
+    assert broker.metrics.read()["routes.matched"] == broker.router.matched == 11
+    broker.stopService()

@@ -136,10 +136,10 @@ def register(metrics: Metrics, traffic: AllTraffic, stats: Callable[[], Mapping[
     @param stats: how many there are now, by the names of L{STATS}.
     """
     for name, attribute in ATTRIBUTES.items():
-        read: Callable[[], float] = partial(traffic.total, attribute)
         if name == "delivery.offered":
-            # What a route matches is counted there alone.
-            read = partial(_offered, traffic)
+            # Most of them are matches of the router: see registerParts.
+            continue
+        read = partial(traffic.total, attribute)
         if name in _GAUGES:
             metrics.gauge(name, helpOf(name), read=read)
         else:
@@ -161,6 +161,14 @@ def registerParts(broker: Broker) -> None:
     metrics.gauge("threads.waiting", "Calls that wait for a thread", read=lambda: threads.waiting)
     metrics.counter(
         "threads.refused", "Calls refused because too many waited for a thread", read=lambda: threads.refused
+    )
+    router, traffic = broker.router, broker.traffic
+    metrics.counter("routes.matched", helpOf("routes.matched"), read=lambda: router.matched)
+    metrics.counter(
+        "delivery.offered",
+        helpOf("delivery.offered"),
+        # That of the counters is of what comes to a subscriber without being routed, such as retained messages.
+        read=lambda: router.matched + traffic.total("delivery_offered"),
     )
     slow = broker.slowCalls
     metrics.counter(
@@ -186,10 +194,6 @@ def registerParts(broker: Broker) -> None:
 
 def _stat(stats: Callable[[], Mapping[str, int]], name: str) -> int:
     return stats()[name]
-
-
-def _offered(traffic: AllTraffic) -> int:
-    return traffic.total("routes_matched") + traffic.total("delivery_offered")
 
 
 def _ended(traffic: AllTraffic) -> int:

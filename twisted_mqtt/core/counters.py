@@ -100,7 +100,6 @@ NAMES: Final[tuple[str, ...]] = (
     "packets.unsuback.sent",
     "packets.unsubscribe.error",
     "packets.unsubscribe.received",
-    "routes.matched",
     "rules.matched",
     "session.created",
     "session.discarded",
@@ -221,7 +220,6 @@ class Counters:
         self.packets_unsuback_sent: int = 0
         self.packets_unsubscribe_error: int = 0
         self.packets_unsubscribe_received: int = 0
-        self.routes_matched: int = 0
         self.rules_matched: int = 0
         self.session_created: int = 0
         self.session_discarded: int = 0

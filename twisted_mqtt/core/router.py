@@ -65,6 +65,7 @@ class Router:
         "released",
         "_filterEvents",
         "number",
+        "_more",
         "sampleAt",
         "sampled",
     )
@@ -89,6 +90,8 @@ class Router:
         self.released: Callable[[], None] | None = None
         self._filterEvents: FilterEvents | None = None
         self.number: int = 0
+        # The matches of all messages, less one for each message: so that a message with one match need not be counted.
+        self._more: int = 0
         self.sampleAt: int = 0
         self.sampled: Callable[[Message], None] | None = None
 
@@ -109,6 +112,7 @@ class Router:
         if message.further is not None and message.topicTree:
             tree = self.trees.get(message.topicTree)
             if tree is None:
+                self._more -= 1
                 self._notDelivered(message)
                 return 0
             match = tree.match(message.topic)
@@ -133,15 +137,22 @@ class Router:
                         session.deliver(message, chosen)
                     else:
                         chosen.subscriber.deliver(message, chosen)
-        if delivered == 0:
-            self._notDelivered(message)
-        else:
-            self.counters.routes_matched += delivered
-            if delivered > FEW:
+        if delivered != 1:
+            self._more += delivered - 1
+            if delivered == 0:
+                self._notDelivered(message)
+            elif delivered > FEW:
                 self.effort.spent += DELIVERY * delivered
         if number == self.sampleAt:
             self._sample(message)
         return delivered
+
+    @property
+    def matched(self) -> int:
+        """
+        How many subscriptions have been matched by messages, all together.
+        """
+        return self.number + self._more
 
     def setWatched(self, watched: bool) -> None:
         """
@@ -177,6 +188,7 @@ class Router:
         """
         tree = self.trees.get(message.topicTree) if message.topicTree else self.tree
         delivered = 0
+        self._more -= 1
         number = message.number
         meter = self.switches.meter
         if meter is not None and not (local or message.topicTree or message.system):
@@ -191,7 +203,7 @@ class Router:
                 else:
                     subscription.subscriber.deliver(message, subscription)
             delivered = len(match.subscriptions)
-            self.counters.routes_matched += delivered
+            self._more += delivered
             groups = list(match.groups)
         if local:
             # The node that it was published on has counted it and shown it to watches.
@@ -226,6 +238,7 @@ class Router:
         tree = self.trees.get(message.topicTree) if message.topicTree else self.tree
         group = None if tree is None else tree.findGroup(matching, name)
         self.number += 1
+        self._more -= 1
         message.number = self.number
         return group is not None and self._deliverShared(message, group)
 
@@ -233,7 +246,7 @@ class Router:
         chosen = group.choose(message, self._strategyFor(message), self.random)
         if chosen is None:
             return False
-        self.counters.routes_matched += 1
+        self._more += 1
         chosen.subscriber.deliver(message, chosen)
         return True
 
