@@ -35,9 +35,7 @@ loads it; its keys are in [configuration.md](configuration.md).
   this once; the broker keeps a hash.
 - **`mqttbroker-ctl`** (`pip install 'twisted-mqtt[management]'`): the same as commands, through the UNIX socket
   `ctl.sock` in the data folder, which only the owner of the broker may open. `--config FILE` says where that is;
-  `--url` calls a broker on another machine, as an application. It ends with 0, with 1 where the broker refuses, 2 for
-  wrong usage, 3 where there is no broker or it does not answer within `--timeout` (5 s). `--format emqx|table|json`
-  chooses the form, `--watch 2s` repeats.
+  `--url` calls a broker on another machine, as an application. [cli.md](cli.md) has the rest.
 - **Metrics**: `/metrics` on the same port for Prometheus, with VerneMQ's names; `/api/v4/emqx_prometheus` and
   `/api/v4/prometheus` have those of EMQ X and NanoMQ. From other machines it needs an application that may read. Who
   accepts OpenMetrics and no plain text gets that; Prometheus accepts both, and gets the names without `_total`.

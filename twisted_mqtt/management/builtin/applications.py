@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from twisted_mqtt.management.applications import KEY_SHOWN, SCOPES
-from twisted_mqtt.operations.dialects import EMQX
+from twisted_mqtt.operations.dialects import COMMAND, EMQX
 from twisted_mqtt.operations.operation import INVALID, Call, NotFound, Nothing, Operation, Refused, Route, operation
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ AppID = Annotated[str, Meta(description="Identifier of an application, its user 
 #: How C{mgmt update} may call what an application may.
 _STATES: Final = {"true": True, "start": True, "false": False, "stop": False}
 
+
+#: What an application is for that the command line has made (spec/cli.md 3).
+_MADE_BY_COMMAND: Final = "Application user"
 
 #: The scopes of VerneMQ's keys, by what they are here.
 _KEY_SCOPES: Final[dict[str, tuple[str, ...]]] = {
@@ -191,7 +194,7 @@ class ApplicationOperations:
                 request.app_id,
                 request.name,
                 request.secret,
-                request.desc,
+                request.desc or (_MADE_BY_COMMAND if call.dialect == COMMAND else ""),
                 request.status,
                 expired,
                 tuple(scope for scope in SCOPES if scope in request.scopes),

@@ -13,7 +13,17 @@ from twisted_mqtt.core.reasons import ADMINISTRATIVE_ACTION
 from twisted_mqtt.core.topics import scoped
 from twisted_mqtt.management.builtin.shared import ClientID, NodeName, Username, checkNode, dateText
 from twisted_mqtt.operations.dialects import EMQX, NANOMQ, Fields
-from twisted_mqtt.operations.operation import NOT_ONLINE, Call, NotFound, Operation, Refused, Route, Rows, operation
+from twisted_mqtt.operations.operation import (
+    NOT_ONLINE,
+    Call,
+    NotFound,
+    Nothing,
+    Operation,
+    Refused,
+    Route,
+    Rows,
+    operation,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -318,4 +328,41 @@ def kickClient(call: Call[OneClient]) -> None:
         raise Refused(NOT_ONLINE, f"clientid: there is no client {clientID[:80]!r}", 404)
 
 
-OPERATIONS: tuple[Operation, ...] = (listClients, lookupClient, lookupUser, kickClient)
+def _sessionLines(row: ClientRow) -> Iterator[str]:
+    """
+    A session as release 3 of EMQ X shows it (spec/cli.md 18.2).
+    """
+    yield (
+        f"Session({row.clientid}, clean_start={_flag(row.clean_start)}, expiry_interval={row.expiry_interval},"
+        f" subscriptions_count={row.subscriptions_cnt}, max_inflight={row.max_inflight}, inflight={row.inflight},"
+        f" mqueue_len={row.mqueue_len}, mqueue_dropped={row.mqueue_dropped}, awaiting_rel={row.awaiting_rel},"
+        f" deliver_msg={row.delivered}, enqueue_msg={row.mqueue_len}, created_at={row.created_time})"
+    )
+
+
+@operation("list_sessions", "List sessions, as release 3 of EMQ X does", "sessions list", text=_sessionLines)
+def listSessions(call: Call[Nothing]) -> Rows[ClientRow]:
+    """
+    Those of clients that are away too.
+    """
+    broker = call.broker
+    return Rows(broker.directory.sessions(), rowOf(broker), lambda: len(broker.sessions))
+
+
+@operation(
+    "lookup_session",
+    "Show a session, as release 3 of EMQ X does",
+    "sessions show",
+    positional=("clientid",),
+    text=lambda rows: (line for row in rows for line in _sessionLines(row)),
+)
+def lookupSession(call: Call[OneClient]) -> list[ClientRow]:
+    """
+    A list of one, or of none.
+    """
+    checkNode(call.node, call.request.node)
+    session = call.broker.sessions.get(scoped("", call.request.clientid))
+    return [] if session is None else [rowOf(call.broker)(session)]
+
+
+OPERATIONS: tuple[Operation, ...] = (listClients, lookupClient, lookupUser, kickClient, listSessions, lookupSession)
