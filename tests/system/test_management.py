@@ -1,6 +1,6 @@
 """
 The work of management, against a real process: an extension that makes sessions, watches, publishes on behalf of
-clients and pages through everything while clients exchange messages.
+clients and pages through everything, and the REST API, called in all ways, while clients exchange messages.
 
 With C{MANAGEMENT_SESSIONS=100000} (C{make stress-management}) it is the measurement: a million subscriptions, and the
 figures are printed.
@@ -8,9 +8,13 @@ figures are printed.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import statistics
+import threading
+import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from tests.kits.wrongrequests import CREDENTIALS
 from tests.system.conftest import configuration
 from tests.system.pairs import Pairs
 from tests.system.process import Broker, fromTree, toml, twistdCommand
@@ -35,6 +40,43 @@ SECONDS = 1.0 if SESSIONS <= 1000 else 10.0
 #: The time that a message may take anyway, in milliseconds: a machine that runs other tests meanwhile has pauses of its
 #: own. A walk through 1,000 sessions and 10,000 subscriptions at once, and again, would hold up messages for longer.
 ANYHOW = 100.0 if SESSIONS <= 1000 else 4.0
+
+#: Calls of all kinds: method, path, body, status.
+CALLS: list[tuple[str, str, Any, int]] = [
+    ("GET", "/clients?_limit=100", None, 200),
+    ("GET", "/metrics", None, 200),
+    ("GET", "/clients/session-{session}", None, 200),
+    ("GET", "/clients?_limit=100&_page=5", None, 200),
+    ("GET", "/subscriptions?_limit=100", None, 200),
+    ("GET", "/subscriptions/session-{session}", None, 200),
+    ("GET", "/routes?_limit=100", None, 200),
+    ("GET", "/routes/s%2F{session}%2F1", None, 200),
+    ("GET", "/brokers", None, 200),
+    ("GET", "/nodes", None, 200),
+    ("GET", "/stats", None, 200),
+    ("GET", "/metrics/", None, 200),
+    ("GET", "/emqx_prometheus", None, 200),
+    ("GET", "/alarms/present", None, 200),
+    ("GET", "/alarms/history", None, 200),
+    ("GET", "/plugins", None, 200),
+    ("GET", "/listeners", None, 200),
+    ("GET", "/apps", None, 200),
+    ("GET", "/settings?key=zone.external", None, 200),
+    ("GET", "/openapi.json", None, 200),
+    ("GET", "/health", None, 200),
+    ("POST", "/mqtt/publish", {"topic": "s/1/1", "payload": "x", "qos": 1}, 200),
+    ("POST", "/mqtt/publish_batch", [{"topic": f"s/{number}/1", "payload": "x"} for number in range(20)], 200),
+    ("POST", "/mqtt/subscribe", {"clientid": "listener", "topic": "mine/+", "qos": 1}, 200),
+    ("POST", "/mqtt/unsubscribe", {"clientid": "listener", "topic": "mine/+"}, 200),
+    ("POST", "/banned", {"who": "bad-client", "as": "clientid", "until": 4_000_000_000}, 200),
+    ("GET", "/banned", None, 200),
+    ("DELETE", "/banned/clientid/bad-client", None, 200),
+    ("DELETE", "/clients/nobody-{number}", None, 404),
+    ("GET", "/clients?_page=0", None, 400),
+    ("GET", "/nothing", None, 404),
+]
+#: So many calls are made.
+COUNT = 200 if SESSIONS <= 1000 else 2000
 
 PLUGIN = """
 from twisted_mqtt.extensions.makers import ExtensionMaker
@@ -55,7 +97,8 @@ def managed(tmp_path: Path) -> Iterator[Broker]:
     (plugins / "pager_plugin.py").write_text(PLUGIN)
     tables = {
         **configuration(tmp_path),
-        "plugins": {"load": ["pager"]},
+        "plugins": {"load": ["pager", "management"]},
+        "management": {"listener": {"http": {"bind": "127.0.0.1:0", "max_requests": 1_000_000}}},
         "pager": {"sessions": SESSIONS, "subscriptions": SUBSCRIPTIONS},
     }
     if SESSIONS > 1000:
@@ -66,9 +109,58 @@ def managed(tmp_path: Path) -> Iterator[Broker]:
     environment["PYTHONPATH"] = f"{environment['PYTHONPATH']}{os.pathsep}{tmp_path}"
     broker = Broker([*twistdCommand(), "mqttbroker", "--config", file], tmp_path, environment)
     broker.waitFor("listening: ", patience=30 + SESSIONS / 100)
-    broker.started(1)
+    broker.started(2)
     yield broker
     broker.stop()
+
+
+class Asker(threading.Thread):
+    """
+    Makes calls of the REST API, one after the other, and notes how long each has taken.
+
+    @ivar took: the milliseconds of the calls, by their kind.
+    @ivar wrong: those that were not answered as they should.
+    """
+
+    def __init__(self, port: int, count: int) -> None:
+        super().__init__()
+        self.took: dict[str, list[float]] = defaultdict(list)
+        self.wrong: list[str] = []
+        self._count = count
+        self._link = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+
+    def run(self) -> None:
+        """
+        Make so many calls of all kinds, in turn.
+        """
+        for number in range(self._count):
+            method, path, body, status = CALLS[number % len(CALLS)]
+            self._ask(method, path.format(number=number, session=number % SESSIONS), body, status, path)
+        self._link.close()
+
+    def all(self, path: str) -> list[dict[str, Any]]:
+        """
+        Read a whole list with a cursor.
+        """
+        found: list[dict[str, Any]] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            answer = json.loads(self._ask("GET", f"{path}&_cursor={cursor}", None, 200, f"{path} with a cursor"))
+            found += answer["data"]
+            cursor = answer["meta"]["cursor"]
+        return found
+
+    def _ask(self, method: str, path: str, body: object, status: int, kind: str) -> bytes:
+        base = "" if path in ("/metrics", "/health") else "/api/v4"
+        began = time.perf_counter()
+        headers = {"Authorization": CREDENTIALS, "Content-Type": "application/json"}
+        self._link.request(method, base + path, None if body is None else json.dumps(body), headers)
+        answer = self._link.getresponse()
+        said = answer.read()
+        self.took[f"{method} {kind}"].append(1000 * (time.perf_counter() - began))
+        if answer.status != status:
+            self.wrong.append(f"{method} {path}: {answer.status} {said[:200]!r}")
+        return said
 
 
 def subscribed(broker: Broker, clientID: str, topicFilter: str) -> Any:
@@ -144,3 +236,32 @@ def test_pagesWhileMessagesFlow(managed: Broker, capfd: pytest.CaptureFixture[st
         assert each["subscriptions"] == each["filters"] == rounds * (SESSIONS * SUBSCRIPTIONS + PAIRS + 1)
         assert each["named"] == rounds * SESSIONS // 100
     assert meanwhile <= max(2 * before, ANYHOW), (before, meanwhile)
+
+
+def test_calls(managed: Broker, capfd: pytest.CaptureFixture[str]) -> None:
+    """
+    Calls of all kinds hold up nobody, and none of them takes long, however many sessions there are.
+    """
+    (listening,) = managed.waitFor(r"listening: management:http on 127\.0\.0\.1:(\d+)")
+    asker = Asker(int(listening[1]), COUNT)
+    with closing(subscribed(managed, "listener", "nothing")), closing(Pairs(managed, PAIRS, RATE)) as pairs:
+        pairs.exchange(SECONDS)
+        quiet = pairs.exchange(2 * SECONDS)
+        pairs.begin()
+        asker.start()
+        asker.join()
+        busy = pairs.end()
+        whole = asker.all("/clients?_limit=1000")
+    assert not any(each["lost"] or each["doubled"] for each in (quiet, busy))
+    assert asker.wrong == []
+    names = [row["clientid"] for row in whole]
+    assert len(names) == len(set(names)) == SESSIONS + 2 * PAIRS + 1
+    with capfd.disabled():
+        if SESSIONS > 1000:
+            for kind, took in asker.took.items():
+                print(f"{kind}: median {statistics.median(took):.1f} ms, longest {max(took):.1f} ms")
+            print(f"p99 of messages: {quiet['p99']:.2f} ms, during {COUNT} calls {busy['p99']:.2f} ms")
+    slack = 10.0 if SESSIONS <= 1000 else 1.0
+    assert statistics.median(asker.took["GET /clients?_limit=100"]) <= 20 * slack
+    assert statistics.median(asker.took["GET /metrics"]) <= 50 * slack
+    assert busy["p99"] <= max(2 * quiet["p99"], ANYHOW * min(slack, 4)), (quiet, busy)

@@ -108,14 +108,17 @@ class RestAPI(Resource):
             self._generation = self._operations.generation
         return self._router
 
-    @property
-    def document(self) -> bytes:
+    async def _documentOf(self) -> bytes:
         """
-        The OpenAPI document. It takes some milliseconds to make, so it is kept.
+        The OpenAPI document. It takes a thread some milliseconds to make, so it is kept.
         """
         router = self.router
         if not self._document:
-            self._document = _encode(document(router, self._legacyStatus))
+            made = await self._node.broker.threads.defer(lambda: _encode(document(router, self._legacyStatus)))
+            if router is not self.router:
+                # It is true for those who asked for it.
+                return made
+            self._document = made
         return self._document
 
     def render(self, request: Request) -> int:
@@ -130,7 +133,7 @@ class RestAPI(Resource):
         try:
             if request.postpath == [b"openapi.json"] and request.method in (b"GET", b"HEAD"):
                 # It tells nothing about this broker but what it can be asked.
-                sending.send(self.document)
+                sending.send(await self._documentOf())
                 return
             found = self._find(request)
             caller = await self._credentials.check(request)
