@@ -114,7 +114,7 @@ EXTRA_MODULES = (
 
 # What is installed besides the packages, within twisted_mqtt: folders, and the kinds of files in them.
 SHIPPED = {
-    "etc": {".conf", ".py", ".service", ".socket", ".toml", ".txt"},
+    "etc": {".conf", ".json", ".py", ".service", ".socket", ".toml", ".txt"},
     "docs": {".md", ".py", ".toml"},
 }
 

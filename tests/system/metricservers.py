@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
@@ -66,6 +66,8 @@ def page(url: str) -> str | None:
     try:
         with urlopen(url, timeout=10) as answer:
             text: str = answer.read().decode()
+    except HTTPError:
+        raise
     except URLError:
         return None
     return text
@@ -116,6 +118,28 @@ class Prometheus(Program):
         assert text is not None
         rows = json.loads(text)["data"]["result"]
         return {row["metric"].get("job", ""): float(row["value"][1]) for row in rows} or None
+
+    def evaluate(self, expression: str) -> int | None:
+        """
+        How many series an expression gives; L{None} while it gives none.
+
+        @raise AssertionError: it is no expression.
+        """
+        url = f"http://127.0.0.1:{self.port}/api/v1/query?{urlencode({'query': expression})}"
+        try:
+            text = page(url)
+        except HTTPError as error:
+            raise AssertionError(f"{expression}: {error.read().decode()}") from None
+        assert text is not None
+        return len(json.loads(text)["data"]["result"]) or None
+
+    def names(self) -> set[str]:
+        """
+        The names of all series.
+        """
+        text = page(f"http://127.0.0.1:{self.port}/api/v1/label/__name__/values")
+        assert text is not None
+        return set(json.loads(text)["data"])
 
     def metadata(self) -> dict[str, dict[str, str]]:
         """

@@ -18,7 +18,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from twisted_mqtt.base.exposition import numberText
+from twisted_mqtt.base.exposition import completed, numberText
 from twisted_mqtt.interfaces import IExtension
 from twisted_mqtt.monitoring.outage import Outage
 from twisted_mqtt.monitoring.points import dottedName, labelled, summed, withWords
@@ -227,7 +227,7 @@ class GraphiteSender:
         The lines of a sample, those of a metric at a time.
         """
         settings = self._settings
-        for metric in self._context.broker.metrics.collect():
+        for metric in completed(self._context.broker.metrics.collect(), settings.metric_names):
             name = dottedName(settings.metric_names, metric.name)
             if name is not None:
                 yield "".join(self._linesOf(metric, self._start + name, date))

@@ -18,7 +18,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.web.client import Agent
 from zope.interface import implementer
 
-from twisted_mqtt.base.exposition import numberText
+from twisted_mqtt.base.exposition import completed, numberText
 from twisted_mqtt.interfaces import IExtension
 from twisted_mqtt.monitoring.outage import Outage
 from twisted_mqtt.monitoring.points import dottedName, labelled, summed, word
@@ -145,8 +145,9 @@ class StatsDSender:
 
     def _points(self) -> Iterator[Point]:
         points = labelled if self._settings.include_labels else summed
-        for metric in self._context.broker.metrics.collect():
-            name = dottedName(self._settings.metric_names, metric.name)
+        style = self._settings.metric_names
+        for metric in completed(self._context.broker.metrics.collect(), style):
+            name = dottedName(style, metric.name)
             if name is not None:
                 yield from points(metric, self._start + name)
 
