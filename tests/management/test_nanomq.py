@@ -387,4 +387,4 @@ def test_noFile() -> None:
     """
     for body in (b"mqtt { max_packet_size = 10KB }", {"data": "mqtt {}"}, {"data": {"mqtt": {}}}):
         answer = Rest().call("POST", "/config_update", body)
-        assert (answer.status, answer.json["code"]) == (500, 118)
+        assert (answer.status, answer.json["code"]) == (404, 118)

@@ -37,6 +37,7 @@ CHECKS: Final = [
 LEFT_OUT: Final = {
     "events": "its answer does not end",
     "ctrl_broker": "it stops the broker, or starts it again",
+    "update_config_file": "each call starts two processes",
     "stop_listener": "it could be the port that is called",
     "restart_listener": "likewise",
     "unload_plugin": "it could be management",

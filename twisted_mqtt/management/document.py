@@ -57,6 +57,10 @@ secret of an HMAC, of 32 bytes at least; it needs `pip install 'twisted-mqtt[man
 token with the claim `scope` or `scopes` may do what that says. `exp` and `nbf` are heeded; an expired token is answered
 401 with the code 116. The key is read again with the configuration.
 
+`api_v3` and `api_v2` in `management.modules` are the APIs of EMQ X before 4.0, at `/api/v3/` (`connections` for
+`clients`, `client_id` for `clientid`) and `/api/v2/` (`{"code": 0, "result": ...}`, pages by `curr_page` and
+`page_size`), with the same credentials.
+
 With `api_v1` in `management.modules`, every command is a call of VerneMQ's API too: the words are the path, what
 follows is the query. `session disconnect client-id=a --cleanup` is `GET
 /api/v1/session/disconnect?client-id=a&--cleanup`. An API key (`mqttbroker-ctl api-key create`) is the user name,

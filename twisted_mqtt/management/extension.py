@@ -23,6 +23,7 @@ from twisted_mqtt.management.rest.accounts import Account, Tokens, readKey
 from twisted_mqtt.management.rest.commands import CommandAPI
 from twisted_mqtt.management.rest.credentials import Credentials
 from twisted_mqtt.management.rest.cursors import Cursors
+from twisted_mqtt.management.rest.older import V2API, V3API
 from twisted_mqtt.management.rest.resource import RestAPI
 from twisted_mqtt.management.settings import ControlSocket
 
@@ -91,14 +92,17 @@ class Management:
         credentials = Credentials(applications, context.clock, Account(nanomq) if basic else None, self._tokens, basic)
         cursors = Cursors(context.clock)
         context.addCleanup("cursors are over", cursors.close)
-        api = RestAPI(
-            node.operations,
-            node,
-            credentials,
-            cursors,
-            dialect=settings.dialect,
-            mostRows=settings.max_row_limit,
-            legacyStatus=settings.status_style == "legacy",
+        api, api3 = (
+            kind(
+                node.operations,
+                node,
+                credentials,
+                cursors,
+                dialect=settings.dialect,
+                mostRows=settings.max_row_limit,
+                legacyStatus=settings.status_style == "legacy",
+            )
+            for kind in (RestAPI, V3API)
         )
         await node.http.declare(
             "management",
@@ -110,6 +114,8 @@ class Management:
             ("api_v4", "/api/v4", api),
             ("api_v4", "/api/v4/operations", ControlAPI(node.operations, node, credentials)),
             ("api_v4", "/api-docs", DocumentPage()),
+            ("api_v3", "/api/v3", api3),
+            ("api_v2", "/api/v2", V2API(node.operations, node, credentials)),
             ("api_v1", "/api/v1", CommandAPI(node.operations, node, credentials)),
             ("metrics", "/metrics", metrics),
             ("status", "/status", StatusPage(node, credentials)),

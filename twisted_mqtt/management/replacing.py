@@ -60,7 +60,7 @@ def replaceFile(path: str | None, text: str) -> Replaced:
     @raise Refused: it can't be used, or can't be written, and nothing has changed.
     """
     if path is None:
-        raise Refused(NOT_WRITTEN, "the broker was started without a configuration file", 500)
+        raise Refused(NOT_WRITTEN, "the broker was started without a configuration file", 404)
     if not _ONE_AT_A_TIME.acquire(blocking=False):
         raise Refused(UNKNOWN, "another file is being looked at", 500)
     file = Path(path)

@@ -28,7 +28,7 @@ METRIC_PREFIX: Final = Grammar(
 
 
 #: What there may be at the ports of management.
-MODULES: Final = ("api_v4", "api_v1", "metrics", "status", "health")
+MODULES: Final = ("api_v4", "api_v3", "api_v2", "api_v1", "metrics", "status", "health")
 
 
 class DefaultApplication(Struct, frozen=True, kw_only=True):
@@ -112,8 +112,9 @@ class ManagementSettings(Struct, frozen=True, kw_only=True):
     modules: Annotated[
         tuple[str, ...],
         listOf(choice(MODULES)),
-        "What there is at the ports of management: the REST API and the page that describes it (`api_v4`), commands as"
-        " VerneMQ has them (`api_v1`), metrics for Prometheus, the status page, health",
+        "What there is at the ports of management: the REST API and the page that describes it (`api_v4`), as EMQ X"
+        " had it before (`api_v3`, `api_v2`), commands as VerneMQ has them (`api_v1`), metrics for Prometheus, the"
+        " status page, health",
     ] = ("api_v4", "metrics", "status", "health")
     socket: Annotated[
         str, "The UNIX socket of `mqttbroker-ctl`, in `node.data_dir` unless it is an absolute path; empty for none"

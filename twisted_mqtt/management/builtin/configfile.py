@@ -28,6 +28,7 @@ class NewFile(Struct, kw_only=True):
     "",
     Route("POST", "/config_update", textField="data"),
     role="admin",
+    refusals={404: "The broker was started without a configuration file"},
 )
 async def updateFile(call: Call[NewFile]) -> Replaced | None:
     """

@@ -140,18 +140,38 @@ class RestAPI(Resource):
             if not caller.may(found.operation.role):
                 raise Refused(403, f"{caller.name!r} is not allowed to {found.operation.role}", 403)
             dialect = self._dialectOf(request, caller)
-            texts = _queryOf(request)
-            values = readBody(request, texts, found.route.textField)
+            texts, values = self.inputOf(request, found.route.textField)
             await self._run(sending, found, caller, dialect, texts, values)
         except Refused as refusal:
             self._refuse(sending, refusal)
+
+    def pathOf(self, request: Request) -> list[str]:
+        """
+        The parts of the path below the base, as the calls of today have them.
+
+        @raise Refused: it is not UTF-8.
+        """
+        return partsOf(request)
+
+    def inputOf(
+        self, request: Request, textField: str
+    ) -> tuple[dict[str, str | list[str]], Mapping[str, object] | list[object]]:
+        """
+        What comes with a request, as the calls of today name it: texts, and values of the body.
+
+        @param textField: see L{Route}.
+
+        @raise Refused: it can't be read.
+        """
+        texts = queryOf(request)
+        return texts, readBody(request, texts, textField)
 
     def _find(self, request: Request) -> Found:
         """
         @raise Refused: there is no such call.
         """
         method = request.method.decode("ascii", "replace")
-        found = self.router.find("GET" if method == "HEAD" else method, _partsOf(request))
+        found = self.router.find("GET" if method == "HEAD" else method, self.pathOf(request))
         if isinstance(found, Found):
             return found
         if not found:
@@ -313,7 +333,7 @@ async def answerOf(operation: Operation, call: Call[Any]) -> object:
     return await outcome if isinstance(outcome, CoroutineType) else outcome
 
 
-def _partsOf(request: Request) -> list[str]:
+def partsOf(request: Request) -> list[str]:
     """
     The parts of the path below the base, decoded once; C{//} and a slash at the end are nothing.
 
@@ -326,7 +346,7 @@ def _partsOf(request: Request) -> list[str]:
         raise Refused(INVALID, "the path is not UTF-8") from None
 
 
-def _queryOf(request: Request) -> dict[str, str | list[str]]:
+def queryOf(request: Request) -> dict[str, str | list[str]]:
     """
     The parameters after the C{?}.
     """
