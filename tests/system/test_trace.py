@@ -17,10 +17,10 @@ from typing import IO
 
 import pytest
 
+from tests.system.commandline import ROOT, Ctl, run
 from tests.system.conftest import StartBroker
 from tests.system.paho_peer import V5, Peer
 from tests.system.process import Broker
-from tests.system.test_ctl import ROOT, Ctl, run
 from twisted_mqtt.core.codec import encode
 from twisted_mqtt.testing.peer import connectPacket
 

@@ -108,3 +108,12 @@ recon = ExtensionMaker(
     always=True,
     operations="twisted_mqtt.monitoring.recon.operations:declared",
 )
+reloader = ExtensionMaker(
+    "reloader",
+    "twisted_mqtt.monitoring.reloader:Reloader",
+    "Takes Over Changed Code, for Development",
+    table="reloader",
+    settings="twisted_mqtt.monitoring.reloader:ReloaderSettings",
+    distribution="twisted-mqtt",
+    operations="twisted_mqtt.monitoring.reloader:declared",
+)
