@@ -340,6 +340,26 @@ def test_optionsThatAreNotKnown(tmp_path: Path) -> None:
     assert ours.zone[ours.listener.tcp["a_b"].zone].max_inflight == 5
 
 
+def test_figuresSentElsewhere(tmp_path: Path) -> None:
+    """
+    Graphite of VerneMQ and StatsD of EMQ X: their times are milliseconds.
+    """
+    text = "nodename = a@b\ngraphite_enabled = on\ngraphite_host = carbon\ngraphite_interval = 20000\n"
+    ours = made(converted(fileWith(tmp_path, "vernemq.conf", text)))
+    assert "graphite" in ours.startingExtensions
+    assert (ours.extensions["graphite"].host, ours.extensions["graphite"].interval) == ("carbon", 20)
+    result = converted(fileWith(tmp_path, "vernemq.conf", text.replace("= on", "= off")))
+    assert "graphite" not in made(result).startingExtensions
+    assert remarks(result, "lost", "graphite_host") == ["graphite_enabled is off"]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "plugins").mkdir()
+    fileWith(tmp_path / "data", "loaded_plugins", "emqx_statsd.\nemqx_recon.\n")
+    fileWith(tmp_path / "plugins", "emqx_statsd.conf", "statsd.host = 127.0.0.1\nstatsd.interval = 15000\n")
+    ours = made(converted(fileWith(tmp_path, "emqx.conf", "node.name = a@b.c\n")))
+    assert ours.extensions["statsd"].interval == 15
+    assert set(ours.startingExtensions) >= {"statsd", "recon"}
+
+
 def test_secretsInRemarks(tmp_path: Path) -> None:
     """
     Of what is not taken over, no secret is shown: passwords, tokens, headers, and users in addresses.

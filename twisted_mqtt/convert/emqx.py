@@ -21,7 +21,7 @@ _FILES: Final = ("keyfile", "certfile", "cacertfile", "dhfile", "crlfile", "acl_
 #: What EMQ X starts where no file says it (spec/config.md 1).
 _LOADED: Final = ("emqx_management", "emqx_recon", "emqx_retainer", "emqx_dashboard", "emqx_rule_engine")
 #: What is part of this broker here, or has another name.
-_PART: Final = {"emqx_recon": "management", "emqx_reloader": "management", "emqx_prometheus": "management"}
+_PART: Final = {"emqx_reloader": "management", "emqx_prometheus": "management"}
 _REASONS: Final = (
     ("bridge.", "there are no bridges yet"),
     ("auth.", "there is no extension yet that lets clients in by names and passwords"),
@@ -31,7 +31,7 @@ _REASONS: Final = (
     ("rule_engine.", "there are no rules yet"),
     ("prometheus.", "metrics are read at /metrics of the management listener"),
     ("node.data_dir", "what EMQ X keeps there can't be read; the folder for ours is data, or as you say"),
-    ("recon.", "mqttbroker-ctl recon looks at the process when it is asked"),
+    ("recon.gc_interval", "a full collection of garbage holds up all clients here; Python's own is enough"),
     ("reloader.", "extensions are read again when that is asked"),
 )
 
@@ -132,6 +132,9 @@ def _take(line: Line, path: Path, result: Result) -> None:
         words = (*words, "enable")
     if words in (("management", "listener", "http"), ("management", "listener", "https")):
         words = (*words, "bind")
+    if words == ("statsd", "interval") and re.fullmatch("[0-9]{1,9}", value):
+        # In milliseconds (spec/hooks-modules-sys.md 6.3).
+        value = f"{value}ms"
     result.put(words, value, line)
 
 

@@ -56,7 +56,6 @@ _REASONS: Final = (
     ("vmq_acl.acl_reload_interval", "mqttbroker-ctl acl reload reads the access rules again"),
     ("plugins.vmq_passwd", "there is no extension yet that lets clients in by names and passwords"),
     ("plugins.", "there is no such extension here"),
-    ("graphite_", "figures are not sent to Graphite by this configuration; Prometheus reads them at /metrics"),
     ("distributed_cookie", "this broker runs as a single node"),
     ("listener.vmq.", "this broker runs as a single node"),
     ("listener.vmqs.", "this broker runs as a single node"),
@@ -176,6 +175,8 @@ class _Reading:
         else:
             self._result.load("management", line)
             self._result.put("management.listener.http.bind", line.value, line)
+            modules = ["api_v1", "api_v4", "metrics", "status", "health"]
+            self._result.put("management.modules", modules, None, "what VerneMQ has there, and the REST API of EMQ X")
             self._result.changed(
                 line, "it needs an application and its secret, as mqttbroker-ctl mgmt insert makes them"
             )
@@ -305,6 +306,8 @@ class _Reading:
                 result.put(
                     "broker.sys_interval", DURATION.write(int(value) / 1000) if _isNumber(value) else value, line
                 )
+        elif key.startswith("graphite_"):
+            self._graphite(line)
         elif key == "log.console.file":
             result.put("log.file", Path(value).name or value, line)
             result.changed(line, "it is a file of that name in log.dir")
@@ -313,6 +316,21 @@ class _Reading:
             result.agree(line)
         else:
             result.lost(line, _reasonOf(key) or "it is no key that is known here")
+
+    def _graphite(self, line: Line) -> None:
+        option, value = line.key.removeprefix("graphite_"), line.value
+        switch = self._said.get("graphite_enabled")
+        if switch is None or _flag(switch.value) is not True:
+            if option == "enabled":
+                self._result.agree(line)
+            else:
+                self._result.lost(line, "graphite_enabled is off")
+        elif option == "enabled":
+            self._result.load("graphite", line)
+        elif option in ("interval", "connect_timeout", "reconnect_timeout") and _isNumber(value):
+            self._result.put(f"graphite.{option}", f"{value}ms", line)
+        else:
+            self._result.put(f"graphite.{option}", value, line)
 
     def _expiration(self, line: Line) -> None:
         seconds = _seconds(line.value)
