@@ -96,7 +96,7 @@ def isSame(value: Value, text: str) -> bool:
     if isinstance(value, bool):
         return _FLAGS.get(text) is value
     if isinstance(value, int):
-        return text.lstrip("-").isdecimal() and len(text) < 25 and int(text) == value
+        return text.removeprefix("-").isdecimal() and len(text) < 25 and int(text) == value
     return value is not None and value == text
 
 

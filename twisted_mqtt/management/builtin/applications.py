@@ -354,7 +354,8 @@ def _dateOf(text: str) -> float | None:
     if not text:
         return None
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+        found = datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         raise Refused(INVALID, f"expires: {text[:40]!r} is no date such as 2030-04-04T12:00:00") from None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 from msgspec import Meta, Struct
 
 from twisted_mqtt.base.listing import Listing
-from twisted_mqtt.base.waiting import settled
+from twisted_mqtt.base.waiting import nextTurn, settled
 from twisted_mqtt.core.packets import Unsubscribe
 from twisted_mqtt.core.reasons import ADMINISTRATIVE_ACTION
 from twisted_mqtt.core.session import Session
@@ -118,6 +118,9 @@ class Outcome(Struct, kw_only=True):
     outcome: str
     removed: list[str]
 
+
+#: So many subscriptions are checked in one turn.
+_AT_ONCE: Final = 100
 
 #: The columns of VerneMQ that are shown if none is asked for.
 USUAL: Final = ("client_id", "is_online", "mountpoint", "peer_host", "peer_port", "user")
@@ -304,11 +307,14 @@ async def reauthorizeSession(call: Call[ReauthorizeSession]) -> Outcome:
     client = owner.info
     broker.forgetPermissions(client)
     refused = []
-    for topicFilter in list(session.subscriptions):
+    for count, topicFilter in enumerate(list(session.subscriptions)):
+        if count % _AT_ONCE == _AT_ONCE - 1:
+            await nextTurn(broker.clock)
         verdict = await settled(broker.authorize(client, "subscribe", splitShare(topicFilter)[1]))
         if not verdict:
             refused.append(topicFilter)
-    refused = [topicFilter for topicFilter in refused if topicFilter in session.subscriptions]
+    # Meanwhile the client may have unsubscribed, or its session may have ended.
+    refused = [topicFilter for topicFilter in refused if topicFilter in session.subscriptions and not session.shut]
     if refused:
         await settled(broker.unsubscribeClient(owner, Unsubscribe(1, refused)))
     return Outcome(outcome="Done" if refused else "Unchanged", removed=refused)

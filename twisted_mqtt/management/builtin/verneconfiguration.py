@@ -62,7 +62,7 @@ def _asIs(value: object) -> Value:
 
 
 def _whole(text: str) -> int:
-    if not (text.lstrip("-").isdecimal() and text.isascii() and len(text) < 20):
+    if not (text.removeprefix("-").isdecimal() and text.isascii() and len(text) < 20):
         raise ValueError("a whole number is expected")
     return int(text)
 
