@@ -48,6 +48,9 @@ LEFT_OUT: Final = {
     "del_app": "likewise",
     "set_config": "it could be the port that is called, at the next start",
     "set_broker_configuration": "likewise",
+    "set_log_level": "the log could lack what is looked for in it",
+    "log_primary_level": "likewise",
+    "set_log_handler_level": "likewise",
 }
 
 

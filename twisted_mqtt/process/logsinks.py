@@ -9,6 +9,7 @@ next message.
 from __future__ import annotations
 
 import array
+import errno
 import os
 import re
 import socket
@@ -282,8 +283,8 @@ class JournalSink(_SocketSink):
         try:
             self._send(data)
         except OSError as error:
-            # EMSGSIZE: too large for a datagram. It goes by a file in memory then.
-            if error.errno != 90:
+            # Too large for a datagram: it goes by a file in memory then.
+            if error.errno != errno.EMSGSIZE:
                 raise
             self._sendAsFile(data)
 
