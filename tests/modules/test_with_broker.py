@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from twisted_mqtt.config.schema_node import BrokerSettings
 from twisted_mqtt.config.values import RewriteRule
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.core.subscription import Subscription as Subscribed
@@ -163,7 +164,7 @@ class ModuleTests(SynchronousTestCase):
         protocol, _ = self.connect("c1")
         protocol.dataReceived(packet(0x30, text("a") + b"x"))
         self.listen("$SYS/#")
-        service = SysTopics(self.broker)
+        service = SysTopics(self.broker, BrokerSettings())
         service.startService()
         self.addCleanup(service.stopService)
         payloads = {message.topic: message.payload for message in self.listener.heard}
