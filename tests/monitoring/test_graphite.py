@@ -270,15 +270,24 @@ def test_slow(make: type[Setup]) -> None:
 
 def test_stopped(make: type[Setup]) -> None:
     """
-    At the end of the extension its connection is cut, its alarm and its metrics go, and nothing is tried again.
+    At the end of the extension its connection is closed, after what is written, or cut where the server does not read;
+    its alarm and its metrics go, and nothing is tried again.
     """
     setup = make()
     setup.sample()
     setup.harness.stop()
-    assert setup.endpoint.connections[-1][1].isCut
+    transport = setup.endpoint.connections[-1][1]
+    assert (transport.disconnecting, transport.isCut) == (True, False)
     setup.wait(60)
     assert len(setup.endpoint.connections) == 1
     assert "graphite.samples.sent" not in setup.memory.broker.metrics.read()
+
+    setup = make()
+    protocol, transport = setup.endpoint.connections[-1]
+    protocol.pauseProducing()
+    setup.wait(20)
+    setup.harness.stop()
+    assert transport.isCut
 
     setup = make(isThere=False)
     setup.harness.stop()

@@ -105,6 +105,15 @@ class GraphiteConnection(Protocol):
         self.used = not self._isLost
         return self.used
 
+    def end(self) -> None:
+        """
+        Close the connection: what is written goes out first, unless the server does not read.
+        """
+        if self._room is None:
+            self.transport.loseConnection()
+        else:
+            self.transport.abortConnection()
+
     def _stall(self, room: Deferred[None]) -> None:
         self._room = None
         self.transport.abortConnection()
@@ -176,7 +185,7 @@ class GraphiteSender:
     def _end(self) -> None:
         self._isOver = True
         if self._connection is not None:
-            self._connection.transport.abortConnection()
+            self._connection.end()
 
     async def _keepConnected(self) -> None:
         while True:

@@ -44,14 +44,16 @@ class Outage:
         """
         now = self._context.clock.seconds()
         if self._alarm is None:
+            # The log has a line for each alarm.
             self._since = now
             title = f"{self._what} does not take metrics"
             self._alarm = self._context.alarm(self._name, "warning", title, reason)
         elif reason == self._reason or now < self._quietUntil:
             return
+        else:
+            self._context.log.warn("{what} does not take metrics: {reason}", what=self._what, reason=reason)
         self._reason = reason
         self._quietUntil = now + _QUIET
-        self._context.log.warn("{what} does not take metrics: {reason}", what=self._what, reason=reason)
 
     def works(self) -> None:
         """
