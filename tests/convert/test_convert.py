@@ -233,6 +233,25 @@ def test_mosquitto() -> None:
     assert remarks(result, "changed", "sys_interval") == ["conf.d/10-limits.conf:2 says it again, and holds"]
 
 
+_EXAMPLE = Path("/usr/share/doc/mosquitto/examples/mosquitto.conf")
+
+
+@pytest.mark.skipif(not _EXAMPLE.exists(), reason="needs the documentation of Debian's mosquitto")
+def test_mosquittoEveryOption(tmp_path: Path) -> None:
+    """
+    Every option in the example that Mosquitto comes with is known: it is taken over, or has a reason of its own. As it
+    is, with every option in comments, it says nothing.
+    """
+    assert converted(_EXAMPLE, "mosquitto").remarks == []
+    options = re.findall(r"^#([a-z][a-z_0-9.]+)(?: (.*))?$", _EXAMPLE.read_text(), re.MULTILINE)
+    lines = [f"{option} {value or 1}" for option, value in options if option != "include_dir"]
+    assert len(lines) > 90
+    result = converted(fileWith(tmp_path, "mosquitto.conf", "\n".join(lines)), "mosquitto", withoutRules=True)
+    assert [each.key for each in result.remarks if "no option that is known" in each.text] == []
+    told = {each.line for each in result.remarks} | {line for _, line in result.places}
+    assert set(range(1, len(lines) + 1)) - told == set()
+
+
 def test_mosquittoWithoutListener(tmp_path: Path) -> None:
     """
     Who configures no listener is let in from this machine alone; who configures one is not let in without a name.
