@@ -39,6 +39,10 @@ loads it; its keys are in [configuration.md](configuration.md).
 - **Metrics**: `/metrics` on the same port for Prometheus, with VerneMQ's names; `/api/v4/emqx_prometheus` and
   `/api/v4/prometheus` have those of EMQ X and NanoMQ. From other machines it needs an application that may read. Who
   accepts OpenMetrics and no plain text gets that; Prometheus accepts both, and gets the names without `_total`.
+- **Events**: `GET /api/v4/events` goes on for as long as the caller listens and tells, as server-sent events, of
+  clients that come and go, of subscriptions and of alarms; `types`, `clientid` and `topic` choose, and with
+  `types=message.publish` it shows messages. At most 100 may look on. Who reads slowly loses the oldest events beyond
+  1,000 or a megabyte, and is told how many; who reads nothing for `send_timeout` is disconnected.
 - **Health**: `/health` answers 200 while clients are to be sent here, else 503 with the reasons; `/health/ping` says
   whether the process works, `/health/listeners` whether its ports are open. Anybody may ask. `/status` is a
   page for people, see [operations.md](operations.md#health).
