@@ -70,6 +70,11 @@ follows is the query. `session disconnect client-id=a --cleanup` is `GET
 /api/v1/session/disconnect?client-id=a&--cleanup`. An API key (`mqttbroker-ctl api-key create`) is the user name,
 without a password. Rows come as `{"type": "table", "table": [...]}`, anything else as `{"type": "text", "text": ...}`.
 
+With `publish` in `management.modules`, `POST` or `PUT /restmqtt/api/v1/publish` takes a message as VerneMQ does:
+`topic`, `payload`, `qos`, `retain`, `user`, `password`, `client_id`, `user_properties` in an object of JSON; or
+without the last in headers or the query, with the payload as the body; `?encoding=base64` for a payload in
+Base64. The key needs the scope `publish`. The user has to be one who may connect, and access rules are asked for it.
+
 Answers have the fields of EMQ X and of NanoMQ. In a dialect, `emqx` or `nanomq`, they have those of its own document
 alone: `management.dialect` is that of the broker, and a request chooses another by the header `X-Api-Dialect`.
 

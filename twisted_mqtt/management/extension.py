@@ -24,6 +24,7 @@ from twisted_mqtt.management.rest.commands import CommandAPI
 from twisted_mqtt.management.rest.credentials import Credentials
 from twisted_mqtt.management.rest.cursors import Cursors
 from twisted_mqtt.management.rest.older import V2API, V3API
+from twisted_mqtt.management.rest.publishing import PublishAPI
 from twisted_mqtt.management.rest.resource import RestAPI
 from twisted_mqtt.management.settings import ControlSocket
 
@@ -116,6 +117,7 @@ class Management:
             ("api_v4", "/api-docs", DocumentPage()),
             ("api_v3", "/api/v3", api3),
             ("api_v2", "/api/v2", V2API(node.operations, node, credentials)),
+            ("publish", "/restmqtt/api/v1/publish", PublishAPI(node.broker, credentials, settings.publish)),
             ("api_v1", "/api/v1", CommandAPI(node.operations, node, credentials)),
             ("metrics", "/metrics", metrics),
             ("status", "/status", StatusPage(node, credentials)),

@@ -28,7 +28,7 @@ METRIC_PREFIX: Final = Grammar(
 
 
 #: What there may be at the ports of management.
-MODULES: Final = ("api_v4", "api_v3", "api_v2", "api_v1", "metrics", "status", "health")
+MODULES: Final = ("api_v4", "api_v3", "api_v2", "api_v1", "publish", "metrics", "status", "health")
 
 
 class DefaultApplication(Struct, frozen=True, kw_only=True):
@@ -62,6 +62,20 @@ class NanoMQAccount(Struct, frozen=True, kw_only=True):
     dialect: Annotated[
         Literal["union", "emqx", "nanomq"], "The form of answers to the account and to who shows a token"
     ] = "nanomq"
+
+
+class PublishSettings(Struct, frozen=True, kw_only=True):
+    """
+    C{[management.publish]} (spec/vernemq.md 19, API-10).
+    """
+
+    auth: Annotated[
+        Literal["on-behalf-of", "predefined"],
+        "For whom messages are published that come to `/restmqtt/api/v1/publish`: whom a request names, or one client",
+    ] = "on-behalf-of"
+    user: Annotated[str, "User name of that client"] = ""
+    password: Annotated[str, "Its password"] = ""
+    client_id: Annotated[str, "Its client identifier"] = "http"
 
 
 class ManagementHTTP(HTTPSettings, frozen=True, kw_only=True):
@@ -113,14 +127,17 @@ class ManagementSettings(Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         listOf(choice(MODULES)),
         "What there is at the ports of management: the REST API and the page that describes it (`api_v4`), as EMQ X"
-        " had it before (`api_v3`, `api_v2`), commands as VerneMQ has them (`api_v1`), metrics for Prometheus, the"
-        " status page, health",
+        " had it before (`api_v3`, `api_v2`), commands as VerneMQ has them (`api_v1`), its"
+        " HTTP publish (`publish`), metrics for Prometheus, the status page, health",
     ] = ("api_v4", "metrics", "status", "health")
     socket: Annotated[
         str, "The UNIX socket of `mqttbroker-ctl`, in `node.data_dir` unless it is an absolute path; empty for none"
     ] = "ctl.sock"
     application: Annotated[DefaultApplication, "The application that is made at the first start"] = field(
         default_factory=DefaultApplication
+    )
+    publish: Annotated[PublishSettings, "Messages by HTTP as VerneMQ takes them"] = field(
+        default_factory=PublishSettings
     )
     nanomq: Annotated[NanoMQAccount, "The account of NanoMQ, and tokens"] = field(default_factory=NanoMQAccount)
     listener: Annotated[ManagementListeners, "Where the REST API listens"] = field(default_factory=ManagementListeners)

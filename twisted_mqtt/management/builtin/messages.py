@@ -201,23 +201,33 @@ async def _publish(call: Call[Any], request: Publish) -> None:
         for name, absent in (("clientid", not request.clientid), ("payload", request.payload is UNSET)):
             if absent:
                 raise Refused(MISSING, f"{name}: this parameter is required")
+    await publishMessage(call.broker, _whoIs(call.broker, request.clientid or "http"), request)
+
+
+async def publishMessage(broker: IBroker, who: IClient, request: Publish) -> None:
+    """
+    Publish a message.
+
+    @param who: on whose behalf.
+
+    @raise Refused: the message is not accepted.
+    """
     topics = _topicsOf(request.topic, request.topics)
     for topic in topics:
         if not isTopicName(topic):
             raise Refused(INVALID_TOPIC, f"topic: {topic[:80]!r} is no topic name")
     payload = _payloadOf(request)
-    who = _whoIs(call.broker, request.clientid or "http")
     for topic in topics:
         # Each message has properties of its own.
         properties = _propertiesOf(request)
-        outcome = call.broker.publishAs(who, topic, payload, request.qos, request.retain, properties, patient=True)
+        outcome = broker.publishAs(who, topic, payload, request.qos, request.retain, properties, patient=True)
         reason = await settled(outcome)
         if reason >= 0x80:
             status = 403 if reason == NOT_AUTHORIZED else 400
             raise Refused(UNKNOWN, f"{topic[:80]!r} was not published: {nameOf(reason)} (0x{reason:02X})", status)
     if request.qos:
         # It is acknowledged when it is kept, as that of a client is.
-        safe = call.broker.safe()
+        safe = broker.safe()
         if safe is not None:
             await safe
 
