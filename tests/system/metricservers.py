@@ -5,6 +5,7 @@ The servers that metrics go to, as Debian and npm have them.
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import time
@@ -73,7 +74,25 @@ def page(url: str) -> str | None:
     return text
 
 
-class Prometheus(Program):
+class Server(Program):
+    """
+    A server that does not outlive a start that fails.
+    """
+
+    def ready(self, says: str) -> None:
+        """
+        Wait until it says so.
+
+        @raise AssertionError: it does not; it is ended then.
+        """
+        try:
+            self.waitFor(says)
+        except BaseException:
+            self.end(signal.SIGKILL)
+            raise
+
+
+class Prometheus(Server):
     """
     Prometheus, which scrapes these pages four times a second.
     """
@@ -107,7 +126,7 @@ class Prometheus(Program):
             ],
             folder,
         )
-        self.waitFor("Server is ready to receive web requests")
+        self.ready("Server is ready to receive web requests")
 
     def query(self, expression: str) -> dict[str, float] | None:
         """
@@ -150,7 +169,7 @@ class Prometheus(Program):
         return {name: rows[0] for name, rows in json.loads(text)["data"].items()}
 
 
-class PushGateway(Program):
+class PushGateway(Server):
     """
     A push gateway of Prometheus.
     """
@@ -159,7 +178,7 @@ class PushGateway(Program):
         folder.mkdir(exist_ok=True)
         self.port = port or freePort()
         super().__init__(["prometheus-pushgateway", f"--web.listen-address=127.0.0.1:{self.port}"], folder)
-        eventually(self.metrics, "the push gateway")
+        self.ready("Listening on")
 
     def metrics(self) -> str | None:
         """
@@ -168,7 +187,7 @@ class PushGateway(Program):
         return page(f"http://127.0.0.1:{self.port}/metrics")
 
 
-class Carbon(Program):
+class Carbon(Server):
     """
     Carbon, which keeps what Graphite shows, to the second.
     """
@@ -190,7 +209,7 @@ class Carbon(Program):
                 "GRAPHITE_STORAGE_DIR": str(folder / "storage"),
             },
         )
-        self.waitFor(f"CarbonReceiverFactory starting on {self.port}")
+        self.ready(f"CarbonReceiverFactory starting on {self.port}")
 
     def last(self, name: str) -> float | None:
         """
@@ -206,7 +225,7 @@ class Carbon(Program):
         return float(lines[-1].split()[1]) if lines else None
 
 
-class StatsD(Program):
+class StatsD(Server):
     """
     StatsD as its makers have it, with an interface that tells what came.
     """
@@ -221,7 +240,7 @@ class StatsD(Program):
             " backends: [], flushInterval: 600000 }\n"
         )
         super().__init__(["node", STATSD, file], folder)
-        self.waitFor("server is up")
+        self.ready("server is up")
 
     def ask(self, what: str) -> str:
         """
