@@ -78,7 +78,7 @@ class Measurements:
         ).own
         self._calls = metrics.histogram(
             "hooks.call.seconds",
-            "Seconds that a callback of a hook point held the reactor, of some of its calls",
+            "Seconds that a callback of a hook point held the reactor, of one call in each millisecond",
             SHORT,
             ("point", "extension"),
         )

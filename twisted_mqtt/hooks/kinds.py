@@ -35,8 +35,8 @@ _log = Logger()
 #: A callback that fails for every message is shown once in so many seconds, or it would fill the disk.
 LOG_INTERVAL: Final = 1.0
 
-#: Of so many runs through a point, one is measured; runs with a callback that waits are measured all.
-MEASURED: Final = 8
+#: A run through a point is measured, unless another was so many seconds ago or less.
+MEASURED: Final = 0.001
 
 _V = TypeVar("_V")
 _E = TypeVar("_E")
@@ -62,18 +62,17 @@ class HookPoint:
         The tuple is replaced on every change, so a chain that is running is not disturbed.
     @ivar failures: how many callbacks raised, failed, answered nonsense or did not answer in time.
     @ivar timeouts: how many of those did not answer in time.
-    @ivar runs: how often the broker has come by.
     """
 
     __slots__ = (
         "_hooks",
+        "_measureAt",
         "_observers",
         "_quietUntil",
         "_registrations",
         "callbacks",
         "failures",
         "name",
-        "runs",
         "timeouts",
     )
 
@@ -84,7 +83,8 @@ class HookPoint:
         self.callbacks: tuple[Callback, ...] = ()
         self.failures = 0
         self.timeouts = 0
-        self.runs = 0
+        # When a run is to be measured again, as perf_counter tells it.
+        self._measureAt = 0.0
         self._hooks = hooks
         self._registrations: tuple[Registration, ...] = ()
         # By identity, for not everything that can be called can be a key.
@@ -175,9 +175,11 @@ class HookPoint:
         found = self._observers.get((id(callback), waiting))
         if found is None:
             make = self._hooks.waited if waiting else self._hooks.called
-            if make is None:
+            registration = next((each for each in self._registrations if each.call is callback), None)
+            if make is None or registration is None:
+                # One that has been removed meanwhile, or that is called through a trace.
                 return
-            owner = next((each.owner for each in self._registrations if each.call is callback), None)
+            owner = registration.owner
             found = make(self.name, "" if owner is None else self._hooks.nameOwner(owner))
             self._observers[id(callback), waiting] = found
         found.observe(seconds)
@@ -253,23 +255,22 @@ class RunPoint(HookPoint, Generic[*_Ts]):
         """
         slow = self._hooks.slow
         limit = slow.limit
-        self.runs = runs = self.runs + 1
-        measured = runs % MEASURED == 1
-        timed = measured or limit
+        due = self._measureAt
         tracing = self._hooks.tracing
         callbacks = iter(self.callbacks) if tracing is None else tracing.callbacks(self, args)
         for callback in callbacks:
-            began = perf_counter() if timed else 0.0
+            began = perf_counter() if limit else 0.0
             try:
                 answer = callback(*args)
             except Exception:
                 self.failed(callback, Failure())
                 answer = None
-            if timed:
+            if limit:
                 took = perf_counter() - began
-                if took > limit > 0:
+                if took > limit:
                     slow.held(callback, self.name, took)
-                if measured:
+                if began >= due:
+                    self._measureAt = began + MEASURED
                     self.took(callback, took)
             if answer is None or answer is OK:
                 continue
@@ -359,22 +360,21 @@ class FoldPoint(HookPoint, Generic[_V, _E, *_Ts]):
     def _fold(self, given: tuple[object, ...], value: _V | _E) -> Maybe[_V | _E]:
         slow = self._hooks.slow
         limit = slow.limit
-        self.runs = runs = self.runs + 1
-        measured = runs % MEASURED == 1
-        timed = measured or limit
+        due = self._measureAt
         tracing = self._hooks.tracing
         callbacks = iter(self.callbacks) if tracing is None else tracing.callbacks(self, (*given, value))
         for callback in callbacks:
-            began = perf_counter() if timed else 0.0
+            began = perf_counter() if limit else 0.0
             try:
                 answer = callback(*given, value)
             except Exception:
                 answer = Failure()
-            if timed:
+            if limit:
                 took = perf_counter() - began
-                if took > limit > 0:
+                if took > limit:
                     slow.held(callback, self.name, took)
-                if measured:
+                if began >= due:
+                    self._measureAt = began + MEASURED
                     self.took(callback, took)
             # The usual answers first: what changes nothing takes no further call.
             if answer is None or answer is value or answer is OK:
