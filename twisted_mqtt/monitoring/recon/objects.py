@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 #: Seconds for which an operation may hold the reactor without being forced to.
 MOST_HELD: Final = 0.005
 #: Rough seconds for each block of memory: to list all objects, and to look for garbage among them.
-_LISTING: Final = 1.5e-8
-_COLLECTING: Final = 6e-8
+_LISTING: Final = 3e-8
+_COLLECTING: Final = 2e-7
 
 
 class Kinds:
