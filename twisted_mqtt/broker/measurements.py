@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.interfaces import IStore
 
 #: One message in so many is measured.
-EVERY: Final = 1024
+EVERY: Final = 8192
 #: Of a message to many, so many subscribers are looked at.
 _SUBSCRIBERS: Final = 8
 #: Upper bounds for what takes microseconds, in seconds.
