@@ -87,7 +87,7 @@ class Rest:
         credentials = b64encode(user.encode()).decode()
         where = self._mount.path.rstrip("/") + path
         channel.dataReceived(
-            f"{method} {where} HTTP/1.1\r\nHost: t\r\nAuthorization: Basic {credentials}\r\n\r\n".encode()
+            f"{method} {where} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {credentials}\r\n\r\n".encode()
         )
         if wait:
             self.memory.wait(wait, 0.001)
@@ -114,7 +114,7 @@ class Rest:
         data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         lines = [
             f"{method} {self._mount.path.rstrip('/')}{path} HTTP/1.1",
-            "Host: test",
+            *([] if headers and "Host" in headers else ["Host: localhost"]),
             f"Content-Length: {len(data)}",
         ]
         if user is not None:

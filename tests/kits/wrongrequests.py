@@ -308,7 +308,7 @@ def _head(*lines: str, body: bytes = b"") -> bytes:
 
 
 _FIRST = "POST /api/v4/mqtt/publish HTTP/1.1"
-_COMMON = ("Host: test", f"Authorization: {CREDENTIALS}", "Content-Type: application/json")
+_COMMON = ("Host: localhost", f"Authorization: {CREDENTIALS}", "Content-Type: application/json")
 
 #: Bytes that are no request, or one that nobody may send, and the status with which they are refused.
 RAW: list[tuple[bytes, int]] = [
@@ -317,15 +317,15 @@ RAW: list[tuple[bytes, int]] = [
     (b"GET\r\n\r\n", 400),
     (b"GET /api/v4/clients\r\n\r\n", 400),
     (b"GET /api/v4/clients HTTP/1.1 x\r\n\r\n", 400),
-    (b"GET /api/v4/clients HTTX/1.1\r\nHost: t\r\n\r\n", 400),
-    (b"GET  /api/v4/clients HTTP/1.1\r\nHost: t\r\n\r\n", 400),
+    (b"GET /api/v4/clients HTTX/1.1\r\nHost: localhost\r\n\r\n", 400),
+    (b"GET  /api/v4/clients HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
     (b"GET /api/v4/clients HTTP/1.1\r\n\r\n", 400),
-    (b"GET /api/v4/clients HTTP/1.1\r\nHost: t\r\nno colon\r\n\r\n", 400),
-    (b"GET /api/v4/clients HTTP/1.1\r\nHost: t\r\n: empty\r\n\r\n", 400),
+    (b"GET /api/v4/clients HTTP/1.1\r\nHost: localhost\r\nno colon\r\n\r\n", 400),
+    (b"GET /api/v4/clients HTTP/1.1\r\nHost: localhost\r\n: empty\r\n\r\n", 400),
     (b"GET /api/v4/clients HTTP/1.1\r\nHost : t\r\n\r\n", 400),
-    (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: t\r\n\r\n", 414),
-    (b"GET /api/v4/clients HTTP/1.1\r\nHost: t\r\nX: " + b"a" * 20_000 + b"\r\n\r\n", 431),
-    (b"GET /api/v4/clients HTTP/1.1\r\nHost: t\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
+    (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414),
+    (b"GET /api/v4/clients HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 20_000 + b"\r\n\r\n", 431),
+    (b"GET /api/v4/clients HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
     (_head(_FIRST, *_COMMON, "Content-Length: 2000000"), 413),
     (_head(_FIRST, *_COMMON, "Content-Length: 99999999999999999999999"), 413),
     (_head(_FIRST, *_COMMON, "Content-Length: -1"), 400),

@@ -6,6 +6,7 @@ account of the configuration or a token.
 from __future__ import annotations
 
 from base64 import b64encode
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -254,3 +255,64 @@ def test_noKey(tmp_path: Path, name: str) -> None:
     """
     with pytest.raises(TokenKeyProblem, match="jwt_public_keyfile"):
         Rest(ManagementSettings(nanomq=NanoMQAccount(jwt_public_keyfile=str(tmp_path / name))))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example:8081"},  # a name that leads to this machine, for the time being
+        {"Host": "localhost.evil.example"},
+        {"Host": "[2001:db8::1]:8081"},
+        {"Host": ""},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},  # another port of this machine
+        {"Host": "evil.example", "Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"},
+    ],
+)
+def test_pagesOfOthers(headers: dict[str, str]) -> None:
+    """
+    What serves this machine alone does not serve the pages that a browser shows there, under whatever name.
+    """
+    rest = Rest()
+    assert rest.call("GET", "/brokers", headers=headers).status in (401, 403)
+    assert Rest(path="/metrics").call("GET", "", user=None, headers=headers).status == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "127.0.0.1:8081"},
+        {"Host": "127.9.9.9"},
+        {"Host": "[::1]:8081"},
+        {"Host": "LOCALHOST:8081"},
+        {"Host": "broker.localhost"},
+        {"Host": "localhost:8081", "Origin": "http://localhost:8081"},
+        {"Host": "127.0.0.1:8081", "Origin": "http://127.0.0.1:8081", "Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+    ],
+)
+def test_ownPages(headers: dict[str, str]) -> None:
+    """
+    Pages of the broker itself are served, and what somebody types into a browser.
+    """
+    assert Rest().call("GET", "/brokers", headers=headers).status == 200
+    assert Rest(path="/metrics").call("GET", "", user=None, headers=headers).status == 200
+
+
+def test_pagesWithCredentials() -> None:
+    """
+    A browser adds credentials that were typed in before to what any page asks for. An application serves no page of
+    another site, whatever the address.
+    """
+    rest = Rest()
+    rest.call("POST", "/apps", {"app_id": "a", "name": "A", "secret": "s"})
+    here = {"Host": "broker.example"}
+    call = partial(rest.call, "GET", "/brokers", user="a:s", host="192.0.2.7")
+    assert call(headers=here).status == 200
+    refused = call(headers={**here, "Origin": "https://evil.example"})
+    assert (refused.status, refused.json["code"]) == (403, 403)
+    assert "another site" in refused.json["message"]
+    # Behind a proxy that does not pass on what the host is called, the browser's own word counts.
+    assert call(headers={**here, "Origin": "https://x.example", "Sec-Fetch-Site": "same-origin"}).status == 200

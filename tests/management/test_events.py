@@ -171,3 +171,31 @@ def test_wrong(query: str) -> None:
     """
     answer = Rest().call("GET", f"/events?{query}")
     assert (answer.status, answer.json["code"]) == (400, 108)
+
+
+@pytest.mark.parametrize("change", ["removed", "off", "expired", "another"])
+def test_revoked(change: str) -> None:
+    """
+    Who looks on with an application that is removed, switched off or expired meanwhile, or has become another of the
+    same name, sees nothing more, and is sent away.
+    """
+    rest = Rest()
+    now = int(rest.memory.broker.dates.now())
+    made = {"app_id": "viewer", "name": "Viewer", "secret": "seen", "scopes": ["read"], "expired": now + 60}
+    assert rest.call("POST", "/apps", made).status == 200
+    transport, _ = rest.listen("/events", user="viewer:seen")
+    rest.memory.client("one")
+    rest.memory.wait(0.01, 0.001)
+    if change == "off":
+        rest.call("PUT", "/apps/viewer", {"status": False})
+    elif change == "expired":
+        rest.call("PUT", "/apps/viewer", {"expired": now - 1})
+    else:
+        rest.call("DELETE", "/apps/viewer")
+    if change == "another":
+        rest.call("POST", "/apps", {**made, "secret": "other"})
+    assert not transport.disconnecting
+    rest.memory.client("two")
+    rest.memory.wait(0.01, 0.001)
+    assert [event.get("clientid") for _, event in events(transport)] == ["one"]
+    assert transport.value().endswith(b"0\r\n\r\n")

@@ -5,6 +5,7 @@ API keys: tests for the part of L{twisted_mqtt.management.builtin.applications} 
 from __future__ import annotations
 
 import pytest
+from twisted.logger import capturedLogs, formatEvent
 
 from tests.kits.commands import Commands
 from tests.kits.rest import Rest
@@ -66,3 +67,14 @@ def test_use() -> None:
         assert rest.call("POST", "/list_clients", user=user).status == 401, user
     assert rest.call("POST", "/list_clients", user=f"{OWN}:").status == 200
     assert rest.call("POST", "/list_clients", user="admin:").status == 401
+
+
+def test_log() -> None:
+    """
+    A key that is refused, such as one that has expired, is a secret still: the log has how it begins.
+    """
+    rest = Rest()
+    with capturedLogs() as logged:
+        assert rest.call("GET", "/brokers", user=f"{OWN}:").status == 401
+    text = "\n".join(formatEvent(event) for event in logged)
+    assert f"{OWN[:8]}..." in text and OWN not in text

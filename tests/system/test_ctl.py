@@ -305,7 +305,7 @@ def test_guesses(managed: tuple[Broker, Ctl]) -> None:
     links = [socket.create_connection(where, 30) for _ in range(40)]
     for number, link in enumerate(links):
         token = b64encode(f"admin:guess{number}".encode()).decode()
-        link.sendall(f"GET /api/v4/nodes HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {token}\r\n\r\n".encode())
+        link.sendall(f"GET /api/v4/nodes HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {token}\r\n\r\n".encode())
     statuses = sorted(link.recv(12)[9:] for link in links)
     for link in links:
         link.close()

@@ -57,7 +57,7 @@ def get(path: str) -> bytes:
     """
     A request.
     """
-    return f"GET /api/v4{path} HTTP/1.1\r\nHost: t\r\nAuthorization: {CREDENTIALS}\r\n\r\n".encode()
+    return f"GET /api/v4{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {CREDENTIALS}\r\n\r\n".encode()
 
 
 def test_calls(managed: tuple[Broker, int]) -> None:

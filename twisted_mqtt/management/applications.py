@@ -256,13 +256,22 @@ class Applications:
                     self._right.popitem(last=False)
             # It may have been changed or removed while the thread worked.
             found = self._records.get(appID)
-        if not right or found is None or found.salt != salt:
-            return None
-        if not found.status or (found.expired is not None and found.expired <= self._now()):
+        if not right or found is None or not self._mayCall(found, salt):
             return None
         if found.default and not isLocal:
             return None
-        return Caller(appID, frozenset(found.scopes), address)
+        return Caller(
+            appID,
+            frozenset(found.scopes),
+            address,
+            isStill=lambda: (now := self._records.get(appID)) is not None and self._mayCall(now, salt),
+        )
+
+    def _mayCall(self, found: Application, salt: bytes) -> bool:
+        """
+        @param salt: that of the application whose secret was right; one of the same name may have taken its place.
+        """
+        return found.salt == salt and found.status and (found.expired is None or found.expired > self._now())
 
     def _digest(self, secret: str, salt: bytes) -> Deferred[bytes]:
         return self._hashing.run(self._threads.defer, digestOf, secret, salt)

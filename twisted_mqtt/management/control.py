@@ -92,7 +92,7 @@ class ControlAPI(Resource):
                 await sendPage(sending, answer, 1, _ALL, False)
                 sending.finish()
             elif isinstance(answer, Stream):
-                await sendStream(sending, answer)
+                await sendStream(sending, answer, caller)
             elif isinstance(answer, Raw):
                 sending.send(answer.body, answer.contentType.encode("ascii"))
             elif isinstance(answer, Bare):

@@ -32,7 +32,9 @@ loads it; its keys are in [configuration.md](configuration.md).
   <http://127.0.0.1:8081/api-docs/> shows that to a person, and makes calls. The page asks nobody but the broker. Each
   call needs HTTP Basic with an application and its secret. The application `admin` with the secret `public` is made at
   the first start and serves this machine alone: make others with `mqttbroker-ctl mgmt insert`, which shows the secret
-  this once; the broker keeps a hash.
+  this once; the broker keeps a hash. What serves this machine alone is called as `localhost` or by a loopback address
+  (`http://localhost:8081`), and no page of another site in a browser may call anything; a proxy in front passes on the
+  header `Host`. An event stream ends when its application is removed, switched off or expires.
 - **`mqttbroker-ctl`** (`pip install 'twisted-mqtt[management]'`): the same as commands, through the UNIX socket
   `ctl.sock` in the data folder, which only the owner of the broker may open. `--config FILE` says where that is;
   `--url` calls a broker on another machine, as an application. [cli.md](cli.md) has the rest.

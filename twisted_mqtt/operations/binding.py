@@ -33,6 +33,10 @@ _WORDS: Final = {
 }
 _TYPE: Final = re.compile(r"`(int|float|str|bool|array|object|null)( \| null)?")
 
+# JSON has numbers of any length; what is asked for is kept, compared and sent as one of at most 64 bits.
+_LEAST: Final = -(1 << 63)
+_MOST: Final = (1 << 63) - 1
+
 # A value in a message is cut here: it is a stranger's.
 _SHOWN: Final = 80
 
@@ -61,6 +65,8 @@ def bind(request: type[_R], texts: Mapping[str, str | list[str]], values: Mappin
             merged[name] = values[name]
         elif name in texts:
             merged[name] = _read(name, texts[name], field.type)
+        if name in merged and _isTooLong(merged[name]):
+            raise Refused(INVALID, f"{name}: a whole number has at most 64 bits, with its sign")
     try:
         return msgspec.convert(merged, request)
     except msgspec.ValidationError as error:
@@ -79,6 +85,20 @@ def _read(name: str, text: str | list[str], kind: Any) -> object:
         return msgspec.to_builtins(msgspec.convert(value, kind, strict=False))
     except msgspec.ValidationError as error:
         raise _refusal(f"{error} - at `$.{name}`" if "- at" not in str(error) else str(error), name, value) from None
+
+
+def _isTooLong(value: object) -> bool:
+    """
+    Whether there is a whole number of more than 64 bits in a value.
+    """
+    kind = type(value)
+    if kind is int:
+        return not _LEAST <= value <= _MOST  # type: ignore[operator]  # it is an int
+    if kind is list:
+        return any(map(_isTooLong, value))  # type: ignore[call-overload]  # it is a list
+    if kind is dict:
+        return any(map(_isTooLong, value.values()))  # type: ignore[attr-defined]  # it is a dict
+    return False
 
 
 def _isColumn(kind: Any) -> bool:

@@ -86,6 +86,10 @@ class Nothing(Struct):
     """
 
 
+def _always() -> bool:
+    return True
+
+
 class Caller(Struct, frozen=True):
     """
     The caller of an operation.
@@ -94,12 +98,14 @@ class Caller(Struct, frozen=True):
     @ivar roles: what it is allowed; C{admin} is allowed everything.
     @ivar address: where it calls from; C{""} on this machine.
     @ivar dialect: in whose words it is answered, see L{twisted_mqtt.operations.dialects}; C{""} for the usual ones.
+    @ivar isStill: whether it would be let in now as it was; asked while an answer goes on.
     """
 
     name: str
     roles: frozenset[str]
     address: str = ""
     dialect: str = ""
+    isStill: Callable[[], bool] = _always
 
     def may(self, role: Role) -> bool:
         """
@@ -301,7 +307,8 @@ def operation(
 
     The others are the variables of L{Operation}.
 
-    @param role: C{read} for one whose routes are all GET, else C{write}, unless it is said.
+    @param role: C{read} for one whose routes are all GET, else C{write}, unless it is said. One without routes is
+        C{write} too: nothing tells whether it changes anything.
 
     @raise TypeError: the function's annotations do not say what it takes and answers.
     """
@@ -313,7 +320,7 @@ def operation(
         isList = getattr(answer, "__origin__", None) is Rows
         # It would be noticed with the first call otherwise.
         type_info(request)
-        wanted: Role = role or ("read" if all(route.method == "GET" for route in routes) else "write")
+        wanted: Role = role or ("read" if routes and all(route.method == "GET" for route in routes) else "write")
         fields = {field for route in routes for field in variables(route.path)}
         unknown = (fields | set(positional)) - set(request.__struct_encode_fields__)
         if unknown:

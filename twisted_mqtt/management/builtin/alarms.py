@@ -124,7 +124,9 @@ def nodeHistory(call: Call[OfNode]) -> list[AlarmRow]:
     return _past(call)
 
 
-@operation("show_alarms", "List the alarms that are active", "alarms list", aliases=("alarms",), text=_lines)
+@operation(
+    "show_alarms", "List the alarms that are active", "alarms list", aliases=("alarms",), text=_lines, role="read"
+)
 def showAlarms(call: Call[Nothing]) -> list[AlarmRow]:
     """
     For the command line.
@@ -132,7 +134,7 @@ def showAlarms(call: Call[Nothing]) -> list[AlarmRow]:
     return _present(call)
 
 
-@operation("show_alarm_history", "List the alarms that are over", "alarms history", text=_lines)
+@operation("show_alarm_history", "List the alarms that are over", "alarms history", text=_lines, role="read")
 def showHistory(call: Call[Nothing]) -> list[AlarmRow]:
     """
     For the command line.

@@ -340,7 +340,9 @@ def _sessionLines(row: ClientRow) -> Iterator[str]:
     )
 
 
-@operation("list_sessions", "List sessions, as release 3 of EMQ X does", "sessions list", text=_sessionLines)
+@operation(
+    "list_sessions", "List sessions, as release 3 of EMQ X does", "sessions list", text=_sessionLines, role="read"
+)
 def listSessions(call: Call[Nothing]) -> Rows[ClientRow]:
     """
     Those of clients that are away too.
@@ -355,6 +357,7 @@ def listSessions(call: Call[Nothing]) -> Rows[ClientRow]:
     "sessions show",
     positional=("clientid",),
     text=lambda rows: (line for row in rows for line in _sessionLines(row)),
+    role="read",
 )
 def lookupSession(call: Call[OneClient]) -> list[ClientRow]:
     """

@@ -58,6 +58,7 @@ def _lines(rows: list[MetricRow]) -> Iterator[str]:
     "metrics show",
     text=_lines,
     example="--reason_code=not_authorized --with-descriptions",
+    role="read",
 )
 def showMetrics(call: Call[ShowMetrics]) -> list[MetricRow]:
     """

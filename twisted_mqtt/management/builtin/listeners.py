@@ -129,7 +129,7 @@ def nodeListeners(call: Call[OfNode]) -> list[ListenerRow]:
     return _rowsOf(call.node)
 
 
-@operation("show_listeners", "List the ports", "listeners", aliases=("listeners list",), text=_lines)
+@operation("show_listeners", "List the ports", "listeners", aliases=("listeners list",), text=_lines, role="read")
 def showListeners(call: Call[Nothing]) -> list[ListenerRow]:
     """
     For the command line.

@@ -226,7 +226,7 @@ def getBroker(call: Call[OfNode]) -> dict[str, str]:
     return {name: getattr(row, name) for name in row.__struct_fields__ if name != "node"}
 
 
-@operation("show_broker", "Show what this node is", "broker", text=_brokerLines)
+@operation("show_broker", "Show what this node is", "broker", text=_brokerLines, role="read")
 def showBroker(call: Call[Nothing]) -> BrokerRow:
     """
     For the command line.
@@ -239,6 +239,7 @@ def showBroker(call: Call[Nothing]) -> BrokerRow:
     "Show whether the node runs",
     "status",
     text=lambda row: (f"Node '{row.node}' is started", f"mqttbroker {row.version} is running"),
+    role="read",
 )
 def showStatus(call: Call[Nothing]) -> BrokerRow:
     """

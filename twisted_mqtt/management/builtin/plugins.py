@@ -169,7 +169,7 @@ def nodePlugins(call: Call[OfNode]) -> list[PluginRow]:
     return _rowsOf(call.node)
 
 
-@operation("show_plugins", "List the extensions", "plugins list", text=_lines)
+@operation("show_plugins", "List the extensions", "plugins list", text=_lines, role="read")
 def showPlugins(call: Call[Nothing]) -> list[PluginRow]:
     """
     For the command line.
@@ -236,7 +236,7 @@ async def reloadPlugin(call: Call[OnePlugin]) -> dict[str, str] | None:
     return _named(call, name)
 
 
-@operation("plugin_show", "Show the extensions that run, with their hooks", "plugin show")
+@operation("plugin_show", "Show the extensions that run, with their hooks", "plugin show", role="read")
 def pluginShow(call: Call[ShowPlugins]) -> list[dict[str, str]]:
     """
     A row for each; what it has several of stands in one cell, a line for each.

@@ -164,7 +164,12 @@ def portsOf(node: INode) -> list[PortRow]:
     ]
 
 
-@operation("show_ports", "Show the ports, whether they listen, and how many connections they take", "listener show")
+@operation(
+    "show_ports",
+    "Show the ports, whether they listen, and how many connections they take",
+    "listener show",
+    role="read",
+)
 def showPorts(call: Call[Nothing]) -> list[PortRow]:
     """
     All of them, those of extensions too.

@@ -66,6 +66,7 @@ _NAMES: Final = ("payload", "topic")
     "Say how many messages are retained",
     "retainer info",
     text=lambda answer: (f"retained/total: {answer.total}",),
+    role="read",
 )
 def retainerInfo(call: Call[Nothing]) -> RetainedTotal:
     """
@@ -75,7 +76,11 @@ def retainerInfo(call: Call[Nothing]) -> RetainedTotal:
 
 
 @operation(
-    "retainer_topics", "List the topics that have a retained message", "retainer topics", text=lambda topic: (topic,)
+    "retainer_topics",
+    "List the topics that have a retained message",
+    "retainer topics",
+    text=lambda topic: (topic,),
+    role="read",
 )
 def retainerTopics(call: Call[Nothing]) -> Rows[str]:
     """
@@ -103,7 +108,9 @@ async def retainerClean(call: Call[Nothing]) -> Cleaned:
     return Cleaned(cleaned=cleaned)
 
 
-@operation("show_retained", "Show retained messages", "retain show", example="--topic=a/# --payload --limit=10")
+@operation(
+    "show_retained", "Show retained messages", "retain show", example="--topic=a/# --payload --limit=10", role="read"
+)
 async def showRetained(call: Call[ShowRetained]) -> list[Row]:
     """
     By columns; payloads that are only on disk are read from there.

@@ -208,6 +208,7 @@ class _Found(NamedTuple):
     "Show sessions: a column for each field that is named, and the rows that have the values that are given",
     "session show",
     example="--client_id --topic --is_online=true --limit=10",
+    role="read",
 )
 def showSessions(call: Call[ShowSessions]) -> Rows[Row]:
     """

@@ -242,7 +242,7 @@ def pairs(found: Figures, width: int = 24) -> Iterator[str]:
         yield f"{name:<{width}}: {value}"
 
 
-@operation("show_vm_load", "Show the load of the machine and of the process", "vm load", text=pairs)
+@operation("show_vm_load", "Show the load of the machine and of the process", "vm load", text=pairs, role="read")
 async def vmLoad(call: Call[Nothing]) -> Figures:
     """
     See L{loadFigures}.
@@ -250,7 +250,7 @@ async def vmLoad(call: Call[Nothing]) -> Figures:
     return await loadFigures(call.broker)
 
 
-@operation("show_vm_memory", "Show the memory of the process", "vm memory", text=pairs)
+@operation("show_vm_memory", "Show the memory of the process", "vm memory", text=pairs, role="read")
 def vmMemory(call: Call[Nothing]) -> Figures:
     """
     See L{memoryFigures}.
@@ -258,7 +258,7 @@ def vmMemory(call: Call[Nothing]) -> Figures:
     return memoryFigures(call.broker)
 
 
-@operation("show_vm_process", "Show clients, delayed calls and threads", "vm process", text=pairs)
+@operation("show_vm_process", "Show clients, delayed calls and threads", "vm process", text=pairs, role="read")
 def vmProcess(call: Call[Nothing]) -> Figures:
     """
     See L{processFigures}.
@@ -266,7 +266,7 @@ def vmProcess(call: Call[Nothing]) -> Figures:
     return processFigures(call.broker)
 
 
-@operation("show_vm_io", "Show the open files of the process", "vm io", text=pairs)
+@operation("show_vm_io", "Show the open files of the process", "vm io", text=pairs, role="read")
 async def vmIO(call: Call[Nothing]) -> Figures:
     """
     See L{ioFigures}.
@@ -274,7 +274,7 @@ async def vmIO(call: Call[Nothing]) -> Figures:
     return await ioFigures(call.broker)
 
 
-@operation("show_vm_ports", "Show the sockets of the process", "vm ports", text=pairs)
+@operation("show_vm_ports", "Show the sockets of the process", "vm ports", text=pairs, role="read")
 async def vmPorts(call: Call[Nothing]) -> Figures:
     """
     See L{portFigures}.
@@ -282,7 +282,7 @@ async def vmPorts(call: Call[Nothing]) -> Figures:
     return await portFigures(call)
 
 
-@operation("show_vm_gc", "Show what the garbage collector has done", "vm gc", text=pairs)
+@operation("show_vm_gc", "Show what the garbage collector has done", "vm gc", text=pairs, role="read")
 def vmGC(call: Call[Nothing]) -> Figures:
     """
     See L{gcFigures}.
@@ -290,7 +290,7 @@ def vmGC(call: Call[Nothing]) -> Figures:
     return gcFigures()
 
 
-@operation("show_vm_reactor", "Show how the reactor is", "vm reactor", text=pairs)
+@operation("show_vm_reactor", "Show how the reactor is", "vm reactor", text=pairs, role="read")
 async def vmReactor(call: Call[Nothing]) -> Figures:
     """
     See L{reactorFigures}.
@@ -299,7 +299,12 @@ async def vmReactor(call: Call[Nothing]) -> Figures:
 
 
 @operation(
-    "show_vm", "Show load, memory, tasks, files and sockets of the process", "vm all", aliases=("vm",), text=pairs
+    "show_vm",
+    "Show load, memory, tasks, files and sockets of the process",
+    "vm all",
+    aliases=("vm",),
+    text=pairs,
+    role="read",
 )
 async def vmAll(call: Call[Nothing]) -> Figures:
     """
@@ -321,7 +326,12 @@ def _storeLines(row: StoreRow) -> Iterator[str]:
 
 
 @operation(
-    "show_store", "Show how the store is, where EMQ X has Mnesia", "store status", aliases=("mnesia",), text=_storeLines
+    "show_store",
+    "Show how the store is, where EMQ X has Mnesia",
+    "store status",
+    aliases=("mnesia",),
+    text=_storeLines,
+    role="read",
 )
 def showStore(call: Call[Nothing]) -> StoreRow:
     """

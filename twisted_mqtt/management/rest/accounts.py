@@ -74,8 +74,14 @@ class Tokens:
             raise Refused(TOKEN_EXPIRED, str(error), 401) from None
         except TokenRefused as error:
             raise Refused(WRONG_PASSWORD, str(error), 401) from None
-        name = claims.get("sub")
-        return Caller(name[:200] if isinstance(name, str) and name else "token", roles, address, self._dialect)
+        name, ends = claims.get("sub"), claims.get("exp")
+        return Caller(
+            name[:200] if isinstance(name, str) and name else "token",
+            roles,
+            address,
+            self._dialect,
+            lambda: not isinstance(ends, int | float) or self._now() - self._leeway < ends,
+        )
 
 
 def readKey(path: str) -> TokenKey:

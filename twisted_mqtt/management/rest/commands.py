@@ -22,7 +22,7 @@ from twisted_mqtt.management.rest.resource import answerOf
 from twisted_mqtt.management.rest.sending import Gone, Sending, sendStream, slices
 from twisted_mqtt.operations.binding import bind
 from twisted_mqtt.operations.dialects import COMMAND
-from twisted_mqtt.operations.operation import COLUMN, SHORT, Bare, Call, Raw, Refused, Rows, Stream
+from twisted_mqtt.operations.operation import COLUMN, SHORT, Bare, Call, Caller, Raw, Refused, Rows, Stream
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -103,7 +103,7 @@ class CommandAPI(Resource):
             except Refused as refusal:
                 raise Malformed(str(refusal)) from None
             answer = await answerOf(operation, Call(bound, self._node, caller, COMMAND))
-            await _send(sending, operation, answer)
+            await _send(sending, operation, answer, caller)
         except Malformed as refusal:
             sending.send(f"invalid_request_error: {refusal}\n".encode("utf-8", "replace"), _TEXT, refusal.status)
         except Refused as refusal:
@@ -142,7 +142,7 @@ class CommandAPI(Resource):
             sending.send(_encode({"type": "alert", "alert": [alert]}), status=500)
 
 
-async def _send(sending: Sending, operation: Operation, answer: object) -> None:
+async def _send(sending: Sending, operation: Operation, answer: object, caller: Caller) -> None:
     """
     Send an answer: a table where there are rows, else what the command prints.
     """
@@ -156,7 +156,7 @@ async def _send(sending: Sending, operation: Operation, answer: object) -> None:
         await sending.write(b"]}")
         sending.finish()
     elif isinstance(answer, Stream):
-        await sendStream(sending, answer)
+        await sendStream(sending, answer, caller)
     elif isinstance(answer, Raw):
         sending.send(answer.body, answer.contentType.encode("ascii"))
     elif isinstance(answer, Bare):

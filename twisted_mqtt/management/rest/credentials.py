@@ -15,6 +15,7 @@ from twisted.internet.defer import DeferredLock
 
 from twisted_mqtt.base.printable import printable
 from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
+from twisted_mqtt.management.applications import KEY_SHOWN
 from twisted_mqtt.management.rest.failures import Failures
 from twisted_mqtt.operations.operation import EMPTY_PASSWORD, TOKEN_EXPIRED, WRONG_PASSWORD, Caller, Refused
 
@@ -69,6 +70,9 @@ class Credentials:
                 return self._checkToken(request, self.tokens, token, address)
         given = basicOf(request) if self._basic else None
         if given is not None:
+            if isFromElsewhere(request):
+                # A browser adds credentials that somebody has typed in before to the requests of any page.
+                raise Refused(403, "a page of another site may not call; a proxy has to pass on the header Host", 403)
             caller = None if self._account is None else self._account.check(*given, address, isLocal(request))
             if caller is not None:
                 self._failures.right(address)
@@ -88,7 +92,7 @@ class Credentials:
                 self._log.warn(
                     'REST: refused: application "{name}" from {address}: there is none, its secret is wrong, it is off'
                     " or expired, or it is that of the first start, which serves this machine alone",
-                    name=printable(given[0]),
+                    name=printable(_namedIn(*given)),
                     address=address,
                 )
             finally:
@@ -142,6 +146,14 @@ class Credentials:
             raise Refused(429, "too many wrong credentials from this address", 429)
 
 
+def _namedIn(user: str, secret: str) -> str:
+    """
+    How credentials are named in the log. An API key is the user name, without a secret: what it begins with is enough,
+    since one that is off or expired is still somebody's secret.
+    """
+    return user if secret or len(user) <= KEY_SHOWN else f"{user[:KEY_SHOWN]}..."
+
+
 def addressOf(request: Request) -> str:
     """
     The address of whoever calls; C{""} on a UNIX socket.
@@ -151,13 +163,43 @@ def addressOf(request: Request) -> str:
 
 def isLocal(request: Request) -> bool:
     """
-    Whether a request comes from this machine.
+    Whether somebody on this machine calls: from it, for a name or address that is it wherever one asks, and not from a
+    page of another site that a browser on this machine shows. (Such a page may have a name of its own that leads to
+    this machine, and is of the same site then.)
     """
     address = addressOf(request)
+    if not address:
+        return True
+    host = request.getHeader(b"host")
+    return _isLoopback(address) and (host is None or _isHere(host)) and not isFromElsewhere(request)
+
+
+def isFromElsewhere(request: Request) -> bool:
+    """
+    Whether a browser says that a page of another site makes this request (Fetch Metadata 2.1; RFC 6454 7).
+    """
+    site = request.getHeader(b"sec-fetch-site")
+    if site is not None:
+        return site not in (b"same-origin", b"none")
+    origin = request.getHeader(b"origin")
+    return origin is not None and origin.partition(b"://")[2].lower() != (request.getHeader(b"host") or b"").lower()
+
+
+def _isHere(host: bytes) -> bool:
+    name = host.decode("latin-1").lower()
+    if name.startswith("["):
+        return _isLoopback(name[1:].partition("]")[0])
+    name = name.partition(":")[0].removesuffix(".")
+    return name == "localhost" or name.endswith(".localhost") or _isLoopback(name)
+
+
+def _isLoopback(address: str) -> bool:
     try:
-        return not address or ip_address(address).is_loopback
+        found = ip_address(address)
     except ValueError:
         return False
+    mapped = getattr(found, "ipv4_mapped", None)
+    return (mapped or found).is_loopback
 
 
 def tokenOf(request: Request) -> str | None:

@@ -214,7 +214,7 @@ class RestAPI(Resource):
             await sendPage(sending, answer, page, limit, paged and dialect != NANOMQ)
             sending.finish()
         elif isinstance(answer, Stream):
-            await sendStream(sending, answer)
+            await sendStream(sending, answer, call.caller)
         elif isinstance(answer, Raw):
             sending.send(answer.body, answer.contentType.encode("ascii"))
         elif isinstance(answer, Bare):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from twisted.web.server import Request
 
     from twisted_mqtt.management.rest.cursors import Cursor
-    from twisted_mqtt.operations.operation import Rows, Stream
+    from twisted_mqtt.operations.operation import Caller, Rows, Stream
 
 _T = TypeVar("_T")
 
@@ -171,9 +171,9 @@ class Sending:
             self._request.loseConnection()
 
 
-async def sendStream(sending: Sending, stream: Stream) -> None:
+async def sendStream(sending: Sending, stream: Stream, caller: Caller) -> None:
     """
-    Send for as long as somebody listens.
+    Send for as long as somebody listens who may.
 
     @raise Gone: the client has gone.
     """
@@ -183,7 +183,7 @@ async def sendStream(sending: Sending, stream: Stream) -> None:
         while True:
             # A viewer who goes is noticed although nothing happens that could be sent.
             piece = await sending.wait(Deferred.fromCoroutine(_next(pieces)))
-            if piece is None:
+            if piece is None or not caller.isStill():
                 break
             await sending.write(piece)
             if sending.isHead:

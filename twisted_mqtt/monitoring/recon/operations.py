@@ -218,7 +218,11 @@ class ReconOperations:
         peaks = self._peaks
 
         @operation(
-            "recon_memory", "Show how much of the memory that the process has is in use", "recon memory", text=_pairs
+            "recon_memory",
+            "Show how much of the memory that the process has is in use",
+            "recon memory",
+            text=_pairs,
+            role="read",
         )
         def memory(call: Call[Nothing]) -> Figures:
             allocated = _resident()
@@ -245,6 +249,7 @@ class ReconOperations:
             "Show the memory of sessions and what belongs to them, by kind",
             "recon allocated",
             text=_pairs,
+            role="read",
         )
         async def allocated(call: Call[Nothing]) -> Figures:
             # The column of EMQ X has room for names of six letters.
@@ -305,7 +310,13 @@ class ReconOperations:
         return (memory, allocated, objects, collect, binLeak)
 
     def _forWork(self) -> tuple[Operation, ...]:
-        @operation("recon_node_stats", "Look at what the node does, sample by sample", "recon node_stats", text=_terms)
+        @operation(
+            "recon_node_stats",
+            "Look at what the node does, sample by sample",
+            "recon node_stats",
+            text=_terms,
+            role="read",
+        )
         async def nodeStats(call: Call[Sampling]) -> list[Sample]:
             broker, wanted = call.broker, call.request
             samples = []
@@ -328,6 +339,7 @@ class ReconOperations:
             positional=("by",),
             text=lambda rows: (f"{row.value:>12}  {row.clientid}" for row in rows),
             example="recv_msg",
+            role="read",
         )
         async def top(call: Call[Ranking]) -> list[RankRow]:
             by = call.request.by
@@ -351,6 +363,7 @@ class ReconOperations:
             "Show what is to be called later, by function",
             "recon timers",
             text=lambda rows: (f"{row.count:>8} {row.next_in:>10.3f} s  {row.function}" for row in rows),
+            role="read",
         )
         def timers(call: Call[Nothing]) -> list[TimerRow]:
             clock = call.broker.clock
@@ -371,6 +384,7 @@ class ReconOperations:
             "Show the threads of the process, and where each is",
             "recon threads",
             text=lambda rows: (f"{row.name:<40}: {row.where}" for row in rows),
+            role="read",
         )
         def threads(call: Call[Nothing]) -> list[ThreadRow]:
             return [ThreadRow(name=name, where=where) for name, where in placesNow()]
@@ -380,6 +394,7 @@ class ReconOperations:
             "Look for some seconds at where the reactor is, and show the stacks that were seen most",
             "recon stacks",
             text=_stackLines,
+            role="read",
         )
         async def stacks(call: Call[StackSampling]) -> list[StackRow]:
             wanted = call.request
