@@ -379,6 +379,26 @@ def test_figuresSentElsewhere(tmp_path: Path) -> None:
     assert set(ours.startingExtensions) >= {"statsd", "recon"}
 
 
+def test_pluginsOfEMQX(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Which plugins start is read in the form of each release of EMQ X; that this broker would read the same file, if it
+    ran in the folder of EMQ X, changes nothing.
+    """
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "plugins").mkdir()
+    file = fileWith(tmp_path, "emqx.conf", "node.name = a@b.c\nmodules.loaded_file = x\nplugins.emqx_auth_a = on\n")
+    fileWith(tmp_path / "plugins", "emqx_stomp.conf", "stomp.listener = 61699\n")
+    for text in ("emqx_stomp.\nemqx_statsd.\n", "{emqx_stomp, true}.\n{emqx_sn, false}.\n { emqx_statsd , true } .\n"):
+        fileWith(tmp_path / "data", "loaded_plugins", text)
+        result = converted(file)
+        assert made(result).extensions["stomp"].listener.bind.port == 61699
+        starting = made(result).startingExtensions
+        assert "statsd" in starting and "stomp" in starting and "mqttsn" not in starting
+        assert remarks(result, "lost", "modules.loaded_file") == ["which modules start is said by module.<name>"]
+    assert "plugins.emqx_auth_a = on" in result.render("test")
+
+
 def test_secretsInRemarks(tmp_path: Path) -> None:
     """
     Of what is not taken over, no secret is shown: passwords, tokens, headers, and users in addresses.

@@ -283,9 +283,12 @@ def test_fileIsRead(tmp_path: Path) -> None:
     text = "%% from elsewhere\nemqx_management.\n\nemqx_retainer.\n-stomp\n"
     (tmp_path / "folder" / "loaded_plugins").write_text(text)
     assert file.read() == Changes(("emqx_management", "emqx_retainer"), ("stomp",))
+    text = "{emqx_management, true}.\n{emqx_coap,false}.\n{ emqx_retainer , true } .\n"
+    (tmp_path / "folder" / "loaded_plugins").write_text(text)
+    assert file.read() == Changes(("emqx_management", "emqx_retainer"), ("emqx_coap",))
 
 
-@pytest.mark.parametrize("content", [b"a b.", b"../x.", b"\xff"])
+@pytest.mark.parametrize("content", [b"a b.", b"{a}.", b"{a, maybe}.", b"{a, true", b"../x.", b"\xff"])
 def test_fileIsWrong(tmp_path: Path, content: bytes) -> None:
     """
     A file that says nothing that can be understood is refused by name, and not overwritten.

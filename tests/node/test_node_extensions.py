@@ -112,6 +112,24 @@ class NodeExtensionsTests(TestCase):
         self.assertEqual(active & {"presence", "rewrite", "delayed_publish"}, {"rewrite"})
 
     @inlineCallbacks
+    def test_fileOfEMQX(self):  # type: ignore[no-untyped-def]  # inlineCallbacks
+        """
+        With the names of EMQ X an extension starts once, although the configuration names it too, and does not start
+        where the file says so; what is said of it later takes the place of that line.
+        """
+        file = self.folder / "loaded_plugins"
+        file.write_text("{emqx_mod_rewrite, true}.\nemqx_rewrite.\n{emqx_mod_presence, false}.\nemqx_dashboard.\n")
+        service = yield self.start()
+        self.assertEqual(service.broker.alarms.active, {})
+        self.assertTrue(service.extensions.isActive("rewrite"))
+        self.assertFalse(service.extensions.isActive("presence"))
+        yield service.extensions.unload("rewrite", keep=True)
+        self.assertEqual(file.read_text(), "emqx_dashboard.\n-presence.\n-rewrite.\n")
+        yield service.stopService()
+        again = yield self.start()
+        self.assertFalse(again.extensions.isActive("rewrite"))
+
+    @inlineCallbacks
     def test_keptNoMore(self):  # type: ignore[no-untyped-def]  # inlineCallbacks
         """
         A line that somebody takes out of that file holds no more when the configuration is read again; a file that is

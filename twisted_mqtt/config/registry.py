@@ -110,6 +110,13 @@ class Registry(Generic[D]):
                 return self._declarations[canonical]
         return None
 
+    def plainName(self, name: str) -> str:
+        """
+        The name that an extension has here, for one of its other names; a name that none has stays.
+        """
+        found = self.find(name)
+        return name if found is None else found.name
+
     def __iter__(self) -> Iterator[D]:
         # The longest table first, so that [mqtt.sn] is taken out of [mqtt] before [mqtt] is read.
         return iter(sorted(self._declarations.values(), key=lambda declaration: -declaration.table.count(".")))

@@ -25,6 +25,7 @@ _PART: Final = {"emqx_reloader": "management", "emqx_prometheus": "management"}
 _REASONS: Final = (
     ("bridge.", "there are no bridges yet"),
     ("auth.", "there is no extension yet that lets clients in by names and passwords"),
+    ("modules.", "which modules start is said by module.<name>"),
     ("plugins.", "extensions start by plugins.load, and have their tables in the one file"),
     ("dashboard.", "there is no dashboard yet"),
     ("web.hook.", "there are no web hooks yet"),
@@ -56,7 +57,10 @@ def _plugins(path: Path, said: dict[str, Line], result: Result) -> None:
     source: Line | None = None
     names = list(_LOADED)
     if found is not None and found.is_file():
-        names = re.findall(r"^\s*([a-z0-9_]+)\s*\.", textOf(found), re.MULTILINE)
+        # One name and a full stop in each line; since 4.1, also {name, true}.
+        names = re.findall(
+            r"^\s*(?:\{\s*(?=\w+\s*,\s*true\s*\}))?([a-z0-9_]+)\s*(?:,\s*true\s*\}\s*)?\.", textOf(found), re.MULTILINE
+        )
         source = Line(found.name, 0, "plugins", ", ".join(names))
     registry = installed()
     starting: list[str] = []

@@ -40,6 +40,7 @@ _ESSENTIAL: Final = (
 )
 #: What the file begins with; other tables come after these, by name.
 _ORDER: Final = ("", "mqtt", "zone", "listener", "broker", "persistence", "node", "log", "plugins")
+_SWITCHES: Final = ("on", "off", "true", "false")
 #: Keys with a secret, beside those of our own: headers of HTTP, tokens.
 _SECRET: Final = re.compile("secret|token|authorization|pass|credential|api-?key")
 #: Their endings, where the value is none.
@@ -457,6 +458,8 @@ def _said(line: Line) -> str:
         return _comment(line.key)
     word = line.key.rpartition(".")[2].lower()
     secret = (isSecret(word) or _SECRET.search(word)) and not word.endswith(_NO_SECRET)
+    # Whether something is on is no secret, whatever it is called: plugins.vmq_passwd = on.
+    secret = secret and line.value.lower() not in _SWITCHES
     value = "***" if secret else _USERINFO.sub("://***@", line.value)
     return _comment(f"{line.key}{line.sign}{value if len(value) <= 80 else value[:77] + '...'}")
 

@@ -3,13 +3,14 @@ The file that keeps across restarts which extensions were loaded and unloaded at
 
 The file has the form of EMQ X's C{loaded_plugins}: one name and a full stop in each line. It holds the differences from
 the configuration: C{stomp.} runs although C{plugins.load} does not name it, C{-stomp.} does not run although
-C{plugins.load} names it.
+C{plugins.load} names it. The form of EMQ X since 4.1 is read too: C{{stomp, true}.} and C{{stomp, false}.}.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 _LINE: Final = re.compile(r"(-?)([A-Za-z0-9_]+)\.?")
+#: The same as EMQ X writes it since 4.1.
+_PAIR: Final = re.compile(r"\{\s*([A-Za-z0-9_]+)\s*,\s*(true|false)\s*\}\s*\.?")
 
 
 class LoadedFileError(Exception):
@@ -55,6 +58,17 @@ class Changes(Struct, frozen=True):
             unloaded=(*(other for other in self.unloaded if other != name), name),
         )
 
+    def translated(self, plainName: Callable[[str], str]) -> Changes:
+        """
+        The same, with the names that extensions have here: the file of EMQ X says C{emqx_stomp}.
+
+        @param plainName: has the name of an extension for one of its other names.
+        """
+        return Changes(
+            loaded=tuple(dict.fromkeys(map(plainName, self.loaded))),
+            unloaded=tuple(dict.fromkeys(map(plainName, self.unloaded))),
+        )
+
     def wanted(self, named: tuple[str, ...]) -> list[str]:
         """
         List the extensions to run.
@@ -91,6 +105,9 @@ class LoadedFile:
         for number, line in enumerate(text.splitlines(), 1):
             line = line.strip()
             if not line or line.startswith(("#", "%")):
+                continue
+            if pair := _PAIR.fullmatch(line):
+                (loaded if pair[2] == "true" else unloaded).append(pair[1])
                 continue
             found = _LINE.fullmatch(line)
             if found is None:

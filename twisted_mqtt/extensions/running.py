@@ -178,8 +178,7 @@ class Extensions:
         """
         The name that an extension has here, for one of its other names.
         """
-        maker = self._registry().find(name)
-        return name if maker is None else maker.name
+        return self._registry().plainName(name)
 
     def wanted(self, named: tuple[str, ...]) -> list[str]:
         """

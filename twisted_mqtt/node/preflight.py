@@ -144,6 +144,7 @@ class Preflight:
             changes = LoadedFile(Path(settings.node.data_dir, settings.plugins.loaded_file)).read()
         except LoadedFileError as error:
             self._say("plugins.loaded_file", None, str(error))
+        changes = changes.translated(registry.plainName)
         names = [maker.name for maker in registry if maker.always]
         names.extend(changes.wanted(settings.startingExtensions))
         makers = [maker for name in dict.fromkeys(names) if (maker := registry.find(name)) is not None]

@@ -317,7 +317,7 @@ class BrokerService(MultiService):
         await self.broker.open()
         self.flapping.configure(self.settings.current)
         extensions = self.extensions
-        extensions.changes = self._loaded.read()
+        extensions.changes = self._loaded.read().translated(extensions.plainName)
         self._tellUnloaded()
         wanted = extensions.wanted(self.settings.current.startingExtensions)
         await extensions.startAll(name for name in wanted if not extensions.isGateway(name))
@@ -359,9 +359,11 @@ class BrokerService(MultiService):
         @param report: is told of that.
         """
         try:
-            self.extensions.changes = await self.broker.threads.defer(self._loaded.read)
+            changes = await self.broker.threads.defer(self._loaded.read)
         except LoadedFileError as error:
             report.problems.append(str(error))
+        else:
+            self.extensions.changes = changes.translated(self.extensions.plainName)
 
     def _tellUnloaded(self) -> None:
         """
