@@ -130,10 +130,9 @@ def startTrace(tree: Path, place: Place) -> bool:
     Have a client traced to a file; returns whether the broker does that.
     """
     socket = place.folder / "data" / "ctl.sock"
-    file = place.folder / "trace.log"
     command = [sys.executable, "-m", "twisted_mqtt.ctl", "--socket", str(socket), "trace", "start", "client"]
     ran = subprocess.run(
-        [*command, _TRACED, str(file)],
+        [*command, _TRACED, "trace.log"],
         env={**os.environ, "PYTHONPATH": str(tree)},
         capture_output=True,
         check=False,
