@@ -336,6 +336,37 @@ def test_fullDevice(managed: tuple[Broker, Ctl], tmp_path: Path, form: str) -> N
         assert (found.returncode, found.stderr) == (status, said)
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        ("--socket none status 2>&-", 3, ""),
+        ("--socket none status <&- >&- 2>&-", 3, ""),
+        ("status --nope 2>&-", 2, ""),
+        ("nope 2>&-", 2, ""),
+        (
+            "--url http://127.0.0.1:1 status <&-",
+            2,
+            "mqttbroker-ctl: the secret of admin is in --secret-file FILE, or in MQTTBROKER_CTL_SECRET\n",
+        ),
+        ("--url http://127.0.0.1:1 status <&- 2>&-", 2, ""),
+    ],
+)
+def test_closedStreams(tmp_path: Path, words: str, status: int, said: str) -> None:
+    """
+    The exit status is the same where whoever calls, as a service or cron may, has closed standard input or error.
+    """
+    found = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m twisted_mqtt.ctl {words}"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (found.returncode, found.stderr) == (status, said)
+
+
 def test_notUTF8(tmp_path: Path) -> None:
     """
     A topic in another encoding is an error of whoever types it.

@@ -344,9 +344,14 @@ def main(arguments: list[str] | None = None, local: Sequence[click.Command] = ()
     """
     _TOP.local = (_completion, *local)
     words = sys.argv[1:] if arguments is None else arguments
+    # Whoever has called this may have closed any of them, and wants the exit status alone. In this order, so that no
+    # socket takes their numbers.
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")
     if sys.stdout is None:
-        # Whoever has called this has closed it, and wants the exit status alone.
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")
     try:
         "".join(words).encode("utf-8")
     except UnicodeEncodeError:
