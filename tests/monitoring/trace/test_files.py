@@ -142,6 +142,31 @@ def test_full_disk(memory: MemoryBroker, tmp_path: Path, monkeypatch: pytest.Mon
     assert client.transport.connected
 
 
+@pytest.mark.parametrize("how", ["delete", "move", "replace"])
+def test_gone(memory: MemoryBroker, tmp_path: Path, how: str) -> None:
+    """
+    Where somebody has deleted or moved the file, the trace ends and says so: nobody would find what it writes.
+    """
+    tracing = Tracing(memory.broker, tmp_path)
+    client = memory.client("c1")
+    trace = tracing.start("clientid", "c1")
+    client.publish("t", b"first")
+    memory.wait(1)
+    file = tmp_path / "t.log"
+    if how == "delete":
+        file.unlink()
+    else:
+        file.rename(tmp_path / "moved.log")
+    if how == "replace":
+        file.write_text("something else")
+    client.publish("t", b"second")
+    memory.wait(1)
+    assert (trace.why, tracing.tracer.running) == ("the file was moved or deleted", {})
+    assert client.transport.connected
+    if how == "replace":
+        assert file.read_text() == "something else"
+
+
 def test_most(memory: MemoryBroker, tmp_path: Path) -> None:
     """
     There are no more traces at a time than C{trace.most}.

@@ -121,6 +121,42 @@ def test_rest(tmp_path: Path) -> None:
     assert rest.call("GET", "/trace/n1/log").status == 404
 
 
+def test_fileIsGone(tmp_path: Path) -> None:
+    """
+    A file that somebody has deleted, or has put something else in the place of, is no fault of the broker.
+    """
+    rest = Rest()
+    rest.memory.run(TraceExtension(TraceSettings(dir=str(tmp_path))), "trace")
+    rest.call("POST", "/trace", {"name": "n1", "type": "clientid", "clientid": "c1"})
+    rest.memory.wait(1)
+    file = tmp_path / "trace_n1.log"
+    file.unlink()
+    for call in ("download", "log"):
+        answer = rest.call("GET", f"/trace/n1/{call}")
+        assert (answer.status, answer.json["message"]) == (404, "name: the file 'trace_n1.log' was moved or deleted")
+    file.mkdir()
+    for method, call in (("GET", "/download"), ("GET", "/log"), ("DELETE", "")):
+        answer = rest.call(method, f"/trace/n1{call}")
+        assert (answer.status, answer.json["message"]) == (500, "name: 'trace_n1.log': Is a directory")
+
+
+def test_deletePast(tmp_path: Path) -> None:
+    """
+    Whoever deletes a trace that is over leaves the file to the one that is written behind it.
+    """
+    rest = Rest()
+    rest.memory.run(TraceExtension(TraceSettings(dir=str(tmp_path))), "trace")
+    for name in ("n1", "n2"):
+        rest.call("POST", "/operations/start_client_trace", {"clientid": name, "file": "same.log"})
+        if name == "n1":
+            rest.call("POST", "/operations/stop_client_trace", {"clientid": name})
+    first, second = sorted(row["name"] for row in rest.call("GET", "/trace").data)
+    assert rest.call("DELETE", f"/trace/{first}").status == 200
+    assert (tmp_path / "same.log").exists()
+    assert rest.call("DELETE", f"/trace/{second}").status == 200
+    assert not (tmp_path / "same.log").exists()
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [

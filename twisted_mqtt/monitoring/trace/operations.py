@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Final
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 from msgspec import Meta, Struct
 
@@ -18,6 +19,7 @@ from twisted_mqtt.monitoring.trace.traces import Kind, Level
 from twisted_mqtt.operations.operation import (
     INVALID,
     MISSING,
+    UNKNOWN,
     Call,
     NotFound,
     Nothing,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from twisted_mqtt.monitoring.trace.tracer import Tracer
     from twisted_mqtt.monitoring.trace.traces import Trace
 
+_T = TypeVar("_T")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 #: Bytes that one call reads of a trace at most.
 _MOST_READ: Final = 1048576
@@ -377,14 +380,24 @@ class TraceOperations:
             await end(trace)
             tracer.past.pop(trace.name, None)
             sink = trace.sink
-            if isinstance(sink, FileSink):
-                await call.broker.threads.defer(sink.opened.path.unlink, missing_ok=True)
+            if isinstance(sink, FileSink) and not tracer.writesTo(sink.opened.path):
+                await onFile(sink, partial(sink.opened.path.unlink, missing_ok=True), call)
 
         def fileOf(name: str) -> FileSink:
             sink = tracer.byName(name).sink
             if not isinstance(sink, FileSink):
                 raise NotFound(f"name: the trace {name[:80]!r} has no file")
             return sink
+
+        async def onFile(
+            sink: FileSink, do: Callable[[], _T], call: Call[OneTrace] | Call[TracePart] | Call[Nothing]
+        ) -> _T:
+            try:
+                return await call.broker.threads.defer(do)
+            except FileNotFoundError:
+                raise NotFound(f"name: the file {sink.opened.path.name!r} was moved or deleted") from None
+            except OSError as error:
+                raise Refused(UNKNOWN, f"name: {sink.opened.path.name!r}: {error.strerror}", 500) from None
 
         @operation(
             "list_traces",
@@ -450,18 +463,18 @@ class TraceOperations:
         @operation("download_trace", "Get the file of a trace", "", Route("GET", "/trace/:name/download"))
         async def download(call: Call[OneTrace]) -> Raw:
             sink = fileOf(call.request.name)
-            return Raw("text/plain; charset=utf-8", await call.broker.threads.defer(sink.opened.path.read_bytes))
+            return Raw("text/plain; charset=utf-8", await onFile(sink, sink.opened.path.read_bytes, call))
 
         @operation("read_trace", "Read a part of the file of a trace", "", Route("GET", "/trace/:name/log"))
         async def read(call: Call[TracePart]) -> TraceText:
             wanted = call.request
-            path = fileOf(wanted.name).opened.path
+            sink = fileOf(wanted.name)
 
             def part() -> bytes:
-                with open(path, "rb") as file:
+                with open(sink.opened.path, "rb") as file:
                     return os.pread(file.fileno(), wanted.bytes, wanted.position)
 
-            data = await call.broker.threads.defer(part)
+            data = await onFile(sink, part, call)
             meta = PartMeta(position=wanted.position + len(data), bytes=len(data))
             return TraceText(meta=meta, items=data.decode("utf-8", "replace"))
 

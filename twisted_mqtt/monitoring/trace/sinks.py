@@ -70,7 +70,7 @@ class FileSink:
     ) -> None:
         """
         @param limit: the size at which it ends.
-        @param ended: called with the reason if it can't go on by itself: it is full, or the disk fails.
+        @param ended: called with the reason if it can't go on by itself: it is full or gone, or the disk fails.
         """
         self.opened = opened
         self.size = opened.size
@@ -135,7 +135,7 @@ class FileSink:
                 self._finish()
             return
         data = b"".join(lines)
-        self._writing = self._threads.defer(_writeAll, self.opened.descriptor, data)
+        self._writing = self._threads.defer(_writeAll, self.opened, data)
         self._writing.addCallbacks(self._cbWritten, self._ebWritten, (len(data),), {}, (len(data),), {})
 
     def _cbWritten(self, _: None, size: int) -> None:
@@ -153,6 +153,9 @@ class FileSink:
             self._finish()
             return
         error = failure.value
+        if isinstance(error, FileNotFoundError):
+            self._ended("the file was moved or deleted")
+            return
         why = error.strerror if isinstance(error, OSError) and error.strerror else failure.getErrorMessage()
         self._ended(f"the file can't be written: {why}")
 
@@ -163,10 +166,16 @@ class FileSink:
         closed.callback(None)
 
 
-def _writeAll(descriptor: int, data: bytes) -> None:
+def _writeAll(opened: OpenFile, data: bytes) -> None:
+    """
+    @raise FileNotFoundError: the path does not lead to the file any more: nobody would find what is written, and its
+        room on the disk would be free only at the end of the trace.
+    """
+    if not os.path.samestat(os.stat(opened.path), os.fstat(opened.descriptor)):
+        raise FileNotFoundError(opened.path)
     view = memoryview(data)
     while view:
-        view = view[os.write(descriptor, view) :]
+        view = view[os.write(opened.descriptor, view) :]
 
 
 class LiveSink:

@@ -108,7 +108,7 @@ class Tracer:
             self._clock,
             partial(self._ended, trace),
         )
-        if any(isinstance(one.sink, FileSink) and one.sink.opened.path == opened.path for one in same):
+        if self.writesTo(opened.path):
             sink.abandon()
             self._forget(trace)
             raise Refused(INVALID, f"file: {file[:200]!r} is that of another trace")
@@ -275,6 +275,12 @@ class Tracer:
         if trace is None:
             raise NotFound(f"name: there is no trace {name[:80]!r}")
         return trace
+
+    def writesTo(self, path: Path) -> bool:
+        """
+        Whether a trace that goes on has its file there.
+        """
+        return any(isinstance(one.sink, FileSink) and one.sink.opened.path == path for one in self.running.values())
 
     async def _stop(self) -> None:
         ends = [self.end(trace, "the broker stops") for trace in list(self.running.values())]
