@@ -58,7 +58,8 @@ def test_logs(tmp_path: Path) -> None:
     """
     Else the application that the broker belongs to logs as the configuration says.
     """
-    (tmp_path / "b.toml").write_text(f"[log]\nto = 'file'\ndir = '{tmp_path}'\n")
+    listener = "[listener.tcp.x]\nbind = '127.0.0.1:0'\n"
+    (tmp_path / "b.toml").write_text(f"{listener}[log]\nto = 'file'\ndir = '{tmp_path}'\n")
     options = parsed({"nodaemon": False}, "--config", str(tmp_path / "b.toml"))
     assert options.log is not None
     service = BrokerService(options.settings, MemoryReactorClock(), MemoryStore(), ProcessContext(log=options.log))
