@@ -7,12 +7,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from tests.kits.commands import Commands
 from tests.kits.rest import Rest
 from twisted_mqtt.monitoring.trace.extension import TraceExtension
 from twisted_mqtt.monitoring.trace.settings import TraceSettings
 from twisted_mqtt.operations.operation import NotFound, Refused
+from twisted_mqtt.testing.extension import resultOf
 
 
 def _commands(folder: Path) -> Commands:
@@ -145,16 +147,15 @@ def test_deletePast(tmp_path: Path) -> None:
     Whoever deletes a trace that is over leaves the file to the one that is written behind it.
     """
     rest = Rest()
-    rest.memory.run(TraceExtension(TraceSettings(dir=str(tmp_path))), "trace")
-    for name in ("n1", "n2"):
-        rest.call("POST", "/operations/start_client_trace", {"clientid": name, "file": "same.log"})
-        if name == "n1":
-            rest.call("POST", "/operations/stop_client_trace", {"clientid": name})
-    first, second = sorted(row["name"] for row in rest.call("GET", "/trace").data)
-    assert rest.call("DELETE", f"/trace/{first}").status == 200
-    assert (tmp_path / "same.log").exists()
-    assert rest.call("DELETE", f"/trace/{second}").status == 200
-    assert not (tmp_path / "same.log").exists()
+    extension = TraceExtension(TraceSettings(dir=str(tmp_path)))
+    rest.memory.run(extension, "trace")
+    rest.call("POST", "/trace", {"name": "n1", "type": "clientid", "clientid": "c1"})
+    rest.call("PUT", "/trace/n1/stop")
+    behind = resultOf(Deferred.fromCoroutine(extension.tracer.startFile("clientid", "c2", "trace_n1.log", "debug")))
+    assert rest.call("DELETE", "/trace/n1").status == 200
+    assert (tmp_path / "trace_n1.log").exists()
+    assert rest.call("DELETE", f"/trace/{behind.name}").status == 200
+    assert not (tmp_path / "trace_n1.log").exists()
 
 
 @pytest.mark.parametrize(
