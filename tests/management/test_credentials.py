@@ -24,7 +24,7 @@ from twisted_mqtt.base.webtokens import TokenKeyProblem
 from twisted_mqtt.management.applications import Applications
 from twisted_mqtt.management.extension import Management
 from twisted_mqtt.management.rest.credentials import Credentials
-from twisted_mqtt.management.rest.failures import FREE
+from twisted_mqtt.management.rest.failures import FREE, guesserOf
 from twisted_mqtt.management.settings import ManagementSettings, NanoMQAccount
 from twisted_mqtt.operations.operation import Caller, Refused
 from twisted_mqtt.testing.extension import resultOf
@@ -316,3 +316,36 @@ def test_pagesWithCredentials() -> None:
     assert "another site" in refused.json["message"]
     # Behind a proxy that does not pass on what the host is called, the browser's own word counts.
     assert call(headers={**here, "Origin": "https://x.example", "Sec-Fetch-Site": "same-origin"}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("address", "guesser"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:DB8:1:2::", "2001:db8:1:2::"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("fe80::1%eth0", "fe80::"),
+        ("", ""),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_guessers(address: str, guesser: str) -> None:
+    """
+    Of IPv6, all addresses of a network are one guesser.
+    """
+    assert guesserOf(address) == guesser
+
+
+def test_guessesFromANetwork() -> None:
+    """
+    Whoever guesses from another address of the same IPv6 network each time is slowed down as from one.
+    """
+    applications = SlowApplications()
+    credentials = Credentials(cast("Applications", applications), Clock())
+    guesses = [ask(credentials, f"guess{number}", f"2001:db8::{number:x}") for number in range(50)]
+    for number in range(FREE):
+        applications.asked[number][1].callback(None)
+    assert len(applications.asked) == FREE
+    assert guesses == [[401]] * FREE + [[429]] * (50 - FREE)

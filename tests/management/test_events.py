@@ -14,7 +14,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from tests.kits.rest import Rest
-from twisted_mqtt.management.events import MOST_BYTES, MOST_VIEWERS, MOST_WAITING, SILENCE
+from twisted_mqtt.management.events import MESSAGES_A_SECOND, MOST_BYTES, MOST_VIEWERS, MOST_WAITING, SILENCE
 
 
 def events(transport: StringTransport) -> list[tuple[str, dict[str, Any]]]:
@@ -199,3 +199,38 @@ def test_revoked(change: str) -> None:
     rest.memory.wait(0.01, 0.001)
     assert [event.get("clientid") for _, event in events(transport)] == ["one"]
     assert transport.value().endswith(b"0\r\n\r\n")
+
+
+def test_manyMessages() -> None:
+    """
+    All viewers together are shown so many messages in a second, each the same number; each is told how many it has
+    lost, and sees messages again after that second.
+    """
+    rest = Rest()
+    viewers = [rest.listen("/events?types=message.publish")[0] for _ in range(5)]
+    publisher = rest.memory.client("one")
+    for number in range(MESSAGES_A_SECOND):
+        publisher.publish("a", str(number).encode())
+    rest.memory.wait(0.5, 0.001)
+    each = MESSAGES_A_SECOND // len(viewers)
+    assert [len(events(viewer)) for viewer in viewers] == [each] * len(viewers)
+    rest.memory.wait(1.0)
+    publisher.publish("a", b"after")
+    rest.memory.wait(0.05, 0.001)
+    for viewer in viewers:
+        (_, lost), (_, last) = events(viewer)[each:]
+        assert (lost["count"], last["payload"]) == (MESSAGES_A_SECOND - each, "after")
+
+
+def test_otherClients() -> None:
+    """
+    The messages of others take no room of who looks at one client.
+    """
+    rest = Rest()
+    viewer, _ = rest.listen("/events?types=message.publish&clientid=two")
+    one, two = rest.memory.client("one"), rest.memory.client("two")
+    for _ in range(MESSAGES_A_SECOND):
+        one.publish("a", b"1")
+    two.publish("a", b"2")
+    rest.memory.wait(0.5, 0.001)
+    assert [event["payload"] for _, event in events(viewer)] == ["2"]

@@ -31,8 +31,9 @@ _N: Final = 1 << 14
 _R: Final = 8
 _P: Final = 1
 
-#: So many hashes are made at once; others wait.
-_AT_ONCE: Final = 2
+#: So many hashes are made at once; others wait. A second one would leave the reactor no core on a small machine while
+#: somebody guesses.
+_AT_ONCE: Final = 1
 
 #: So long, in seconds, a secret that was right is known to be right without another look, and so many of them.
 _REMEMBERED: Final = 300.0

@@ -1,8 +1,9 @@
 """
 What happens in the broker, told to those who look on: clients come and go, subscriptions, alarms, samples of messages.
 
-While nobody looks on, nothing is hooked. A viewer who reads slowly loses the oldest events, and is told how many. An
-event is encoded once for all viewers.
+While nobody looks on, nothing is hooked. A viewer who reads slowly loses the oldest events, and is told how many; so is
+one who wants more messages than all viewers together may see. An event is encoded once for all viewers, but a message
+for each that wants it.
 """
 
 from __future__ import annotations
@@ -39,6 +40,11 @@ MOST_VIEWERS: Final = 100
 MOST_WAITING: Final = 1000
 #: And so many bytes, unless a single event has more.
 MOST_BYTES: Final = 1 << 20
+#: So many messages in a second are shown to all viewers together, the same number to each: to show one takes a hundred
+#: times as long as to route it, and clients would wait.
+MESSAGES_A_SECOND: Final = 500
+#: Bytes after which what waits is sent in another piece.
+PIECE: Final = 16_384
 #: Seconds without an event after which a viewer hears that the connection still works.
 SILENCE: Final = 15.0
 #: Bytes of a payload that are shown.
@@ -63,6 +69,9 @@ class Viewer:
         self._waiting: deque[bytes] = deque()
         self._size = 0
         self._lost = 0
+        # When the present second of messages ends, and how many there were.
+        self._secondEnds = 0.0
+        self._shown = 0
         self._idle: Deferred[None] | None = None
 
     def wants(self, kind: str, event: Mapping[str, object]) -> bool:
@@ -81,6 +90,21 @@ class Viewer:
             self._size -= len(self._waiting.popleft())
             self._lost += 1
         self.wake()
+
+    def hasRoom(self, most: int) -> bool:
+        """
+        Count a message; returns whether it may be shown. One that may not is lost.
+
+        @param most: how many may be shown in a second.
+        """
+        now = self._hub.context.clock.seconds()
+        if now >= self._secondEnds:
+            self._secondEnds, self._shown = now + 1.0, 0
+        self._shown += 1
+        if self._shown <= most:
+            return True
+        self._lost += 1
+        return False
 
     def wake(self) -> None:
         """
@@ -110,13 +134,16 @@ class Viewer:
                 if not self._waiting:
                     yield b": nothing new\n\n"
                 while self._waiting:
+                    piece = bytearray()
                     if self._lost:
                         # They would have come before those that wait.
                         lost, self._lost = self._lost, 0
-                        yield _framed("lost", {"count": lost})
-                    framed = self._waiting.popleft()
-                    self._size -= len(framed)
-                    yield framed
+                        piece += _framed("lost", {"count": lost})
+                    while self._waiting and len(piece) < PIECE:
+                        framed = self._waiting.popleft()
+                        self._size -= len(framed)
+                        piece += framed
+                    yield bytes(piece)
         finally:
             self._hub.leave(self)
 
@@ -194,6 +221,10 @@ class EventHub:
                 viewer.tell(framed)
 
     def _show(self, viewer: Viewer, message: Message) -> None:
+        if viewer.clientID and viewer.clientID != message.clientID:
+            return
+        if not viewer.hasRoom(max(1, MESSAGES_A_SECOND // len(self._viewers))):
+            return
         kind, event = self._ofMessage(message)
         if viewer.wants(kind, event):
             viewer.tell(_framed(kind, event))

@@ -16,7 +16,7 @@ from twisted.internet.defer import DeferredLock
 from twisted_mqtt.base.printable import printable
 from twisted_mqtt.base.ratelimitedlog import RateLimitedLog
 from twisted_mqtt.management.applications import KEY_SHOWN
-from twisted_mqtt.management.rest.failures import Failures
+from twisted_mqtt.management.rest.failures import Failures, guesserOf
 from twisted_mqtt.operations.operation import EMPTY_PASSWORD, TOKEN_EXPIRED, WRONG_PASSWORD, Caller, Refused
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Credentials:
         self._basic = basic
         self._clock = clock
         self._failures = Failures()
-        # Of the addresses whose credentials are being checked, and for how many requests.
+        # Of the guessers whose credentials are being checked, and for how many requests.
         self._checking: dict[str, tuple[DeferredLock, int]] = {}
         self._log = RateLimitedLog(clock.seconds)
 
@@ -63,11 +63,12 @@ class Credentials:
         @raise Refused: nobody who may; the answer's headers are set.
         """
         address = addressOf(request)
-        self._slowDown(request, address)
+        guesser = guesserOf(address)
+        self._slowDown(request, guesser)
         if self.tokens is not None:
             token = tokenOf(request)
             if token is not None:
-                return self._checkToken(request, self.tokens, token, address)
+                return self._checkToken(request, self.tokens, token, address, guesser)
         given = basicOf(request) if self._basic else None
         if given is not None:
             if isFromElsewhere(request):
@@ -75,20 +76,20 @@ class Credentials:
                 raise Refused(403, "a page of another site may not call; a proxy has to pass on the header Host", 403)
             caller = None if self._account is None else self._account.check(*given, address, isLocal(request))
             if caller is not None:
-                self._failures.right(address)
+                self._failures.right(guesser)
                 return caller
             # One after the other: hundreds of guesses at once would all be looked at before the first is known to be
             # wrong, and each takes a thread.
-            lock, count = self._checking.get(address) or (DeferredLock(), 0)
-            self._checking[address] = (lock, count + 1)
+            lock, count = self._checking.get(guesser) or (DeferredLock(), 0)
+            self._checking[guesser] = (lock, count + 1)
             await lock.acquire()
             try:
-                self._slowDown(request, address)
+                self._slowDown(request, guesser)
                 caller = await self._applications.check(*given, address, isLocal(request))
                 if caller is not None:
-                    self._failures.right(address)
+                    self._failures.right(guesser)
                     return caller
-                self._failures.wrong(address, self._clock.seconds())
+                self._failures.wrong(guesser, self._clock.seconds())
                 self._log.warn(
                     'REST: refused: application "{name}" from {address}: there is none, its secret is wrong, it is off'
                     " or expired, or it is that of the first start, which serves this machine alone",
@@ -97,11 +98,11 @@ class Credentials:
                 )
             finally:
                 lock.release()
-                lock, count = self._checking[address]
+                lock, count = self._checking[guesser]
                 if count > 1:
-                    self._checking[address] = (lock, count - 1)
+                    self._checking[guesser] = (lock, count - 1)
                 else:
-                    del self._checking[address]
+                    del self._checking[guesser]
         self._challenge(request)
         if given is not None:
             raise Refused(WRONG_PASSWORD, "wrong application or secret", 401)
@@ -111,7 +112,7 @@ class Credentials:
         ]
         raise Refused(EMPTY_PASSWORD, f"credentials are needed: {' or '.join(wanted)}", 401)
 
-    def _checkToken(self, request: Request, tokens: Tokens, token: str, address: str) -> Caller:
+    def _checkToken(self, request: Request, tokens: Tokens, token: str, address: str, guesser: str) -> Caller:
         """
         @raise Refused: the token is not accepted.
         """
@@ -121,10 +122,10 @@ class Credentials:
             self._challenge(request)
             # One that has expired was nobody's guess.
             if refusal.code != TOKEN_EXPIRED:
-                self._failures.wrong(address, self._clock.seconds())
+                self._failures.wrong(guesser, self._clock.seconds())
                 self._log.warn("REST: refused: a token from {address}: {why}", address=address, why=str(refusal))
             raise
-        self._failures.right(address)
+        self._failures.right(guesser)
         return caller
 
     def _challenge(self, request: Request) -> None:
@@ -136,11 +137,11 @@ class Credentials:
             challenges.append(b'Bearer realm="mqttbroker"')
         request.responseHeaders.setRawHeaders(b"www-authenticate", challenges)
 
-    def _slowDown(self, request: Request, address: str) -> None:
+    def _slowDown(self, request: Request, guesser: str) -> None:
         """
         @raise Refused: the address has to wait.
         """
-        wait = self._failures.wait(address, self._clock.seconds())
+        wait = self._failures.wait(guesser, self._clock.seconds())
         if wait > 0:
             request.setHeader(b"retry-after", str(ceil(wait)).encode("ascii"))
             raise Refused(429, "too many wrong credentials from this address", 429)

@@ -1,10 +1,12 @@
 """
-Slows down who gives wrong credentials again and again.
+Slows down who gives wrong credentials again and again. Whoever has an address of IPv6 has 2^64 of them, as a rule: a
+network of that size counts as one address.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from ipaddress import IPv6Address
 from typing import Final
 
 #: So many wrong answers an address may give without being slowed down.
@@ -16,6 +18,17 @@ LONGEST: Final = 300.0
 FORGOTTEN: Final = 900.0
 #: So many addresses are known; the one that was wrong longest ago makes room.
 MOST: Final = 10_000
+
+
+def guesserOf(address: str) -> str:
+    """
+    By what a caller is known here: its address; of IPv6, its network.
+    """
+    try:
+        found = IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return str(found.ipv4_mapped or IPv6Address(int(found) >> 64 << 64))
 
 
 class Failures:
