@@ -192,3 +192,42 @@ def test_first(clock: Clock, count: int) -> None:
 
     assert resultOf(Listing(clock, steps()).first(count).everything(), clock) == list(range(min(count, 4)))
     assert looked == list(range(min(count, 4)))
+
+
+class Counted:
+    """
+    Something to sort by, of which it is known how many there are.
+    """
+
+    alive = 0
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        Counted.alive += 1
+
+    def __lt__(self, other: Counted) -> bool:
+        return self.number < other.number
+
+    def __del__(self) -> None:
+        Counted.alive -= 1
+
+
+def test_forgotten(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What a listing in order still has when it is forgotten is freed little by little: others have their turn between.
+    """
+    monkeypatch.setattr(listing, "_RUN", 10)
+    things = ((str(number), number) for number in range(100))
+    found = Listing[int].inOrder(clock, things, Counted, int)
+    assert resultOf(found.next(5), clock) == [0, 1, 2, 3, 4]
+    before = Counted.alive
+    assert before > 80
+    del found
+    freed = []
+    while Counted.alive:
+        alive = Counted.alive
+        clock.advance(listing.REST)
+        freed.append(alive - Counted.alive)
+        assert len(freed) < 100
+    assert max(freed) <= 12 and len(freed) >= 8
+    assert clock.getDelayedCalls() == []

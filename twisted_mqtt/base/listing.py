@@ -72,20 +72,24 @@ class Listing(Generic[_T]):
         def ordered() -> Iterator[_T | None]:
             runs: list[list[tuple[object, str]]] = []
             run: list[tuple[object, str]] = []
-            for step in steps:
-                if step is not None:
-                    run.append((key(step[1]), step[0]))
-                    if len(run) == _RUN:
-                        run.sort(reverse=reverse)
-                        runs.append(run)
-                        run = []
+            try:
+                for step in steps:
+                    if step is not None:
+                        run.append((key(step[1]), step[0]))
+                        if len(run) == _RUN:
+                            run.sort(reverse=reverse)
+                            runs.append(run)
+                            run = []
+                    yield None
+                run.sort(reverse=reverse)
+                runs.append(run)
+                run = []
                 yield None
-            run.sort(reverse=reverse)
-            runs.append(run)
-            run = []
-            yield None
-            for _, name in merge(*[_drained(run) for run in runs], reverse=reverse):
-                yield find(name)
+                for _, name in merge(*[_drained(run) for run in runs], reverse=reverse):
+                    yield find(name)
+            finally:
+                # Who has seen enough leaves the rest.
+                _letGo(clock, [run for run in runs if run])
 
         return cls(clock, ordered())
 
@@ -227,3 +231,13 @@ def _drained(run: list[tuple[object, str]]) -> Iterator[tuple[object, str]]:
     run.reverse()
     while run:
         yield run.pop()
+
+
+def _letGo(clock: IReactorTime, runs: list[list[tuple[object, str]]]) -> None:
+    """
+    Free the entries of runs, one run at a time, for the same reason.
+    """
+    if runs:
+        runs.pop()
+    if runs:
+        clock.callLater(REST, _letGo, clock, runs)
