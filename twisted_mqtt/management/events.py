@@ -2,14 +2,14 @@
 What happens in the broker, told to those who look on: clients come and go, subscriptions, alarms, samples of messages.
 
 While nobody looks on, nothing is hooked. A viewer who reads slowly loses the oldest events, and is told how many; so is
-one who wants more messages than all viewers together may see. An event is encoded once for all viewers, but a message
-for each that wants it.
+one who wants more messages than all viewers together may see. An event is encoded once for all viewers, a message once
+for all with the same filter.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -20,6 +20,7 @@ from twisted_mqtt.operations.operation import INVALID, Refused
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from twisted_mqtt.base.dates import Dates
     from twisted_mqtt.broker.alarms import Alarm, AlarmEvent
     from twisted_mqtt.core.message import Message
     from twisted_mqtt.interfaces import IClient, IExtensionContext, IHeld, IWatch
@@ -59,12 +60,13 @@ class Viewer:
 
     @ivar kinds: what it wants to see.
     @ivar clientID: only what is about this client; C{""} for all.
+    @ivar topicFilter: of the messages that it wants to see; None for none.
     """
 
     def __init__(self, hub: EventHub, kinds: frozenset[str], clientID: str) -> None:
         self.kinds = kinds
         self.clientID = clientID
-        self.watch: IWatch | None = None
+        self.topicFilter: str | None = None
         self._hub = hub
         self._waiting: deque[bytes] = deque()
         self._size = 0
@@ -91,13 +93,13 @@ class Viewer:
             self._lost += 1
         self.wake()
 
-    def hasRoom(self, most: int) -> bool:
+    def hasRoom(self, most: int, now: float) -> bool:
         """
         Count a message; returns whether it may be shown. One that may not is lost.
 
         @param most: how many may be shown in a second.
+        @param now: the moment.
         """
-        now = self._hub.context.clock.seconds()
         if now >= self._secondEnds:
             self._secondEnds, self._shown = now + 1.0, 0
         self._shown += 1
@@ -148,6 +150,15 @@ class Viewer:
             self._hub.leave(self)
 
 
+class _Watched(NamedTuple):
+    """
+    Messages that match a filter, and who looks at them.
+    """
+
+    watch: IWatch
+    viewers: list[Viewer]
+
+
 class EventHub:
     """
     Tells all viewers.
@@ -158,6 +169,7 @@ class EventHub:
     def __init__(self, context: IExtensionContext) -> None:
         self.context = context
         self._viewers: list[Viewer] = []
+        self._watches: dict[str, _Watched] = {}
         self._held: list[IHeld] = []
         self.closed = False
         context.addCleanup("those who look on are sent away", self._close)
@@ -179,14 +191,25 @@ class EventHub:
             raise Refused(503, f"{MOST_VIEWERS} look on already", 503)
         viewer = Viewer(self, kinds, clientID)
         if "message.publish" in kinds:
-            try:
-                viewer.watch = self.context.watch(topicFilter, lambda message: self._show(viewer, message))
-            except ValueError as error:
-                raise Refused(INVALID, f"topic: {error}") from None
+            self._watch(viewer, topicFilter)
         if not self._viewers:
             self._begin()
         self._viewers.append(viewer)
         return viewer
+
+    def _watch(self, viewer: Viewer, topicFilter: str) -> None:
+        """
+        @raise Refused: it is no filter.
+        """
+        if topicFilter not in self._watches:
+            try:
+                watch = self.context.watch(topicFilter, lambda message: self._show(watched, message))
+            except ValueError as error:
+                raise Refused(INVALID, f"topic: {error}") from None
+            self._watches[topicFilter] = _Watched(watch, [])
+        watched = self._watches[topicFilter]
+        watched.viewers.append(viewer)
+        viewer.topicFilter = topicFilter
 
     def leave(self, viewer: Viewer) -> None:
         """
@@ -195,8 +218,12 @@ class EventHub:
         if viewer not in self._viewers:
             return
         self._viewers.remove(viewer)
-        if viewer.watch is not None:
-            viewer.watch.close()
+        if viewer.topicFilter is not None:
+            watched = self._watches[viewer.topicFilter]
+            watched.viewers.remove(viewer)
+            if not watched.viewers:
+                watched.watch.close()
+                del self._watches[viewer.topicFilter]
         if not self._viewers:
             for held in self._held:
                 held.close()
@@ -220,14 +247,15 @@ class EventHub:
                 framed = framed or _framed(kind, event)
                 viewer.tell(framed)
 
-    def _show(self, viewer: Viewer, message: Message) -> None:
-        if viewer.clientID and viewer.clientID != message.clientID:
-            return
-        if not viewer.hasRoom(max(1, MESSAGES_A_SECOND // len(self._viewers))):
-            return
-        kind, event = self._ofMessage(message)
-        if viewer.wants(kind, event):
-            viewer.tell(_framed(kind, event))
+    def _show(self, watched: _Watched, message: Message) -> None:
+        now, most = self.context.clock.seconds(), max(1, MESSAGES_A_SECOND // len(self._viewers))
+        framed = b""
+        for viewer in watched.viewers:
+            if viewer.clientID and viewer.clientID != message.clientID:
+                continue
+            if viewer.hasRoom(most, now):
+                framed = framed or _framed("message.publish", _ofMessage(message, self.context.broker.dates))
+                viewer.tell(framed)
 
     def _about(self, client: IClient, **more: object) -> dict[str, object]:
         about: dict[str, object] = {
@@ -264,24 +292,25 @@ class EventHub:
         }
         self._tell(f"alarm.{event}", about)
 
-    def _ofMessage(self, message: Message) -> tuple[str, dict[str, object]]:
-        payload = message.payload[:SHOWN]
-        event: dict[str, object] = {
-            "at": self.context.broker.dates.of(message.timestamp),
-            "clientid": message.clientID,
-            "topic": message.topic,
-            "qos": message.qos,
-            "retain": message.retain,
-            "size": len(message.payload),
-        }
-        try:
-            event["payload"] = payload.decode("utf-8")
-            event["encoding"] = "plain"
-        except UnicodeDecodeError:
-            # msgspec writes bytes as Base64.
-            event["payload"] = payload
-            event["encoding"] = "base64"
-        return "message.publish", event
+
+def _ofMessage(message: Message, dates: Dates) -> dict[str, object]:
+    payload = message.payload[:SHOWN]
+    event: dict[str, object] = {
+        "at": dates.of(message.timestamp),
+        "clientid": message.clientID,
+        "topic": message.topic,
+        "qos": message.qos,
+        "retain": message.retain,
+        "size": len(message.payload),
+    }
+    try:
+        event["payload"] = payload.decode("utf-8")
+        event["encoding"] = "plain"
+    except UnicodeDecodeError:
+        # msgspec writes bytes as Base64.
+        event["payload"] = payload
+        event["encoding"] = "base64"
+    return event
 
 
 def _framed(kind: str, event: dict[str, object]) -> bytes:
