@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from twisted.internet.address import IPv4Address
@@ -48,6 +48,26 @@ class Answer(NamedTuple):
         return self.json.get("data")
 
 
+class _FullTransport(StringTransport):
+    """
+    One that has no room for more than it was given.
+    """
+
+    def write(self, data: bytes) -> None:
+        """
+        Keep it, and say that this was enough.
+        """
+        super().write(data)
+        if self.producer is not None:
+            self.producer.pauseProducing()
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """
+        Keep them.
+        """
+        self.write(b"".join(data))
+
+
 class Rest:
     """
     A broker in memory with management.
@@ -74,14 +94,16 @@ class Rest:
         return getChildForRequest(self._mount.resource, request)
 
     def listen(
-        self, path: str, user: str = "admin:public", wait: float = 0.01, method: str = "GET"
+        self, path: str, user: str = "admin:public", wait: float = 0.01, method: str = "GET", paused: bool = False
     ) -> tuple[StringTransport, Any]:
         """
         Make a call whose answer goes on; returns what it has come to, and the connection.
 
         @param wait: seconds that pass meanwhile.
+        @param paused: whether the caller reads nothing, so that the first part of the answer waits for it.
         """
-        transport = StringTransport(peerAddress=IPv4Address("TCP", "127.0.0.1", 1))
+        kind = _FullTransport if paused else StringTransport
+        transport = kind(peerAddress=IPv4Address("TCP", "127.0.0.1", 1))
         channel = self._site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
         channel.makeConnection(transport)
         credentials = b64encode(user.encode()).decode()

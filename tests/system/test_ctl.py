@@ -201,7 +201,17 @@ class Doors:
         context.operation(showDoor)
 
 
-doors = ExtensionMaker("doors", "twisted.plugins.doors_plugin:Doors", "Has doors")
+def operations():
+    return [showDoor]
+
+
+doors = ExtensionMaker(
+    "doors",
+    "twisted.plugins.doors_plugin:Doors",
+    "Has doors",
+    distribution="doors",
+    operations="twisted.plugins.doors_plugin:operations",
+)
 """
 
 
@@ -237,10 +247,16 @@ def test_commandsOfExtensions(tmp_path: Path) -> None:
         )
         assert json.loads(elsewhere.stdout) == {"door": "back", "open": True}
         assert run("--config", str(file), "plugins", "unload", "doors").returncode == 0
-        assert "there is no command 'doors'" in run("--config", str(file), "doors", "show").stderr
+        assert "there is no command 'doors'; there" in run("--config", str(file), "doors", "show").stderr
+        installed = {"PYTHONPATH": environment["PYTHONPATH"]}
+        refused = run("--config", str(file), "doors", "show", **installed)
+        assert "'doors': it is one of the extension doors, which is not loaded" in refused.stderr
     finally:
         broker.stop()
     assert "doors " not in run("--config", str(file), "--help").stdout
+    assert "doors " in run("--config", str(file), "--help", **installed).stdout
+    (plugins / "doors_plugin.py").write_text(DOORS.replace("plugin:operations", "plugin:missing"))
+    assert run("--config", str(file), "--help", **installed).returncode == 0
 
 
 def test_unloadedForGood(startBroker: StartBroker, tmp_path: Path) -> None:

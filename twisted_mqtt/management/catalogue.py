@@ -94,3 +94,19 @@ def declared() -> Iterator[Operation]:
         if isinstance(maker, ExtensionMaker) and maker.distribution == OURS:
             yield from maker.declareOperations()
     yield eventOperation(None)  # type: ignore[arg-type]  # nobody calls it
+
+
+def ofOthers() -> Iterator[tuple[str, Operation]]:
+    """
+    The operations of installed extensions that do not come with the broker, each with the name of its extension. They
+    are to be described and not called. An extension that can't be imported has none.
+    """
+    for maker in getPlugins(IExtensionMaker):
+        if isinstance(maker, ExtensionMaker) and maker.distribution != OURS:
+            try:
+                operations = maker.declareOperations()
+            except Exception:
+                # It says so when it is loaded; the help has the rest.
+                continue
+            for operation in operations:
+                yield maker.name, operation

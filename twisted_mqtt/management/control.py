@@ -105,12 +105,17 @@ class ControlAPI(Resource):
     async def _sendText(self, sending: Sending, operation: Operation, answer: object) -> None:
         text = operation.text
         assert text is not None  # it was looked at
-        sending.begin(_TEXT)
+        # The lines are made before the answer begins: if that fails, there is one that says so.
         if isinstance(answer, Rows):
             async for part in slices(sending, answer, _ALL):
-                await sending.write(_linesOf(line for row in part for line in text(row)))
+                lines = _linesOf(line for row in part for line in text(row))
+                sending.begin(_TEXT)
+                await sending.write(lines)
         else:
-            await sending.write(_linesOf(text(answer)))
+            lines = _linesOf(text(answer))
+            sending.begin(_TEXT)
+            await sending.write(lines)
+        sending.begin(_TEXT)
         sending.finish()
 
     def _ebAnswer(self, failure: Failure, sending: Sending) -> None:

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.kits.certificates import Authority, Issued
+from twisted_mqtt.management.catalogue import declared
 from twisted_mqtt.management.ctl.calling import NotReached, RefusedCall, RemoteCaller
+from twisted_mqtt.management.describe import describe
 
 _DAY = timedelta(days=1)
 
@@ -142,6 +144,17 @@ def test_noBroker(scheme: str, talk: Talk, says: str) -> None:
     there = Elsewhere(talk)
     with pytest.raises(NotReached, match=says):
         RemoteCaller(f"{scheme}://localhost:{there.port}", "admin", "x").describe()
+    there.close()
+
+
+def test_noAnswer() -> None:
+    """
+    A broker that ends the connection in place of an answer is one all the same: its log says more.
+    """
+    there = Elsewhere(saying(b""))
+    caller = RemoteCaller(f"http://localhost:{there.port}", "admin", "x")
+    with pytest.raises(NotReached, match="the broker has ended the connection without an answer; see its log"):
+        caller.call(describe(next(declared())), {}, "json")
     there.close()
 
 

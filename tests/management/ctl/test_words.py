@@ -92,3 +92,23 @@ def test_wrong(args: str, says: str) -> None:
     with pytest.raises(click.UsageError) as raised:
         requestOf(*args.split())
     assert says in raised.value.format_message()
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Help says what each argument is, and which may be left out.
+    """
+    top = Words("ctl")
+    for operation in declared():
+        description = describe(operation)
+        if description.words:
+            put(top, description.words.split(), description, lambda *_: None)
+    top.main(["publish", "--help"], standalone_mode=False)
+    help = capsys.readouterr().out
+    assert "publish [OPTIONS] [<topic>] [<payload>]\n" in help
+    assert "Arguments:\n  <topic> " in help
+    top.main(["log", "handlers", "set-level", "--help"], standalone_mode=False)
+    assert "set-level [OPTIONS] <id> <level>\n" in capsys.readouterr().out
+    with pytest.raises(click.UsageError) as raised:
+        top.main(["log", "handlers", "set-level"], standalone_mode=False)
+    assert raised.value.format_message() == "Missing argument '<id>'."

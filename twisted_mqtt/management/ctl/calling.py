@@ -178,7 +178,10 @@ def _begin(
         raise NotReached(f"{where}: {_aboutCertificate(error)}") from None
     except ssl.SSLError as error:
         raise NotReached(f"{where}: {_ABOUT_TLS.get(error.reason or '', error.reason or str(error))}") from None
-    except (BadStatusLine, ConnectionResetError):
+    except (BadStatusLine, ConnectionResetError) as error:
+        if isinstance(error, ConnectionResetError) and (method == "POST" or isinstance(connection, _SocketConnection)):
+            # A broker has said what it can be asked, or it is one by its socket.
+            raise NotReached(f"{where}: the broker has ended the connection without an answer; see its log") from None
         raise NotReached(f"{where}: what answers there does not speak HTTP; is it https://?") from None
     except (OSError, HTTPException) as error:
         raise NotReached(f"{where}: {error}") from None

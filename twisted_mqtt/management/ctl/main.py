@@ -21,7 +21,7 @@ import msgspec
 
 from twisted_mqtt.base.about import versionText
 from twisted_mqtt.config.source import parsed
-from twisted_mqtt.management.catalogue import declared
+from twisted_mqtt.management.catalogue import declared, ofOthers
 from twisted_mqtt.management.ctl.calling import (
     ANSWERING_TIMEOUT,
     COMPLETING_TIMEOUT,
@@ -104,7 +104,7 @@ class Top(Words):
 
 def _known(ctx: click.Context) -> list[Description]:
     """
-    The operations of the broker that answers, or those that every broker has.
+    The operations of the broker that answers, or those that every broker has and those of what is installed here.
 
     click looks for the command before it calls L{_top}: the options are known, and there are no L{Settings} yet.
     """
@@ -118,7 +118,7 @@ def _known(ctx: click.Context) -> list[Description]:
     except (NotReached, RefusedCall, _Misused, msgspec.ValidationError):
         # A call of the command says so; and a broker of another release may describe what this one can't read.
         pass
-    return [describe(operation) for operation in declared()]
+    return [describe(operation) for operation in (*declared(), *(operation for _, operation in ofOthers()))]
 
 
 class _Misused(Exception):

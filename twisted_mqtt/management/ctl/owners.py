@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from twisted_mqtt.management.catalogue import ofOthers
+
 #: By the first word of the command.
-OWNERS: Final = {
+_OWNERS: Final = {
     "admins": "dashboard",
     "bridge": "bridge_mqtt",
     "bridges": "bridge_mqtt",
@@ -25,3 +27,15 @@ OWNERS: Final = {
     "users": "auth_username",
     "webhooks": "web_hook",
 }
+
+
+def ownerOf(word: str) -> str:
+    """
+    The extension whose commands begin with a word, ours or an installed one; C{""} if there is none.
+    """
+    if word in _OWNERS:
+        return _OWNERS[word]
+    for name, operation in ofOthers():
+        if word in (words.partition(" ")[0] for words in (operation.words, *operation.aliases)):
+            return name
+    return ""

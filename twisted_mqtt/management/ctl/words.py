@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 import click
 
-from twisted_mqtt.management.ctl.owners import OWNERS
+from twisted_mqtt.management.ctl.owners import ownerOf
 from twisted_mqtt.management.describe import Description, Parameter
 from twisted_mqtt.operations.operation import COLUMN, SHORT
 
@@ -39,8 +39,8 @@ class Words(click.Group):
         return super().resolve_command(ctx, args)
 
     def _hint(self, ctx: click.Context, word: str) -> str:
-        if ctx.parent is None and word in OWNERS:
-            return f": it is one of the extension {OWNERS[word]}, which is not loaded"
+        if ctx.parent is None and (owner := ownerOf(word)):
+            return f": it is one of the extension {owner}, which is not loaded"
         near = get_close_matches(word.lower().replace("_", "-"), self.commands, 1)
         return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(self.commands))}"
 
@@ -62,6 +62,20 @@ class Command(click.Command):
             help=f"{description.summary}.{example}",
             short_help=description.summary,
         )
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """
+        Say what the command takes, without C{--} and with it.
+        """
+        known = {parameter.name: parameter for parameter in self.description.parameters}
+        places = (
+            [] if self.description.keyed else [known[name] for name in self.description.positional if name in known]
+        )
+        rows = [(f"<{place.name}>", place.description) for place in places if place.description]
+        if rows:
+            with formatter.section("Arguments"):
+                formatter.write_dl(rows)
+        super().format_options(ctx, formatter)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """
@@ -121,6 +135,19 @@ class Command(click.Command):
     def _called(self, ctx: click.Context, **values: object) -> None:
         request = {self._names[name]: value for name, value in values.items() if value is not None and value != ()}
         self._run(ctx, self.description, request)
+
+
+class _Place(click.Argument):
+    """
+    What a command takes without C{--}.
+    """
+
+    def make_metavar(self, *context: click.Context) -> str:
+        """
+        How it stands in the usage; click before 8.2 gives no context.
+        """
+        name = self.metavar or ""
+        return f"{name if self.required else f'[{name}]'}{'...' if self.nargs == -1 else ''}"
 
 
 def put(group: click.Group, words: list[str], description: Description, run: Run) -> None:
@@ -266,7 +293,7 @@ def _parameterOf(parameter: Parameter, description: Description) -> click.Parame
     isMany = "array" in kinds
     meta = f"<{parameter.name}>"
     if parameter.name in description.positional and not description.keyed:
-        return click.Argument(
+        return _Place(
             [_identifier(parameter.name)],
             type=kind,
             required=parameter.required,
