@@ -137,3 +137,25 @@ class SlowCallsTests(SynchronousTestCase):
         done.cancel()
         self.failureResultOf(done)
         self.assertEqual(heard, ["end"])
+
+    def test_closed(self) -> None:
+        """
+        A measured coroutine that nobody waits for any more is closed, also when the one that it measures was first, as
+        where the garbage collector finds both.
+        """
+        ended = []
+
+        async def work() -> None:
+            try:
+                await Deferred()
+            finally:
+                ended.append("closed")
+
+        for first in (True, False):
+            steps = work()
+            measured = self.slow.measured(steps, work, "there")
+            measured.send(None)
+            if first:
+                steps.close()
+            measured.close()
+        self.assertEqual(ended, ["closed", "closed"])

@@ -127,5 +127,9 @@ def _measured(
         value, error = None, None
         try:
             value = yield awaited
+        except GeneratorExit:
+            # The garbage collector may have closed it already, which is no fault.
+            steps.close()
+            raise
         except BaseException as raised:
             error = raised
