@@ -82,6 +82,7 @@ Numbers may be TOML numbers or text; everything else except flags is text in quo
 |---|---|
 | flag | `true`, `false`, `"on"`, `"off"` |
 | duration | `"500ms"`, `"15s"`, `"5m"`, `"1h30m"`, `"2d"`; a plain number is seconds |
+| period | a duration of `"100ms"` or more, or 0 for never |
 | size | `"64KB"`, `"1MB"`, `"2GB"` (1 KB is 1024 bytes); a plain number is bytes |
 | percentage | `"80%"`; a plain number is percent as well |
 | rate | `"100KB,10s"`: so much in a time; `"1024,4096"`: so much a second, and so much at once after a pause |

@@ -132,6 +132,17 @@ def parseDuration(value: object) -> float:
     return seconds
 
 
+#: Seconds below which what is done again and again leaves no time for anything else.
+_SHORTEST = 0.1
+
+
+def _parsePeriod(value: object) -> float:
+    seconds = parseDuration(value)
+    if 0 < seconds < _SHORTEST:
+        raise Unfit
+    return seconds
+
+
 def writeDuration(seconds: float) -> str:
     """
     The shortest exact way to write a duration.
@@ -314,6 +325,9 @@ def listOf(item: Grammar[T], separators: str = ",") -> Grammar[tuple[T, ...]]:
 FLAG = Grammar("flag", "on, off, true or false", parseFlag, lambda flag: "on" if flag else "off")
 DURATION = Grammar(
     "duration", 'a time, such as "500ms", "15s", "5m", "2h" or a plain number of seconds', parseDuration, writeDuration
+)
+PERIOD = Grammar(
+    "period", 'a time of 100ms or more, such as "15s" or "5m", or 0 for never', _parsePeriod, writeDuration
 )
 SIZE = Grammar("size", 'a size, such as "2KB", "1MB" or a plain number of bytes', parseSize, writeSize)
 PERCENT = Grammar("percentage", 'a percentage from 0 to 100, such as "80%"', parsePercent, writePercent)

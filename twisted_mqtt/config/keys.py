@@ -82,6 +82,7 @@ RESTART: Final = Effective("restart")
 
 Flag = Annotated[bool, grammar.FLAG]
 Duration = Annotated[float, grammar.DURATION]
+Period = Annotated[float, grammar.PERIOD]
 Size = Annotated[int, grammar.SIZE]
 Percent = Annotated[float, grammar.PERCENT]
 Whole = Annotated[int, grammar.WHOLE]

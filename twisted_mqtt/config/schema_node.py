@@ -16,6 +16,7 @@ from twisted_mqtt.config.keys import (
     Flag,
     NoEffect,
     Percent,
+    Period,
     Port,
     Positive,
     QoS,
@@ -37,9 +38,9 @@ class BrokerSettings(Struct, frozen=True, kw_only=True):
     """
 
     sys_interval: Annotated[
-        Duration, NOW, "Period of the statistics under `$SYS`; 0 for none, and no up-time and date either"
+        Period, NOW, "Period of the statistics under `$SYS`; 0 for none, and no up-time and date either"
     ] = 60.0
-    sys_heartbeat: Annotated[Duration, NOW, "Period of up-time and date under `$SYS`; 0 for none"] = 30.0
+    sys_heartbeat: Annotated[Period, NOW, "Period of up-time and date under `$SYS`; 0 for none"] = 30.0
     sys_tree: Annotated[
         Literal["emqx", "vernemq", "both"],
         NOW,
@@ -328,12 +329,12 @@ class OSMonitor(Struct, frozen=True, kw_only=True):
     C{[os_mon]}. In a container, what its control group allows counts, and not the machine around it.
     """
 
-    cpu_check_interval: Annotated[Duration, NOW, "How often the processors are looked at; 0 for never"] = 60.0
+    cpu_check_interval: Annotated[Period, NOW, "How often the processors are looked at; 0 for never"] = 60.0
     cpu_high_watermark: Annotated[
         Percent, NOW, "Mean load of the processors since the look before that raises an alarm; 0 for never"
     ] = 0.8
     cpu_low_watermark: Annotated[Percent, NOW, "Load that ends it"] = 0.6
-    mem_check_interval: Annotated[Duration, NOW, "How often memory and open files are looked at; 0 for never"] = 60.0
+    mem_check_interval: Annotated[Period, NOW, "How often memory and open files are looked at; 0 for never"] = 60.0
     sysmem_high_watermark: Annotated[
         Percent, NOW, "Memory in use on the machine that raises an alarm; it ends at nine tenths of that"
     ] = 0.7
@@ -347,7 +348,7 @@ class OSMonitor(Struct, frozen=True, kw_only=True):
         Percent, NOW, "Files and sockets open, of those allowed, that raise an alarm; it ends at nine tenths of that"
     ] = 0.9
     disk_check_interval: Annotated[
-        Duration, NOW, "How often the file system of `node.data_dir` is looked at; 0 for never"
+        Period, NOW, "How often the file system of `node.data_dir` is looked at; 0 for never"
     ] = 60.0
     disk_high_watermark: Annotated[Percent, NOW, "Room in use there that raises an alarm"] = 0.9
     disk_low_watermark: Annotated[Percent, NOW, "Room in use that ends it"] = 0.85
@@ -364,7 +365,7 @@ class VMMonitor(Struct, frozen=True, kw_only=True):
     C{[vm_mon]}: processes of the Erlang VM there, connections here.
     """
 
-    check_interval: Annotated[Duration, NOW, "How often connections are counted; 0 for never"] = 30.0
+    check_interval: Annotated[Period, NOW, "How often connections are counted; 0 for never"] = 30.0
     process_high_watermark: Annotated[
         Percent, NOW, "Connections, of those that a port or the open files allow, that raise an alarm"
     ] = 0.8

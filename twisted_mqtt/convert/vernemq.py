@@ -304,7 +304,10 @@ class _Reading:
                 result.lost(line, "systree_enabled switches the statistics off")
             else:
                 result.put(
-                    "broker.sys_interval", DURATION.write(int(value) / 1000) if _isNumber(value) else value, line
+                    "broker.sys_interval",
+                    # Below 100 ms it would leave no time for clients.
+                    DURATION.write(max(int(value), 100 * (int(value) > 0)) / 1000) if _isNumber(value) else value,
+                    line,
                 )
         elif key.startswith("graphite_"):
             self._graphite(line)

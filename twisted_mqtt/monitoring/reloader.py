@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from msgspec import Meta, Struct
 from zope.interface import implementer
 
-from twisted_mqtt.config.keys import Duration, Texts
+from twisted_mqtt.config.keys import Period, Texts
 from twisted_mqtt.interfaces import IExtension
 from twisted_mqtt.operations.operation import INVALID, Call, NotFound, Operation, Refused, operation
 
@@ -39,7 +39,7 @@ class ReloaderSettings(Struct, frozen=True, kw_only=True):
     C{[reloader]}.
     """
 
-    interval: Annotated[Duration, "Time between two looks at the sources; 0 for none, but for `ctl reload`"] = 60
+    interval: Annotated[Period, "Time between two looks at the sources; 0 for none, but for `ctl reload`"] = 60
     logfile: Annotated[str, "File with a line for each module that was reloaded; empty for none"] = "log/reloader.log"
     packages: Annotated[
         Texts,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from twisted_mqtt.config.keys import Duration
+from twisted_mqtt.config.keys import Period
 
 
 class ReconSettings(Struct, frozen=True, kw_only=True):
@@ -17,7 +17,7 @@ class ReconSettings(Struct, frozen=True, kw_only=True):
     """
 
     gc_interval: Annotated[
-        Duration,
+        Period,
         "Time between two full garbage collections; 0 for none besides Python's own. Each holds up all clients: with "
         "100,000 of them, for about a second",
     ] = 0.0
