@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from msgspec import Struct
 from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from twisted.logger import Logger
-from twisted.plugin import getPlugins
 
 from twisted_mqtt.config.registry import DeclarationError, Registry, structureOf
 from twisted_mqtt.extensions.context import ExtensionContext
+from twisted_mqtt.extensions.finding import InstalledMakers
 from twisted_mqtt.extensions.loadedfile import Changes, LoadedFileError
 from twisted_mqtt.hooks.registration import hookOwner
 from twisted_mqtt.interfaces import IExtension, IExtensionMaker
@@ -116,7 +116,7 @@ class Extensions:
         broker: IBroker,
         node: INode,
         settingsOf: Callable[[str], Struct | None],
-        makers: Callable[[], Iterable[IExtensionMaker]] = lambda: getPlugins(IExtensionMaker),
+        makers: Callable[[], Iterable[IExtensionMaker]] | None = None,
         changes: Changes | None = None,
         keep: Callable[[Changes], Maybe[None]] | None = None,
         readAgain: Callable[[str], object] | None = None,
@@ -124,7 +124,8 @@ class Extensions:
         """
         @param settingsOf: the table of an extension, by its name, as it is at present; C{None} where the configuration
             has none.
-        @param makers: finds what is installed, afresh each time.
+        @param makers: finds what is installed, afresh each time; L{InstalledMakers} by default. Where it gives the same
+            tuple as before, nothing has changed.
         @param keep: keeps C{changes} across restarts; L{LoadedFileError} where it can't.
         @param readAgain: reads the table of an extension again, so that C{settingsOf} says what stands there now; it
             may return a Deferred or coroutine. An error that it raises says why the extension cannot be reloaded.
@@ -133,7 +134,8 @@ class Extensions:
         self._broker = broker
         self._node = node
         self._settingsOf = settingsOf
-        self._makers = makers
+        self._makers = InstalledMakers() if makers is None else makers
+        self._seen: object = None
         self._keep = keep
         self._readAgain = readAgain
         self._lock = DeferredLock()
@@ -315,8 +317,12 @@ class Extensions:
         return self._lock.run(lambda: Deferred.fromCoroutine(change()))
 
     def _registry(self) -> Registry[IExtensionMaker]:
+        makers = self._makers()
+        if isinstance(makers, tuple) and makers is self._seen:
+            return self._known
+        self._seen = makers
         try:
-            self._known = Registry(self._makers())
+            self._known = Registry(makers)
         except DeclarationError as error:
             # Somebody has installed another one while the broker runs; it did not start with these.
             _log.error("{error}", error=error)
