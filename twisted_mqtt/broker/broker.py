@@ -226,7 +226,7 @@ class Broker(Service):
         self._invalidLog = RateLimitedLog(clock.seconds)
         self.watching = Watching(self.router, self.retained, clock, self.slowCalls)
         self._safety = Safety(self.router)
-        self.directory = Directory(self.sessions, self.router, self.retained, clock)
+        self.directory = Directory(self.sessions, self.registry.topicTrees, self.router, self.retained, clock)
         self._filterWatches = FilterWatches(self.router)
         registerFigures(self.metrics, self.traffic, self.stats)
         registerParts(self)

@@ -15,7 +15,7 @@ from twisted_mqtt.core.topics import splitShare
 from twisted_mqtt.interfaces import IDirectory, ISession
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from twisted.internet.interfaces import IReactorTime
 
@@ -36,15 +36,28 @@ class Directory:
     """
 
     def __init__(
-        self, sessions: PartedDict[Session], router: Router, retained: RetainedMessages, clock: IReactorTime
+        self,
+        sessions: PartedDict[Session],
+        topicTrees: Mapping[str, int],
+        router: Router,
+        retained: RetainedMessages,
+        clock: IReactorTime,
     ) -> None:
         """
         @param sessions: all that live, by the names that the broker has for them.
+        @param topicTrees: those but the default one in which clients are connected.
         """
         self._sessions = sessions
+        self._topicTrees = topicTrees
         self._router = router
         self._retained = retained
         self._clock = clock
+
+    def topicTrees(self) -> list[str]:
+        """
+        See L{IDirectory}.
+        """
+        return ["", *self._topicTrees]
 
     def sessions(
         self,

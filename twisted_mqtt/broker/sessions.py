@@ -62,6 +62,7 @@ class SessionRegistry:
     @ivar clients: those that are connected, by client identifier; where they are not in the default topic tree, by that
         of L{scoped<twisted_mqtt.core.topics.scoped>}.
     @ivar sessions: all that live, likewise.
+    @ivar topicTrees: how many clients are connected in each topic tree but the default one.
     @ivar exports: the sessions that are on their way to another node, and what reads them.
     @ivar limitLifetime: called for a client that is in, and whose connection may last only so long.
     @ivar now: tells the moment.
@@ -86,6 +87,7 @@ class SessionRegistry:
         """
         self.clients: dict[str, ClientInfo] = {}
         self.sessions: PartedDict[Session] = PartedDict()
+        self.topicTrees: dict[str, int] = {}
         self.exports: dict[Session, Export] = {}
         self.now = now
         self.log = ClientLog()
@@ -161,6 +163,8 @@ class SessionRegistry:
         # From here on it does not expire, though nothing goes out before the client has been told that it is in.
         session.expiresAt = 0.0
         client.session = session
+        if client.topicTree and key not in self.clients:
+            self.topicTrees[client.topicTree] = self.topicTrees.get(client.topicTree, 0) + 1
         self.clients[key] = client
         if client.sharedStrategy >= 0:
             self._router.strategies[key] = client.sharedStrategy
@@ -224,6 +228,8 @@ class SessionRegistry:
         key = client.key
         if self.clients.get(key) is client:
             del self.clients[key]
+            if client.topicTree:
+                self._leftTree(client.topicTree)
         if client.connection is not None:
             client.connection.lost(now)
         # A client that goes before its session was attached has left no connection there to notice it.
@@ -242,6 +248,13 @@ class SessionRegistry:
         self._endLater(session)
         if self._passesOn:
             self._passOn(session)
+
+    def _leftTree(self, topicTree: str) -> None:
+        count = self.topicTrees[topicTree] - 1
+        if count:
+            self.topicTrees[topicTree] = count
+        else:
+            del self.topicTrees[topicTree]
 
     def kick(self, key: str, reason: int, text: str = "") -> bool:
         """

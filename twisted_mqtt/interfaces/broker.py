@@ -93,12 +93,18 @@ class IDirectory(Interface):
     """
     Lists of clients, sessions, subscriptions and retained messages.
 
-    Each method returns a L{Listing<twisted_mqtt.base.listing.Listing>}: it is taken a page at a time, in slices of
-    less than a millisecond, however many things there are. It shows nothing twice, and all that was there from the
-    first page to the last. C{where} says whether a thing is wanted; it has to be quick, and is asked about each thing
-    once.
+    Each method but C{topicTrees} returns a L{Listing<twisted_mqtt.base.listing.Listing>}: it is taken a page at a
+    time, in slices of less than a millisecond, however many things there are. It shows nothing twice, and all that was
+    there from the first page to the last. C{where} says whether a thing is wanted; it has to be quick, and is asked
+    about each thing once.
     C{topicTree} is the name of a topic tree, '' the default one; sessions and their subscriptions are those of all.
     """
+
+    def topicTrees() -> list[str]:
+        """
+        The topic trees in which clients are connected, and '': where to look for a client of whom nothing but the
+        identifier is known.
+        """
 
     def sessions(
         where: Callable[[ISession], bool] | None = None,

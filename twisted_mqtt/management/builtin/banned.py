@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
 from msgspec import Meta, Struct, field
 
 from twisted_mqtt.base.listing import Listing
+from twisted_mqtt.broker.bans import normalised
 from twisted_mqtt.core.reasons import BANNED
 from twisted_mqtt.operations.operation import (
     INVALID,
@@ -127,17 +128,30 @@ async def createBan(call: Call[CreateBan]) -> BanEcho:
         ban = broker.bans.add(request.who, kind, request.reason, request.by, float(request.until or 0))
     except ValueError as error:
         raise Refused(INVALID, f"who: {error}") from None
-    for session in await broker.directory.sessions(lambda session: _names(ban, session)).everything():
-        broker.kick(session.clientID, BANNED, "banned", session.topicTree)
+    if ban.kind == "clientid":
+        # There may be one in each topic tree. Going through all sessions would take seconds.
+        for topicTree in broker.directory.topicTrees():
+            broker.kick(ban.who, BANNED, "banned", topicTree)
+    else:
+        found = await broker.directory.sessions(lambda session: _names(ban, session)).everything()
+        await broker.portions.all(
+            broker.kick(session.clientID, BANNED, "banned", session.topicTree)
+            for session in found
+            if _names(ban, session)  # somebody else may have come meanwhile
+        )
     return BanEcho(who=ban.who, kind=_NAMES[kind], reason=ban.reason, until=request.until)
 
 
 def _names(ban: Ban, session: ISession) -> bool:
+    """
+    Whether a ban of a user or an address names a client that is connected.
+    """
     client = session.info
     if client.disconnectedAt:
         return False
-    named = {"clientid": session.clientID, "username": session.username, "peerhost": client.peerHost}[ban.kind]
-    return named == ban.who
+    if ban.kind == "username":
+        return session.username == ban.who
+    return client.peerHost is not None and normalised("peerhost", client.peerHost) == ban.who
 
 
 @operation(
