@@ -11,7 +11,17 @@ from msgspec import Struct
 
 from twisted_mqtt.core.topics import scoped
 from twisted_mqtt.management.builtin.shared import ClientID
-from twisted_mqtt.operations.operation import NOT_ONLINE, UNKNOWN, Call, Nothing, Operation, Refused, Route, operation
+from twisted_mqtt.operations.operation import (
+    ALREADY_UNLOADED,
+    NOT_ONLINE,
+    UNKNOWN,
+    Call,
+    Nothing,
+    Operation,
+    Refused,
+    Route,
+    operation,
+)
 
 if TYPE_CHECKING:
     from twisted_mqtt.interfaces import IClient
@@ -111,6 +121,7 @@ def cleanAllPermissions(call: Call[Nothing]) -> None:
     "Read the file of access rules again",
     "acl reload",
     role="admin",
+    refusals={503: "The extension acl_internal is not loaded"},
     text=lambda _: ("ok",),
 )
 async def reloadRules(call: Call[Nothing]) -> None:
@@ -119,7 +130,8 @@ async def reloadRules(call: Call[Nothing]) -> None:
     """
     extensions = call.node.extensions
     if not extensions.isActive(_ACL):
-        raise Refused(UNKNOWN, f"the extension {_ACL}, which goes by the file of access rules, is not loaded", 500)
+        why = f"the extension {_ACL}, which goes by the file of access rules, is not loaded"
+        raise Refused(ALREADY_UNLOADED, why, 503)
     try:
         await extensions.refresh(_ACL)
     except Exception as error:
