@@ -64,6 +64,12 @@ KINDS = {
         lambda rest, name: rest.memory.broker.endSession(name),
     ),
     "subscriptions": Kind("/subscriptions", lambda row: str(row["topic"]).split("/")[1], subscribe, unsubscribe),
+    "alarms": Kind(
+        "/alarms/present/mqttbroker@127.0.0.1",
+        lambda row: str(row["id"]),
+        lambda rest, name: rest.memory.broker.alarms.activate(name, "warning", name, name),
+        lambda rest, name: rest.memory.broker.alarms.deactivate(name),
+    ),
     "routes": Kind("/routes", lambda row: str(row["topic"]).split("/")[1], subscribe, unsubscribe),
     "banned": Kind(
         "/banned",

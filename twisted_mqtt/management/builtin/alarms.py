@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from msgspec import Meta, Struct
 
+from twisted_mqtt.base.listing import Listing
 from twisted_mqtt.management.builtin.shared import OfNode, checkNode, dateText
 from twisted_mqtt.operations.dialects import EMQX, Fields
-from twisted_mqtt.operations.operation import Call, NotFound, Nothing, Operation, Route, operation
+from twisted_mqtt.operations.operation import Call, NotFound, Nothing, Operation, Route, Rows, operation
 
 if TYPE_CHECKING:
     from twisted_mqtt.broker.alarms import Alarm
@@ -74,12 +75,21 @@ def _rowOf(alarm: Alarm, dialect: str = "union") -> AlarmRow:
     )
 
 
-def _present(call: Call[Any]) -> list[AlarmRow]:
-    return [_rowOf(alarm, call.dialect) for alarm in call.broker.alarms.active.values()]
+def _present(call: Call[Any]) -> list[Alarm]:
+    return list(call.broker.alarms.active.values())
 
 
-def _past(call: Call[Any]) -> list[AlarmRow]:
-    return [_rowOf(alarm, call.dialect) for alarm in call.broker.alarms.history()]
+async def _made(call: Call[Any], alarms: list[Alarm]) -> list[AlarmRow]:
+    """
+    The rows of alarms: in portions, for a history may have thousands.
+    """
+    return await call.broker.portions.all(_rowOf(alarm, call.dialect) for alarm in alarms)
+
+
+def _listed(call: Call[Any], alarms: list[Alarm]) -> Rows[AlarmRow]:
+    return Rows(
+        Listing(call.broker.clock, iter(alarms)), lambda alarm: _rowOf(alarm, call.dialect), lambda: len(alarms)
+    )
 
 
 def _lines(rows: list[AlarmRow]) -> Iterator[str]:
@@ -89,57 +99,57 @@ def _lines(rows: list[AlarmRow]) -> Iterator[str]:
 
 
 @operation("list_all_alarms", "List the alarms that are active on all nodes", "", Route("GET", "/alarms/present"))
-def allAlarms(call: Call[Nothing]) -> list[NodeAlarms]:
+async def allAlarms(call: Call[Nothing]) -> list[NodeAlarms]:
     """
-    By node.
+    By node: a row has all of a node, so there are no pages. To read them in pages, ask for those of one node.
     """
-    return [NodeAlarms(node=call.broker.nodeName, alarms=_present(call))]
+    return [NodeAlarms(node=call.broker.nodeName, alarms=await _made(call, _present(call)))]
 
 
 @operation("list_node_alarms", "List the alarms that are active on a node", "", Route("GET", "/alarms/present/:node"))
-def nodeAlarms(call: Call[OfNode]) -> list[AlarmRow]:
+def nodeAlarms(call: Call[OfNode]) -> Rows[AlarmRow]:
     """
     The oldest first.
     """
     checkNode(call.node, call.request.node)
-    return _present(call)
+    return _listed(call, _present(call))
 
 
 @operation("list_all_alarm_history", "List the alarms of all nodes that are over", "", Route("GET", "/alarms/history"))
-def allHistory(call: Call[Nothing]) -> list[NodeAlarms]:
+async def allHistory(call: Call[Nothing]) -> list[NodeAlarms]:
     """
-    By node.
+    By node, as L{allAlarms}.
     """
-    return [NodeAlarms(node=call.broker.nodeName, alarms=_past(call))]
+    return [NodeAlarms(node=call.broker.nodeName, alarms=await _made(call, call.broker.alarms.history()))]
 
 
 @operation(
     "list_node_alarm_history", "List the alarms of a node that are over", "", Route("GET", "/alarms/history/:node")
 )
-def nodeHistory(call: Call[OfNode]) -> list[AlarmRow]:
+def nodeHistory(call: Call[OfNode]) -> Rows[AlarmRow]:
     """
-    The last of them.
+    The last to end comes first.
     """
     checkNode(call.node, call.request.node)
-    return _past(call)
+    return _listed(call, call.broker.alarms.history())
 
 
 @operation(
     "show_alarms", "List the alarms that are active", "alarms list", aliases=("alarms",), text=_lines, role="read"
 )
-def showAlarms(call: Call[Nothing]) -> list[AlarmRow]:
+async def showAlarms(call: Call[Nothing]) -> list[AlarmRow]:
     """
     For the command line.
     """
-    return _present(call)
+    return await _made(call, _present(call))
 
 
 @operation("show_alarm_history", "List the alarms that are over", "alarms history", text=_lines, role="read")
-def showHistory(call: Call[Nothing]) -> list[AlarmRow]:
+async def showHistory(call: Call[Nothing]) -> list[AlarmRow]:
     """
     For the command line.
     """
-    return _past(call)
+    return await _made(call, call.broker.alarms.history())
 
 
 @operation(
