@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 #: Seconds of a turn of the reactor that all such work together takes.
 PORTION: Final = 0.005
-# Seconds of it for one piece of work while others wait too.
+# Seconds of it for one piece of work while others wait too, or where nobody is in a hurry.
 _SLICE: Final = 0.001
 
 
@@ -56,25 +56,26 @@ class Portions:
     @ivar until: until when whoever has its turn may work, as C{perf_counter} tells it.
     """
 
-    __slots__ = ("_call", "_clock", "_works", "portion", "until")
+    __slots__ = ("_call", "_clock", "_patient", "_works", "portion", "until")
 
     def __init__(self, clock: IReactorTime) -> None:
         self.portion: float = PORTION
         self.until: float = 0.0
         self._clock = clock
         self._works: deque[Work] = deque()
+        # Those who are in no hurry: one of them has a slice of each turn.
+        self._patient: deque[Deferred[None]] = deque()
         self._call: IDelayedCall | None = None
 
     def __len__(self) -> int:
-        return len(self._works)
+        return len(self._works) + len(self._patient)
 
     def add(self, work: Work) -> None:
         """
         Have C{work.goOn} called in later turns, again and again, until it says that there is nothing left.
         """
         self._works.append(work)
-        if self._call is None:
-            self._call = self._clock.callLater(0, self._turn)
+        self._goOn()
 
     def turn(self) -> Deferred[None]:
         """
@@ -96,17 +97,18 @@ class Portions:
 
     async def all(self, source: Iterable[T]) -> list[T]:
         """
-        Take everything that an iterable has, waiting for a turn whenever that has taken a L{PORTION}.
+        Take everything that an iterable has. All calls of this together take a millisecond of each turn of the reactor,
+        and the longest step: who asks for so much has time, and what clients send meanwhile does not wait for it.
 
         @return: what it has, in its order; fails with what it raises.
         """
         found: list[T] = []
-        until = self.begin()
+        until = perf_counter() + _SLICE
         for each in source:
             found.append(each)
             if perf_counter() > until:
-                await self.turn()
-                until = self.until
+                await self._rest()
+                until = perf_counter() + _SLICE
         return found
 
     def stop(self) -> None:
@@ -114,9 +116,20 @@ class Portions:
         Forget everything.
         """
         self._works.clear()
+        self._patient.clear()
         if self._call is not None:
             self._call.cancel()
             self._call = None
+
+    def _rest(self) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred()
+        self._patient.append(waiting)
+        self._goOn()
+        return waiting
+
+    def _goOn(self) -> None:
+        if self._call is None:
+            self._call = self._clock.callLater(0, self._turn)
 
     def _turn(self) -> None:
         self._call = None
@@ -136,5 +149,11 @@ class Portions:
             except Exception:
                 _log.failure("Work in portions failed")
                 now = perf_counter()
-        if works and self._call is None:
-            self._call = self._clock.callLater(0, self._turn)
+        patient = self._patient
+        while patient:
+            waiting = patient.popleft()
+            if not waiting.called:  # else it was cancelled
+                waiting.callback(None)
+                break
+        if works or patient:
+            self._goOn()

@@ -5,7 +5,7 @@ The extension C{management}: the operations of the broker, the REST API and the 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from zope.interface import implementer
 
@@ -31,6 +31,10 @@ from twisted_mqtt.management.settings import ControlSocket
 if TYPE_CHECKING:
     from twisted_mqtt.interfaces import IExtensionContext, IPreflight
     from twisted_mqtt.management.settings import ManagementSettings
+
+
+#: Seconds after which what is shown of the operations is made: the other extensions have started by then.
+_PREPARE: Final = 2.0
 
 
 @implementer(IExtension)
@@ -72,6 +76,9 @@ class Management:
         Fails with what opening a port of the REST API fails with. That of the command line is an alarm and no more.
         """
         settings, node = self._settings, context.node
+        # What the tables of extensions may hold is found out once, which takes 25 ms: now, while nobody waits for it.
+        for _ in node.settings.entries():
+            pass
         for operation in builtin():
             context.operation(operation)
         context.operation(eventOperation(EventHub(context)))
@@ -105,6 +112,7 @@ class Management:
             )
             for kind in (RestAPI, V3API)
         )
+        context.callLater(_PREPARE, api.prepare)
         await node.http.declare(
             "management",
             {"http": settings.listener.http, "https": settings.listener.https},

@@ -108,6 +108,12 @@ class RestAPI(Resource):
             self._generation = self._operations.generation
         return self._router
 
+    async def prepare(self) -> None:
+        """
+        Make the OpenAPI document, so that who asks for it first does not wait for it.
+        """
+        await self._documentOf()
+
     async def _documentOf(self) -> bytes:
         """
         The OpenAPI document. It takes a thread some milliseconds to make, so it is kept.
