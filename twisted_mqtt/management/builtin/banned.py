@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
 from msgspec import Meta, Struct, field
 
 from twisted_mqtt.base.listing import Listing
-from twisted_mqtt.broker.bans import normalised
 from twisted_mqtt.core.reasons import BANNED
 from twisted_mqtt.operations.operation import (
     INVALID,
@@ -26,7 +25,7 @@ from twisted_mqtt.operations.operation import (
 
 if TYPE_CHECKING:
     from twisted_mqtt.broker.banrecord import Ban, BanKind
-    from twisted_mqtt.interfaces import ISession
+    from twisted_mqtt.interfaces import IBroker, ISession
 
 #: What EMQ X calls the kinds.
 _KINDS: Final[dict[str, BanKind]] = {"clientid": "clientid", "username": "username", "ip_address": "peerhost"}
@@ -133,25 +132,20 @@ async def createBan(call: Call[CreateBan]) -> BanEcho:
         for topicTree in broker.directory.topicTrees():
             broker.kick(ban.who, BANNED, "banned", topicTree)
     else:
-        found = await broker.directory.sessions(lambda session: _names(ban, session)).everything()
+        found = await broker.directory.sessions(lambda session: _isBanned(broker, session)).everything()
         await broker.portions.all(
             broker.kick(session.clientID, BANNED, "banned", session.topicTree)
             for session in found
-            if _names(ban, session)  # somebody else may have come meanwhile
+            if _isBanned(broker, session)  # somebody else may have come meanwhile
         )
     return BanEcho(who=ban.who, kind=_NAMES[kind], reason=ban.reason, until=request.until)
 
 
-def _names(ban: Ban, session: ISession) -> bool:
+def _isBanned(broker: IBroker, session: ISession) -> bool:
     """
-    Whether a ban of a user or an address names a client that is connected.
+    Whether the client of a session is connected although it is banned.
     """
-    client = session.info
-    if client.disconnectedAt:
-        return False
-    if ban.kind == "username":
-        return session.username == ban.who
-    return client.peerHost is not None and normalised("peerhost", client.peerHost) == ban.who
+    return not session.info.disconnectedAt and broker.bans.find(session.info) is not None
 
 
 @operation(
