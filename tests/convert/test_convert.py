@@ -149,6 +149,49 @@ def test_rulesAreNeverLostInSilence(tmp_path: Path) -> None:
         converted(fileWith(tmp_path, "emqx.conf", "node.name = a@b\nacl_file = none.conf\n"))
 
 
+def test_rulesWithoutALine(tmp_path: Path) -> None:
+    """
+    Where no line names the access rules, the file is taken that the other broker takes.
+    """
+    fileWith(tmp_path, "acl.conf", '{deny, all, publish, ["x"]}.\n')
+    result = converted(fileWith(tmp_path, "emqx.conf", "node.name = a@b.c\n"))
+    assert made(result).acl_file == str(tmp_path / "acl.conf")
+    fileWith(tmp_path, "vmq.acl", "topic read a\n")
+    result = converted(fileWith(tmp_path, "vernemq.conf", "listener.tcp.default = 127.0.0.1:1883\n"))
+    assert result.rules is not None
+    assert '{allow, all, subscribe, ["a"]}' in result.rules
+    fileWith(tmp_path, "vmq.acl", "what?\n")
+    fileWith(tmp_path, "acl.conf", "what?\n")
+    with pytest.raises(ConversionError, match="access rules"):
+        converted(tmp_path / "emqx.conf")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "more"),
+    [
+        ("mosquitto.conf", "listener 1883\nallow_anonymous true\n", "acl_file {rules}\n"),
+        ("nanomq.conf", "listeners.tcp {{ bind = 1883 }}\n", "auth.no_match = deny\n"),
+        ("vernemq.conf", "listener.tcp.default = 127.0.0.1:1883\n", "vmq_acl.acl_file = {rules}\n"),
+    ],
+)
+def test_noRules(tmp_path: Path, name: str, text: str, more: str) -> None:
+    """
+    Where the other broker has no access rules, it is told that those of every broker here hold, and not otherwise.
+    """
+
+    def told(text: str) -> list[str]:
+        rules = fileWith(tmp_path, "rules", "topic a\n")
+        result = converted(fileWith(tmp_path, name, text.format(rules=rules)))
+        return [
+            each.text
+            for each in result.remarks
+            if "here only this machine may" in each.text or "every broker" in each.text
+        ]
+
+    assert len(told(text)) == 1
+    assert told(text + more) == []
+
+
 def test_nanomq() -> None:
     """
     NanoMQ: both forms give the same where they say the same; times and sizes are as there.
@@ -288,6 +331,8 @@ def test_mosquittoPSK() -> None:
         ("a", "# x\n\nlistener 1883\n", "mosquitto"),
         ("mosquitto.conf", "# nothing\n", "mosquitto"),
         ("my-emqx.conf", "", "emqx"),
+        ("vernemq.conf", "listener.tcp.default = 127.0.0.1:1883\n", "vernemq"),
+        ("old-vernemq.conf", "listener.tcp.default = 1883\n", "emqx"),
         ("a", "", None),
         ("a", "[listener]\n", None),
     ],

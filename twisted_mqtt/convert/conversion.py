@@ -60,8 +60,12 @@ def converted(file: Path, broker: str | None = None, withoutRules: bool = False)
 
 def brokerOf(name: str, text: str) -> str | None:
     """
-    Whose file this is, by what stands in it, or else by its name.
+    Whose file this is: by its name, if that is the one that a broker gives it, else by what stands in it, or by a part
+    of its name.
     """
+    given = name.lower().removesuffix(".conf")
+    if given in _BROKERS:
+        return given
     for broker, telling in _TELLING:
         if telling.search(text):
             return broker

@@ -18,6 +18,8 @@ _LISTENER: Final = re.compile(r"listener\.(tcp|ssl|ws|wss)\.([^.]+)(?:\.(.+))?")
 _FOLDER: Final = re.compile(r"\{\{\s*(?:platform|runner)_(etc|data|log|lib|bin)_dir\s*\}\}")
 #: Whose value is a file that the broker reads.
 _FILES: Final = ("keyfile", "certfile", "cacertfile", "dhfile", "crlfile", "acl_file")
+#: The file beside it with its access rules, if no line names one (spec/config.md 5).
+_RULES: Final = "acl.conf"
 #: What EMQ X starts where no file says it (spec/config.md 1).
 _LOADED: Final = ("emqx_management", "emqx_recon", "emqx_retainer", "emqx_dashboard", "emqx_rule_engine")
 #: What is part of this broker here, or has another name.
@@ -46,6 +48,9 @@ def convert(path: Path, result: Result) -> None:
     main = list(result.lines(pairs(textOf(path), path.name)))
     for line in main:
         _take(line, path, result)
+    rules = path.with_name(_RULES)
+    if rules.is_file() and not any(line.key == "acl_file" for line in main):
+        _rules(Line(path.name, 0, "acl_file", _RULES), str(rules.absolute()), path, result)
     _withoutAddress(main, result)
     said = {line.key: line for line in main if line.key.startswith("plugins.")}
     _plugins(path, said, result)

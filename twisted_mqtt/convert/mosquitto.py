@@ -433,6 +433,8 @@ class _Reading:
         own = [line for each in self._listeners if (line := each.options.get("acl_file")) is not None]
         line = self._said.get("acl_file") if not own else own[0]
         if line is None:
+            if not self._local:
+                result.needNoRules(Line(self._path.name, 0, "", ""), "Mosquitto")
             return
         if len({line.value for line in own}) > 1 or 0 < len(own) < len(self._listeners):
             self._result.withoutRules(line, "listeners have different access rules; here all have the same")

@@ -121,6 +121,8 @@ class _Reading:
         if self._rules:
             self._result.rules = fromNanoMQ(self._rules, self._result)
             self._result.rulesLine = self._rules[0][0]
+        elif self._result.get("acl_nomatch") != "deny":
+            self._result.needNoRules(Line(self._path.name, 0, "", ""), "NanoMQ")
         for path, value in (("allow_anonymous", True), ("zone.external.keepalive_backoff", 0.625)):
             if self._result.get(path) is None:
                 self._result.put(path, value, None, "NanoMQ's default")

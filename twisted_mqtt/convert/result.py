@@ -93,6 +93,7 @@ class Result:
     @ivar remarks: what is to be said about it.
     @ivar rules: access rules in our form; C{None} if the other broker has none, or if they are a file that we read.
     @ivar rulesLine: the line that names them.
+    @ivar isWithoutRules: whether it was said that they can't be taken over.
     """
 
     def __init__(self, withoutRules: bool = False) -> None:
@@ -107,6 +108,7 @@ class Result:
         self.remarks: list[Remark] = []
         self.rules: str | None = None
         self.rulesLine: Line | None = None
+        self.isWithoutRules = False
 
     def put(self, dotted: str | Path, value: object, line: Line | None, why: str = "") -> None:
         """
@@ -169,7 +171,19 @@ class Result:
                 f"{_place(line)}: the access rules can't be used: {reason}. Put that right, or say --without-rules to "
                 "go on with the rules that every broker here has"
             )
+        self.isWithoutRules = True
         self.lost(line, f"--without-rules: {reason}")
+
+    def needNoRules(self, line: Line, broker: str) -> None:
+        """
+        Say what the rules of every broker here refuse, where the other broker has no rules; if that is not said yet.
+        """
+        if self.rules is None and not self.isWithoutRules and self.get("acl_file") is None:
+            self.changed(
+                line,
+                f"{broker} without access rules lets everybody subscribe to # and $SYS/#; here only this machine may, "
+                "unless acl_file names a file with the rule {allow, all}.",
+            )
 
     def lines(self, found: Iterable[Line | Unread]) -> Iterator[Line]:
         """

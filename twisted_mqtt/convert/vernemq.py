@@ -362,7 +362,13 @@ class _Reading:
             self._result.changed(on, "without its rules, those hold that every broker here has")
             return
         if named is None:
-            return
+            # Its default is the one beside it.
+            beside = self._path.absolute().with_name("vmq.acl")
+            if not beside.is_file():
+                nothing = Line(self._path.name, 0, "", "")
+                self._result.changed(nothing, "no access rules are named; those hold that every broker here has")
+                return
+            named = Line(self._path.name, 0, "vmq_acl.acl_file", str(beside))
         found = located(named.value, self._path)
         if found is not None:
             self._result.rules = fromLines(textOf(found), found.name, self._result, "all")
