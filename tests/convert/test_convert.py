@@ -252,6 +252,25 @@ def test_vernemq() -> None:
     assert len(remarks(result, "lost", "listener.vmq.clustering")) == 1
 
 
+def test_vernemqModules(tmp_path: Path) -> None:
+    """
+    At the HTTP port there is what VerneMQ has there, and no more.
+    """
+
+    def modulesOf(text: str) -> tuple[str, ...]:
+        text = f"listener.tcp.default = 127.0.0.1:1883\nlistener.http.default = 127.0.0.1:8888\n{text}\n"
+        result = converted(fileWith(tmp_path, "vernemq.conf", text))
+        modules: tuple[str, ...] = made(result).extensions["management"].modules
+        return modules
+
+    assert "api_v1" in modulesOf("")
+    assert modulesOf("listener.http.default.http_modules = vmq_metrics_http, vmq_status_http") == ("metrics", "status")
+    assert modulesOf("listener.http.http_modules = [vmq_health_http,vmq_http_pub, other]") == ("health", "publish")
+    both = "listener.http.http_modules = vmq_health_http\nlistener.http.default.http_modules = vmq_http_mgmt_api"
+    assert modulesOf(both) == ("api_v1", "api_v4")
+    assert modulesOf("listener.http.http_modules = other") == ()
+
+
 def test_mosquitto() -> None:
     """
     Mosquitto: options of each listener and of a bridge, C{include_dir}, its defaults where they differ.

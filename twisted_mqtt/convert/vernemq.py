@@ -84,8 +84,15 @@ _REASONS: Final = (
     ("log.crash", "see node.crash_dump"),
     ("log.error", "errors are in the main log; log.error.file makes a file of their own"),
     ("crl_refresh_interval", "SIGHUP reads the certificates again"),
-    ("http_modules", "the management listener has all of them"),
 )
+#: What there can be at an HTTP port (spec/vernemq.md 26.1, NEW-05), as C{management.modules} has it.
+_MODULES: Final = {
+    "vmq_metrics_http": ["metrics"],
+    "vmq_http_mgmt_api": ["api_v1", "api_v4"],
+    "vmq_status_http": ["status"],
+    "vmq_health_http": ["health"],
+    "vmq_http_pub": ["publish"],
+}
 _ADDRESS: Final = re.compile(r":[0-9]{1,5}$")
 _UNITS: Final = {"s": 1, "h": 3600, "d": 86400, "w": 7 * 86400, "m": 28 * 86400, "y": 336 * 86400}
 _STRATEGIES: Final = ("prefer_local", "local_only", "random")
@@ -154,7 +161,10 @@ class _Reading:
                         own[option] = lines[where]
                         used.add(where)
             if kind in ("http", "https"):
-                self._http(kind, line)
+                keys = (f"listener.{kind}.{name}.http_modules", f"listener.{kind}.http_modules")
+                modules = [lines[key] for key in keys if key in lines]
+                used.update(keys)
+                self._http(kind, line, modules[0] if modules else None)
                 continue
             ours = nameOf(name, names.setdefault(kind, []))
             names[kind].append(ours)
@@ -167,7 +177,7 @@ class _Reading:
         if not made:
             result.put("listener.tcp.default.bind", "127.0.0.1:1883", None, "VerneMQ's default")
 
-    def _http(self, kind: str, line: Line) -> None:
+    def _http(self, kind: str, line: Line, modules: Line | None) -> None:
         if kind == "https":
             self._result.lost(line, "set management.listener.https with its certificate")
         elif self._result.get("management.listener.http.bind") is not None:
@@ -175,11 +185,25 @@ class _Reading:
         else:
             self._result.load("management", line)
             self._result.put("management.listener.http.bind", line.value, line)
-            modules = ["api_v1", "api_v4", "metrics", "status", "health"]
-            self._result.put("management.modules", modules, None, "what VerneMQ has there, and the REST API of EMQ X")
+            if modules is None:
+                there = ["api_v1", "api_v4", "metrics", "status", "health"]
+                self._result.put("management.modules", there, None, "what VerneMQ has there, and the REST API of EMQ X")
+            else:
+                self._modules(modules)
             self._result.changed(
                 line, "it needs an application and its secret, as mqttbroker-ctl mgmt insert makes them"
             )
+
+    def _modules(self, line: Line) -> None:
+        """
+        Take over what there is at the HTTP port, and no more.
+        """
+        named = [word for word in re.split(r"[\s,\[\]]+", line.value) if word]
+        unknown = [word for word in named if word not in _MODULES]
+        if unknown:
+            self._result.changed(line, f"there is no module here like {', '.join(unknown)}")
+        there = [module for word in named for module in _MODULES.get(word, ())]
+        self._result.put("management.modules", there, line)
 
     def _listener(self, table: tuple[str, ...], line: Line, options: dict[str, Line]) -> None:
         result, kind = self._result, table[1]
