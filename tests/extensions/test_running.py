@@ -82,6 +82,26 @@ class ExtensionsTests(SynchronousTestCase):
             ],
         )
 
+    def test_whatRunsIsKnown(self) -> None:
+        """
+        The disk is looked at for extensions that are not known yet, and for those alone: a reload asks for each several
+        times, in the reactor's thread.
+        """
+        self.successResultOf(self.extensions.load("web_hook"))
+        looks = []
+        found = self.makers.values()
+        self.extensions._makers = lambda: looks.append(1) or found
+        self.assertTrue(self.extensions.isActive("emqx_web_hook"))
+        self.assertIsNotNone(self.extensions.find("web_hook"))
+        self.assertFalse(self.extensions.isActive("unknown"))
+        self.assertFalse(self.extensions.isGateway("web_hook"))
+        self.assertEqual(self.extensions.plainName("emqx_web_hook"), "web_hook")
+        self.successResultOf(self.extensions.refresh("web_hook"))
+        self.assertEqual(looks, [])
+        self.makers["new"] = RecorderMaker("new", self.events)
+        self.assertEqual(self.extensions.plainName("emqx_new"), "new")
+        self.assertEqual(looks, [1])
+
     def test_texts(self) -> None:
         """
         Success is told in the words of the specification, under the name that was asked for.

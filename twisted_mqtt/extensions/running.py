@@ -173,14 +173,16 @@ class Extensions:
         """
         Find an extension that is running.
         """
-        running = self._running.get(self.plainName(name))
+        # What runs is known: nothing has to be looked for on the disk.
+        running = self._running.get(self._known.plainName(name))
         return running.extension if running is not None and running.state == "running" else None
 
     def plainName(self, name: str) -> str:
         """
         The name that an extension has here, for one of its other names.
         """
-        return self._registry().plainName(name)
+        maker = self._makerOf(name)
+        return name if maker is None else maker.name
 
     def wanted(self, named: tuple[str, ...]) -> list[str]:
         """
@@ -203,7 +205,7 @@ class Extensions:
         """
         Whether an extension lets clients in.
         """
-        maker = self._registry().find(name)
+        maker = self._makerOf(name)
         return maker is not None and maker.gateway
 
     # Changing it
@@ -315,6 +317,13 @@ class Extensions:
 
     def _inTurn(self, change: Callable[[], Coroutine[Any, Any, str]]) -> Deferred[str]:
         return self._lock.run(lambda: Deferred.fromCoroutine(change()))
+
+    def _makerOf(self, name: str) -> IExtensionMaker | None:
+        """
+        The declaration of an extension. The disk is looked at for one that is not known yet alone: that takes
+        milliseconds, and clients wait.
+        """
+        return self._known.find(name) or self._registry().find(name)
 
     def _registry(self) -> Registry[IExtensionMaker]:
         makers = self._makers()
