@@ -14,7 +14,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import chdir
+from contextlib import chdir, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -25,6 +25,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from twisted_mqtt.base.about import releaseOf
+from twisted_mqtt.base.standardstreams import openClosedStreams
 from twisted_mqtt.config import ConfigurationError, readSettings
 from twisted_mqtt.config.problems import nearest
 from twisted_mqtt.core import codec
@@ -115,6 +116,7 @@ class Options(usage.Options):
 
         @raise SystemExit: it can't be used, which has been said; or something else was to be done, and is.
         """
+        openClosedStreams()
         self._checkOptions()
         if self["init"] is not None:
             self._initialize()
@@ -301,7 +303,8 @@ def _stopAtFirst(stop: Callable[[int, FrameType | None], object], number: int, f
 
 
 def _endAtOnce(number: int, frame: FrameType | None) -> None:
-    os.write(2, b"interrupted again: ended at once, without waiting for clients\n")
+    with suppress(OSError):  # nobody may be there to read it
+        os.write(2, b"interrupted again: ended at once, without waiting for clients\n")
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGINT)
 

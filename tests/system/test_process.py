@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -57,6 +58,30 @@ def test_stops(startBroker: StartBroker, name: str, number: int) -> None:
     broker.stop(number)
     connected.ended.get(timeout=PATIENCE)
     connected.client.loop_stop()
+
+
+def test_closedStreams(tmp_path: Path) -> None:
+    """
+    A broker whose caller has closed its standard input, output and error logs to its file, loses no line for want of a
+    console, and no file of it has the number of one of them.
+    """
+    file, log = tmp_path / "b.toml", tmp_path / "mqttbroker.log"
+    file.write_text(toml({**configuration(tmp_path), "log": {"to": "both", "dir": str(tmp_path)}}))
+    log.touch()
+    command = [*map(str, twistdCommand()), "mqttbroker", "--config", str(file)]
+    with subprocess.Popen(
+        ["bash", "-c", 'exec "$@" <&- >&- 2>&-', "bash", *command],
+        cwd=tmp_path,
+        env={**os.environ, **fromTree()},
+    ) as process:
+        until = time.monotonic() + PATIENCE
+        while "listening: mqtt:tcp" not in log.read_text():
+            assert process.poll() is None and time.monotonic() < until
+            time.sleep(0.05)
+        kinds = {os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)}
+        process.kill()
+    assert kinds <= {"/dev/null", "anon_inode:[eventpoll]"}
+    assert "lines lost" not in log.read_text()
 
 
 def test_stopsAtOnceWithoutClients(startBroker: StartBroker) -> None:

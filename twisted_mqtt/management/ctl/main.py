@@ -20,6 +20,7 @@ import click
 import msgspec
 
 from twisted_mqtt.base.about import versionText
+from twisted_mqtt.base.standardstreams import openClosedStreams
 from twisted_mqtt.config.source import parsed
 from twisted_mqtt.management.catalogue import declared, ofOthers
 from twisted_mqtt.management.ctl.calling import (
@@ -344,14 +345,7 @@ def main(arguments: list[str] | None = None, local: Sequence[click.Command] = ()
     """
     _TOP.local = (_completion, *local)
     words = sys.argv[1:] if arguments is None else arguments
-    # Whoever has called this may have closed any of them, and wants the exit status alone. In this order, so that no
-    # socket takes their numbers.
-    if sys.stdin is None:
-        sys.stdin = open(os.devnull, encoding="utf-8")
-    if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")
+    openClosedStreams()
     try:
         "".join(words).encode("utf-8")
     except UnicodeEncodeError:
