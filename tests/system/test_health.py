@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -152,11 +153,12 @@ def test_page(startBroker: StartBroker, chromium: Any) -> None:
     """
     tables: dict[str, Any] = {
         **MANAGED,
-        "plugins": {"load": ["management", "graphite"]},
+        "plugins": {"load": ["management", "graphite", "mqttsn"]},
         "graphite": {"host": "127.0.0.1", "port": 1},
         "listener": {"tcp": {"external": {"bind": "127.0.0.1:0", "topic_tree": ODD_NAME}}},
+        "mqtt": {"sn": {"port": "127.0.0.1:0"}},
     }
-    broker = startBroker(tables, 2)
+    broker = startBroker(tables, 3)
     broker.waitFor("does not take metrics")
     wait = WebDriverWait(chromium, PATIENCE)
     with closing(accepted(broker, "a")):
@@ -167,13 +169,19 @@ def test_page(startBroker: StartBroker, chromium: Any) -> None:
     assert lines[0] == "test@127.0.0.1" and "Ready" in lines[:3]
     assert lines[lines.index("Clients") + 1] == "1"
     assert any(line.startswith(f"mqtt 127.0.0.1:{broker.port} {ODD_NAME} ") for line in lines)
+    assert any(re.fullmatch(r"mqttsn:udp 127\.0\.0\.1:[0-9]+ – – running", line) for line in lines), lines
     assert "graphite_down" in text and "Connection was refused" in text
     assert chromium.title == "test@127.0.0.1: status"
     assert chromium.execute_script("return document.images.length") == 0
     background = chromium.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert background == {"light": "rgb(244, 246, 248)", "dark": "rgb(17, 22, 28)"}[chromium.theme]
     # Nothing is cut off, and nothing was refused by the page's policy.
-    assert chromium.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    isWhole = "return document.documentElement.scrollWidth <= window.innerWidth"
+    assert chromium.execute_script(isWhole)
+    phone = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    assert chromium.execute_script(isWhole)
+    chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert chromium.get_log("browser") == []
 
     broker.stop()
