@@ -15,6 +15,7 @@ from tests.kits.tracing import Tracing
 from twisted_mqtt.core.codec import encode
 from twisted_mqtt.core.packets import Publish, Subscribe, SubscriptionRequest
 from twisted_mqtt.hooks.verdicts import DROP, AuthResult, Challenge, Deny
+from twisted_mqtt.monitoring.trace import sinks
 from twisted_mqtt.mqtt.shell import TappedWriter
 from twisted_mqtt.testing.memory import MemoryBroker
 from twisted_mqtt.testing.peer import connectPacket, propertiesOf
@@ -328,6 +329,42 @@ def test_rate_of_a_file(memory: MemoryBroker, tmp_path: Path) -> None:
     assert sum("PUBLISH(" in line for line in lines) == 6
     assert "# 15 events are left out here" in lines
     assert (lines[-1], trace.leftOut) == ("    later", 15)
+
+
+def test_left_out_at_the_end(memory: MemoryBroker, tmp_path: Path) -> None:
+    """
+    Where nothing follows what is left out, the end of the trace says how much that was.
+    """
+    tracing = Tracing(memory.broker, tmp_path, rate_max=5, rate_interval=1.0)
+    client = memory.client("c1")
+    trace = tracing.start("clientid", "c1")
+    for number in range(20):
+        client.publish("t", b"%d" % number)
+    tracing.tracer.end(trace)
+    memory.wait(1)
+    assert tracing.lines()[-2:] == ["# 15 events are left out here", "# The trace has ended: it was stopped"]
+
+
+def test_slow_onlooker(memory: MemoryBroker, tracing: Tracing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Who looks on and reads late is told how many events are missing, although the client does nothing any more.
+    """
+    monkeypatch.setattr(sinks, "MOST_WAITING", 2000)
+    client = memory.client("c1")
+    sink = tracing.tracer.startLive("clientid", "c1", "debug")
+    for number in range(100):
+        client.publish("t", b"%d" % number)
+    seen: list[str] = []
+
+    async def read() -> None:
+        async for piece in sink.pieces():
+            seen.extend(piece.decode().removesuffix("\n\n").split("\n\n"))
+
+    Deferred.fromCoroutine(read())
+    memory.wait(1)
+    shown = sum("PUBLISH(" in event for event in seen)
+    assert 0 < shown < 100
+    assert seen[-1] == f"data: # {100 - shown} events are left out here"
 
 
 def test_rate_live(memory: MemoryBroker, tracing: Tracing) -> None:

@@ -183,12 +183,14 @@ class LiveSink:
     Shows a trace to somebody, as server-sent events (HTML Living Standard 9.2): each event of the trace is one.
     """
 
-    def __init__(self, clock: IReactorTime, left: Callable[[], None]) -> None:
+    def __init__(self, clock: IReactorTime, left: Callable[[], None], emptied: Callable[[], None]) -> None:
         """
         @param left: called when whoever looked on has gone.
+        @param emptied: called when all has been taken, and there is room again.
         """
         self._clock = clock
         self._left = left
+        self._emptied = emptied
         self._events: deque[bytes] = deque()
         self._waiting = 0
         self._closed = False
@@ -243,6 +245,7 @@ class LiveSink:
                     piece = b"".join(self._events)
                     self._events.clear()
                     self._waiting = 0
+                    self._emptied()
                     yield piece
                 elif not self._closed:
                     yield b": nothing new\n\n"

@@ -131,7 +131,7 @@ class Tracer:
         @raise Refused: it can't be; the text says why.
         """
         trace = self._make(kind, value, level, "", "", rate, payloadLimit)
-        sink = LiveSink(self._clock, partial(self._ended, trace, ""))
+        sink = LiveSink(self._clock, partial(self._ended, trace, ""), trace.tellGap)
         trace.sink = sink
         self._watch(trace)
         self.running[trace.name] = trace
@@ -242,6 +242,7 @@ class Tracer:
             while len(self.past) > self.settings.most:
                 del self.past[next(iter(self.past))]
         self._arrange()
+        trace.tellGap()
         closing = None if trace.sink is None else trace.sink.close(why)
         return closing if isDeferred(closing) else None
 

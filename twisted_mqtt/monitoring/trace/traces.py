@@ -128,10 +128,18 @@ class Trace:
         sink = self.sink
         if sink is None:
             return
-        if self._unsaid:
-            text = f"# {self._unsaid} events are left out here\n{text}"
-        if sink.write(text):
+        if sink.write(f"{self._gap()}\n{text}" if self._unsaid else text):
             self.written += 1
             self._unsaid = 0
         else:
             self.leaveOut()
+
+    def tellGap(self) -> None:
+        """
+        Say how many events are left out here, if there are any, without waiting for one that is not.
+        """
+        if self._unsaid and self.sink is not None and self.sink.write(self._gap()):
+            self._unsaid = 0
+
+    def _gap(self) -> str:
+        return f"# {self._unsaid} events are left out here"
