@@ -4,6 +4,7 @@ Alarms about the system: processors, memory, files, connections, the disk, the s
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from twisted_mqtt.config import settingsFrom
 from twisted_mqtt.config.values import Bind
 from twisted_mqtt.core.message import Message
 from twisted_mqtt.monitoring.systemmonitor import SystemMonitor
+from twisted_mqtt.process.logs import BrokerLog
 from twisted_mqtt.testing.broker import makeBroker
 from twisted_mqtt.testing.extension import MemoryListening, MemoryNode
 
@@ -130,6 +132,28 @@ def bed() -> Iterator[Bed]:
     made.monitor.stopService()
     made.broker.stopService()
     assert made.clock.getDelayedCalls() == []
+
+
+def test_log(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The alarm about the log names every destination that takes nothing now, and the log has a line for each change.
+    """
+    problems: list[str] = []
+    log = BrokerLog(bed.broker.settings.log, io.StringIO())
+    monkeypatch.setattr(log, "problems", lambda: list(problems))
+    bed.node.log = log
+    with capturedLogs() as events:
+        for problems[:] in (["/dev/log: away"], ["/dev/log: away", "b.log: full"], ["b.log: full"]):
+            bed.wait(5)
+            assert bed.broker.alarms.active["log_not_written"].summary == "; ".join(problems)
+    assert [event["summary"] for event in events if event.get("title") == "Log messages are lost"] == [
+        "/dev/log: away",
+        "/dev/log: away; b.log: full",
+        "b.log: full",
+    ]
+    problems.clear()
+    bed.wait(61)
+    assert "log_not_written" not in bed.active
 
 
 def test_processors(bed: Bed) -> None:

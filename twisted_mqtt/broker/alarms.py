@@ -111,6 +111,15 @@ class ActiveAlarm:
         if self.isActive:
             self._alarms.deactivate(self.name)
 
+    def describe(self, summary: str) -> None:
+        """
+        It is something else that is wrong now, or more.
+
+        @param summary: what is the matter, for a person.
+        """
+        if self.isActive:
+            self._alarms.describe(self.name, summary)
+
 
 class Observation:
     """
@@ -293,6 +302,12 @@ class Alarms:
         """
         self._ended.pop(name, None)
         self._flaps.pop(name, None)
+
+    def describe(self, name: str, summary: str) -> None:
+        """
+        Give an active alarm another summary. Observers are not told: it began before.
+        """
+        self._replace(name, summary=summary[:_TEXT])
 
     def _replace(self, name: str, **fields: Any) -> None:
         alarm = self.active[name] = msgspec.structs.replace(self.active[name], **fields)

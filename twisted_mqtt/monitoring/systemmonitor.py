@@ -170,6 +170,8 @@ class SystemMonitor(Service):
         self._away = mark("disk_unreachable", "The disk does not answer", "critical")
         self._store = mark("store_behind", "The store can't keep up", "critical")
         self._log = mark("log_not_written", "Log messages are lost")
+        # How many destinations of the log took nothing at the last look.
+        self._logProblems = 0
         self._certificates: dict[str, Watermark] = {}
 
     def startService(self) -> None:
@@ -352,7 +354,11 @@ class SystemMonitor(Service):
         log = self._node.log
         problems = [] if log is None else log.problems()
         self._log.configure(1.0, 1.0)
-        self._log.look(float(len(problems)), "; ".join(problems))
+        before, self._logProblems = self._logProblems, len(problems)
+        summary = "; ".join(problems)
+        self._log.look(float(len(problems)), summary)
+        if before and problems and len(problems) != before:
+            self._log.describe(summary)
 
     def _lookAtUse(self, mark: Watermark, use: Use | None, what: str) -> None:
         if use is None:

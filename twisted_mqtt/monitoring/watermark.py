@@ -72,6 +72,14 @@ class Watermark:
         ):
             self.end(summary)
 
+    def describe(self, summary: str) -> None:
+        """
+        It is something else that is the matter now, or more.
+        """
+        if self._alarm is not None and self._alarm.isActive:
+            _log.warn("{title}: {summary}", title=self._title, summary=summary)
+            self._alarm.describe(summary)
+
     def end(self, summary: str = "") -> None:
         """
         The cause has gone, or nobody looks for it any more.

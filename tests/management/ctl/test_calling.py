@@ -147,6 +147,19 @@ def test_noBroker(scheme: str, talk: Talk, says: str) -> None:
     there.close()
 
 
+def test_goneAmidAnswer() -> None:
+    """
+    A broker that dies while somebody looks on is said in plain words.
+    """
+    there = Elsewhere(saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n"))
+    answer = RemoteCaller(f"http://localhost:{there.port}", "admin", "x").call(describe(next(declared())), {}, "json")
+    pieces = iter(answer.pieces)
+    assert next(pieces) == b"one"
+    with pytest.raises(NotReached, match=f"localhost:{there.port}: the broker has gone before the end of its answer$"):
+        next(pieces)
+    there.close()
+
+
 def test_noAnswer() -> None:
     """
     A broker that ends the connection in place of an answer is one all the same: its log says more.

@@ -199,7 +199,9 @@ def _piecesOf(connection: HTTPConnection, answer: HTTPResponse, where: str) -> I
         try:
             while piece := answer.read1(_PIECE):
                 yield piece
-        except (OSError, HTTPException) as error:
+        except HTTPException:
+            raise NotReached(f"{where}: the broker has gone before the end of its answer") from None
+        except OSError as error:
             raise NotReached(f"{where}: the answer is not complete: {error}") from None
 
 
