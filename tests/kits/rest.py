@@ -127,6 +127,25 @@ class Rest:
         headers: dict[str, str] | None = None,
     ) -> Answer:
         """
+        Make a call, and wait for its answer.
+
+        The parameters are those of L{begin}.
+        """
+        self.begin(method, path, body, user=user, host=host, kind=kind, headers=headers)
+        return self.finish()
+
+    def begin(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        user: str | None = "admin:public",
+        host: str = "127.0.0.1",
+        kind: str = "application/json",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """
         Make a call.
 
         @param path: below the base.
@@ -148,6 +167,13 @@ class Rest:
         channel = self._site.buildProtocol(IPv4Address("TCP", host, 1))
         channel.makeConnection(transport)
         channel.dataReceived("\r\n".join([*lines, "", ""]).encode("latin-1") + data)
+        self._called = (transport, method, path)
+
+    def finish(self) -> Answer:
+        """
+        Wait for the answer to what was called last.
+        """
+        transport, method, path = self._called
         for _ in range(10_000):
             if answer := _parse(transport.value(), method):
                 return answer
