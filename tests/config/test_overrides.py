@@ -51,12 +51,13 @@ def test_written(tmp_path: Path) -> None:
 
 def test_cannotBeWritten(tmp_path: Path) -> None:
     """
-    Where it can't be replaced, it is as before and nothing else is left.
+    Where it can't be replaced, it is as before and nothing else is left; the error names it, and no temporary file.
     """
     file = tmp_path / "b.overrides.toml"
     file.mkdir()
-    with pytest.raises(OSError):
+    with pytest.raises(OSError) as refusal:
         writeOverrides(str(file), {("acl_nomatch",): "deny"})
+    assert (refusal.value.filename, refusal.value.filename2) == (str(file), None)
     assert [each.name for each in tmp_path.iterdir()] == ["b.overrides.toml"]
 
 

@@ -113,6 +113,27 @@ def test_deleted(tmp_path: Path, folderToo: bool) -> None:
     assert path.read_text() == "two\n"
 
 
+def test_deletedForGood(tmp_path: Path) -> None:
+    """
+    Where a file was deleted and can't be made again, nobody would ever read what is written: it is an error until it
+    can be.
+    """
+    now = Time()
+    path = tmp_path / "log" / "a.log"
+    file = LogFile(str(path), monotonic=now)
+    path.unlink()
+    path.parent.rmdir()
+    path.parent.write_text("")
+    now.now += 1
+    for _ in range(2):
+        with pytest.raises(OSError, match="File exists"):
+            file.write("one\n")
+    path.parent.unlink()
+    file.write("two\n")
+    file.close()
+    assert path.read_text() == "two\n"
+
+
 def test_folderIsNoFolder(tmp_path: Path) -> None:
     """
     Where the folder can't be made again, the open file is written on, and it is tried again.

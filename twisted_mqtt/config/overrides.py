@@ -55,13 +55,21 @@ def writeOverrides(file: str, values: Mapping[Path, object]) -> None:
 
     @raise OSError: it cannot be written, and is as it was.
     """
+    try:
+        _write(file, asTOML(values))
+    except OSError as error:
+        # Nobody knows the name of the temporary file, and a full disk names none.
+        raise OSError(error.errno, error.strerror, file) from None
+
+
+def _write(file: str, text: str) -> None:
     folder = os.path.dirname(file)
     os.makedirs(folder, exist_ok=True)
     # mkstemp makes it readable for its owner alone.
     descriptor, temporary = tempfile.mkstemp(prefix=".overrides-", dir=folder)
     try:
         with open(descriptor, "w", encoding="utf-8") as written:
-            written.write(asTOML(values))
+            written.write(text)
             written.flush()
             os.fsync(written.fileno())
         os.replace(temporary, file)

@@ -144,8 +144,10 @@ class LogFile:
             try:
                 self._open()
             except OSError:
-                # What is open can be written on; nobody may find it, but it is tried again.
-                pass
+                # What was moved can be written on, and it is tried again. What was deleted nobody can ever read.
+                if os.fstat(self._descriptor).st_nlink == 0:
+                    self.close()
+                    raise
 
     def _isDue(self, number: int) -> bool:
         if self.size:

@@ -133,7 +133,7 @@ async def changeKeys(call: Call[Any], values: dict[str, object], keep: bool = Tr
     except KeyError as error:
         raise Refused(INVALID, str(error.args[0])) from None
     except OSError as error:
-        raise Refused(NOT_WRITTEN, f"the change can't be kept: {error}", 500) from None
+        raise Refused(NOT_WRITTEN, f"the change can't be kept: {error.filename}: {error.strerror}", 500) from None
 
 
 @operation(
@@ -201,7 +201,7 @@ async def resetSetting(call: Call[ResetSetting]) -> Changed:
     except KeyError as error:
         raise Refused(INVALID, str(error.args[0]), 404) from None
     except OSError as error:
-        raise Refused(NOT_WRITTEN, f"the change can't be kept: {error}", 500) from None
+        raise Refused(NOT_WRITTEN, f"the change can't be kept: {error.filename}: {error.strerror}", 500) from None
 
 
 @operation(
