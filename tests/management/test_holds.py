@@ -8,7 +8,8 @@ each turn of the reactor is taken. What runs in threads is not counted.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import chdir
 from time import process_time
 from typing import Any, Final
 
@@ -154,11 +155,12 @@ class Worlds:
 
 
 @pytest.fixture(scope="module")
-def worlds() -> Worlds:
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
     """
-    Those that all tests use.
+    Those that all tests use, in a folder of their own: some operations write files.
     """
-    return Worlds()
+    with chdir(tmp_path_factory.mktemp("holds")):
+        yield Worlds()
 
 
 def requestOf(fields: tuple[FieldInfo, ...]) -> dict[str, object]:

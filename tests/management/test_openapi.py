@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.kits.rest import Rest
 from twisted_mqtt.management.document import FILE, document
 
@@ -38,6 +40,16 @@ def test_document() -> None:
         part: Any = found
         for step in reference.removeprefix("#/").split("/"):
             part = part[step]
+
+
+def test_isThere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Some seconds after the start the document is made: who asks for it needs no thread, whose work would hold up others.
+    """
+    rest = Rest()
+    rest.memory.wait(3.0)
+    monkeypatch.setattr(rest.memory.broker, "threads", None)
+    assert rest.call("GET", "/openapi.json", user=None).status == 200
 
 
 def test_parameters() -> None:

@@ -40,7 +40,8 @@ def test_reloadRules() -> None:
     The rules are read again where their extension runs, else that is named.
     """
     commands = Commands()
-    with pytest.raises(Refused, match="acl_internal, .* is not loaded"):
+    with pytest.raises(Refused, match="acl_internal, .* is not loaded") as refusal:
         commands.lines("acl reload")
+    assert (refusal.value.status, refusal.value.code) == (503, 111)
     commands.lines("plugins load acl_internal")
     assert commands.lines("acl reload") == ["ok"]
