@@ -4,6 +4,8 @@ Tests for L{twisted_mqtt.management.ctl.words}: how commands may be spelled.
 
 from __future__ import annotations
 
+import re
+
 import click
 import pytest
 
@@ -101,8 +103,13 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     top = Words("ctl")
     for operation in declared():
         description = describe(operation)
-        if description.words:
-            put(top, description.words.split(), description, lambda *_: None)
+        for words in filter(None, (description.words, *description.aliases)):
+            put(top, words.split(), description, lambda *_: None)
+    top.main(["--help"], standalone_mode=False)
+    listed = capsys.readouterr().out
+    assert re.search(r"^  clients +kick, list, show$", listed, re.M)
+    assert re.search(r"^  recon +(\w+, )+\.\.\.$", listed, re.M)
+    assert re.search(r"^  alarms +List the alarms that are active", listed, re.M)
     top.main(["publish", "--help"], standalone_mode=False)
     help = capsys.readouterr().out
     assert "publish [OPTIONS] [<topic>] [<payload>]\n" in help

@@ -38,6 +38,15 @@ class Words(click.Group):
             raise click.UsageError(f"there is no command {words!r}{self._hint(ctx, args[0])}", ctx)
         return super().resolve_command(ctx, args)
 
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """
+        What a list of commands says about these: the words that may follow, if they are no command of their own.
+        """
+        if self.params or not self.commands:
+            return super().get_short_help_str(limit)
+        text = ", ".join(sorted(self.commands))
+        return text if len(text) <= limit else f"{text[: limit - 5].rpartition(',')[0]}, ..."
+
     def _hint(self, ctx: click.Context, word: str) -> str:
         if ctx.parent is None and (owner := ownerOf(word)):
             return f": it is one of the extension {owner}, which is not loaded"
