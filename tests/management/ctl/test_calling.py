@@ -147,6 +147,21 @@ def test_noBroker(scheme: str, talk: Talk, says: str) -> None:
     there.close()
 
 
+def test_silentAboutTLS() -> None:
+    """
+    A port without TLS that takes the beginning of TLS for half a line, as ours does, is not called a broker that hangs.
+    """
+    there = Elsewhere(_untilEnd)
+    with pytest.raises(NotReached, match="does not answer in TLS; is it http://?"):
+        RemoteCaller(f"https://localhost:{there.port}", "admin", "x", timeout=0.2).describe()
+    there.close()
+
+
+def _untilEnd(link: socket.socket) -> None:
+    while link.recv(65536):
+        pass
+
+
 def test_goneAmidAnswer() -> None:
     """
     A broker that dies while somebody looks on is said in plain words.

@@ -173,6 +173,10 @@ def _begin(
     except ConnectionRefusedError:
         raise NotReached(f"no broker is running: nobody listens at {where}") from None
     except TimeoutError:
+        link = connection.sock
+        if isinstance(connection, HTTPSConnection) and link is not None and not isinstance(link, ssl.SSLSocket):
+            # It has taken the connection, and waits for the rest of what it takes for a line.
+            raise NotReached(f"{where}: what listens there does not answer in TLS; is it http://?") from None
         raise NoAnswer(where, connection.timeout or 0.0) from None
     except ssl.SSLCertVerificationError as error:
         raise NotReached(f"{where}: {_aboutCertificate(error)}") from None
