@@ -126,3 +126,17 @@ def test_listenersOfOverrides(tmp_path: Path) -> None:
         "listener.tcp.Second": "127.0.0.1:1999",
         "listener.ws.external": "127.0.0.1:8083",
     }
+
+
+def test_killed(tmp_path: Path) -> None:
+    """
+    What is left of a process that was killed amid its work is in nobody's way, and does not become more.
+    """
+    file = str(tmp_path / "b.overrides.toml")
+    left = tmp_path / ".b.overrides.toml.new"
+    left.write_text("half a li")
+    left.chmod(0o644)
+    writeOverrides(file, {("acl_nomatch",): "deny"})
+    assert readOverrides(file) == {("acl_nomatch",): "deny"}
+    assert os.stat(file).st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == ["b.overrides.toml"]

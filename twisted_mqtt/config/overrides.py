@@ -7,9 +7,9 @@ C{mqttbroker.overrides.toml}. A broker without a file has C{overrides.toml} in C
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 
 from twisted_mqtt.config.source import PREFIX, Path, leavesOf, parsed
@@ -65,8 +65,11 @@ def writeOverrides(file: str, values: Mapping[Path, object]) -> None:
 def _write(file: str, text: str) -> None:
     folder = os.path.dirname(file)
     os.makedirs(folder, exist_ok=True)
-    # mkstemp makes it readable for its owner alone.
-    descriptor, temporary = tempfile.mkstemp(prefix=".overrides-", dir=folder)
+    temporary = os.path.join(folder, f".{os.path.basename(file)}.new")
+    # One may be left of a process that was killed. It is readable for its owner alone.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(descriptor, "w", encoding="utf-8") as written:
             written.write(text)

@@ -34,7 +34,8 @@ loads it; its keys are in [configuration.md](configuration.md).
   the first start and serves this machine alone: make others with `mqttbroker-ctl mgmt insert`, which shows the secret
   this once; the broker keeps a hash. What serves this machine alone is called as `localhost` or by a loopback address
   (`http://localhost:8081`), and no page of another site in a browser may call anything; a proxy in front passes on the
-  header `Host`. An event stream ends when its application is removed, switched off or expires.
+  header `Host`. A change is answered when it is on disk (`persistence.commit`). An event stream ends when its
+  application is removed, switched off or expires.
 - **`mqttbroker-ctl`** (`pip install 'twisted-mqtt[management]'`): the same as commands, through the UNIX socket
   `ctl.sock` in the data folder, which only the owner of the broker may open. `--config FILE` says where that is;
   `--url` calls a broker on another machine, as an application. [cli.md](cli.md) has the rest.

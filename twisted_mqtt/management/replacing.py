@@ -8,6 +8,7 @@ All of this waits for other processes and the disk.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -65,7 +66,11 @@ def replaceFile(path: str | None, text: str) -> Replaced:
         raise Refused(UNKNOWN, "another file is being looked at", 500)
     file = Path(path)
     try:
-        with tempfile.TemporaryDirectory(prefix=".update-", dir=file.parent) as folder:
+        prefix = f".{file.name}-update-"
+        for left in [each for each in file.parent.iterdir() if each.name.startswith(prefix)]:
+            # Of a process that was killed meanwhile; there may be secrets in it.
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=file.parent) as folder:
             return _replace(file, text, Path(folder))
     except OSError as error:
         raise Refused(NOT_WRITTEN, f"{path} can't be written: {error.strerror or error}", 500) from None

@@ -24,6 +24,7 @@ from twisted_mqtt.operations.dialects import DIALECTS, NANOMQ, UNION, inDialect
 from twisted_mqtt.operations.operation import (
     INVALID,
     NOT_JSON,
+    NOT_WRITTEN,
     UNKNOWN,
     Bare,
     Call,
@@ -54,6 +55,10 @@ _MOST_PARAMETERS: Final = 200
 #: Characters of a message.
 _LONGEST: Final = 2000
 _PAGING: Final = ("_page", "_limit")
+#: The roles of operations that change nothing which is kept, or see to that themselves.
+_KEEPS_NOTHING: Final = ("read", "publish")
+#: Seconds that a change may take to be on disk: less than C{mqttbroker-ctl} waits for a word of the broker.
+PATIENCE: Final = 4.0
 #: More rows than there can be.
 _ALL: Final = 1 << 53
 
@@ -329,14 +334,24 @@ async def _answerOf(operation: Operation, call: Call[Any]) -> object:
 
 async def answerOf(operation: Operation, call: Call[Any]) -> object:
     """
-    Call an operation.
+    Call an operation. What it changes is on disk when it is answered, as far as the store promises that: an application
+    that was removed does not come back when the process is killed.
 
-    @raise Refused: it is not done.
+    @raise Refused: it is not done; or it is, and can't be kept.
     """
-    outcome = operation.run(call)
-    if isDeferred(outcome):
-        return await outcome
-    return await outcome if isinstance(outcome, CoroutineType) else outcome
+    answer = operation.run(call)
+    if isDeferred(answer) or isinstance(answer, CoroutineType):
+        answer = await answer
+    # A message that is published waits for that where its quality of service wants it.
+    if operation.role not in _KEEPS_NOTHING:
+        safe = call.broker.safe()
+        if safe is not None:
+            try:
+                await safe.addTimeout(PATIENCE, call.broker.clock)
+            except Exception:
+                # It was not in time, or the broker stops and can't write.
+                raise Refused(NOT_WRITTEN, "it is done, but the store can't be written: it may be lost", 500) from None
+    return answer
 
 
 def partsOf(request: Request) -> list[str]:
