@@ -131,10 +131,11 @@ def test_kick() -> None:
     assert (answer.status, answer.json["code"]) == (404, 112)
 
 
-@pytest.mark.parametrize("name", ["..", ".", "a/b", "%2E", "a b", "\u00e9"])
+@pytest.mark.parametrize("name", ["a/b", "%2E", "a b", "\u00e9", "...", "../x"])
 def test_namesInPaths(name: str) -> None:
     """
-    Any name can stand in a path, with every sign of it escaped; and in a query.
+    Any name but C{.} and C{..}, which the port refuses, can stand in a path, with every sign of it escaped; and in a
+    query.
     """
     rest = Rest()
     rest.memory.client(name)
@@ -143,3 +144,13 @@ def test_namesInPaths(name: str) -> None:
     assert [row["clientid"] for row in rest.call("GET", f"/clients?clientid={escaped}").data] == [name]
     assert rest.call("DELETE", f"/clients/{escaped}").status == 200
     assert rest.call("GET", f"/clients/{escaped}").data == []
+
+
+@pytest.mark.parametrize("name", ["..", "."])
+def test_namesOfFolders(name: str) -> None:
+    """
+    Clients that are called so are named in a query.
+    """
+    rest = Rest()
+    rest.memory.client(name)
+    assert [row["clientid"] for row in rest.call("GET", f"/clients?clientid={name}").data] == [name]
