@@ -128,6 +128,31 @@ def test_emqxListenerWithTLS(tmp_path: Path) -> None:
     assert made(result).acl_nomatch == "deny"
 
 
+def test_emqxOfRelease3(tmp_path: Path) -> None:
+    """
+    Keys of release 3 keep their meaning; a listener whose mount point can't be had is not opened without it.
+    """
+    text = (
+        "node.name = a@b.c\nacl_deny_action = disconnect\nmqtt.allow_anonymous = false\n"
+        "zone.internal.acl_deny_action = ignore\nzone.third.max_inflight = 3\n"
+        "listener.tcp.external = 127.0.0.1:41893\n"
+        "listener.tcp.mounted = 127.0.0.1:41894\nlistener.tcp.mounted.mountpoint = devices/%c/\n"
+    )
+    result = converted(fileWith(tmp_path, "emqx.conf", text))
+    ours = made(result)
+    assert ours.allow_anonymous is False
+    actions = {name: zone.acl_deny_action for name, zone in ours.zone.items()}
+    assert actions == {"external": "disconnect", "internal": "ignore", "third": "disconnect"}
+    assert list(ours.listener.tcp) == ["external"]
+    assert "#[listener.tcp.mounted]" in result.render("test")
+    default = converted(fileWith(tmp_path, "emqx.conf", "node.name = a@b.c\n"))
+    assert made(default).allow_anonymous is True
+    assert "allow_anonymous = true  # EMQ X's default" in default.render("test")
+    (tmp_path / "data").mkdir()
+    fileWith(tmp_path / "data", "loaded_plugins", "emqx_auth_http.\n")
+    assert made(converted(tmp_path / "emqx.conf")).allow_anonymous is None
+
+
 def test_rulesAreNeverLostInSilence(tmp_path: Path) -> None:
     """
     If access rules can't be taken over there is no result, because it would allow more; who wants it says so.

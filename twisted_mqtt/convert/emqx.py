@@ -15,6 +15,8 @@ from twisted_mqtt.convert.result import Result, nameOf
 from twisted_mqtt.convert.sources import ConversionError, Line, filesIn, located, pairs, textOf
 
 _LISTENER: Final = re.compile(r"listener\.(tcp|ssl|ws|wss)\.([^.]+)(?:\.(.+))?")
+#: Keys of release 3, and what they are called today (spec/config.md 9).
+_OLDER: Final = {"mqtt.allow_anonymous": "allow_anonymous"}
 _FOLDER: Final = re.compile(r"\{\{\s*(?:platform|runner)_(etc|data|log|lib|bin)_dir\s*\}\}")
 #: Whose value is a file that the broker reads.
 _FILES: Final = ("keyfile", "certfile", "cacertfile", "dhfile", "crlfile", "acl_file")
@@ -48,6 +50,7 @@ def convert(path: Path, result: Result) -> None:
     main = list(result.lines(pairs(textOf(path), path.name)))
     for line in main:
         _take(line, path, result)
+    _forAllZones(main, result)
     rules = path.with_name(_RULES)
     if rules.is_file() and not any(line.key == "acl_file" for line in main):
         _rules(Line(path.name, 0, "acl_file", _RULES), str(rules.absolute()), path, result)
@@ -67,6 +70,9 @@ def _plugins(path: Path, said: dict[str, Line], result: Result) -> None:
             r"^\s*(?:\{\s*(?=\w+\s*,\s*true\s*\}))?([a-z0-9_]+)\s*(?:,\s*true\s*\}\s*)?\.", textOf(found), re.MULTILINE
         )
         source = Line(found.name, 0, "plugins", ", ".join(names))
+    # With a plugin that knows clients, which there is none of here, it would let in more than EMQ X does.
+    if result.get("allow_anonymous") is None and not any(name.startswith("emqx_auth") for name in names):
+        result.put("allow_anonymous", True, None, "EMQ X's default")
     registry = installed()
     starting: list[str] = []
     for name in names:
@@ -96,6 +102,18 @@ def _plugins(path: Path, said: dict[str, Line], result: Result) -> None:
             result.lost(Line(file.name, 0, "", ""), "EMQ X does not start this plugin")
 
 
+def _forAllZones(lines: list[Line], result: Result) -> None:
+    """
+    What release 3 says once holds in each zone that says nothing else (spec/config.md 9).
+    """
+    zones = {"external", *(path[0] for path, _ in result.under(("zone",)))}
+    for line in lines:
+        if line.key == "acl_deny_action":
+            for zone in sorted(zones):
+                if result.get(("zone", zone, line.key)) is None:
+                    result.put(("zone", zone, line.key), line.value, line)
+
+
 def _withoutAddress(lines: list[Line], result: Result) -> None:
     """
     A listener of which no line says where it is, EMQ X does not open.
@@ -118,6 +136,9 @@ def _take(line: Line, path: Path, result: Result) -> None:
     if line.key == "acl_file":
         _rules(line, value, path, result)
         return
+    if line.key == "acl_deny_action":
+        # See _forAllZones.
+        return
     reason = _reason(line.key)
     if reason:
         result.lost(line, reason)
@@ -131,7 +152,7 @@ def _take(line: Line, path: Path, result: Result) -> None:
             value = nameOf(value)
         result.put((*table, *(option.split(".") if option else ("bind",))), value, line)
         return
-    words = tuple(line.key.split("."))
+    words = tuple(_OLDER.get(line.key, line.key).split("."))
     if not all(words):
         result.lost(line, "its key has an empty word")
         return

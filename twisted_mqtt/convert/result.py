@@ -32,6 +32,7 @@ _ESSENTIAL: Final = (
     "crlfile",
     "fail_if_no_peer_cert",
     "keyfile",
+    "mountpoint",
     "peer_cert_as_username",
     "psk_ciphers",
     "tls_versions",
