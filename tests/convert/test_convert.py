@@ -478,11 +478,16 @@ def test_pluginsOfEMQX(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "plugins").mkdir()
     file = fileWith(tmp_path, "emqx.conf", "node.name = a@b.c\nmodules.loaded_file = x\nplugins.emqx_auth_a = on\n")
     fileWith(tmp_path / "plugins", "emqx_stomp.conf", "stomp.listener = 61699\n")
-    for text in ("emqx_stomp.\nemqx_statsd.\n", "{emqx_stomp, true}.\n{emqx_sn, false}.\n { emqx_statsd , true } .\n"):
+    fileWith(tmp_path / "plugins", "emqx_coap.conf", "coap.bind.udp.1 = 127.0.0.1:45683\n")
+    for text in (
+        "emqx_stomp.\nemqx_coap.\nemqx_statsd.\n",
+        "{emqx_stomp, true}.\n{emqx_coap, true}.\n{emqx_sn, false}.\n { emqx_statsd , true } .\n",
+    ):
         fileWith(tmp_path / "data", "loaded_plugins", text)
         result = converted(file)
         assert made(result).extensions["stomp"].listener.bind.port == 61699
         starting = made(result).startingExtensions
+        assert made(result).extensions["coap"].port.port == 45683
         assert "statsd" in starting and "stomp" in starting and "mqttsn" not in starting
         assert remarks(result, "lost", "modules.loaded_file") == ["which modules start is said by module.<name>"]
     assert "plugins.emqx_auth_a = on" in result.render("test")

@@ -15,8 +15,12 @@ from twisted_mqtt.convert.result import Result, nameOf
 from twisted_mqtt.convert.sources import ConversionError, Line, filesIn, located, pairs, textOf
 
 _LISTENER: Final = re.compile(r"listener\.(tcp|ssl|ws|wss)\.([^.]+)(?:\.(.+))?")
-#: Keys of release 3, and what they are called today (spec/config.md 9).
-_OLDER: Final = {"mqtt.allow_anonymous": "allow_anonymous"}
+#: Keys of release 3 (spec/config.md 9) and of 4.1, and what they are called in 4.0.
+_OTHER: Final = {
+    "mqtt.allow_anonymous": "allow_anonymous",
+    "coap.bind.udp.1": "coap.port",
+    "coap.bind.dtls.1": "coap.dtls.port",
+}
 _FOLDER: Final = re.compile(r"\{\{\s*(?:platform|runner)_(etc|data|log|lib|bin)_dir\s*\}\}")
 #: Whose value is a file that the broker reads.
 _FILES: Final = ("keyfile", "certfile", "cacertfile", "dhfile", "crlfile", "acl_file")
@@ -152,7 +156,7 @@ def _take(line: Line, path: Path, result: Result) -> None:
             value = nameOf(value)
         result.put((*table, *(option.split(".") if option else ("bind",))), value, line)
         return
-    words = tuple(_OLDER.get(line.key, line.key).split("."))
+    words = tuple(_OTHER.get(line.key, line.key).split("."))
     if not all(words):
         result.lost(line, "its key has an empty word")
         return
