@@ -55,6 +55,9 @@ def test_againstMosquitto(scenario: Scenario) -> None:
     Every kind of scenario gets a figure from a broker that works, without loss and in order.
     """
     run = runOnce(MOSQUITTO, scenario, 1, 0.2)
+    if run.failed == "nothing was delivered":
+        # A machine with other work may not come to it in so short a time.
+        run = runOnce(MOSQUITTO, scenario, 1, 5.0)
     assert (run.failed, run.lost, run.disordered) == ("", 0, 0)
     # Few idle connections may fit into memory that was there before.
     assert run.value > 0 or scenario.name == "idle"
