@@ -6,7 +6,7 @@ ends; the configuration has C{log.level} and C{log.modules} for what is to stay.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
@@ -93,13 +93,17 @@ class LevelRow(Struct, kw_only=True):
     level: str
 
 
+_NOT_OURS: Final = "The log is that of another program, or twistd was started with --logfile"
+_ELSEWHERE: Final = {409: _NOT_OURS}
+
+
 def _logOf(call: Call[Any]) -> ILog:
     """
     @raise Refused: the log is not the broker's.
     """
     log = call.node.log
     if log is None:
-        raise Refused(INVALID, "the log is that of another program, or twistd was started with --logfile", 409)
+        raise Refused(INVALID, _NOT_OURS[0].lower() + _NOT_OURS[1:], 409)
     return log
 
 
@@ -125,6 +129,7 @@ def _level(row: LevelRow) -> tuple[str]:
     role="admin",
     positional=("level",),
     text=_level,
+    refusals=_ELSEWHERE,
 )
 def setLevel(call: Call[NewLevel]) -> LevelRow:
     """
@@ -142,6 +147,7 @@ def setLevel(call: Call[NewLevel]) -> LevelRow:
     role="admin",
     positional=("level",),
     text=_level,
+    refusals=_ELSEWHERE,
 )
 def primaryLevel(call: Call[OptionalLevel]) -> LevelRow:
     """
@@ -159,6 +165,7 @@ def primaryLevel(call: Call[OptionalLevel]) -> LevelRow:
     "log handlers list",
     Route("GET", "/log/handlers"),
     text=_handlerLines,
+    refusals=_ELSEWHERE,
 )
 def listHandlers(call: Call[Nothing]) -> list[HandlerRow]:
     """
@@ -175,6 +182,7 @@ def listHandlers(call: Call[Nothing]) -> list[HandlerRow]:
     role="admin",
     positional=("id", "level"),
     text=_level,
+    refusals=_ELSEWHERE,
 )
 def setHandlerLevel(call: Call[HandlerLevel]) -> LevelRow:
     """
@@ -195,6 +203,7 @@ def setHandlerLevel(call: Call[HandlerLevel]) -> LevelRow:
     "log modules list",
     Route("GET", "/log/modules"),
     text=_moduleLines,
+    refusals=_ELSEWHERE,
 )
 def listModules(call: Call[Nothing]) -> list[ModuleRow]:
     """
@@ -211,6 +220,7 @@ def listModules(call: Call[Nothing]) -> list[ModuleRow]:
     role="admin",
     positional=("module", "level"),
     text=_level,
+    refusals=_ELSEWHERE,
 )
 def setModuleLevel(call: Call[ModuleLevel]) -> LevelRow:
     """
@@ -233,6 +243,7 @@ def setModuleLevel(call: Call[ModuleLevel]) -> LevelRow:
     Route("POST", "/log/reopen"),
     role="admin",
     text=lambda _: ("ok",),
+    refusals=_ELSEWHERE,
 )
 def reopenLog(call: Call[Nothing]) -> None:
     """

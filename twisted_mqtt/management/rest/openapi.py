@@ -297,7 +297,8 @@ def _answer(operation: Operation, route: Route, schemas: _Schemas) -> dict[str, 
     data = schemas.answer(operation)
     hasData = _dataOf(operation.answer) is not None
     if _isText(operation.answer):
-        content[operation.media] = {"schema": {"type": "string"}}
+        # A stream of events has no schema in OpenAPI 3.1.
+        content[operation.media] = {"schema": {} if operation.media == "text/event-stream" else {"type": "string"}}
     if _isBare(operation.answer):
         content["application/json"] = {"schema": data}
     elif hasData or not content:

@@ -340,6 +340,7 @@ class TraceOperations:
             Route("GET", "/trace_live/clientid/:clientid"),
             positional=("clientid",),
             example="meter-1",
+            media="text/event-stream",
         )
         def lookAtClient(call: Call[LiveClientTrace]) -> Stream:
             return look("clientid", call.request.clientid.removeprefix("client-id="), call.request)
@@ -351,6 +352,7 @@ class TraceOperations:
             Route("GET", "/trace_live/topic/:topic"),
             positional=("topic",),
             example="site/#",
+            media="text/event-stream",
         )
         def lookAtTopic(call: Call[LiveTopicTrace]) -> Stream:
             return look("topic", call.request.topic, call.request)
@@ -362,6 +364,7 @@ class TraceOperations:
             Route("GET", "/trace_live/ip_address/:ip_address"),
             positional=("ip_address",),
             example="192.0.2.7",
+            media="text/event-stream",
         )
         def lookAtAddress(call: Call[LiveAddressTrace]) -> Stream:
             return look("ip_address", call.request.ip_address, call.request)
